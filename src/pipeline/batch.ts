@@ -1,0 +1,30 @@
+import type { Envelope, ProjectId } from '../event/event.ts';
+
+export type BatchId = string & { readonly __brand: 'BatchId' };
+
+/**
+ * The rows of one insert, frozen when cut. The id is also the insert's
+ * deduplication token, so one id must stand for one byte string for ever: a
+ * batch is never re-cut, re-ordered or re-encoded (invariant I8).
+ */
+export type Batch = {
+  readonly id: BatchId;
+  /** NDJSON in pieces that are sent one after the other; each ends with `\n`. */
+  readonly chunks: readonly Buffer[];
+  readonly eventCount: number;
+  readonly byteCount: number;
+  readonly eventCountByProject: ReadonlyMap<ProjectId, number>;
+};
+
+/** Freezes envelopes, in the order given, into the batch called `id`. */
+export function freezeBatch(id: BatchId, envelopes: readonly Envelope[]): Batch {
+  const eventCountByProject = new Map<ProjectId, number>();
+  let eventCount = 0;
+  let byteCount = 0;
+  for (const { projectId, rows, eventCount: count } of envelopes) {
+    eventCountByProject.set(projectId, (eventCountByProject.get(projectId) ?? 0) + count);
+    eventCount += count;
+    byteCount += rows.length;
+  }
+  return { id, chunks: envelopes.map(({ rows }) => rows), eventCount, byteCount, eventCountByProject };
+}
