@@ -2,6 +2,7 @@
  * What the pipeline asks of the outside. The folders named after a vendor
  * implement these; the pipeline knows none of them.
  */
+import type { ProjectId } from '../event/event.ts';
 import type { Batch } from './batch.ts';
 
 /**
@@ -41,3 +42,22 @@ export type EventStore = {
 
 /** Told `(projectId, eventCount)` once per landed batch. */
 export type UsageSink = (projectId: string, eventCount: number) => void;
+
+/** What a good token stands for. */
+export type Credential = {
+  readonly tokenId: string;
+  readonly projectId: ProjectId;
+  /** A public token may live in a page and may only ingest; a secret one may also read its own project. */
+  readonly kind: 'public' | 'secret';
+  /** Days after which the project's events expire, counted from their arrival; null keeps them. */
+  readonly retentionDays: number | null;
+  /** Browser origins that may use the project's tokens; empty allows every one. */
+  readonly allowedOrigins: readonly string[];
+};
+
+/**
+ * Looks up live tokens by the lowercase hex SHA-256 of their whole plaintext. A
+ * hash that is absent from the answer is unknown, revoked, or of a deleted
+ * project. Throws when it could not be asked.
+ */
+export type LookUpTokens = (hashes: readonly string[]) => Promise<ReadonlyMap<string, Credential>>;
