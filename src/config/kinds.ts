@@ -1,0 +1,135 @@
+/** What a setting may hold: how its text becomes a value, and how it is shown to people. */
+export type Kind<T> = {
+  /** Completes the sentence "accepted: …". */
+  readonly accepts: string;
+  /** The value, or undefined when the text is not one. Never sees an empty text: empty is unset. */
+  parse(text: string): T | undefined;
+  /** The text as it may be printed. */
+  show(text: string): string;
+};
+
+export const REDACTED = '[redacted]';
+
+const DURATION_UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const SIZE_UNITS_BYTES: Readonly<Record<string, number>> = { '': 1, B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+
+export function integer(min: number, max: number): Kind<number> {
+  return plain(`a whole number from ${min} to ${max}`, (text) => {
+    return /^\d{1,15}$/.test(text) ? within(Number(text), min, max) : undefined;
+  });
+}
+
+/** A part of a whole: more than 0, at most 1. */
+export const share: Kind<number> = plain('a number above 0 and at most 1, such as 0.5', (text) => {
+  if (!/^(\d+(\.\d*)?|\.\d+)$/.test(text)) return undefined;
+  const value = Number(text);
+  return value > 0 && value <= 1 ? value : undefined;
+});
+
+/** In milliseconds. The bounds are written as a person would write them. */
+export function duration(min: string, max: string): Kind<number> {
+  return plain(`a duration from ${min} to ${max}, such as 500ms, 2s, 10m, 24h or 7d`, (text) => {
+    return within(milliseconds(text), milliseconds(min)!, milliseconds(max)!);
+  });
+}
+
+/** In bytes. */
+export function size(min: string, max: string): Kind<number> {
+  return plain(`a size from ${min} to ${max}, such as 64KiB, 10MiB, 1GiB or plain bytes`, (text) => {
+    return within(bytes(text), bytes(min)!, bytes(max)!);
+  });
+}
+
+export const flag: Kind<boolean> = plain('true or false', (text) => {
+  if (text === 'true' || text === '1') return true;
+  return text === 'false' || text === '0' ? false : undefined;
+});
+
+export function oneOf<const T extends string>(...choices: readonly T[]): Kind<T> {
+  return plain(choices.join(', '), (text) => choices.find((choice) => choice === text));
+}
+
+export function matching(pattern: RegExp, accepts: string): Kind<string> {
+  return plain(accepts, (text) => (pattern.test(text) ? text : undefined));
+}
+
+/** `off` is null; otherwise so many requests in so many milliseconds. */
+export const rate: Kind<{ requests: number; perMs: number } | null> = plain(
+  'off, or a number of requests per second or minute, such as 100/s or 600/m',
+  (text) => {
+    if (text === 'off') return null;
+    const [, requests, unit] = /^([1-9]\d{0,8})\/([sm])$/.exec(text) ?? [];
+    return unit ? { requests: Number(requests), perMs: DURATION_UNITS_MS[unit]! } : undefined;
+  },
+);
+
+export const origins: Kind<readonly string[]> = plain(
+  'exact origins separated by commas, such as https://app.example.com (no path, no *); empty allows every origin',
+  (text) => {
+    const listed = text.split(',').map((origin) => origin.trim());
+    return listed.every(isOrigin) ? [...new Set(listed)] : undefined;
+  },
+);
+
+/** A connection string with nothing secret in it but its password. */
+export function url(protocols: readonly string[], example: string): Kind<URL> {
+  return {
+    accepts: `a URL such as ${example}`,
+    parse: (text) => {
+      const parsed = URL.canParse(text) ? new URL(text) : null;
+      if (!parsed || !protocols.includes(parsed.protocol) || parsed.hostname === '') return undefined;
+      return isDecodable(parsed.username) && isDecodable(parsed.password) ? parsed : undefined;
+    },
+    show: redactUrl,
+  };
+}
+
+export const secret: Kind<string> = { accepts: 'any text', parse: (text) => text, show: () => REDACTED };
+
+/** The URL without its password. What is no URL may be a password pasted into the wrong place: nothing of it is shown. */
+export function redactUrl(text: string): string {
+  if (!URL.canParse(text)) return REDACTED;
+  const shown = new URL(text);
+  if (shown.password !== '') shown.password = 'redacted';
+  for (const key of new Set(shown.searchParams.keys())) {
+    if (/pass|secret|token|key/i.test(key)) shown.searchParams.set(key, 'redacted');
+  }
+  return shown.href;
+}
+
+/** Whether a browser would send exactly this text as its Origin. */
+export function isOrigin(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const parsed = new URL(text);
+  return (parsed.protocol === 'https:' || parsed.protocol === 'http:') && parsed.origin === text;
+}
+
+/** A stray percent sign is not an escape. */
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    // The only thing it throws is the answer to the question.
+    return false;
+  }
+}
+
+function plain<T>(accepts: string, parse: (text: string) => T | undefined): Kind<T> {
+  // A value far longer than any good one is shown only in part.
+  return { accepts, parse, show: (text) => (text.length > 200 ? `${text.slice(0, 200)}…` : text) };
+}
+
+function milliseconds(text: string): number | undefined {
+  const [, count, unit] = /^(\d{1,12})(ms|s|m|h|d)$/.exec(text) ?? [];
+  return unit ? Number(count) * DURATION_UNITS_MS[unit]! : undefined;
+}
+
+function bytes(text: string): number | undefined {
+  const [, count, unit] = /^(\d{1,15})(B|KiB|MiB|GiB|)$/.exec(text) ?? [];
+  return unit === undefined ? undefined : Number(count) * SIZE_UNITS_BYTES[unit]!;
+}
+
+function within(value: number | undefined, min: number, max: number): number | undefined {
+  return value !== undefined && value >= min && value <= max ? value : undefined;
+}
