@@ -76,7 +76,12 @@ export function parseConfig(env: Environment, readFile: ReadFile): Config {
   const { written, problems: unreadable } = readSources(env, readFile);
   const { values, problems: unusable } = parseValues(written);
   const production = env['NODE_ENV'] === 'production';
-  const problems = [...unreadable, ...unusable, ...impossible(values, production)];
+  const problems = [
+    ...unreadable,
+    ...unusable,
+    ...impossible(values),
+    ...(production ? missingInProduction(written) : []),
+  ];
   if (problems.length > 0) throw new ConfigError(problems);
   return freeze(assemble(values, written, production));
 }
@@ -97,7 +102,7 @@ function parseValues(written: Written): { values: Values; problems: string[] } {
 }
 
 /** Settings that are fine alone and cannot work together. */
-function impossible(values: Values, production: boolean): string[] {
+function impossible(values: Values): string[] {
   const problems: string[] = [];
   const atMost = (name: SettingName, limit: number | null, why: string) => {
     const value = values[name];
@@ -121,8 +126,6 @@ function impossible(values: Values, production: boolean): string[] {
       'INGEST_ACK: journaled needs the journal, which this version does not have; accepted: queued, stored',
     );
   }
-  if (production && values.DATABASE_URL === null) problems.push(requiredInProduction('DATABASE_URL'));
-  if (production && values.CLICKHOUSE_URL === null) problems.push(requiredInProduction('CLICKHOUSE_URL'));
   return [...problems, ...clickHouseProblems(values)];
 }
 
@@ -147,8 +150,12 @@ function clickHouseProblems({
   return problems;
 }
 
-function requiredInProduction(name: SettingName): string {
-  return `${name}: is required when NODE_ENV is production; accepted: ${SETTINGS[name].kind.accepts}`;
+/** The embedded stores are for trying out; in production they would be a surprise. */
+function missingInProduction(written: Written): string[] {
+  const required = ['DATABASE_URL', 'CLICKHOUSE_URL'] as const;
+  return required
+    .filter((name) => !written.has(name))
+    .map((name) => `${name}: is required when NODE_ENV is production; accepted: ${SETTINGS[name].kind.accepts}`);
 }
 
 /** Only called when there is no problem: a null is then a setting that may be unset. */

@@ -1,0 +1,22 @@
+import type { Clock } from '../clock.ts';
+import type { Config } from '../config.ts';
+import type { Io } from './io.ts';
+
+/** What every command is given. */
+export type Cli = {
+  readonly io: Io;
+  readonly clock: Clock;
+  /** Throws `ConfigError`: a command that needs no configuration works without a good one. */
+  config(): Config;
+  /** Ends the program with this exit code once the command returns: 0 it worked, 1 it did not. */
+  exitWith(code: number): void;
+};
+
+/** A command cannot do what it was asked. The message says why and what to do; it is printed without a stack. */
+export class CommandFailure extends Error {
+  override readonly name = 'CommandFailure';
+}
+
+export function printJson({ stdout }: Io, value: unknown): void {
+  stdout(`${JSON.stringify(value)}\n`);
+}

@@ -1,0 +1,34 @@
+export type Column = { readonly name: string; readonly isNumeric: boolean };
+
+/** Cells in aligned columns, two spaces apart. Wider cells than any seen before push their line out, nothing is cut. */
+export function createTable(columns: readonly Column[], sample: readonly (readonly string[])[]) {
+  const widths = columns.map(({ name }, index) =>
+    sample.reduce((widest, row) => Math.max(widest, printable(row[index] ?? '').length), name.length),
+  );
+  const heading = columns.map(({ name }) => name);
+
+  return { header: () => line(heading), line };
+
+  function line(cells: readonly string[]): string {
+    const padded = columns.map(({ isNumeric }, index) => {
+      const cell = printable(cells[index] ?? '');
+      return isNumeric ? cell.padStart(widths[index]!) : cell.padEnd(widths[index]!);
+    });
+    return `${padded.join('  ').trimEnd()}\n`;
+  }
+}
+
+/** A whole small table of texts. */
+export function textTable(names: readonly string[], rows: readonly (readonly string[])[]): string {
+  const table = createTable(
+    names.map((name) => ({ name, isNumeric: false })),
+    rows,
+  );
+  return [table.header(), ...rows.map((row) => table.line(row))].join('');
+}
+
+/** What clients sent may hold escape sequences; a terminal must not obey them. */
+export function printable(text: string): string {
+  // eslint-disable-next-line no-control-regex
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
+}
