@@ -98,9 +98,12 @@ function unknownName(name: string, where: string): string {
   return `${name}: there is no such setting (in ${where}); did you mean ${nearestName(name)}?`;
 }
 
-/** The known name that takes the fewest edits to reach. */
+/** The known name that takes the fewest edits to reach; a name that was only begun counts as one edit away. */
 export function nearestName(name: string): SettingName {
-  const ranked = SETTING_NAMES.map((known) => ({ known, distance: editDistance(name, known) }));
+  const ranked = SETTING_NAMES.map((known) => ({
+    known,
+    distance: known.startsWith(name) ? 1 : editDistance(name, known),
+  }));
   return ranked.reduce((best, next) => (next.distance < best.distance ? next : best)).known;
 }
 

@@ -1,0 +1,337 @@
+import { describe, expect, test } from 'vitest';
+import { ConfigError, parseConfig, type Config } from '../src/config.ts';
+import { nearestName, type Environment } from '../src/config/sources.ts';
+
+const PRODUCTION = {
+  NODE_ENV: 'production',
+  DATABASE_URL: 'postgres://weir:hunter2@db:5432/weir',
+  CLICKHOUSE_URL: 'http://clickhouse:8123',
+};
+
+/** Reads from these files and no others. */
+function filesOf(files: Record<string, string>) {
+  return (path: string) => {
+    const text = files[path];
+    if (text === undefined) throw Object.assign(new Error('missing'), { code: 'ENOENT' });
+    return text;
+  };
+}
+
+function deny(): never {
+  throw Object.assign(new Error('denied'), { code: 'EACCES' });
+}
+
+function configOf(env: Environment, toml?: string): Config {
+  return parseConfig(env, filesOf(toml === undefined ? {} : { 'weir.toml': toml }));
+}
+
+function problemsOf(env: Environment, toml?: string): readonly string[] {
+  try {
+    configOf(env, toml);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+function effectiveOf(env: Environment, name: string, toml?: string) {
+  return configOf(env, toml).effective.find((setting) => setting.name === name);
+}
+
+describe('defaults', () => {
+  test('an empty environment is a good configuration', () => {
+    expect(configOf({})).toMatchObject({
+      port: 8080,
+      host: '0.0.0.0',
+      logLevel: 'info',
+      allowedOrigins: [],
+      databaseUrl: null,
+      clickhouse: { url: null, database: 'analytics', username: 'default', password: '' },
+      channel: { maxEvents: 50_000, maxBytes: 134_217_728, projectShare: 0.5 },
+      flush: { maxEvents: 5_000, maxWaitMs: 2_000 },
+      maxBodyBytes: 10_485_760,
+      maxInFlight: 4,
+      insertTimeoutMs: 60_000,
+      shutdownGraceMs: 10_000,
+      disabled: false,
+      ack: 'queued',
+      maxFutureMs: 86_400_000,
+      rateLimit: null,
+      deadLetters: {
+        drainIntervalMs: 2_000,
+        drainBatchLimit: 10,
+        depth503Threshold: 100_000,
+        maxAttempts: 20,
+        maxAgeMs: 86_400_000,
+        quarantine: 'healthy',
+      },
+      dataDir: '.weir',
+      production: false,
+    });
+  });
+
+  test('the result cannot be changed, at any depth', () => {
+    const config = configOf({ ALLOWED_ORIGINS: 'https://a.example' });
+    expect(Object.isFrozen(config)).toBe(true);
+    expect(Object.isFrozen(config.deadLetters)).toBe(true);
+    expect(Object.isFrozen(config.allowedOrigins)).toBe(true);
+    expect(Object.isFrozen(config.effective[0])).toBe(true);
+  });
+});
+
+describe('precedence', () => {
+  test('the environment wins over the file, the file over the default', () => {
+    const toml = 'PORT = 1000\n[ingest]\nflush_events = 7\n';
+    expect(configOf({ PORT: '2000' }, toml).port).toBe(2000);
+    expect(configOf({ PORT: '2000' }, toml).flush.maxEvents).toBe(7);
+    expect(effectiveOf({ PORT: '2000' }, 'PORT', toml)).toEqual({ name: 'PORT', value: '2000', source: 'env' });
+    expect(effectiveOf({}, 'INGEST_FLUSH_EVENTS', toml)?.source).toBe('file');
+    expect(effectiveOf({}, 'HOST', toml)?.source).toBe('default');
+  });
+
+  test('empty is unset, in the environment and in the file', () => {
+    expect(configOf({ PORT: '', DATABASE_URL: '' }, 'HOST = ""').port).toBe(8080);
+    expect(configOf({ PORT: '' }, 'PORT = 1234').port).toBe(1234);
+    expect(problemsOf({ INGEST_NO_SUCH_THING: '' })).toEqual([]);
+  });
+
+  test.each([
+    ['flat names', 'INGEST_FLUSH_EVENTS = 12'],
+    ['tables', '[ingest]\nflush_events = 12'],
+    ['text instead of a number', 'INGEST_FLUSH_EVENTS = "12"'],
+    ['dotted keys', 'ingest.flush_events = 12'],
+  ])('the file may use %s', (_, toml) => {
+    expect(configOf({}, toml).flush.maxEvents).toBe(12);
+  });
+
+  test('lists and flags may be written as TOML writes them', () => {
+    const config = configOf(
+      {},
+      'allowed_origins = ["https://a.example", "https://b.example"]\n[ingest]\ndisabled = true',
+    );
+    expect(config.allowedOrigins).toEqual(['https://a.example', 'https://b.example']);
+    expect(config.disabled).toBe(true);
+  });
+
+  test('WEIR_CONFIG names another file', () => {
+    const readFile = filesOf({ 'weir.toml': 'PORT = 1', '/etc/weir.toml': 'PORT = 2' });
+    expect(parseConfig({ WEIR_CONFIG: '/etc/weir.toml' }, readFile).port).toBe(2);
+  });
+});
+
+describe('values', () => {
+  test.each([
+    ['500ms', 500],
+    ['2s', 2_000],
+    ['10m', 600_000],
+  ])('a duration %s is %i ms', (text, ms) => {
+    expect(configOf({ INGEST_FLUSH_INTERVAL: text }).flush.maxWaitMs).toBe(ms);
+  });
+
+  test.each([
+    ['24h', 86_400_000],
+    ['7d', 604_800_000],
+    ['0s', 0],
+  ])('a duration %s is %i ms', (text, ms) => {
+    expect(configOf({ INGEST_MAX_FUTURE: text }).maxFutureMs).toBe(ms);
+  });
+
+  test.each([
+    ['64KiB', 65_536],
+    ['10MiB', 10_485_760],
+    ['1234567', 1_234_567],
+    ['2048B', 2_048],
+  ])('a size %s is %i bytes', (text, bytes) => {
+    expect(configOf({ INGEST_MAX_BODY_BYTES: text }).maxBodyBytes).toBe(bytes);
+  });
+
+  test.each([
+    ['off', null],
+    ['100/s', { requests: 100, perMs: 1_000 }],
+    ['600/m', { requests: 600, perMs: 60_000 }],
+  ])('a rate limit %s', (text, rateLimit) => {
+    expect(configOf({ INGEST_RATE_LIMIT: text }).rateLimit).toEqual(rateLimit);
+  });
+
+  test('credentials inside CLICKHOUSE_URL are taken out of it', () => {
+    expect(configOf({ CLICKHOUSE_URL: 'https://me:p%40ss@host:8443/' }).clickhouse).toEqual({
+      url: 'https://host:8443',
+      username: 'me',
+      password: 'p@ss',
+      database: 'analytics',
+    });
+  });
+});
+
+describe('refusals', () => {
+  test.each<[setting: string, text: string, accepted: string]>([
+    ['PORT', '65536', 'a whole number from 0 to 65535'],
+    ['PORT', '80a', 'a whole number'],
+    ['PORT', '-1', 'a whole number'],
+    ['PORT', '8080.5', 'a whole number'],
+    ['HOST', 'two words', 'an address'],
+    ['LOG_LEVEL', 'verbose', 'trace, debug, info'],
+    ['INGEST_FLUSH_INTERVAL', '2', 'a duration'],
+    ['INGEST_FLUSH_INTERVAL', '2 s', 'a duration'],
+    ['INGEST_FLUSH_INTERVAL', '1ms', 'from 10ms to 10m'],
+    ['INGEST_SHUTDOWN_GRACE', '500ms', 'from 1s'],
+    ['INGEST_INSERT_TIMEOUT', '11m', 'to 10m'],
+    ['INGEST_MAX_BODY_BYTES', '10MB', 'a size'],
+    ['INGEST_BUFFER_BYTES', '0', 'a size'],
+    ['INGEST_FLUSH_EVENTS', '0', 'from 1'],
+    ['INGEST_MAX_INFLIGHT', '0', 'from 1 to 64'],
+    ['INGEST_PROJECT_SHARE', '0', 'above 0'],
+    ['INGEST_PROJECT_SHARE', '1.1', 'at most 1'],
+    ['INGEST_DISABLED', 'yes', 'true or false'],
+    ['INGEST_ACK', 'maybe', 'queued'],
+    ['INGEST_RATE_LIMIT', '0/s', 'off, or'],
+    ['INGEST_RATE_LIMIT', '10/h', 'off, or'],
+    ['DLQ_QUARANTINE', 'never', 'healthy, strict'],
+    ['DLQ_DRAIN_BATCH_LIMIT', '1001', 'to 1000'],
+    ['CLICKHOUSE_DATABASE', 'a`b', 'a name of letters'],
+    ['CLICKHOUSE_URL', 'clickhouse:8123', 'a URL'],
+    ['CLICKHOUSE_URL', 'tcp://clickhouse:9000', 'a URL'],
+    ['DATABASE_URL', 'mysql://host/db', 'postgres://'],
+    ['ALLOWED_ORIGINS', 'https://a.example/', 'no path'],
+    ['ALLOWED_ORIGINS', 'a.example', 'exact origins'],
+    ['ALLOWED_ORIGINS', '*', 'empty allows every origin'],
+    ['ALLOWED_ORIGINS', 'https://a.example,,https://b.example', 'separated by commas'],
+  ])('%s=%s', (name, text, accepted) => {
+    const problems = problemsOf({ [name]: text });
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toMatch(new RegExp(`^${name}: given ".*"; accepted: `));
+    expect(problems[0]).toContain(accepted);
+  });
+
+  test('every problem is listed at once', () => {
+    const problems = problemsOf(
+      { PORT: 'x', INGEST_FLUHS_EVENTS: '1', INGEST_MAX_BODY_BYTES: '1GiB', NODE_ENV: 'production' },
+      '[dlq]\nmax_age = "old"\nmax_tries = 3\n',
+    );
+    expect(problems.map((problem) => problem.split(':')[0])).toEqual([
+      'DLQ_MAX_TRIES',
+      'INGEST_FLUHS_EVENTS',
+      'PORT',
+      'DLQ_MAX_AGE',
+      'INGEST_MAX_BODY_BYTES',
+      'DATABASE_URL',
+      'CLICKHOUSE_URL',
+    ]);
+  });
+
+  test('the message holds every problem on a line of its own', () => {
+    expect(() => configOf({ PORT: 'x', HOST: 'a b' })).toThrow(/2 problems:\n {2}PORT: .*\n {2}HOST: /);
+  });
+
+  test.each<[why: string, env: Environment, name: string]>([
+    ['a body larger than the buffer', { INGEST_MAX_BODY_BYTES: '256MiB' }, 'INGEST_MAX_BODY_BYTES'],
+    ['a batch larger than the buffer', { INGEST_EVENT_BUFFER: '4999' }, 'INGEST_FLUSH_EVENTS'],
+    [
+      'a buffer smaller than a batch',
+      { INGEST_BUFFER_BYTES: '1MiB', INGEST_MAX_BODY_BYTES: '1KiB' },
+      'INGEST_BUFFER_BYTES',
+    ],
+    ['a journal that is not there', { INGEST_ACK: 'journaled' }, 'INGEST_ACK'],
+    ['production without Postgres', { ...PRODUCTION, DATABASE_URL: '' }, 'DATABASE_URL'],
+    ['production without ClickHouse', { ...PRODUCTION, CLICKHOUSE_URL: undefined }, 'CLICKHOUSE_URL'],
+    ['a database in the URL', { CLICKHOUSE_URL: 'http://host:8123/analytics' }, 'CLICKHOUSE_URL'],
+    ['two users', { CLICKHOUSE_URL: 'http://a@host:8123', CLICKHOUSE_USERNAME: 'b' }, 'CLICKHOUSE_USERNAME'],
+    ['two passwords', { CLICKHOUSE_URL: 'http://a:b@host:8123', CLICKHOUSE_PASSWORD: 'c' }, 'CLICKHOUSE_PASSWORD'],
+  ])('the impossible combination: %s', (_, env, name) => {
+    expect(problemsOf(env).map((problem) => problem.split(':')[0])).toEqual([name]);
+  });
+
+  test('production with both stores is fine', () => {
+    expect(configOf(PRODUCTION).production).toBe(true);
+  });
+});
+
+describe('unknown names', () => {
+  test.each([
+    ['INGEST_FLUSH_EVENT', 'INGEST_FLUSH_EVENTS'],
+    ['INGEST_MAX_IN_FLIGHT', 'INGEST_MAX_INFLIGHT'],
+    ['DLQ_MAX_ATTEMPT', 'DLQ_MAX_ATTEMPTS'],
+    ['CLICKHOUSE_USER', 'CLICKHOUSE_USERNAME'],
+    ['WEIR_DATADIR', 'WEIR_DATA_DIR'],
+  ])('%s is refused, suggesting %s', (name, nearest) => {
+    expect(nearestName(name)).toBe(nearest);
+    expect(problemsOf({ [name]: 'hunter2' })[0]).toBe(
+      `${name}: there is no such setting (in the environment); did you mean ${nearest}?`,
+    );
+  });
+
+  test('names of other programs are theirs', () => {
+    expect(problemsOf({ PATH: '/bin', INGESTION: '1', PGHOST: 'x', HOSTNAME: 'y' })).toEqual([]);
+  });
+
+  test('in the file every unknown name is refused', () => {
+    expect(problemsOf({}, 'colour = "blue"')).toHaveLength(1);
+    expect(problemsOf({}, 'WEIR_CONFIG = "other.toml"')).toHaveLength(1);
+    expect(problemsOf({}, 'PORT = 1\nport = 2')).toEqual(['PORT: set twice in the configuration file']);
+    expect(problemsOf({}, 'PORT = [1, 2]')).toHaveLength(1);
+    expect(problemsOf({}, 'PORT = 2020-01-01')).toHaveLength(1);
+  });
+
+  test('what Kubernetes puts into every pod for a service named like us is ignored', () => {
+    const links = {
+      CLICKHOUSE_SERVICE_HOST: '10.0.0.1',
+      CLICKHOUSE_SERVICE_PORT: '8123',
+      CLICKHOUSE_SERVICE_PORT_HTTP: '8123',
+      CLICKHOUSE_PORT: 'tcp://10.0.0.1:8123',
+      CLICKHOUSE_PORT_8123_TCP: 'tcp://10.0.0.1:8123',
+      CLICKHOUSE_PORT_8123_TCP_ADDR: '10.0.0.1',
+      WEIR_PORT: 'tcp://10.0.0.2:80',
+    };
+    expect(problemsOf(links)).toEqual([]);
+    expect(problemsOf({ WEIR_PORT: '8080' })).toHaveLength(1);
+  });
+});
+
+describe('the file', () => {
+  test('one that is named and missing is an error; weir.toml may be missing', () => {
+    expect(problemsOf({ WEIR_CONFIG: 'nowhere.toml' })).toEqual([
+      'WEIR_CONFIG: given "nowhere.toml": there is no such file',
+    ]);
+    expect(problemsOf({})).toEqual([]);
+  });
+
+  test('one that cannot be read is an error, not the same as none', () => {
+    expect(() => parseConfig({}, deny)).toThrow(/weir\.toml: the file could not be read/);
+  });
+
+  test('a syntax error names its place and quotes nothing', () => {
+    const [problem] = problemsOf({}, 'PORT = 1\nCLICKHOUSE_PASSWORD = hunter2\n');
+    expect(problem).toMatch(/weir\.toml: is not TOML: look at line 2/);
+    expect(problem).not.toContain('hunter2');
+  });
+});
+
+describe('secrets', () => {
+  test('are redacted where the settings are printed', () => {
+    const env = {
+      DATABASE_URL: 'postgres://weir:hunter2@db:5432/weir?sslpassword=hunter3',
+      CLICKHOUSE_URL: 'http://me:hunter2@host:8123',
+      CLICKHOUSE_PASSWORD: 'hunter2',
+    };
+    expect(effectiveOf(env, 'DATABASE_URL')?.value).toBe('postgres://weir:redacted@db:5432/weir?sslpassword=redacted');
+    expect(effectiveOf(env, 'CLICKHOUSE_PASSWORD')?.value).toBe('[redacted]');
+    expect(JSON.stringify(configOf(env).effective)).not.toContain('hunter');
+  });
+
+  test('are redacted in problems', () => {
+    const problems = problemsOf({
+      DATABASE_URL: 'hunter2',
+      CLICKHOUSE_URL: 'tcp://me:hunter2@host:9000',
+      WEIR_PASSWORD: 'hunter2',
+    });
+    expect(problems).toHaveLength(3);
+    expect(problems.join()).not.toContain('hunter2');
+  });
+
+  test('reach the parts that need them', () => {
+    const config = configOf({ ...PRODUCTION, CLICKHOUSE_PASSWORD: 'hunter2' });
+    expect(config.databaseUrl).toBe(PRODUCTION.DATABASE_URL);
+    expect(config.clickhouse.password).toBe('hunter2');
+  });
+});
