@@ -63,7 +63,8 @@ export function readRuntime(dataDir: string): Runtime {
  * same time one wins.
  */
 export function claimRuntime(dataDir: string, pid: number): RuntimeClaim {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  // Open to others on purpose: an embedded Postgres runs as another user when we are root.
+  mkdirSync(dataDir, { recursive: true });
   const path = pathIn(dataDir);
   const draft = `${path}.${pid}`;
   const own = { pid, started: startOf(pid) };
