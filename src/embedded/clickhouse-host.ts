@@ -1,0 +1,25 @@
+/**
+ * Runs inside a process of its own: loads ClickHouse as a library and lets it
+ * listen. Arguments: the library's path, then ClickHouse's own.
+ */
+import { DataType, load, open } from 'ffi-rs';
+
+const [libraryPath = '', ...args] = process.argv.slice(2);
+
+// ClickHouse's threads do not return, so nothing gentler ends this process.
+// That is safe: a part is visible only once it is complete, before the insert is answered.
+process.stdin.on('end', () => process.kill(process.pid, 'SIGKILL')).resume();
+
+process.stdout.write(`${process.pid}\n`);
+
+open({ library: 'chdb', path: libraryPath });
+await load({
+  library: 'chdb',
+  funcName: 'chdb_query_cmdline',
+  retType: DataType.I64,
+  paramsType: [DataType.I32, DataType.StringArray],
+  paramsValue: [args.length, args],
+  runInNewThread: true,
+});
+// It returns only when it could not start; it has printed why.
+process.exit(1);

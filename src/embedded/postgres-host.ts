@@ -1,0 +1,41 @@
+/**
+ * Runs inside a process of its own: one postmaster, which ends when stdin
+ * does. Argument: the command as JSON, see `ServerCommand`.
+ */
+import { spawn } from 'node:child_process';
+import { systemClock } from '../clock.ts';
+import type { ServerCommand } from './postgres-user.ts';
+
+const command = JSON.parse(process.argv[2] ?? '') as ServerCommand;
+
+const postgres = spawn(command.file, command.args, {
+  cwd: command.cwd,
+  stdio: ['ignore', 2, 2],
+  ...command.identity,
+});
+
+postgres.on('error', (error) => {
+  process.stderr.write(`${error.message}\n`);
+  process.exit(1);
+});
+// Die of what it died of, so that whoever waits for us learns it.
+postgres.on('exit', (code, signal) => {
+  if (signal) process.kill(process.pid, signal);
+  else process.exit(code ?? 1);
+});
+
+// A fast shutdown first (no waiting for clients), then one without checkpoint, then the axe.
+async function stop(): Promise<void> {
+  postgres.kill('SIGINT');
+  await systemClock.sleep(6000);
+  postgres.kill('SIGQUIT');
+  await systemClock.sleep(6000);
+  postgres.kill('SIGKILL');
+}
+
+// Not awaited: the process ends with the postmaster, and `stop` cannot fail.
+process.stdin.on('end', () => void stop()).resume();
+process.on('SIGTERM', () => void stop());
+process.on('SIGINT', () => void stop());
+
+if (postgres.pid !== undefined) process.stdout.write(`${postgres.pid}\n`);
