@@ -1,0 +1,56 @@
+import { hash } from 'node:crypto';
+import { rawStringOf, stringOf } from './json.ts';
+
+/** Why a value is refused: the reason, or the part of it behind the field's name. */
+export type Refusal = { readonly reason: string };
+
+export function isRefusal(value: unknown): value is Refusal {
+  return typeof value === 'object' && value !== null;
+}
+
+const NOT_A_STRING: Refusal = { reason: 'must be a string' };
+const TOO_LONG: Refusal = { reason: 'too long' };
+
+/** The longest escape of one code point is a surrogate pair, `\ud83d\ude00`. */
+const MAX_ESCAPE_BYTES = 12;
+
+/**
+ * Reads the raw JSON value of a text of at most `maxLength` code points. Gives
+ * the raw string to store, made well-formed, and null for null and for "".
+ */
+export function readText(raw: string, maxLength: number): string | null | Refusal {
+  if (raw === 'null' || raw === '""') return null;
+  if (raw[0] !== '"') return NOT_A_STRING;
+  if (!raw.includes('\\')) return lengthOf(raw, maxLength) > maxLength ? TOO_LONG : raw;
+  if (raw.length - 2 > maxLength * MAX_ESCAPE_BYTES) return TOO_LONG;
+  const text = stringOf(raw);
+  return codePointCount(text) > maxLength ? TOO_LONG : rawStringOf(text);
+}
+
+/** The code points in a raw string without escapes; its bytes, when those are few enough anyway. */
+function lengthOf(raw: string, maxLength: number): number {
+  const byteCount = raw.length - 2;
+  if (byteCount <= maxLength) return byteCount;
+  let count = 0;
+  for (let i = 1; i <= byteCount; i += 1) if ((raw.charCodeAt(i) & 0xc0) !== 0x80) count += 1;
+  return count;
+}
+
+function codePointCount(text: string): number {
+  let count = 0;
+  for (const _ of text) count += 1;
+  return count;
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+export function isUuid(text: string): boolean {
+  return UUID.test(text);
+}
+
+/** The UUID (version 8, RFC 9562) that stands for an id which is none: the same for the same id, always. */
+export function uuidFromText(text: string): string {
+  const hex = hash('sha256', text, 'hex');
+  const variant = ((Number.parseInt(hex[16] ?? '', 16) & 0x3) | 0x8).toString(16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}

@@ -1,0 +1,126 @@
+/**
+ * The one rule for instants: an RFC 3339 string with an offset, or a number,
+ * which is epoch seconds below 1e11 and epoch milliseconds from there on.
+ * Anything finer than a millisecond is cut off, never rounded.
+ */
+import { stringOf } from './json.ts';
+
+/** Epoch milliseconds, or why there are none. */
+export type Instant = number | 'invalid' | 'out of range';
+
+/** The last millisecond whose year has four digits, which is all that RFC 3339 can write. */
+export const LATEST_INSTANT_MS = 253_402_300_799_999;
+
+/** From here on a number counts milliseconds: 1e11 s is the year 5138, 1e11 ms is 1973. */
+const MILLISECONDS_FROM = 100_000_000_000;
+const DAY_MS = 86_400_000;
+
+/** Reads the raw JSON value (byte text) of an instant that must not lie behind `latestMs` nor before 1970. */
+export function readInstant(raw: string, latestMs: number): Instant {
+  const first = raw.charCodeAt(0);
+  if (first === 0x22) {
+    return within(parseInstant(raw.includes('\\') ? stringOf(raw) : raw.slice(1, -1)), latestMs);
+  }
+  const isNumber = first === 0x2d || (first >= 0x30 && first <= 0x39);
+  return isNumber ? within(parseEpoch(raw), latestMs) : 'invalid';
+}
+
+/** Whether an instant lies in the range that is accepted. */
+function within(instant: Instant, latestMs: number): Instant {
+  if (typeof instant === 'string') return instant;
+  return instant < 0 || instant > Math.min(latestMs, LATEST_INSTANT_MS) ? 'out of range' : instant;
+}
+
+/** The epoch milliseconds of an RFC 3339 text with an offset. They may be negative. */
+export function parseInstant(text: string): number | 'invalid' {
+  const year = digitsAt(text, 0, 4);
+  const month = digitsAt(text, 5, 2);
+  const day = digitsAt(text, 8, 2);
+  const hour = digitsAt(text, 11, 2);
+  const minute = digitsAt(text, 14, 2);
+  const second = digitsAt(text, 17, 2);
+  const isPunctuated = text[4] === '-' && text[7] === '-' && text[13] === ':' && text[16] === ':';
+  const isSeparated = text[10] === 'T' || text[10] === 't' || text[10] === ' ';
+  if (!isPunctuated || !isSeparated || year < 0) return 'invalid';
+  if (month < 1 || month > 12 || day < 1 || day > daysIn(year, month)) return 'invalid';
+  if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) return 'invalid';
+
+  let at = 19;
+  if (text[at] === '.') {
+    at += 1;
+    while (isDigit(text.charCodeAt(at))) at += 1;
+    if (at === 20) return 'invalid';
+  }
+  const fractionMs = Number(text.slice(20, Math.min(at, 23)).padEnd(3, '0'));
+  const offsetMs = offsetAt(text, at);
+  if (offsetMs === 'invalid') return 'invalid';
+  return daysBefore(year, month, day) * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + fractionMs - offsetMs;
+}
+
+/**
+ * The epoch milliseconds of a number as JSON writes it. Exact for every number
+ * that is in range: 1700000000.123 s has no exact binary form, so the decimal
+ * point is moved in the text.
+ */
+export function parseEpoch(text: string): Instant {
+  const parts = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
+  if (!parts) return 'invalid';
+  const [, sign, whole = '', fraction = '', exponent = '0'] = parts;
+  const digits = (whole + fraction).replace(/^0+/, '');
+  if (digits === '') return 0;
+  if (sign === '-') return 'out of range';
+  // The value is 0.digits × 10^point.
+  const point = digits.length - fraction.length + Number(exponent);
+  if (point > 15) return 'out of range';
+  const value = digitsBefore(digits, point);
+  return value < MILLISECONDS_FROM ? digitsBefore(digits, point + 3) : value;
+}
+
+/** The whole part of 0.digits × 10^point, for a point small enough to be exact. */
+function digitsBefore(digits: string, point: number): number {
+  return point <= 0 ? 0 : Number(digits.slice(0, point).padEnd(point, '0'));
+}
+
+/** The offset from UTC that ends the text. */
+function offsetAt(text: string, at: number): number | 'invalid' {
+  const sign = text[at];
+  if (sign === 'Z' || sign === 'z') return text.length === at + 1 ? 0 : 'invalid';
+  if ((sign !== '+' && sign !== '-') || text.length !== at + 6 || text[at + 3] !== ':') return 'invalid';
+  const hours = digitsAt(text, at + 1, 2);
+  const minutes = digitsAt(text, at + 4, 2);
+  if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59) return 'invalid';
+  return (sign === '-' ? -1 : 1) * (hours * 60 + minutes) * 60_000;
+}
+
+/** The number that `count` digits make; negative when they are not all digits. */
+function digitsAt(text: string, start: number, count: number): number {
+  let value = 0;
+  for (let at = start; at < start + count; at += 1) {
+    const code = text.charCodeAt(at);
+    if (!isDigit(code)) return -1;
+    value = value * 10 + code - 0x30;
+  }
+  return value;
+}
+
+function isDigit(code: number): boolean {
+  return code >= 0x30 && code <= 0x39;
+}
+
+function daysIn(year: number, month: number): number {
+  if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28;
+  return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31;
+}
+
+/**
+ * Days from 1970-01-01 to a date. `Date.UTC` would read the years 0 to 99 as
+ * 1900 to 1999. Years are counted from March, so that the leap day is the last.
+ */
+function daysBefore(year: number, month: number, day: number): number {
+  const y = month > 2 ? year : year - 1;
+  const era = Math.floor(y / 400);
+  const yearOfEra = y - era * 400;
+  const dayOfYear = Math.floor((153 * (month > 2 ? month - 3 : month + 9) + 2) / 5) + day - 1;
+  const dayOfEra = yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear;
+  return era * 146_097 + dayOfEra - 719_468;
+}
