@@ -74,21 +74,21 @@ export function decodeEvents(events: ScannedEvents, context: DecodeContext): Dec
   const encodeRow = createRowEncoder(context);
   const latestMs = context.receivedAt + context.maxFutureMs;
   const rejections: Rejection[] = [];
-  let rows = '';
-  let accepted = 0;
+  const rows: string[] = [];
   const event = firstValue(events);
   for (let index = 0; index < events.count; index += 1) {
     const row = decodeEvent(event);
     moveToNextValue(event);
     if (typeof row === 'string') {
-      rows += row;
-      accepted += 1;
+      rows.push(row);
     } else if (rejections.length < MAX_LISTED_REJECTIONS) {
       rejections.push({ index, reason: row.reason });
     }
   }
+  const accepted = rows.length;
   const rejected = events.count - accepted;
-  return { rows: Buffer.from(rows, 'latin1'), accepted, rejected, rejections, truncated: rejected > rejections.length };
+  const truncated = rejected > rejections.length;
+  return { rows: Buffer.from(rows.join(''), 'latin1'), accepted, rejected, rejections, truncated };
 
   /** The event's row, or the first reason against it, in the order the contract lists them. */
   function decodeEvent(members: Members): string | Refusal {

@@ -5,7 +5,6 @@ import {
   isAtArray,
   isAtEnd,
   isAtObject,
-  nameOf,
   nextElement,
   nextKey,
   scanValue,
@@ -59,7 +58,7 @@ export function readEnvelope(body: Buffer): NativeEnvelope | BodyProblem {
   let problem: string | null = null;
   enter(scanner);
   while (nextKey(scanner)) {
-    const name = nameOf(scanner.text.slice(scanner.keyStart, scanner.keyEnd));
+    const name = stringOf(scanner.text.slice(scanner.keyStart, scanner.keyEnd));
     const valueStart = scanner.at;
     if (name === 'events') {
       if (Object.hasOwn(raw, 'events')) problem ??= '"events" is there twice';

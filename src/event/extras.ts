@@ -1,4 +1,4 @@
-import { createScanner, enter, nameOf, nextKey, scanValue } from './json.ts';
+import { createScanner, enter, stringOf, nextKey, scanValue } from './json.ts';
 
 /** A member as it was written: raw key and raw value, as byte text. */
 export type RawMember = { readonly key: string; readonly value: string };
@@ -13,9 +13,9 @@ export function foldExtras(base: string | null, strays: readonly RawMember[]): s
   const folded = strays.map(({ key, value }) => `${key}:${value}`).join(',');
   if (base === null || base === '{}') return `{${folded}}`;
 
-  const names = new Set(strays.map(({ key }) => nameOf(key)));
+  const names = new Set(strays.map(({ key }) => stringOf(key)));
   const members = membersOf(base);
-  const kept = members.filter(({ key }) => !names.has(nameOf(key)));
+  const kept = members.filter(({ key }) => !names.has(stringOf(key)));
   if (kept.length === 0) return `{${folded}}`;
   if (kept.length === members.length) return `${base.slice(0, -1)},${folded}}`;
   return `{${kept.map(({ key, value }) => `${key}:${value}`).join(',')},${folded}}`;

@@ -1,4 +1,4 @@
-import { nameOf } from './json.ts';
+import { stringOf } from './json.ts';
 import { endOfMembers, firstMember, nextMember, rawKeyOf, type Members } from './members.ts';
 
 /** Where an object's known fields are. Members are named by their place on the tape. */
@@ -50,5 +50,5 @@ export function createFieldPicker<Field extends string>(
 
 /** The key's name as far as it can be a known one: those are ASCII, so only escapes matter. */
 function knownNameOf(rawKey: string): string {
-  return rawKey.includes('\\') ? nameOf(rawKey) : rawKey.slice(1, -1);
+  return rawKey.includes('\\') ? stringOf(rawKey) : rawKey.slice(1, -1);
 }

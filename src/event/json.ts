@@ -151,15 +151,11 @@ export function scanValue(scanner: Scanner): boolean {
 }
 
 /**
- * The name a raw key stands for. Byte text and escapes are resolved, so that
- * two spellings of one name are equal.
+ * The string that a raw JSON string or key stands for: byte text and escapes
+ * are resolved, so that two spellings of one name are equal.
  */
-export function nameOf(rawKey: string): string {
-  return isPlain(rawKey) ? rawKey.slice(1, -1) : stringOf(rawKey);
-}
-
-/** The string a raw JSON string stands for. */
 export function stringOf(raw: string): string {
+  if (isPlain(raw)) return raw.slice(1, -1);
   // A scanned string token always parses, and parsing it makes nothing but a string.
   return JSON.parse(Buffer.from(raw, 'latin1').toString('utf8')) as string;
 }
@@ -171,11 +167,7 @@ export function rawStringOf(value: string): string {
 
 /** Whether a raw string is ASCII without escapes, and so already its own value. */
 function isPlain(raw: string): boolean {
-  for (let i = 0; i < raw.length; i += 1) {
-    const code = raw.charCodeAt(i);
-    if (code === BACKSLASH || code > 0x7f) return false;
-  }
-  return true;
+  return !/[\\\x80-\xff]/.test(raw);
 }
 
 /** Moves to the next part of the entered container, or behind its end. */

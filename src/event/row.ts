@@ -36,8 +36,9 @@ export type RowPieces = {
  */
 export function createRowEncoder(origin: RowOrigin): (pieces: RowPieces) => string {
   const head = `{"project_id":${rawStringOf(origin.projectId)},"event_id":"`;
+  const isoOf = createIsoFormat();
   const expiry = origin.retentionDays === null ? '' : `,"expires_at":"${expiresAt(origin)}"`;
-  const tail = `,"source":${rawStringOf(origin.source)},"received_at":"${isoOf(origin.receivedAt)}"${expiry}}\n`;
+  const tail = `,"source":${rawStringOf(origin.source)},"received_at":"${new Date(origin.receivedAt).toISOString()}"${expiry}}\n`;
 
   return function encodeRow(pieces) {
     return `${head}${pieces.eventId}","event":${pieces.event},"anonymous_id":${pieces.anonymousId},"user_id":${pieces.userId},"timestamp":"${isoOf(pieces.timestamp)}","session_id":${pieces.sessionId},"properties":${onOneLine(pieces.properties)},"extras":${onOneLine(pieces.extras)}${tail}`;
@@ -52,14 +53,36 @@ function onOneLine(raw: string): string {
   return raw.includes('\n') || raw.includes('\r') ? raw.replaceAll(/[\r\n]/g, ' ') : raw;
 }
 
-function isoOf(epochMs: number): string {
-  return new Date(epochMs).toISOString();
+/** The numbers from 00 to 59, and from 000 to 999. */
+const TWO_DIGITS = Array.from({ length: 60 }, (_, number) => String(number).padStart(2, '0'));
+const THREE_DIGITS = Array.from({ length: 1000 }, (_, number) => String(number).padStart(3, '0'));
+
+const DAY_MS = 86_400_000;
+
+/**
+ * What `toISOString` gives for 1970 and later, several times as fast: the date
+ * is only made anew when the day changes.
+ */
+function createIsoFormat(): (epochMs: number) => string {
+  let day = Number.NaN;
+  let date = '';
+  return function isoOf(epochMs) {
+    const ms = epochMs % DAY_MS;
+    if (epochMs - ms !== day) {
+      day = epochMs - ms;
+      date = new Date(day).toISOString().slice(0, 11);
+    }
+    const hour = TWO_DIGITS[Math.floor(ms / 3_600_000)];
+    const minute = TWO_DIGITS[Math.floor(ms / 60_000) % 60];
+    const second = TWO_DIGITS[Math.floor(ms / 1000) % 60];
+    return `${date}${hour}:${minute}:${second}.${THREE_DIGITS[ms % 1000]}Z`;
+  };
 }
 
 /** The last second that fits the 32 bits of a ClickHouse `DateTime`, in 2106. */
 const LATEST_EXPIRY_MS = 4_294_967_295_000;
 
 function expiresAt({ receivedAt, retentionDays }: RowOrigin): string {
-  const expiryMs = Math.min(receivedAt + (retentionDays ?? 0) * 86_400_000, LATEST_EXPIRY_MS);
-  return `${isoOf(expiryMs).slice(0, 19)}Z`;
+  const expiryMs = Math.min(receivedAt + (retentionDays ?? 0) * DAY_MS, LATEST_EXPIRY_MS);
+  return `${new Date(expiryMs).toISOString().slice(0, 19)}Z`;
 }

@@ -18,9 +18,7 @@ const DAY_MS = 86_400_000;
 /** Reads the raw JSON value (byte text) of an instant that must not lie behind `latestMs` nor before 1970. */
 export function readInstant(raw: string, latestMs: number): Instant {
   const first = raw.charCodeAt(0);
-  if (first === 0x22) {
-    return within(parseInstant(raw.includes('\\') ? stringOf(raw) : raw.slice(1, -1)), latestMs);
-  }
+  if (first === 0x22) return within(parseInstant(stringOf(raw)), latestMs);
   const isNumber = first === 0x2d || (first >= 0x30 && first <= 0x39);
   return isNumber ? within(parseEpoch(raw), latestMs) : 'invalid';
 }
