@@ -1,15 +1,16 @@
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
-import type { Io } from './io.ts';
+import type { Input, Io } from './io.ts';
 
 /** What every command is given. */
 export type Cli = {
   readonly io: Io;
+  readonly input: Input;
   readonly clock: Clock;
   /** Throws `ConfigError`: a command that needs no configuration works without a good one. */
-  config(): Config;
-  /** Ends the program with this exit code once the command returns: 0 it worked, 1 it did not. */
-  exitWith(code: number): void;
+  readonly config: () => Config;
+  /** The exit code of a command that ran to its end without the success it was asked for. */
+  readonly exitWith: (code: number) => void;
 };
 
 /** A command cannot do what it was asked. The message says why and what to do; it is printed without a stack. */

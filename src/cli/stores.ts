@@ -1,0 +1,69 @@
+/**
+ * Which Postgres and which ClickHouse a command works on: those of the
+ * configuration, else those of the Weir that runs in the data directory.
+ */
+import { clickHouseAccess, type Config } from '../config.ts';
+import { createLog } from '../log.ts';
+import type { Database } from '../postgres/pool.ts';
+import { readRuntime } from '../runtime-file.ts';
+import { CommandFailure, type Cli } from './cli.ts';
+
+/** Where a store is, and who said so, for messages. */
+export type Found<T> = T & { readonly from: string };
+export type ClickHouseAccess = {
+  readonly url: string;
+  readonly database: string;
+  readonly username: string;
+  readonly password: string;
+};
+
+export function findPostgres(config: Config): Found<{ readonly url: string }> {
+  if (config.databaseUrl !== null) return { url: config.databaseUrl, from: 'DATABASE_URL' };
+  const { databaseUrl, from } = runningInstance(config, 'DATABASE_URL');
+  if (databaseUrl === null) throw stillStarting(config);
+  return { url: databaseUrl, from };
+}
+
+export function findClickHouse(config: Config): Found<ClickHouseAccess> {
+  const { url, database, username, password } = config.clickhouse;
+  if (url !== null) return { url, database, username, password, from: 'CLICKHOUSE_URL' };
+  const { clickhouseUrl, from } = runningInstance(config, 'CLICKHOUSE_URL');
+  if (clickhouseUrl === null) throw stillStarting(config);
+  const access = clickHouseAccess(new URL(clickhouseUrl), { username: null, password: null });
+  return { ...access, url: access.url!, database, from };
+}
+
+function runningInstance({ dataDir }: Config, setting: string) {
+  const runtime = readRuntime(dataDir);
+  if (runtime.kind === 'running')
+    return { ...runtime, from: `the Weir running in ${dataDir} (process ${runtime.pid})` };
+  const why =
+    runtime.kind === 'stale'
+      ? `the Weir that ran in ${dataDir} (process ${runtime.pid}) is gone`
+      : `no Weir is running in ${dataDir}`;
+  throw new CommandFailure(`${setting} is not set and ${why}.\nStart one with \`npm start\`, or set ${setting}.`);
+}
+
+function stillStarting({ dataDir }: Config): CommandFailure {
+  return new CommandFailure(`The Weir in ${dataDir} is still starting its stores. Try again in a moment.`);
+}
+
+/** Hands `work` the database and closes it afterwards. */
+export async function withPostgres<T>({ config }: Cli, work: (db: Database) => Promise<T>): Promise<T> {
+  const settings = config();
+  const { url, from } = findPostgres(settings);
+  const { createPostgres } = await import('../postgres/pool.ts');
+  const { pool, db } = createPostgres({ url, maxConnections: 1 }, createLog('silent'));
+  try {
+    return await work(db);
+  } catch (error) {
+    const [{ PostgresFailure }, { explainFailure }] = await Promise.all([
+      import('../postgres/errors.ts'),
+      import('../postgres/reach.ts'),
+    ]);
+    if (!(error instanceof PostgresFailure)) throw error;
+    throw new CommandFailure(`${explainFailure(error)} (from ${from}).`, { cause: error });
+  } finally {
+    await pool.end();
+  }
+}

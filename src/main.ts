@@ -1,0 +1,37 @@
+#!/usr/bin/env node
+/**
+ * The command line's only contact with the process: arguments, environment,
+ * streams and the exit code. What the commands do is in `cli/`.
+ */
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline/promises';
+import { text } from 'node:stream/consumers';
+import { runProgram } from './cli/program.ts';
+import { systemClock } from './clock.ts';
+
+// `weir query … | head` closes the pipe early; that is the reader's right and no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+process.exitCode = await runProgram(process.argv.slice(2), {
+  io: {
+    stdout: (written) => void process.stdout.write(written),
+    stderr: (written) => void process.stderr.write(written),
+    isTTY: process.stdin.isTTY && process.stderr.isTTY,
+  },
+  input: { ask, readAll: () => text(process.stdin) },
+  env: process.env,
+  readFile: (path) => readFileSync(path, 'utf8'),
+  clock: systemClock,
+});
+
+async function ask(question: string): Promise<string> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await terminal.question(question);
+  } finally {
+    terminal.close();
+  }
+}

@@ -1,0 +1,234 @@
+import { describe, expect, test } from 'vitest';
+import { checkClickHouseVersion, checkClock, checkDisk, checkMigrations } from '../src/cli/checks.ts';
+import { runProgram } from '../src/cli/program.ts';
+import { createTable, printable, textTable } from '../src/cli/table.ts';
+import type { Environment } from '../src/config/sources.ts';
+import { createManualClock } from './support/clock.ts';
+
+// No Weir can be running in a directory that does not exist.
+const NOWHERE = { WEIR_DATA_DIR: '/nonexistent/weir' };
+
+async function run(args: string, { env = NOWHERE, answer }: { env?: Environment; answer?: string } = {}) {
+  let stdout = '';
+  let stderr = '';
+  const code = await runProgram(args === '' ? [] : args.split(' '), {
+    io: {
+      stdout: (text) => void (stdout += text),
+      stderr: (text) => void (stderr += text),
+      isTTY: answer !== undefined,
+    },
+    input: { ask: () => Promise.resolve(answer ?? ''), readAll: () => Promise.resolve('') },
+    env,
+    readFile: missing,
+    clock: createManualClock(),
+  });
+  return { code, stdout, stderr };
+}
+
+function missing(): never {
+  throw Object.assign(new Error('missing'), { code: 'ENOENT' });
+}
+
+const COMMANDS = [
+  'serve',
+  'migrate',
+  'config',
+  'project create',
+  'project list',
+  'project delete',
+  'token create',
+  'token list',
+  'token revoke',
+  'query',
+  'doctor',
+];
+
+describe('usage', () => {
+  test.each(COMMANDS)('%s --help ends with 0 and shows examples', async (command) => {
+    const { code, stdout } = await run(`${command} --help`);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(new RegExp(`Usage: weir ${command}`));
+    expect(stdout).toContain(`Examples:\n  weir ${command}`);
+  });
+
+  test.each([
+    'nonsense',
+    'serve extra',
+    'config --colour',
+    'project',
+    'project create',
+    'project create a --retention-days never',
+    'project create a --retention-days 0',
+    'project create a --allow-origin https://a.example/path',
+    'project delete',
+    'token create',
+    'query',
+  ])('"%s" is wrong usage: exit code 2, nothing on stdout', async (args) => {
+    const { code, stdout, stderr } = await run(args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).not.toBe('');
+  });
+
+  test('without a command the help is shown, as wrong usage', async () => {
+    expect(await run('')).toMatchObject({ code: 2, stdout: '' });
+  });
+
+  test('--version prints the version of the package', async () => {
+    expect(await run('--version')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
+  });
+});
+
+describe('config', () => {
+  test('prints every setting with its source and without secrets', async () => {
+    const env = { PORT: '9000', CLICKHOUSE_PASSWORD: 'hunter2', DATABASE_URL: 'postgres://a:hunter2@b/c' };
+    const { code, stdout } = await run('config', { env });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^PORT +9000 +env$/m);
+    expect(stdout).toMatch(/^HOST +0\.0\.0\.0 +default$/m);
+    expect(stdout).not.toContain('hunter2');
+  });
+
+  test('--json is one array', async () => {
+    const rows: unknown = JSON.parse((await run('config --json')).stdout);
+    expect(rows).toContainEqual({ name: 'PORT', value: '8080', source: 'default' });
+  });
+
+  test('a bad configuration ends every command that needs one, with all problems and no stack', async () => {
+    const { code, stderr } = await run('config', { env: { PORT: 'x', INGEST_TYPO: '1' } });
+    expect(code).toBe(1);
+    expect(stderr).toContain('PORT: given "x"');
+    expect(stderr).toContain('INGEST_TYPO: there is no such setting');
+    expect(stderr).not.toContain('    at ');
+  });
+});
+
+describe('without any store', () => {
+  test.each([
+    ['project list', 'DATABASE_URL'],
+    ['token list', 'DATABASE_URL'],
+    ['project create x', 'DATABASE_URL'],
+    ['query SELECT', 'CLICKHOUSE_URL'],
+  ])('"%s" says which setting or what to start', async (args, setting) => {
+    const { code, stdout, stderr } = await run(args);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toBe(
+      `${setting} is not set and no Weir is running in /nonexistent/weir.\nStart one with \`npm start\`, or set ${setting}.\n`,
+    );
+  });
+
+  test('doctor fails with a remedy for each store', async () => {
+    const { code, stdout } = await run('doctor --json');
+    expect(code).toBe(1);
+    const checks = JSON.parse(stdout) as { name: string; outcome: string; remedy: string | null }[];
+    expect(checks.filter(({ outcome }) => outcome === 'fail').map(({ name }) => name)).toEqual([
+      'Postgres',
+      'ClickHouse',
+    ]);
+    expect(checks.every(({ outcome, remedy }) => outcome === 'ok' || remedy !== null)).toBe(true);
+  });
+
+  test('doctor reports a bad configuration as a finding', async () => {
+    const { code, stdout } = await run('doctor', { env: { PORT: 'x' } });
+    expect(code).toBe(1);
+    expect(stdout).toContain('FAIL  configuration: PORT: given "x"');
+  });
+
+  test('a store that refuses connections is named with where its address came from', async () => {
+    const env = {
+      ...NOWHERE,
+      DATABASE_URL: 'postgres://a:hunter2@127.0.0.1:1/b',
+      CLICKHOUSE_URL: 'http://127.0.0.1:1',
+    };
+    const list = await run('project list', { env });
+    expect(list.code).toBe(1);
+    expect(list.stderr).toContain('Postgres cannot be reached');
+    expect(list.stderr).toContain('DATABASE_URL');
+    const query = await run('query SELECT', { env });
+    expect(query.code).toBe(1);
+    expect(query.stderr).toContain('ClickHouse did not answer');
+    expect(list.stderr + query.stderr).not.toContain('hunter2');
+  });
+});
+
+describe('confirmation', () => {
+  const env = { ...NOWHERE, DATABASE_URL: 'postgres://127.0.0.1:1/b' };
+
+  test('where nobody can be asked, nothing is done', async () => {
+    const { code, stderr } = await run('token revoke x', { env });
+    expect(code).toBe(1);
+    expect(stderr).toContain('--yes');
+  });
+
+  test('any answer but yes changes nothing', async () => {
+    expect((await run('token revoke x', { env, answer: 'n' })).stderr).toBe('Nothing was changed.\n');
+    expect((await run('token revoke x', { env, answer: '' })).stderr).toBe('Nothing was changed.\n');
+    expect((await run('token revoke x', { env, answer: 'y' })).stderr).toContain('Postgres cannot be reached');
+  });
+});
+
+describe('verdicts', () => {
+  const GIB = 1024 ** 3;
+
+  test.each([
+    [10, 'ok'],
+    [4.9, 'warn'],
+    [0.9, 'fail'],
+  ])('%d GiB free is %s', (free, outcome) => {
+    expect(checkDisk('d', { freeBytes: free * GIB, totalBytes: 100 * GIB }).outcome).toBe(outcome);
+  });
+
+  test.each([
+    [500, 'ok'],
+    [-500, 'ok'],
+    [2_000, 'warn'],
+    [-2_000, 'warn'],
+    [400_000, 'fail'],
+  ])('a clock %d ms away is %s', (skewMs, outcome) => {
+    expect(checkClock('c', { askedMs: 1_000_000, answeredMs: 1_000_010, theirMs: 1_000_005 + skewMs }).outcome).toBe(
+      outcome,
+    );
+  });
+
+  test('a slow answer is not mistaken for a wrong clock', () => {
+    expect(checkClock('c', { askedMs: 0, answeredMs: 9_000, theirMs: 100 }).outcome).toBe('ok');
+  });
+
+  test.each([
+    ['26.7.3.1', 'ok'],
+    ['25.8.1.2', 'ok'],
+    ['25.7.9.9', 'warn'],
+    ['24.12.1.1', 'warn'],
+  ])('ClickHouse %s is %s', (version, outcome) => {
+    expect(checkClickHouseVersion('v', version).outcome).toBe(outcome);
+  });
+
+  test.each([
+    [3, 3, 'ok'],
+    [2, 3, 'fail'],
+    [4, 3, 'warn'],
+  ])('%i applied of %i known migrations is %s', (applied, known, outcome) => {
+    expect(checkMigrations('m', { applied, known }).outcome).toBe(outcome);
+  });
+});
+
+describe('tables', () => {
+  test('are aligned, numbers to the right, and end without spaces', () => {
+    const columns = [
+      { name: 'event', isNumeric: false },
+      { name: 'n', isNumeric: true },
+    ];
+    const rows = [
+      ['a', '1000'],
+      ['signed_up', '2'],
+    ];
+    const table = createTable(columns, rows);
+    expect([table.header(), ...rows.map(table.line)].join('')).toBe(
+      ['event         n', 'a          1000', 'signed_up     2', ''].join('\n'),
+    );
+    expect(textTable(['A', 'B'], [['1', '']])).toBe('A  B\n1\n');
+  });
+
+  test('what clients sent cannot steer the terminal', () => {
+    expect(printable('a\u001b[31mb\u009bc\u202ed')).toBe('a\ufffd[31mb\ufffdc\ufffdd');
+  });
+});
