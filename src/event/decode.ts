@@ -54,20 +54,27 @@ export const MAX_TEXT_LENGTH = 200;
 /** The most containers a field's value may nest; the outermost one counts. */
 export const MAX_DEPTH = 64;
 
-/** The keys each field is known under, the strongest first. */
-const NATIVE_KEYS = {
-  event: ['event'],
-  timestamp: ['timestamp'],
-  anonymous_id: ['anonymous_id', 'anonymousId'],
-  user_id: ['user_id', 'userId'],
-  session_id: ['session_id', 'sessionId'],
-  event_id: ['event_id', 'eventId', 'messageId', 'uuid'],
-  properties: ['properties'],
-  extras: ['extras'],
-} as const;
-type NativeField = keyof typeof NATIVE_KEYS;
+/** The fields, each with the keys it is known under, the strongest first. */
+const KEYS = [
+  ['event'],
+  ['timestamp'],
+  ['anonymous_id', 'anonymousId'],
+  ['user_id', 'userId'],
+  ['session_id', 'sessionId'],
+  ['event_id', 'eventId', 'messageId', 'uuid'],
+  ['properties'],
+  ['extras'],
+] as const;
+const EVENT = 0;
+const TIMESTAMP = 1;
+const ANONYMOUS_ID = 2;
+const USER_ID = 3;
+const SESSION_ID = 4;
+const EVENT_ID = 5;
+const PROPERTIES = 6;
+const EXTRAS = 7;
 
-const pickNativeFields = createFieldPicker<NativeField>(NATIVE_KEYS);
+const pickNativeFields = createFieldPicker(KEYS);
 
 /** Decodes native events: every one is accepted or rejected, whatever its neighbours are. */
 export function decodeEvents(events: ScannedEvents, context: DecodeContext): Decoded {
@@ -75,12 +82,14 @@ export function decodeEvents(events: ScannedEvents, context: DecodeContext): Dec
   const latestMs = context.receivedAt + context.maxFutureMs;
   const rejections: Rejection[] = [];
   const rows: string[] = [];
+  let byteCount = 0;
   const event = firstValue(events);
   for (let index = 0; index < events.count; index += 1) {
     const row = decodeEvent(event);
     moveToNextValue(event);
     if (typeof row === 'string') {
       rows.push(row);
+      byteCount += row.length;
     } else if (rejections.length < MAX_LISTED_REJECTIONS) {
       rejections.push({ index, reason: row.reason });
     }
@@ -88,40 +97,41 @@ export function decodeEvents(events: ScannedEvents, context: DecodeContext): Dec
   const accepted = rows.length;
   const rejected = events.count - accepted;
   const truncated = rejected > rejections.length;
-  return { rows: Buffer.from(rows.join(''), 'latin1'), accepted, rejected, rejections, truncated };
+  return { rows: joinedRows(rows, byteCount), accepted, rejected, rejections, truncated };
 
   /** The event's row, or the first reason against it, in the order the contract lists them. */
   function decodeEvent(members: Members): string | Refusal {
     if (!isObject(members)) return refused('event must be an object');
     const picked = pickNativeFields(members);
 
-    const event = readText(rawOf('event'), MAX_TEXT_LENGTH);
+    const event = readText(rawOf(EVENT), MAX_TEXT_LENGTH);
     if (event === null) return refused('event required');
     if (isRefusal(event)) return refused(`event ${event.reason}`);
 
-    const rawTimestamp = rawOf('timestamp');
+    const rawTimestamp = rawOf(TIMESTAMP);
     if (rawTimestamp === 'null') return refused('timestamp required');
     const timestamp = readInstant(rawTimestamp, latestMs);
     if (typeof timestamp === 'string') return refused(`timestamp ${timestamp}`);
 
-    const anonymousId = readText(rawOf('anonymous_id'), MAX_TEXT_LENGTH);
+    const anonymousId = readText(rawOf(ANONYMOUS_ID), MAX_TEXT_LENGTH);
     if (isRefusal(anonymousId)) return refused(`anonymous_id ${anonymousId.reason}`);
-    const userId = readText(rawOf('user_id'), MAX_TEXT_LENGTH);
+    const userId = readText(rawOf(USER_ID), MAX_TEXT_LENGTH);
     if (isRefusal(userId)) return refused(`user_id ${userId.reason}`);
-    const sessionId = readText(rawOf('session_id'), MAX_TEXT_LENGTH);
+    const sessionId = readText(rawOf(SESSION_ID), MAX_TEXT_LENGTH);
     if (isRefusal(sessionId)) return refused(`session_id ${sessionId.reason}`);
-    const sentId = readText(rawOf('event_id'), MAX_TEXT_LENGTH);
+    const sentId = readText(rawOf(EVENT_ID), MAX_TEXT_LENGTH);
     if (isRefusal(sentId)) return refused(`event_id ${sentId.reason}`);
 
-    const properties = rawOf('properties');
+    const properties = rawOf(PROPERTIES);
     if (properties !== 'null' && properties[0] !== '{') return refused('properties must be an object');
-    const base = rawOf('extras');
+    const base = rawOf(EXTRAS);
     if (base !== 'null' && base[0] !== '{') return refused('extras must be an object');
 
-    const strays = strayMembers(members, picked, sentId);
+    const isHashed = sentId !== null && !isUuid(sentId.slice(1, -1));
+    const strays = strayMembers(members, isHashed ? withEventId(picked) : picked.strays);
     if (strays === null) return refused('event too large');
     const row = encodeRow({
-      eventId: eventIdOf(sentId),
+      eventId: eventIdOf(sentId, isHashed),
       event,
       anonymousId,
       userId,
@@ -134,36 +144,41 @@ export function decodeEvents(events: ScannedEvents, context: DecodeContext): Dec
     return deepestOf(members) > MAX_DEPTH ? refused('nesting too deep') : row;
 
     /** The field's raw value; a missing field is null. */
-    function rawOf(field: NativeField): string {
-      const member = picked.member[field];
+    function rawOf(field: number): string {
+      const member = picked.byField[field] ?? -1;
       return member < 0 ? 'null' : rawValueOf(members, member);
     }
   }
 
-  /** The sent id (a raw string), if it is a UUID; otherwise one that stands for it, or a new one. */
-  function eventIdOf(sentId: string | null): string {
+  /** The id to store for the sent one, a raw string. */
+  function eventIdOf(sentId: string | null, isHashed: boolean): string {
     if (sentId === null) return context.newEventId();
-    const text = stringOf(sentId);
-    return isUuid(text) ? text.toLowerCase() : uuidFromText(text);
+    return isHashed ? uuidFromText(stringOf(sentId)) : sentId.slice(1, -1).toLowerCase();
   }
 }
 
+/** The strays with the member that gave the event its id, all in the order they were sent. */
+function withEventId({ strays, byField }: Picked): number[] {
+  return [...strays, byField[EVENT_ID] ?? -1].sort((a, b) => a - b);
+}
+
 /**
- * What goes to extras besides the sent extras: the members without a field, and
- * an id that is no UUID, as sent. Null when they alone are too large for a row,
- * so that a hostile event is not taken apart.
+ * What goes to extras besides the sent extras. Null when it alone is too large
+ * for a row, so that a hostile event is not taken apart.
  */
-function strayMembers(
-  members: Members,
-  { strays, member }: Picked<NativeField>,
-  sentId: string | null,
-): RawMember[] | null {
-  const isKept = sentId === null || isUuid(sentId.slice(1, -1));
-  const all = isKept ? strays : [...strays, member.event_id].sort((a, b) => a - b);
+function strayMembers(members: Members, strays: readonly number[]): RawMember[] | null {
   let byteCount = 0;
-  for (const stray of all) byteCount += sizeOf(members, stray);
+  for (const stray of strays) byteCount += sizeOf(members, stray);
   if (byteCount > MAX_ROW_BYTES) return null;
-  return all.map((stray) => ({ key: rawKeyOf(members, stray), value: rawValueOf(members, stray) }));
+  return strays.map((stray) => ({ key: rawKeyOf(members, stray), value: rawValueOf(members, stray) }));
+}
+
+/** The rows as bytes. Written one by one, because joining them first takes twice as long. */
+function joinedRows(rows: readonly string[], byteCount: number): Buffer {
+  const bytes = Buffer.allocUnsafe(byteCount);
+  let at = 0;
+  for (const row of rows) at += bytes.write(row, at, 'latin1');
+  return bytes;
 }
 
 function refused(reason: string): Refusal {

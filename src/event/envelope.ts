@@ -52,7 +52,7 @@ export function readEnvelope(body: Buffer): NativeEnvelope | BodyProblem {
     return jsonProblem(scanner) ?? invalid('the body must be a JSON object with "events"');
   }
 
-  const events = createTape(scanner.text);
+  const events = createTape(scanner);
   const raw: Partial<Record<EnvelopeKey, string>> = {};
   // A problem of the envelope waits for the end of the scan: a body that is not JSON is told so first.
   let problem: string | null = null;

@@ -1,10 +1,10 @@
 import { stringOf } from './json.ts';
-import { endOfMembers, firstMember, nextMember, rawKeyOf, type Members } from './members.ts';
+import { endOfMembers, firstMember, nextMember, isKeyed, rawKeyOf, type Members } from './members.ts';
 
 /** Where an object's known fields are. Members are named by their place on the tape. */
-export type Picked<Field extends string> = {
-  /** The member that gives the field its value; -1 when there is none. */
-  readonly member: Readonly<Record<Field, number>>;
+export type Picked = {
+  /** For each field, in the picker's order, the member that gives it its value; -1 when there is none. */
+  readonly byField: readonly number[];
   /** The members that give no field its value, in the order they were sent. */
   readonly strays: readonly number[];
 };
@@ -15,40 +15,45 @@ export type Picked<Field extends string> = {
  * others are strays. A key sent twice counts where it was sent last, as in
  * `JSON.parse`.
  */
-export function createFieldPicker<Field extends string>(
-  keysByField: Readonly<Record<Field, readonly string[]>>,
-): (members: Members) => Picked<Field> {
-  const fields = Object.keys(keysByField) as Field[];
-  const keys = fields.flatMap((field) => keysByField[field].map((key) => ({ field, key })));
-  const slotByKey = new Map(keys.map(({ key }, slot) => [key, slot]));
-  const fieldBySlot = keys.map(({ field }) => field);
-  const nowhere = Object.fromEntries(fields.map((field) => [field, -1])) as Record<Field, number>;
-  const memberBySlot = new Int32Array(keys.length);
+export function createFieldPicker(keysByField: readonly (readonly string[])[]): (members: Members) => Picked {
+  const slots = keysByField.flatMap((keys, field) => keys.map((key) => ({ key, bytes: Buffer.from(key), field })));
+  const keyBytes = slots.map(({ bytes }) => bytes);
+  const fieldBySlot = slots.map(({ field }) => field);
+  const memberBySlot = slots.map(() => -1);
+  const nowhere = keysByField.map(() => -1);
 
   return function pickFields(members) {
     const strays: number[] = [];
     memberBySlot.fill(-1);
     const end = endOfMembers(members);
     for (let member = firstMember(members); member < end; member = nextMember(member)) {
-      const slot = slotByKey.get(knownNameOf(rawKeyOf(members, member)));
-      if (slot === undefined) strays.push(member);
+      const slot = slotOf(members, member);
+      if (slot < 0) strays.push(member);
       else memberBySlot[slot] = member;
     }
 
-    const winners = { ...nowhere };
-    const strayCount = strays.length;
-    for (const [slot, field] of fieldBySlot.entries()) {
+    const byField = nowhere.slice();
+    const unknownCount = strays.length;
+    for (let slot = 0; slot < fieldBySlot.length; slot += 1) {
       const member = memberBySlot[slot] ?? -1;
+      const field = fieldBySlot[slot] ?? 0;
       if (member < 0) continue;
-      if (winners[field] < 0) winners[field] = member;
+      if (byField[field] === -1) byField[field] = member;
       else strays.push(member);
     }
-    if (strays.length > strayCount) strays.sort((a, b) => a - b);
-    return { member: winners, strays };
+    if (strays.length > unknownCount) strays.sort((a, b) => a - b);
+    return { byField, strays };
   };
+
+  /** Which known key the member has; -1 for none. */
+  function slotOf(members: Members, member: number): number {
+    for (let slot = 0; slot < keyBytes.length; slot += 1) {
+      if (isKeyed(members, member, keyBytes[slot] ?? NO_BYTES)) return slot;
+    }
+    // Known keys are ASCII, so only escapes can spell them in another way.
+    const rawKey = rawKeyOf(members, member);
+    return rawKey.includes('\\') ? slots.findIndex(({ key }) => key === stringOf(rawKey)) : -1;
+  }
 }
 
-/** The key's name as far as it can be a known one: those are ASCII, so only escapes matter. */
-function knownNameOf(rawKey: string): string {
-  return rawKey.includes('\\') ? stringOf(rawKey) : rawKey.slice(1, -1);
-}
+const NO_BYTES = Buffer.alloc(0);

@@ -9,7 +9,9 @@ import { enter, isAtObject, nextKey, scanValue, type Scanner } from './json.ts';
 
 /** Scanned values one after the other; made by `createTape`, filled by `recordValue`. */
 export type Tape = {
-  /** The document the numbers point into, as byte text. */
+  /** The document the numbers point into. */
+  readonly bytes: Buffer;
+  /** The same bytes as byte text. */
   readonly text: string;
   /** Per value: how deep its deepest member is, how many members it has (-1: it is no object), four numbers a member. */
   numbers: Int32Array;
@@ -21,9 +23,9 @@ export type Tape = {
 const VALUE_NUMBERS = 2;
 const MEMBER_NUMBERS = 4;
 
-export function createTape(text: string): Tape {
+export function createTape({ bytes, text }: Scanner): Tape {
   // One number for eight bytes is what ordinary events take.
-  return { text, numbers: new Int32Array(64 + (text.length >> 3)), length: 0, count: 0 };
+  return { bytes, text, numbers: new Int32Array(64 + (text.length >> 3)), length: 0, count: 0 };
 }
 
 /** Scans the value at the cursor and records it. False when it is not JSON. */
@@ -103,6 +105,14 @@ export function endOfMembers({ tape, at }: Members): number {
 /** The member's key as it was written, quotes included. */
 export function rawKeyOf({ tape }: Members, member: number): string {
   return tape.text.slice(numberAt(tape, member), numberAt(tape, member + 1));
+}
+
+/** Whether the member's key was written as these bytes, between the quotes. */
+export function isKeyed({ tape }: Members, member: number, key: Buffer): boolean {
+  const start = numberAt(tape, member) + 1;
+  if (numberAt(tape, member + 1) - 1 - start !== key.length) return false;
+  for (let i = 0; i < key.length; i += 1) if (tape.bytes[start + i] !== key[i]) return false;
+  return true;
 }
 
 /** The member's value as it was written. */

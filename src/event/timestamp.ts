@@ -14,11 +14,12 @@ export const LATEST_INSTANT_MS = 253_402_300_799_999;
 /** From here on a number counts milliseconds: 1e11 s is the year 5138, 1e11 ms is 1973. */
 const MILLISECONDS_FROM = 100_000_000_000;
 const DAY_MS = 86_400_000;
+const POWERS_OF_TEN = [1, 10, 100, 1000];
 
 /** Reads the raw JSON value (byte text) of an instant that must not lie behind `latestMs` nor before 1970. */
 export function readInstant(raw: string, latestMs: number): Instant {
   const first = raw.charCodeAt(0);
-  if (first === 0x22) return within(parseInstant(stringOf(raw)), latestMs);
+  if (first === 0x22) return within(parseInstant(raw.includes('\\') ? stringOf(raw) : raw.slice(1, -1)), latestMs);
   const isNumber = first === 0x2d || (first >= 0x30 && first <= 0x39);
   return isNumber ? within(parseEpoch(raw), latestMs) : 'invalid';
 }
@@ -37,19 +38,20 @@ export function parseInstant(text: string): number | 'invalid' {
   const hour = digitsAt(text, 11, 2);
   const minute = digitsAt(text, 14, 2);
   const second = digitsAt(text, 17, 2);
-  const isPunctuated = text[4] === '-' && text[7] === '-' && text[13] === ':' && text[16] === ':';
-  const isSeparated = text[10] === 'T' || text[10] === 't' || text[10] === ' ';
-  if (!isPunctuated || !isSeparated || year < 0) return 'invalid';
+  if (year < 0 || !isDashAt(text, 4) || !isDashAt(text, 7) || !isColonAt(text, 13) || !isColonAt(text, 16)) {
+    return 'invalid';
+  }
+  if (!isSeparator(text.charCodeAt(10))) return 'invalid';
   if (month < 1 || month > 12 || day < 1 || day > daysIn(year, month)) return 'invalid';
   if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) return 'invalid';
 
   let at = 19;
-  if (text[at] === '.') {
+  if (text.charCodeAt(at) === 0x2e) {
     at += 1;
     while (isDigit(text.charCodeAt(at))) at += 1;
     if (at === 20) return 'invalid';
   }
-  const fractionMs = Number(text.slice(20, Math.min(at, 23)).padEnd(3, '0'));
+  const fractionMs = fractionAt(text, 20, at);
   const offsetMs = offsetAt(text, at);
   if (offsetMs === 'invalid') return 'invalid';
   return daysBefore(year, month, day) * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + fractionMs - offsetMs;
@@ -79,15 +81,35 @@ function digitsBefore(digits: string, point: number): number {
   return point <= 0 ? 0 : Number(digits.slice(0, point).padEnd(point, '0'));
 }
 
+/** The milliseconds in the fraction digits between `start` and `end`; 0 when there are none. */
+function fractionAt(text: string, start: number, end: number): number {
+  const digitCount = Math.max(0, Math.min(end - start, 3));
+  return digitsAt(text, start, digitCount) * (POWERS_OF_TEN[3 - digitCount] ?? 0);
+}
+
 /** The offset from UTC that ends the text. */
 function offsetAt(text: string, at: number): number | 'invalid' {
-  const sign = text[at];
-  if (sign === 'Z' || sign === 'z') return text.length === at + 1 ? 0 : 'invalid';
-  if ((sign !== '+' && sign !== '-') || text.length !== at + 6 || text[at + 3] !== ':') return 'invalid';
+  const sign = text.charCodeAt(at);
+  if (sign === 0x5a || sign === 0x7a) return text.length === at + 1 ? 0 : 'invalid';
+  const isSigned = sign === 0x2b || sign === 0x2d;
+  if (!isSigned || text.length !== at + 6 || !isColonAt(text, at + 3)) return 'invalid';
   const hours = digitsAt(text, at + 1, 2);
   const minutes = digitsAt(text, at + 4, 2);
   if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59) return 'invalid';
-  return (sign === '-' ? -1 : 1) * (hours * 60 + minutes) * 60_000;
+  return (sign === 0x2d ? -1 : 1) * (hours * 60 + minutes) * 60_000;
+}
+
+function isDashAt(text: string, at: number): boolean {
+  return text.charCodeAt(at) === 0x2d;
+}
+
+function isColonAt(text: string, at: number): boolean {
+  return text.charCodeAt(at) === 0x3a;
+}
+
+/** `T`, `t` or a space. */
+function isSeparator(code: number): boolean {
+  return code === 0x54 || code === 0x74 || code === 0x20;
 }
 
 /** The number that `count` digits make; negative when they are not all digits. */
