@@ -1,0 +1,50 @@
+import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
+import { failureOf } from '../pipeline/outcome.ts';
+import type { EmbeddedStore } from './store-process.ts';
+
+/** An embedded store that is started again, on the same port, whenever it dies before `stop` is called. */
+export type KeptStore = { readonly url: string; stop(): Promise<void> };
+
+const RESTART_MS = 1_000;
+
+/** `start` is called once now (its failure is the caller's) and again after every unexpected end. */
+export async function keepRunning(
+  name: string,
+  start: (port?: number) => Promise<EmbeddedStore>,
+  { clock, log }: { clock: Clock; log: Log },
+): Promise<KeptStore> {
+  const stopping = new AbortController();
+  let store = await start();
+  const watched = watch();
+
+  return {
+    url: store.url,
+    async stop() {
+      stopping.abort();
+      await store.stop();
+      await watched;
+      // A restart may have been under way.
+      await store.stop();
+    },
+  };
+
+  async function watch() {
+    for (;;) {
+      const { code, signal } = await store.exited;
+      if (stopping.signal.aborted) return;
+      log.error({ store: name, code, signal }, 'embedded store died; starting it again');
+      await restart();
+      if (stopping.signal.aborted) return;
+    }
+  }
+
+  async function restart() {
+    while (!stopping.signal.aborted) {
+      const error = await failureOf(start(store.port).then((started) => (store = started)));
+      if (error === null) return;
+      log.error({ store: name, err: error }, 'embedded store does not start; trying again');
+      await clock.sleep(RESTART_MS, stopping.signal);
+    }
+  }
+}

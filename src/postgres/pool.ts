@@ -1,0 +1,33 @@
+import { drizzle } from 'drizzle-orm/node-postgres';
+import type { NodePgDatabase } from 'drizzle-orm/node-postgres';
+import { Pool } from 'pg';
+import type { Log } from '../log.ts';
+
+export type Database = NodePgDatabase;
+
+/**
+ * The pool of one process and drizzle on top. Connects when first asked. A
+ * query fails within five seconds when Postgres does not answer, also when it
+ * is stopped or unplugged rather than down.
+ */
+export function createPostgres(
+  { url, maxConnections }: { url: string; maxConnections: number },
+  log: Log,
+): { pool: Pool; db: Database } {
+  const pool = new Pool({
+    connectionString: url,
+    max: maxConnections,
+    application_name: 'weir',
+    keepAlive: true,
+    connectionTimeoutMillis: 3000,
+    idleTimeoutMillis: 30_000,
+    // Postgres gives up first, so that a slow answer ends in its error and not in a dead connection.
+    statement_timeout: 4000,
+    // Ours, for a server that no longer runs its own timers.
+    query_timeout: 4500,
+    idle_in_transaction_session_timeout: 5000,
+  });
+  // Without a listener, an idle connection that breaks would end the process.
+  pool.on('error', (err) => log.warn({ err }, 'idle postgres connection lost'));
+  return { pool, db: drizzle(pool) };
+}

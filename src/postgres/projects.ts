@@ -1,0 +1,82 @@
+import { and, asc, eq, isNull, sql } from 'drizzle-orm';
+import { answerOf } from './errors.ts';
+import type { Database } from './pool.ts';
+import { apiTokens, projects } from './schema.ts';
+
+export type Project = {
+  readonly id: string;
+  readonly name: string;
+  /** Days from arrival until events expire; null keeps them. */
+  readonly retentionDays: number | null;
+  /** Browser origins that may use the project's tokens; empty allows every one. */
+  readonly allowedOrigins: readonly string[];
+  readonly createdAt: Date;
+};
+
+/** The tenants that are not deleted. Throws `PostgresFailure`. */
+export type Projects = {
+  create(project: Pick<Project, 'name' | 'retentionDays' | 'allowedOrigins'>): Promise<Project>;
+  /** Oldest first. */
+  list(): Promise<Project[]>;
+  get(id: string): Promise<Project | null>;
+  /** Ends the project and its tokens; may be repeated. False when there never was such a project. */
+  delete(id: string): Promise<boolean>;
+};
+
+const COLUMNS = {
+  id: projects.id,
+  name: projects.name,
+  retentionDays: projects.retentionDays,
+  allowedOrigins: projects.allowedOrigins,
+  createdAt: projects.createdAt,
+};
+
+export function createProjects(db: Database): Projects {
+  return {
+    async create({ name, retentionDays, allowedOrigins }) {
+      const values = { name, retentionDays, allowedOrigins: [...allowedOrigins] };
+      const [project] = await answerOf(db.insert(projects).values(values).returning(COLUMNS));
+      return project!;
+    },
+    list: () =>
+      answerOf(
+        db
+          .select(COLUMNS)
+          .from(projects)
+          .where(isNull(projects.deletedAt))
+          .orderBy(asc(projects.createdAt), asc(projects.id)),
+      ),
+    async get(id) {
+      if (!isUuid(id)) return null;
+      const [project] = await answerOf(
+        db
+          .select(COLUMNS)
+          .from(projects)
+          .where(and(eq(projects.id, id), isNull(projects.deletedAt))),
+      );
+      return project ?? null;
+    },
+    async delete(id) {
+      if (!isUuid(id)) return false;
+      return answerOf(
+        db.transaction(async (tx) => {
+          const deleted = await tx
+            .update(projects)
+            .set({ deletedAt: sql`coalesce(${projects.deletedAt}, now())` })
+            .where(eq(projects.id, id))
+            .returning({ id: projects.id });
+          await tx
+            .update(apiTokens)
+            .set({ revokedAt: sql`now()` })
+            .where(and(eq(apiTokens.projectId, id), isNull(apiTokens.revokedAt)));
+          return deleted.length > 0;
+        }),
+      );
+    },
+  };
+}
+
+/** Postgres throws on a text that is no UUID; for a caller it is simply unknown. */
+export function isUuid(text: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
+}

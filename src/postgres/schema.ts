@@ -1,0 +1,144 @@
+/**
+ * The tables of Postgres. `drizzle/` is generated from this file; what drizzle
+ * cannot say (`STORAGE EXTERNAL`) stands in the generated SQL by hand.
+ */
+import { sql } from 'drizzle-orm';
+import {
+  bigint,
+  boolean,
+  check,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  text,
+  timestamp,
+  uuid,
+} from 'drizzle-orm/pg-core';
+
+const bytea = customType<{ data: Buffer; driverData: Buffer }>({ dataType: () => 'bytea' });
+
+const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' });
+
+/** The tenants. A deleted one keeps its row: stored events still name it. */
+export const projects = pgTable(
+  'projects',
+  {
+    id: uuid('id').primaryKey().defaultRandom(),
+    name: text('name').notNull(),
+    /** Days from arrival until events expire; null keeps them. */
+    retentionDays: integer('retention_days'),
+    /** Exact browser origins that may use the tokens; empty allows every one. */
+    allowedOrigins: text('allowed_origins')
+      .array()
+      .notNull()
+      .default(sql`'{}'`),
+    createdAt: instant('created_at').notNull().defaultNow(),
+    deletedAt: instant('deleted_at'),
+  },
+  (table) => [check('projects_retention_days_positive', sql`${table.retentionDays} > 0`)],
+);
+
+/** The credentials of clients, as hashes only. */
+export const apiTokens = pgTable(
+  'api_tokens',
+  {
+    id: uuid('id').primaryKey().defaultRandom(),
+    projectId: uuid('project_id')
+      .notNull()
+      .references(() => projects.id),
+    kind: text('kind', { enum: ['public', 'secret'] }).notNull(),
+    /** Lowercase hex SHA-256 of the whole plaintext. */
+    tokenHash: text('token_hash').notNull().unique(),
+    name: text('name'),
+    createdAt: instant('created_at').notNull().defaultNow(),
+    /** Right to five minutes. */
+    lastUsedAt: instant('last_used_at'),
+    revokedAt: instant('revoked_at'),
+  },
+  (table) => [
+    index('api_tokens_project_id').on(table.projectId),
+    check('api_tokens_kind_known', sql`${table.kind} in ('public', 'secret')`),
+    check('api_tokens_token_hash_sha256', sql`${table.tokenHash} ~ '^[0-9a-f]{64}$'`),
+  ],
+);
+
+/** The dead letters: batches ClickHouse did not take. */
+export const failedEvents = pgTable(
+  'failed_events',
+  {
+    /** The batch's id, which is also its deduplication token. */
+    id: uuid('id').primaryKey(),
+    /** The letter this one was split off, gone by now. */
+    parentId: uuid('parent_id'),
+    /** How many splits lie between this one and the first letter. */
+    generation: integer('generation').notNull().default(0),
+    /** Compressed NDJSON, the rows byte for byte. Already compressed, so stored EXTERNAL. */
+    payload: bytea('payload').notNull(),
+    /** Length of the rows before compression. */
+    rawBytes: integer('raw_bytes').notNull(),
+    eventCount: integer('event_count').notNull(),
+    projectIds: uuid('project_ids').array().notNull(),
+    errorClass: text('error_class').notNull(),
+    errorCode: integer('error_code'),
+    errorFingerprint: text('error_fingerprint').notNull(),
+    /** At most 2 kB, without event data. */
+    lastError: text('last_error').notNull(),
+    /** It may have landed already: only the same bytes under the same id may be sent again. */
+    ambiguous: boolean('ambiguous').notNull().default(false),
+    attemptCount: integer('attempt_count').notNull().default(0),
+    createdAt: instant('created_at').notNull().defaultNow(),
+    lastAttemptAt: instant('last_attempt_at'),
+    /** The next try; while a lease is held, its end. */
+    visibleAt: instant('visible_at').notNull().defaultNow(),
+    /** Fences the holder of the lease: who lost it can no longer change the row. */
+    leaseToken: uuid('lease_token'),
+    quarantinedAt: instant('quarantined_at'),
+    quarantineReason: text('quarantine_reason'),
+  },
+  (table) => [
+    // The order of claims: ambiguous ones first, the deduplication window counts inserts and stands still meanwhile.
+    index('failed_events_claim')
+      .on(table.ambiguous.desc().nullsFirst(), table.visibleAt)
+      .where(sql`${table.quarantinedAt} is null`),
+    index('failed_events_quarantined')
+      .on(table.quarantinedAt)
+      .where(sql`${table.quarantinedAt} is not null`),
+    index('failed_events_fingerprint').on(table.errorFingerprint, table.createdAt),
+    check('failed_events_event_count_positive', sql`${table.eventCount} > 0`),
+    check('failed_events_raw_bytes_positive', sql`${table.rawBytes} > 0`),
+    check('failed_events_attempt_count_natural', sql`${table.attemptCount} >= 0`),
+    check('failed_events_generation_natural', sql`${table.generation} >= 0`),
+    check(
+      'failed_events_quarantine_has_reason',
+      sql`(${table.quarantinedAt} is null) = (${table.quarantineReason} is null)`,
+    ),
+  ],
+);
+
+/** What was done to dead letters, by whom. Kept when the letter is gone. */
+export const failedEventsAudit = pgTable(
+  'failed_events_audit',
+  {
+    id: bigint('id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
+    failedEventId: uuid('failed_event_id').notNull(),
+    action: text('action').notNull(),
+    /** `drain` for Weir itself, otherwise the operator as the command line knows them. */
+    actor: text('actor').notNull(),
+    eventCount: integer('event_count').notNull(),
+    detail: jsonb('detail').notNull().default({}),
+    at: instant('at').notNull().defaultNow(),
+  },
+  (table) => [
+    index('failed_events_audit_failed_event_id').on(table.failedEventId),
+    index('failed_events_audit_at').on(table.at),
+  ],
+);
+
+/** Switches an operator set that outlive a restart, such as the intake's. */
+export const settings = pgTable('settings', {
+  key: text('key').primaryKey(),
+  value: jsonb('value').notNull(),
+  updatedAt: instant('updated_at').notNull().defaultNow(),
+});
