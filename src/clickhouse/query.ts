@@ -18,8 +18,12 @@ export type TabularResult = {
 };
 
 // A person's query may read, and stops when the person leaves. It cannot write:
-// what Weir stored is changed by Weir or by ClickHouse's own client.
-const SETTINGS: ClickHouseSettings = { readonly: '2', cancel_http_readonly_queries_on_client_close: 1 };
+// what Weir stored is changed by Weir or by ClickHouse's own client. Numbers are printed as they are.
+const SETTINGS: ClickHouseSettings = {
+  readonly: '2',
+  cancel_http_readonly_queries_on_client_close: 1,
+  output_format_json_quote_64bit_integers: 0,
+};
 
 /** Runs a query for a table on a screen. Holds no more of the answer than arrives at once. */
 export async function queryTable(client: ClickHouseClient, sql: string): Promise<TabularResult> {

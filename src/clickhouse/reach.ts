@@ -6,6 +6,8 @@ export type ClickHouseFacts = {
   readonly disks: readonly { readonly name: string; readonly freeBytes: number; readonly totalBytes: number }[];
 };
 
+const UNKNOWN_DATABASE = '81';
+
 type DiskRow = { name: string; free: string; total: string };
 
 /** What the command line asks of ClickHouse itself. Throws what the driver throws. */
@@ -15,6 +17,12 @@ export async function askClickHouse(client: ClickHouseClient): Promise<ClickHous
     'SELECT version() AS version, toString(toUnixTimestamp64Milli(now64(3))) AS now_ms',
   );
   return { version: server!.version, nowMs: Number(server!.now_ms), disks: await disksOf(client) };
+}
+
+/** Throws unless ClickHouse answers and takes our credentials. The database may still be missing. */
+export async function knock(client: ClickHouseClient): Promise<void> {
+  const answer = await client.ping({ select: true });
+  if (!answer.success && (answer.error as { code?: unknown }).code !== UNKNOWN_DATABASE) throw answer.error;
 }
 
 async function disksOf(client: ClickHouseClient): Promise<ClickHouseFacts['disks']> {
@@ -36,6 +44,9 @@ export function explainFailure(error: unknown): string {
   const given = error instanceof Error ? (error as { code?: unknown }).code : undefined;
   const code = typeof given === 'string' || typeof given === 'number' ? String(given) : '';
   switch (code) {
+    case '60':
+    case UNKNOWN_DATABASE:
+      return 'The ClickHouse schema is missing: run `weir migrate`';
     case '516':
     case '194':
     case '192':

@@ -1,0 +1,43 @@
+/** Runs Weir's command line as a real process. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+export type Finished = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
+export type Running = {
+  readonly child: ChildProcess;
+  readonly finished: Promise<Finished>;
+  /** What was written so far. */
+  written(): string;
+};
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+/** Only what is given reaches the process, so that the settings of whoever runs the tests cannot. */
+export function startWeir(
+  args: readonly string[],
+  {
+    env = {},
+    cwd,
+    stdin = '',
+    main = MAIN,
+  }: { env?: Record<string, string>; cwd: string; stdin?: string; main?: string },
+): Running {
+  const child = spawn(process.execPath, [main, ...args], {
+    cwd,
+    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
+    stdio: 'pipe',
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  // The process may end before it has read what it is given.
+  child.stdin.on('error', () => {}).end(stdin);
+  const finished = once(child, 'close').then(([code]) => ({ code: code as number | null, stdout, stderr }));
+  return { child, finished, written: () => stdout + stderr };
+}
+
+export function runWeir(...args: Parameters<typeof startWeir>): Promise<Finished> {
+  return startWeir(...args).finished;
+}
