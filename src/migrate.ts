@@ -21,14 +21,21 @@ export function migrateStores(
     clickhouse,
     database,
     clock = systemClock,
-  }: { postgres: Pool; clickhouse: ClickHouseClient; database: string; clock?: Clock },
+    onPostgresReady = () => {},
+  }: {
+    postgres: Pool;
+    clickhouse: ClickHouseClient;
+    database: string;
+    clock?: Clock;
+    /** Postgres is up to date, whatever becomes of ClickHouse: tokens can be looked up and dead letters kept. */
+    onPostgresReady?: () => void;
+  },
   log: Log,
 ): Promise<AppliedMigrations> {
   return withMigrationLock(postgres, clock, async (client) => {
-    const applied = {
-      postgres: await migratePostgres(client),
-      clickhouse: await migrateClickHouse(clickhouse, database),
-    };
+    const postgresApplied = await migratePostgres(client);
+    onPostgresReady();
+    const applied = { postgres: postgresApplied, clickhouse: await migrateClickHouse(clickhouse, database) };
     if (applied.postgres.length + applied.clickhouse.length > 0) log.info(applied, 'migrations applied');
     return applied;
   });

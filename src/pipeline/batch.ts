@@ -13,18 +13,22 @@ export type Batch = {
   readonly chunks: readonly Buffer[];
   readonly eventCount: number;
   readonly byteCount: number;
-  readonly eventCountByProject: ReadonlyMap<ProjectId, number>;
+  readonly useByProject: ReadonlyMap<ProjectId, ProjectShare>;
 };
+
+/** How much of a batch belongs to one project. */
+export type ProjectShare = { readonly events: number; readonly bytes: number };
 
 /** Freezes envelopes, in the order given, into the batch called `id`. */
 export function freezeBatch(id: BatchId, envelopes: readonly Envelope[]): Batch {
-  const eventCountByProject = new Map<ProjectId, number>();
+  const useByProject = new Map<ProjectId, ProjectShare>();
   let eventCount = 0;
   let byteCount = 0;
   for (const { projectId, rows, eventCount: count } of envelopes) {
-    eventCountByProject.set(projectId, (eventCountByProject.get(projectId) ?? 0) + count);
+    const so = useByProject.get(projectId);
+    useByProject.set(projectId, { events: (so?.events ?? 0) + count, bytes: (so?.bytes ?? 0) + rows.length });
     eventCount += count;
     byteCount += rows.length;
   }
-  return { id, chunks: envelopes.map(({ rows }) => rows), eventCount, byteCount, eventCountByProject };
+  return { id, chunks: envelopes.map(({ rows }) => rows), eventCount, byteCount, useByProject };
 }

@@ -17,17 +17,31 @@ import type { Batch } from './batch.ts';
  */
 export type FailureClass = 'unavailable' | 'ambiguous' | 'capacity' | 'operator' | 'data' | 'unknown';
 
-/** An insert that did not succeed. The message is ours and safe to log; the store's text is in `cause`. */
+type InsertFailureDetail = {
+  readonly failureClass: FailureClass;
+  readonly code?: number | null;
+  readonly retryAtOnce?: boolean;
+  readonly rowHint?: number | null;
+  readonly cause?: unknown;
+};
+
+/** An insert that did not succeed. The message holds no event data and is safe to log and keep; the store's text is in `cause`. */
 export class InsertFailure extends Error {
   override readonly name = 'InsertFailure';
   readonly failureClass: FailureClass;
   /** The store's own error number, when it gave one. */
   readonly code: number | null;
+  /** The connection broke before any answer, as an idle one does when the store restarts: worth one retry at once. */
+  readonly retryAtOnce: boolean;
+  /** Where the store says the first bad row is, from 0; a hint to verify, never a fact: it stands in text that quotes rows. */
+  readonly rowHint: number | null;
 
-  constructor(message: string, detail: { failureClass: FailureClass; code: number | null; cause?: unknown }) {
+  constructor(message: string, detail: InsertFailureDetail) {
     super(message, { cause: detail.cause });
     this.failureClass = detail.failureClass;
-    this.code = detail.code;
+    this.code = detail.code ?? null;
+    this.retryAtOnce = detail.retryAtOnce ?? false;
+    this.rowHint = detail.rowHint ?? null;
   }
 }
 
@@ -38,6 +52,19 @@ export type EventStore = {
    * Resolves when it is stored; throws `InsertFailure` otherwise.
    */
   insert(batch: Pick<Batch, 'id' | 'chunks' | 'byteCount'>, signal?: AbortSignal): Promise<void>;
+};
+
+/** Why a batch became a dead letter. */
+export type LetterCause = {
+  readonly failure: InsertFailure;
+  /** Some try so far may have landed: only the same bytes under the same id may be sent again. */
+  readonly ambiguous: boolean;
+};
+
+/** Where batches wait that ClickHouse did not take. */
+export type DeadLetterStore = {
+  /** Keeps the batch byte for byte; once, however often it is called. Throws when it could not. */
+  add(batch: Batch, cause: LetterCause): Promise<void>;
 };
 
 /** Told `(projectId, eventCount)` once per landed batch. */

@@ -1,0 +1,74 @@
+import type { Context } from 'hono';
+import { failureOf } from '../pipeline/outcome.ts';
+import type { Credential } from '../pipeline/ports.ts';
+import type { Credentials } from './credentials.ts';
+import type { Refusal } from './refusals.ts';
+
+/** A token as the client presented it, with the project it claims to belong to if it named one. */
+export type Presented = { readonly token: string; readonly projectId: string | null };
+
+/** Tokens that Weir makes carry one of these; the native door looks up no other. */
+const OWN_PREFIXES = ['mere_pub_', 'mere_sec_'];
+/** Longer than any token that is made or imported. */
+const MAX_TOKEN_LENGTH = 512;
+const PROJECT_AND_TOKEN = /^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}):(.+)$/i;
+
+/**
+ * The token in `Authorization: Bearer` or `X-Api-Key`; null when there is
+ * neither. A header that is there but unusable is refused, not skipped.
+ */
+export function presentedInHeaders(c: Context): Presented | Refusal | null {
+  const authorization = c.req.header('authorization');
+  const apiKey = c.req.header('x-api-key');
+  if (authorization !== undefined) {
+    const [, given] = /^bearer +(\S+) *$/i.exec(authorization) ?? [];
+    if (given !== undefined) return presented(given);
+    if (apiKey === undefined) {
+      return {
+        refused: 'unauthorized',
+        challenge: 'invalid_request',
+        message: 'Authorization must be: Bearer <token>',
+      };
+    }
+  }
+  return apiKey === undefined ? null : presented(apiKey);
+}
+
+/** Splits the `<project id>:<token>` form. */
+export function presented(given: string): Presented | Refusal {
+  if (given === '' || given.length > MAX_TOKEN_LENGTH) return { refused: 'unauthorized', challenge: 'invalid_token' };
+  const [, projectId, token] = PROJECT_AND_TOKEN.exec(given) ?? [];
+  return projectId && token ? { token, projectId: projectId.toLowerCase() } : { token: given, projectId: null };
+}
+
+/** Only tokens of Weir's own shape may be looked up where that is all a door takes. */
+export const hasOwnPrefix = ({ token }: Presented): boolean => OWN_PREFIXES.some((prefix) => token.startsWith(prefix));
+
+/** The credential for a presented token and the page it comes from, or the refusal. */
+export async function authorize(
+  credentials: Credentials,
+  { token, projectId }: Presented,
+  origin: string | undefined,
+): Promise<Credential | Refusal> {
+  let credential: Credential | null = null;
+  const error = await failureOf(credentials.find(token).then((found) => (credential = found)));
+  // Our own failure is never a 401: the client would throw its token away.
+  if (error !== null)
+    return { refused: 'internal', message: 'the token could not be looked up; send the request again' };
+  return judge(credential, projectId, origin);
+}
+
+function judge(
+  credential: Credential | null,
+  projectId: string | null,
+  origin: string | undefined,
+): Credential | Refusal {
+  if (credential === null) return { refused: 'unauthorized', challenge: 'invalid_token' };
+  if (projectId !== null && projectId !== credential.projectId)
+    return { refused: 'unauthorized', challenge: 'invalid_token' };
+  const { allowedOrigins } = credential;
+  if (origin !== undefined && allowedOrigins.length > 0 && !allowedOrigins.includes(origin)) {
+    return { refused: 'forbidden', message: 'this origin may not use the project’s tokens' };
+  }
+  return credential;
+}

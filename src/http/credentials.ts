@@ -1,0 +1,138 @@
+/**
+ * Token → credential, with a memory that lets ingest outlive its metadata
+ * database. A found token is trusted for 60 s and, while Postgres cannot be
+ * asked, 15 minutes longer; an unknown one is remembered for 5 s. Whatever is
+ * asked at the same time goes out as one query, so that ten thousand random
+ * tokens cost the database a handful of them.
+ */
+import { hash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
+import { failureOf } from '../pipeline/outcome.ts';
+import type { Credential, LookUpTokens } from '../pipeline/ports.ts';
+
+export type Credentials = {
+  /** The credential behind a token, or null when there is none. Throws when that could not be found out. */
+  find(token: string): Promise<Credential | null>;
+  /** Whether at least one token could be served from memory if the database were away. */
+  hasUsable(): boolean;
+};
+
+const FOUND_MS = 60_000;
+/** From this age on a used entry is asked about again in the background, so that nobody waits at 60 s. */
+const REFRESH_MS = 30_000;
+const OUTAGE_MS = 15 * 60_000;
+const MISSING_MS = 5_000;
+/** 64-character keys and small values: about 10 MB when full. */
+const MAX_FOUND = 20_000;
+const MAX_MISSING = 50_000;
+/** Hashes in one query. */
+const MAX_ASKED = 500;
+/** Tokens that may wait for an answer; beyond it a request fails instead of queueing without bound. */
+const MAX_WAITING = 20_000;
+
+type Found = { readonly credential: Credential; at: number };
+type Waiter = {
+  readonly promise: Promise<Credential | null>;
+  resolve(c: Credential | null): void;
+  reject(e: Error): void;
+};
+
+export function createCredentials({
+  lookUp,
+  clock,
+  log,
+}: {
+  lookUp: LookUpTokens;
+  clock: Clock;
+  log: Log;
+}): Credentials {
+  const found = new LRUCache<string, Found>({ max: MAX_FOUND });
+  const missing = new LRUCache<string, number>({ max: MAX_MISSING });
+  const waiting = new Map<string, Waiter>();
+  let isAsking = false;
+  /** The last query failed: known tokens are then served without waiting for the next one. */
+  let isFailing = false;
+
+  return { find, hasUsable };
+
+  async function find(token: string): Promise<Credential | null> {
+    const tokenHash = hash('sha256', token);
+    const known = found.get(tokenHash);
+    const age = known ? clock.elapsed() - known.at : Infinity;
+    if (known && age < FOUND_MS) {
+      if (age >= REFRESH_MS) refresh(tokenHash);
+      return known.credential;
+    }
+    const missedAt = missing.get(tokenHash);
+    if (missedAt !== undefined && clock.elapsed() - missedAt < MISSING_MS) return null;
+    if (known && age < FOUND_MS + OUTAGE_MS) {
+      if (isFailing) {
+        refresh(tokenHash);
+        return known.credential;
+      }
+      return ask(tokenHash).catch(() => known.credential);
+    }
+    return ask(tokenHash);
+  }
+
+  function hasUsable() {
+    for (const { at } of found.values()) if (clock.elapsed() - at < FOUND_MS + OUTAGE_MS) return true;
+    return false;
+  }
+
+  function refresh(tokenHash: string) {
+    // A failed refresh changes nothing: the entry stays good, and the failure is logged where the query is made.
+    void ask(tokenHash).catch(() => {});
+  }
+
+  function ask(tokenHash: string): Promise<Credential | null> {
+    const asked = waiting.get(tokenHash);
+    if (asked) return asked.promise;
+    if (waiting.size >= MAX_WAITING) return Promise.reject(new Error('too many token look-ups are waiting'));
+    const waiter: Waiter = Promise.withResolvers<Credential | null>();
+    waiting.set(tokenHash, waiter);
+    // The queries' failures reach the callers through their waiters.
+    if (!isAsking) void askAll();
+    return waiter.promise;
+  }
+
+  async function askAll() {
+    isAsking = true;
+    // One turn, so that requests that arrived together share the query.
+    await Promise.resolve();
+    while (waiting.size > 0) {
+      const hashes = [...waiting.keys()].slice(0, MAX_ASKED);
+      const error = await failureOf(lookUp(hashes).then((answer) => settle(hashes, answer)));
+      if (error !== null) fail(hashes, error);
+      else isFailing = false;
+    }
+    isAsking = false;
+  }
+
+  function settle(hashes: readonly string[], answer: ReadonlyMap<string, Credential>) {
+    for (const tokenHash of hashes) {
+      const credential = answer.get(tokenHash) ?? null;
+      if (credential) found.set(tokenHash, { credential, at: clock.elapsed() });
+      else {
+        found.delete(tokenHash);
+        missing.set(tokenHash, clock.elapsed());
+      }
+      if (credential) missing.delete(tokenHash);
+      take(tokenHash).resolve(credential);
+    }
+  }
+
+  function fail(hashes: readonly string[], error: Error) {
+    if (!isFailing) log.warn({ err: error, tokens: hashes.length }, 'token look-up failed');
+    isFailing = true;
+    for (const tokenHash of hashes) take(tokenHash).reject(error);
+  }
+
+  function take(tokenHash: string): Waiter {
+    const waiter = waiting.get(tokenHash)!;
+    waiting.delete(tokenHash);
+    return waiter;
+  }
+}

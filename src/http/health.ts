@@ -1,0 +1,139 @@
+/**
+ * The health paths. All of them answer from facts that are kept up to date in
+ * the background; none asks a store, needs a credential or is logged.
+ */
+import { Hono } from 'hono';
+import type { Breaker } from '../pipeline/breaker.ts';
+import type { Channel } from '../pipeline/channel.ts';
+import { type Flags, closedBecause, isFatal } from '../pipeline/flags.ts';
+import type { Heartbeat } from '../pipeline/heartbeat.ts';
+import type { Ledger } from '../pipeline/ledger.ts';
+import type { Credentials } from './credentials.ts';
+
+/** What has been found out about a store's schema: null until it is known to be up to date. */
+export type SchemaFacts = {
+  readonly postgresReady: boolean;
+  readonly clickhouseReady: boolean;
+  /** What differs from what Weir expects, one sentence each, with the remedy. */
+  readonly drift: readonly string[];
+};
+
+export type HealthDeps = {
+  readonly flags: Flags;
+  readonly channel: Channel;
+  readonly ledger: Ledger;
+  readonly breaker: Breaker;
+  readonly credentials: Credentials;
+  readonly clickhouse: Pick<Heartbeat, 'isUp'>;
+  readonly postgres: Pick<Heartbeat, 'isUp'>;
+  readonly schema: () => SchemaFacts;
+  readonly version: string;
+};
+
+export function healthRoutes(deps: HealthDeps, { depth503Threshold }: { depth503Threshold: number }): Hono {
+  const { flags, channel, ledger, breaker, clickhouse, postgres, version } = deps;
+  const live = { status: 'ok' };
+
+  return new Hono()
+    .get('/healthz', (c) => {
+      const facts = flags.facts();
+      const depth = facts.deadLetters?.rows ?? 0;
+      const isDown = isFatal(facts) || depth > depth503Threshold;
+      return c.json(
+        {
+          status: isDown ? 'down' : 'ok',
+          version,
+          ingest_disabled: facts.intake === 'disabled',
+          dlq_depth: depth,
+        },
+        isDown ? 503 : 200,
+      );
+    })
+    .get('/health', (c) => c.json(health()))
+    .get('/health/live', (c) => c.json(live))
+    .get('/livez', (c) => c.json(live))
+    .get('/health/ready', (c) => ready(c.json.bind(c)))
+    .get('/readyz', (c) => ready(c.json.bind(c)))
+    .get('/ready', (c) => {
+      const { postgresReady, clickhouseReady } = deps.schema();
+      const missing = [
+        ...(clickhouse.isUp() && clickhouseReady ? [] : ['clickhouse']),
+        ...(postgres.isUp() && postgresReady ? [] : ['postgres']),
+      ];
+      return missing.length === 0
+        ? c.json({ status: 'ready' })
+        : c.json({ status: 'not_ready', error: `not answering or not migrated: ${missing.join(', ')}`, missing }, 503);
+    });
+
+  /** Ready means exactly: an event sent now would be accepted. The shared dead-letter depth has no say in it. */
+  function ready(json: (body: object, status: 200 | 503) => Response): Response {
+    const reason = whyNotReady(deps);
+    return reason === null ? json({ status: 'ready' }, 200) : json({ status: 'not_ready', reason }, 503);
+  }
+
+  function health() {
+    const facts = flags.facts();
+    const { events, bytes, reservedBytes } = channel.usage();
+    const reasons = healthReasons(deps, depth503Threshold);
+    const isDown = isFatal(facts) || facts.intake === 'draining';
+    return {
+      status: isDown ? 'down' : reasons.length > 0 ? 'degraded' : 'ok',
+      reasons,
+      version,
+      intake: facts.intake,
+      enqueued: ledger.accepted,
+      dropped: 0,
+      pending: events,
+      queue_depth: events,
+      pending_bytes: bytes,
+      reserved_bytes: reservedBytes,
+      unhomed_batches: facts.unhomed,
+      breaker: breaker.state().kind,
+      clickhouse_connected: clickhouse.isUp() ?? false,
+      postgres_connected: postgres.isUp() ?? false,
+      dlq: facts.deadLetters && {
+        depth: facts.deadLetters.rows,
+        events: facts.deadLetters.events,
+        bytes: facts.deadLetters.bytes,
+        oldest: facts.deadLetters.oldestAt === null ? null : new Date(facts.deadLetters.oldestAt).toISOString(),
+        quarantined: facts.deadLetters.quarantinedRows,
+      },
+    };
+  }
+}
+
+/** Why an event sent now would not be accepted, or null. */
+export function whyNotReady({ flags, channel, credentials, postgres, schema }: HealthDeps): string | null {
+  const closed = closedBecause(flags.facts());
+  if (closed) return closed;
+  if (channel.isFull(1)) return 'channel_full';
+  const canLookUp = postgres.isUp() === true && schema().postgresReady;
+  return canLookUp || credentials.hasUsable() ? null : 'tokens_unavailable';
+}
+
+/** Every departure from the ordinary, one sentence each, for a person. */
+function healthReasons(deps: HealthDeps, depth503Threshold: number): string[] {
+  const { flags, breaker, clickhouse, postgres } = deps;
+  const { intake, unhomed, deadLetters } = flags.facts();
+  const { drift, postgresReady, clickhouseReady } = deps.schema();
+  const { kind, reason, openSince } = breaker.state();
+  const reasons: string[] = [];
+  if (unhomed > 0) reasons.push(`${unhomed} batches are in memory only: neither ClickHouse nor Postgres takes them`);
+  if (intake === 'disabled') reasons.push('ingest is switched off');
+  if (intake === 'draining') reasons.push('this process is shutting down');
+  if (!clickhouse.isUp()) reasons.push('ClickHouse does not answer');
+  else if (!clickhouseReady) reasons.push('ClickHouse is not migrated yet');
+  if (!postgres.isUp()) reasons.push('Postgres does not answer');
+  else if (!postgresReady) reasons.push('Postgres is not migrated yet');
+  if (kind !== 'closed') {
+    reasons.push(`inserts are suspended since ${new Date(openSince!).toISOString()} (${reason})`);
+  }
+  if (deps.channel.isFull(1)) reasons.push('the channel is full');
+  if (deadLetters && deadLetters.rows > depth503Threshold) {
+    reasons.push(`${deadLetters.rows} dead letters, more than DLQ_DEPTH_503_THRESHOLD`);
+  }
+  if (deadLetters && deadLetters.quarantinedRows > 0) {
+    reasons.push(`${deadLetters.quarantinedRows} dead letters are quarantined: weir dlq groups`);
+  }
+  return [...reasons, ...drift];
+}

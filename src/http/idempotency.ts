@@ -1,0 +1,65 @@
+/**
+ * Remembers the answer to every idempotency key for 24 h, so that a retried
+ * request gets the first answer and queues nothing. Bounded in bytes: the
+ * answers used longest ago are forgotten first.
+ */
+import { hash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../clock.ts';
+import type { ProjectId } from '../event/event.ts';
+
+/** An answer as it can be given again; `body` is JSON text. */
+export type Answer = { readonly status: 200 | 202; readonly body: string; readonly ack: string };
+
+type Kept = { readonly bodyHash: string; readonly at: number; readonly answer: Answer };
+type Underway = { readonly bodyHash: string; readonly answer: Promise<Answer | null> };
+
+export type Idempotency = {
+  /**
+   * Runs `work` unless the project has used the key with the same body before;
+   * then the first answer is returned, also while it is still being made.
+   * `mismatch`: the key belongs to another body. An answer of null (a refusal)
+   * is not remembered: the client is to try again.
+   */
+  once(
+    projectId: ProjectId,
+    key: string,
+    body: Buffer,
+    work: () => Promise<Answer | null>,
+  ): Promise<Answer | null | 'mismatch'>;
+};
+
+const REMEMBERED_MS = 24 * 60 * 60_000;
+const MAX_KEPT_BYTES = 64 * 1024 * 1024;
+/** What an entry costs beside its answer: key, hash, bookkeeping. Rounded up from heap snapshots of Node 24. */
+const ENTRY_BYTES = 600;
+
+export function createIdempotency({ clock }: { clock: Clock }): Idempotency {
+  const kept = new LRUCache<string, Kept>({
+    maxSize: MAX_KEPT_BYTES,
+    sizeCalculation: ({ answer }) => ENTRY_BYTES + answer.body.length,
+  });
+  const underway = new Map<string, Underway>();
+
+  return { once };
+
+  async function once(projectId: ProjectId, key: string, body: Buffer, work: () => Promise<Answer | null>) {
+    const name = `${projectId} ${key}`;
+    const bodyHash = hash('sha256', body);
+    // Whoever waited for a first request that was refused looks again: another waiter may have begun meanwhile.
+    for (let other = underway.get(name); other; other = underway.get(name)) {
+      if (other.bodyHash !== bodyHash) return 'mismatch';
+      const answer = await other.answer.catch(() => null);
+      if (answer !== null) return answer;
+    }
+    const first = kept.get(name);
+    if (first && clock.elapsed() - first.at < REMEMBERED_MS) {
+      return first.bodyHash === bodyHash ? first.answer : 'mismatch';
+    }
+    const answering = work().finally(() => underway.delete(name));
+    underway.set(name, { bodyHash, answer: answering });
+    const answer = await answering;
+    if (answer !== null) kept.set(name, { bodyHash, at: clock.elapsed(), answer });
+    return answer;
+  }
+}

@@ -1,0 +1,227 @@
+/**
+ * The way of a request through any front door, in the order the contract fixes:
+ * intake → credential → body → credential in the body → rate → decode → offer →
+ * answer. A door only maps its wire format to rows and an outcome to an answer.
+ */
+import type { Context, Handler } from 'hono';
+import type { IncomingMessage } from 'node:http';
+import type { Clock } from '../clock.ts';
+import type { DecodeContext, Decoded } from '../event/decode.ts';
+import type { Channel, Home, Reservation } from '../pipeline/channel.ts';
+import { type Flags, closedBecause } from '../pipeline/flags.ts';
+import type { Ledger } from '../pipeline/ledger.ts';
+import type { Credential } from '../pipeline/ports.ts';
+import { type Presented, authorize, hasOwnPrefix, presented, presentedInHeaders } from './auth.ts';
+import { readBody } from './body.ts';
+import type { Credentials } from './credentials.ts';
+import type { Answer, Idempotency } from './idempotency.ts';
+import type { RateLimit } from './rate-limit.ts';
+import { type Refusal, isRefusal, refuse } from './refusals.ts';
+
+/** What a door read from a body: what the envelope says of itself, and its events, not yet decoded. */
+export type Opened = {
+  readonly token: string | null;
+  readonly idempotencyKey: string | null;
+  readonly decode: (context: DecodeContext) => Decoded;
+};
+
+export type Door = {
+  readonly path: string;
+  /** Stored with every event: which door it came through. */
+  readonly source: string;
+  /** Whether a token may stand in the body, and only tokens of Weir's own shape are looked up. */
+  readonly isNative: boolean;
+  open(body: Buffer): Opened | Refusal;
+  answer(decoded: Decoded): { readonly status: 200 | 202; readonly body: object };
+};
+
+export type IngestDeps = {
+  readonly flags: Flags;
+  readonly channel: Channel;
+  readonly credentials: Credentials;
+  readonly idempotency: Idempotency;
+  readonly rateLimit: RateLimit | null;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly newEventId: () => string;
+};
+
+export type IngestOptions = {
+  readonly maxBodyBytes: number;
+  readonly maxFutureMs: number;
+  readonly defaultAck: Ack;
+};
+
+/** How safe accepted events must be before the answer. `journaled` is the highest level below `stored`. */
+const ACKS = ['queued', 'journaled', 'stored'] as const;
+export type Ack = (typeof ACKS)[number];
+type Level = 'queued' | Home;
+
+/** How long an answer may wait for ClickHouse before it says how far the events have come. */
+const MAX_ACK_WAIT_MS = 30_000;
+const MAX_KEY_LENGTH = 200;
+
+/** The handler of one front door. */
+export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Handler {
+  const { flags, channel, credentials, idempotency, rateLimit, ledger, clock, newEventId } = deps;
+
+  return async (c) => {
+    const incoming = (c.env as { incoming: IncomingMessage }).incoming;
+    const closed = whyClosed(incoming);
+    if (closed) return refuse(c, closed);
+    const ack = requestedAck(c, options.defaultAck);
+    if (isObject(ack)) return refuse(c, ack);
+
+    const receivedAt = clock.now();
+    const fromHeaders = await credentialFromHeaders(c);
+    if (fromHeaders && isRefusal(fromHeaders)) return refuse(c, fromHeaders);
+
+    const reservation = channel.reserve();
+    try {
+      const body = await readBody(incoming, reservation, { maxBytes: options.maxBodyBytes });
+      // Nobody is there to read the answer; a status only closes the books.
+      if (body === 'aborted') return c.body(null, 400);
+      if (isRefusal(body)) return refuse(c, body);
+      const opened = door.open(body.bytes);
+      if (isRefusal(opened)) return refuse(c, opened);
+
+      const credential = fromHeaders ?? (await credentialFromBody(c, opened.token));
+      if (isRefusal(credential)) return refuse(c, credential);
+      const limited = await rateLimit?.(credential.projectId);
+      if (limited) return refuse(c, limited);
+
+      const take = () => takeIn(c, { opened, credential, receivedAt, reservation, ack });
+      const key = c.req.header('idempotency-key') ?? opened.idempotencyKey;
+      if (key === null) return await answerOf(c, await take());
+      if (key === '' || key.length > MAX_KEY_LENGTH) {
+        return refuse(c, {
+          refused: 'invalid_query',
+          message: `the idempotency key must have 1 to ${MAX_KEY_LENGTH} characters`,
+        });
+      }
+      return await onlyOnce(c, credential, key, body.bytes, take);
+    } finally {
+      reservation.release();
+    }
+  };
+
+  function whyClosed(incoming: IncomingMessage): Refusal | null {
+    const closed = closedBecause(flags.facts());
+    if (closed) return { refused: closed };
+    // What Content-Length announces must have a chance; the room itself is taken as the bytes arrive,
+    // so that a client which announces much and sends nothing holds nothing.
+    const announced = Number(incoming.headers['content-length'] ?? 0);
+    return channel.isFull(Math.min(announced, options.maxBodyBytes) || 0) ? { refused: 'channel_full' } : null;
+  }
+
+  async function credentialFromHeaders(c: Context): Promise<Credential | Refusal | null> {
+    const given = presentedInHeaders(c);
+    if (given === null) {
+      if (door.isNative) return null;
+      return { refused: 'unauthorized', challenge: 'invalid_request' };
+    }
+    return isRefusal(given) ? given : check(c, given);
+  }
+
+  async function credentialFromBody(c: Context, token: string | null): Promise<Credential | Refusal> {
+    if (token === null) {
+      return {
+        refused: 'unauthorized',
+        challenge: 'invalid_request',
+        message: 'no token: send Authorization: Bearer <token>, X-Api-Key, or "token" in the body',
+      };
+    }
+    const given = presented(token);
+    return isRefusal(given) ? given : check(c, given);
+  }
+
+  async function check(c: Context, given: Presented): Promise<Credential | Refusal> {
+    if (door.isNative && !hasOwnPrefix(given)) return { refused: 'unauthorized', challenge: 'invalid_token' };
+    return authorize(credentials, given, c.req.header('origin'));
+  }
+
+  /** Decodes and offers. Synchronous up to the moment the events are queued: nothing can slip in between. */
+  async function takeIn(
+    c: Context,
+    request: { opened: Opened; credential: Credential; receivedAt: number; reservation: Reservation; ack: Ack },
+  ): Promise<Answer | Refusal> {
+    const { opened, credential, receivedAt, reservation, ack } = request;
+    const { projectId, retentionDays } = credential;
+    const decoded = opened.decode({
+      projectId,
+      retentionDays,
+      receivedAt,
+      source: door.source,
+      maxFutureMs: options.maxFutureMs,
+      newEventId,
+    });
+    let level: Level = 'queued';
+    if (decoded.accepted > 0) {
+      const settled = Promise.withResolvers<Home>();
+      const envelope = { projectId, eventCount: decoded.accepted, rows: decoded.rows };
+      const offered = channel.offer(envelope, reservation, ack === 'stored' ? settled.resolve : undefined);
+      if (offered !== 'queued') return OFFER_REFUSALS[offered];
+      ledger.accepted += decoded.accepted;
+      if (ack === 'stored') level = await whenSettled(c, settled.promise);
+    }
+    ledger.rejected += decoded.rejected;
+    const { status, body } = door.answer(decoded);
+    return { status, body: JSON.stringify(body), ack: level };
+  }
+
+  async function whenSettled(c: Context, settled: Promise<Home>): Promise<Level> {
+    channel.hurry();
+    const done = new AbortController();
+    const waited = clock.sleep(MAX_ACK_WAIT_MS, AbortSignal.any([done.signal, c.req.raw.signal]));
+    const level = await Promise.race([settled, waited.then(() => 'queued' as const)]);
+    done.abort();
+    return level;
+  }
+
+  async function onlyOnce(
+    c: Context,
+    { projectId }: Credential,
+    key: string,
+    body: Buffer,
+    take: () => Promise<Answer | Refusal>,
+  ): Promise<Response> {
+    let refusal: Refusal | null = null;
+    const answer = await idempotency.once(projectId, key, body, async () => {
+      const taken = await take();
+      if (!isRefusal(taken)) return taken;
+      refusal = taken;
+      return null;
+    });
+    if (answer === 'mismatch') return refuse(c, { refused: 'idempotency_mismatch' });
+    return answerOf(c, answer ?? refusal!);
+  }
+}
+
+const OFFER_REFUSALS: Record<'full' | 'over-share' | 'never-fits' | 'closed', Refusal> = {
+  full: { refused: 'channel_full' },
+  'over-share': { refused: 'rate_limited' },
+  'never-fits': {
+    refused: 'body_too_large',
+    message: 'more events than this service could ever hold at once; send them in parts',
+  },
+  closed: { refused: 'shutting_down' },
+};
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+
+function answerOf(c: Context, answer: Answer | Refusal): Response {
+  if (isRefusal(answer)) return refuse(c, answer);
+  return c.body(answer.body, answer.status, { 'Content-Type': 'application/json', 'Weir-Ack': answer.ack });
+}
+
+function requestedAck(c: Context, byDefault: Ack): Ack | Refusal {
+  const wanted = c.req.query('ack');
+  const wait = c.req.query('wait');
+  if (wait !== undefined && wait !== 'true' && wait !== 'false') {
+    return { refused: 'invalid_query', message: 'wait must be true or false' };
+  }
+  if (wait === 'true') return 'stored';
+  if (wanted === undefined) return byDefault;
+  const ack = ACKS.find((known) => known === wanted);
+  return ack ?? { refused: 'invalid_query', message: `ack must be one of ${ACKS.join(', ')}` };
+}

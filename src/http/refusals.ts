@@ -1,0 +1,65 @@
+/**
+ * Every refusal a client can see, in one table; nothing else picks a status code.
+ * The sentences are fixed: no driver's text, no stack, nothing of another tenant.
+ */
+import type { Context } from 'hono';
+
+type Row = {
+  readonly status: 400 | 401 | 403 | 404 | 405 | 413 | 415 | 422 | 429 | 500 | 503;
+  readonly retryAfterS: number | null;
+  readonly message: string;
+};
+
+const REFUSALS = {
+  invalid_json: { status: 400, retryAfterS: null, message: 'the body is not valid JSON' },
+  invalid_encoding: {
+    status: 400,
+    retryAfterS: null,
+    message: 'the body is not valid UTF-8, or does not match its Content-Encoding',
+  },
+  invalid_envelope: { status: 400, retryAfterS: null, message: 'the body is not an ingest request' },
+  invalid_query: { status: 400, retryAfterS: null, message: 'a query parameter or header is not valid' },
+  unauthorized: { status: 401, retryAfterS: null, message: 'a valid token is required' },
+  forbidden: { status: 403, retryAfterS: null, message: 'this token is not allowed to do that' },
+  not_found: { status: 404, retryAfterS: null, message: 'no such path' },
+  method_not_allowed: { status: 405, retryAfterS: null, message: 'this path does not take that method' },
+  body_too_large: { status: 413, retryAfterS: null, message: 'the body is larger than this service takes' },
+  unsupported_encoding: {
+    status: 415,
+    retryAfterS: null,
+    message: 'Content-Encoding must be identity, gzip, deflate, br or zstd',
+  },
+  idempotency_mismatch: { status: 422, retryAfterS: null, message: 'this idempotency key was used with another body' },
+  rate_limited: { status: 429, retryAfterS: 1, message: 'this project sends more than its share' },
+  internal: { status: 500, retryAfterS: 5, message: 'an internal error; the request may be sent again' },
+  ingest_disabled: { status: 503, retryAfterS: 300, message: 'ingest is switched off by its operator' },
+  shutting_down: { status: 503, retryAfterS: 1, message: 'this process is shutting down' },
+  ingest_down: { status: 503, retryAfterS: 5, message: 'no store can take events at the moment' },
+  channel_full: { status: 503, retryAfterS: 1, message: 'no room at the moment' },
+} as const satisfies Record<string, Row>;
+
+export type RefusalCode = keyof typeof REFUSALS;
+
+/** Why a request is not served. `message` replaces the table's sentence where more can be said. */
+export type Refusal = {
+  readonly refused: RefusalCode;
+  readonly message?: string;
+  readonly retryAfterS?: number;
+  /** RFC 6750: whether the credential was missing or malformed, or well-formed and not good. */
+  readonly challenge?: 'invalid_request' | 'invalid_token';
+};
+
+export const isRefusal = (value: object | null): value is Refusal => value !== null && 'refused' in value;
+
+/** The answer for a refusal, in the one error shape of every path. */
+export function refuse(c: Context, { refused, message, retryAfterS, challenge }: Refusal): Response {
+  const row: Row = REFUSALS[refused];
+  const wait = retryAfterS ?? row.retryAfterS;
+  if (wait !== null) c.header('Retry-After', String(wait));
+  if (row.status === 401) c.header('WWW-Authenticate', `Bearer realm="weir", error="${challenge ?? 'invalid_token'}"`);
+  if (refused === 'shutting_down') c.header('Connection', 'close');
+  return c.json({ error: message ?? row.message, code: refused }, row.status);
+}
+
+/** The status a refusal is answered with, for descriptions of the API. */
+export const statusOf = (code: RefusalCode): number => REFUSALS[code].status;

@@ -1,0 +1,149 @@
+/**
+ * The Prometheus page. Counters that the parts keep themselves are read when
+ * the page is asked for; only what nobody else counts is counted here.
+ */
+import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
+import type { RequestObservation } from './http/app.ts';
+import type { Breaker } from './pipeline/breaker.ts';
+import type { Channel, ChannelLimits } from './pipeline/channel.ts';
+import type { Flags } from './pipeline/flags.ts';
+import type { InsertObservation } from './pipeline/flusher.ts';
+import type { Heartbeat } from './pipeline/heartbeat.ts';
+import type { Ledger } from './pipeline/ledger.ts';
+
+export type MetricsDeps = {
+  readonly channel: Channel;
+  readonly flags: Flags;
+  readonly ledger: Ledger;
+  readonly breaker: Breaker;
+  readonly clickhouse: Pick<Heartbeat, 'isUp'>;
+  readonly postgres: Pick<Heartbeat, 'isUp'>;
+  readonly now: () => number;
+};
+
+export type Metrics = {
+  text(): Promise<string>;
+  request(observation: RequestObservation): void;
+  insert(observation: InsertObservation): void;
+};
+
+const BREAKER_STATES = ['closed', 'half-open', 'open'] as const;
+
+export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics {
+  const { channel, flags, ledger, breaker, clickhouse, postgres, now } = deps;
+  const registry = new Registry();
+  const registers = [registry];
+
+  const requests = new Counter({
+    name: 'weir_http_requests_total',
+    help: 'HTTP requests answered, by route and status.',
+    labelNames: ['method', 'route', 'status'],
+    registers,
+  });
+  const inserts = new Counter({
+    name: 'weir_inserts_total',
+    help: 'Inserts into ClickHouse by outcome: stored, or the class and code of the failure.',
+    labelNames: ['outcome', 'code'],
+    registers,
+  });
+  const insertSeconds = new Histogram({
+    name: 'weir_insert_seconds',
+    help: 'How long an insert took until its outcome was known.',
+    buckets: [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60],
+    registers,
+  });
+  const insertEvents = new Histogram({
+    name: 'weir_insert_events',
+    help: 'Events in one insert.',
+    buckets: [1, 10, 100, 1_000, 5_000, 10_000, 50_000],
+    registers,
+  });
+
+  const results = {
+    accepted: () => ledger.accepted,
+    rejected: () => ledger.rejected,
+    stored: () => ledger.stored,
+    dead_lettered: () => ledger.deadLettered,
+    saved: () => ledger.saved,
+    recovered: () => ledger.recovered,
+    replayed: () => ledger.replayed,
+    quarantined: () => ledger.quarantined,
+  };
+  readCounter('weir_events_total', 'Events by what became of them in this process.', 'result', results);
+  // Nothing in the code loses an event knowingly; a shutdown that could save one nowhere says so in its exit code.
+  new Counter({ name: 'weir_events_lost_total', help: 'Events lost. Must stay 0.', registers });
+  readGauges({
+    weir_pending_events: ['Events accepted and not yet settled.', () => channel.usage().events],
+    weir_pending_events_limit: ['The most events that may be pending.', () => limits.maxEvents],
+    weir_pending_bytes: ['Bytes of pending rows.', () => channel.usage().bytes],
+    weir_reserved_bytes: ['Bytes set aside for bodies being read.', () => channel.usage().reservedBytes],
+    weir_pending_bytes_limit: ['The most bytes pending and reserved together.', () => limits.maxBytes],
+    weir_unhomed_batches: ['Batches that neither store takes.', () => flags.facts().unhomed],
+    weir_intake_open: ['1 while requests are let in.', () => Number(flags.facts().intake === 'open')],
+    weir_clickhouse_up: ['1 while ClickHouse answers.', () => Number(clickhouse.isUp() ?? false)],
+    weir_postgres_up: ['1 while Postgres answers.', () => Number(postgres.isUp() ?? false)],
+    weir_breaker_open: [
+      '0 closed, 1 half-open, 2 open: inserts are suspended.',
+      () => BREAKER_STATES.indexOf(breaker.state().kind),
+    ],
+    weir_dlq_rows: ['Dead letters that are replayed.', () => flags.facts().deadLetters?.rows],
+    weir_dlq_events: ['Events in them.', () => flags.facts().deadLetters?.events],
+    weir_dlq_bytes: ['Bytes of their rows.', () => flags.facts().deadLetters?.bytes],
+    weir_dlq_oldest_age_seconds: ['Age of the oldest one.', oldestAgeSeconds],
+    weir_dlq_quarantined_rows: [
+      'Dead letters that wait for a person.',
+      () => flags.facts().deadLetters?.quarantinedRows,
+    ],
+    weir_dlq_quarantined_events: ['Events in them.', () => flags.facts().deadLetters?.quarantinedEvents],
+  });
+
+  return {
+    text: () => registry.metrics(),
+    request: ({ method, route, status }) =>
+      requests.inc({ method: knownMethod(method), route, status: String(status) }),
+    insert({ failure, events, elapsedMs }) {
+      inserts.inc({ outcome: failure?.failureClass ?? 'stored', code: String(failure?.code ?? '') });
+      insertSeconds.observe(elapsedMs / 1_000);
+      insertEvents.observe(events);
+    },
+  };
+
+  function oldestAgeSeconds() {
+    const { deadLetters } = flags.facts();
+    return deadLetters && (deadLetters.oldestAt === null ? 0 : Math.max(0, now() - deadLetters.oldestAt) / 1_000);
+  }
+
+  function readCounter(name: string, help: string, label: string, values: Record<string, () => number>) {
+    new Counter({
+      name,
+      help,
+      labelNames: [label],
+      registers,
+      collect() {
+        this.reset();
+        for (const [value, read] of Object.entries(values)) this.inc({ [label]: value }, read());
+      },
+    });
+  }
+
+  /** Undefined and null are unknown, and left out of the page rather than shown as zero. */
+  function readGauges(gauges: Record<string, [help: string, read: () => number | null | undefined]>) {
+    for (const [name, [help, read]] of Object.entries(gauges)) {
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          const value = read();
+          this.remove();
+          if (typeof value === 'number') this.set(value);
+        },
+      });
+    }
+  }
+}
+
+/** A client may invent methods; a label may not grow with them. */
+function knownMethod(method: string): string {
+  return ['GET', 'HEAD', 'POST', 'OPTIONS', 'PUT', 'DELETE', 'PATCH'].includes(method) ? method : 'other';
+}

@@ -1,0 +1,173 @@
+/**
+ * The process around a running Weir: who runs in this data directory, the
+ * embedded stores, the banner, signals and the exit code.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import closeWithGrace from 'close-with-grace';
+import { banner } from './banner.ts';
+import type { Io } from './cli/io.ts';
+import { systemClock } from './clock.ts';
+import { type Config, clickHouseAccess } from './config.ts';
+import { findOrCreateDemo } from './demo.ts';
+import type { KeptStore } from './embedded/keep-running.ts';
+import { CannotListen, assertPortIsFree } from './http/server.ts';
+import { type Log, createLog } from './log.ts';
+import { AlreadyRunning, type RuntimeClaim, claimRuntime } from './runtime-file.ts';
+import { type StoreAccess, type Weir, startWeir } from './weir.ts';
+
+/** Beyond the grace for the events: closing connections and ending embedded stores. */
+const FOR_STORES_MS = 20_000;
+
+type Embedded = { readonly access: StoreAccess; readonly stores: readonly KeptStore[] };
+
+/**
+ * Runs until a signal or a fatal error ends the process; returns only when it
+ * could not start, with the exit code. The process exits 0 when every accepted
+ * event has a durable home.
+ */
+export async function serve(config: Config, io: Io): Promise<number> {
+  const log = createLog(config.logLevel);
+  let runtime: RuntimeClaim | null = null;
+  let embedded: Embedded | null = null;
+  try {
+    await assertPortIsFree(config);
+    runtime = claimRuntime(config.dataDir, process.pid);
+    embedded = await startMissingStores(config, log, io);
+    const weir = await startWeir({ config, access: embedded.access, version: readVersion(), clock: systemClock, log });
+    stopOnSignals({ weir, stores: embedded.stores, runtime, config, log });
+    await announce({ weir, embedded, runtime, config, log, io });
+    return await new Promise<never>(() => {});
+  } catch (error) {
+    for (const store of embedded?.stores ?? []) await store.stop();
+    runtime?.release();
+    if (!(error instanceof Error) || !isExplained(error)) throw error;
+    io.stderr(`${error.message}\n`);
+    return 1;
+  }
+}
+
+/** Failures whose message already says what to do; a stack would only hide it. */
+function isExplained(error: Error): boolean {
+  return error instanceof CannotListen || error instanceof AlreadyRunning || error.name === 'EmbeddedStoreError';
+}
+
+/** Starts each store that is not configured. The engines are loaded only then: production does not have them. */
+async function startMissingStores(config: Config, log: Log, io: Io): Promise<Embedded> {
+  const starting: Promise<KeptStore>[] = [];
+  const options = { clock: systemClock, log };
+  const startStore = (load: () => Promise<KeptStore>) => {
+    if (starting.length === 0) io.stderr('Starting the embedded stores…\n');
+    const started = load();
+    starting.push(started);
+    return started;
+  };
+  const clickhouse =
+    config.clickhouse.url === null
+      ? startStore(async () => {
+          const { startEmbeddedClickHouse } = await import('./embedded/clickhouse.ts');
+          const { keepRunning } = await import('./embedded/keep-running.ts');
+          const dir = join(config.dataDir, 'clickhouse');
+          return keepRunning('clickhouse', (port) => startEmbeddedClickHouse(place(dir, port, options)), options);
+        })
+      : null;
+  const postgres =
+    config.databaseUrl === null
+      ? startStore(async () => {
+          const { startEmbeddedPostgres } = await import('./embedded/postgres.ts');
+          const { keepRunning } = await import('./embedded/keep-running.ts');
+          const dir = join(config.dataDir, 'postgres');
+          return keepRunning('postgres', (port) => startEmbeddedPostgres(place(dir, port, options)), options);
+        })
+      : null;
+
+  const settled = await Promise.allSettled(starting);
+  const stores = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const failed = settled.find((result) => result.status === 'rejected');
+  if (failed) {
+    for (const store of stores) await store.stop();
+    throw failed.reason;
+  }
+  return {
+    stores,
+    access: {
+      databaseUrl: config.databaseUrl ?? (await postgres!).url,
+      clickhouse: clickhouse
+        ? withUrl(clickHouseAccess(new URL((await clickhouse).url), { username: null, password: null }))
+        : withUrl(config.clickhouse),
+    },
+  };
+}
+
+const place = <T extends object>(dir: string, port: number | undefined, options: T) =>
+  port === undefined ? { dir, ...options } : { dir, port, ...options };
+
+const withUrl = <T extends { url: string | null }>(access: T) => ({ ...access, url: access.url! });
+
+type Running = {
+  readonly weir: Weir;
+  readonly embedded: Embedded;
+  readonly runtime: RuntimeClaim;
+  readonly config: Config;
+  readonly log: Log;
+  readonly io: Io;
+};
+
+/** Tells scripts (runtime.json), logs and, outside production, the person at the terminal that it runs. */
+async function announce({ weir, embedded, runtime, config, log, io }: Running): Promise<void> {
+  const host = config.host === '0.0.0.0' || config.host === '::' ? 'localhost' : config.host;
+  const url = `http://${host}:${weir.port}`;
+  const { databaseUrl, clickhouse } = embedded.access;
+  runtime.publish({ url, clickhouseUrl: clickhouse.url, databaseUrl });
+  log.info({ url, settings: config.effective.filter(({ source }) => source !== 'default') }, 'listening');
+  if (config.production) return;
+
+  const hasOwnPostgres = config.databaseUrl === null;
+  // Without both stores there is nothing to try yet; a configured one may take its time.
+  if (hasOwnPostgres) await weir.postgresReady;
+  if (hasOwnPostgres && config.clickhouse.url === null) await weir.migrated;
+  const demo = hasOwnPostgres ? await findOrCreateDemo(config.dataDir, weir) : null;
+  io.stdout(
+    banner({ url, dataDir: config.dataDir, token: demo?.public_token ?? null, isEmbedded: embedded.stores.length > 0 }),
+  );
+}
+
+function stopOnSignals(running: {
+  weir: Weir;
+  stores: readonly KeptStore[];
+  runtime: RuntimeClaim;
+  config: Config;
+  log: Log;
+}): void {
+  const { weir, stores, runtime, config, log } = running;
+  const saveAndLeave = (why: string) => {
+    const { saved, lost } = weir.saveNow();
+    log.fatal({ saved, lost }, why);
+    runtime.release();
+  };
+
+  closeWithGrace(
+    {
+      delay: config.shutdownGraceMs + FOR_STORES_MS,
+      logger: false,
+      onTimeout: () => saveAndLeave('shutdown took too long'),
+      onSecondSignal: () => saveAndLeave('second signal: leaving at once'),
+      onSecondError: () => saveAndLeave('second error while shutting down'),
+    },
+    async ({ signal, err }) => {
+      if (err) log.fatal({ err }, 'unexpected error: shutting down');
+      else log.info({ signal }, 'signal received');
+      const { lost } = await weir.stop();
+      await Promise.all(stores.map((store) => store.stop()));
+      runtime.release();
+      log.info({ lost }, 'stopped');
+      // close-with-grace exits 1 on a failed close and 0 otherwise.
+      if (lost > 0) throw new Error(`${lost} events have no durable home`);
+    },
+  );
+}
+
+function readVersion(): string {
+  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+  return manifest.version;
+}

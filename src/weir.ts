@@ -1,0 +1,256 @@
+/**
+ * Every part of a running Weir, wired together. Builds and runs; what belongs
+ * to the process (signals, files that say who runs, embedded stores, the
+ * banner) is in serve.ts.
+ */
+import { randomUUIDv7 } from 'node:crypto';
+import { join } from 'node:path';
+import { createClickHouse } from './clickhouse/client.ts';
+import { createEventStore } from './clickhouse/insert.ts';
+import { isAnswering as isClickHouseAnswering } from './clickhouse/heartbeat.ts';
+import { checkSchema } from './clickhouse/schema-check.ts';
+import type { Clock } from './clock.ts';
+import { type Config, FLUSH_MAX_BYTES } from './config.ts';
+import { createApp } from './http/app.ts';
+import { createCredentials } from './http/credentials.ts';
+import type { SchemaFacts } from './http/health.ts';
+import { createIdempotency } from './http/idempotency.ts';
+import { createRateLimit } from './http/rate-limit.ts';
+import { listen } from './http/server.ts';
+import { readSavedBatches, removeSavedBatch, saveBatch } from './journal/residue.ts';
+import type { Log } from './log.ts';
+import { createMetrics } from './metrics.ts';
+import { migrateStores } from './migrate.ts';
+import { backoffMs } from './pipeline/backoff.ts';
+import type { BatchId } from './pipeline/batch.ts';
+import { createBreaker } from './pipeline/breaker.ts';
+import { createChannel } from './pipeline/channel.ts';
+import { createFlags } from './pipeline/flags.ts';
+import { createFlusher } from './pipeline/flusher.ts';
+import { createHeartbeat } from './pipeline/heartbeat.ts';
+import { createLedger } from './pipeline/ledger.ts';
+import { failureOf } from './pipeline/outcome.ts';
+import { type Residue, saveResidue, shutDown } from './pipeline/shutdown.ts';
+import { createDeadLetters } from './postgres/dead-letters.ts';
+import { createPostgres } from './postgres/pool.ts';
+import { createProjects } from './postgres/projects.ts';
+import { createTokens } from './postgres/tokens.ts';
+
+/** Where both stores are by now, whether configured or started here. */
+export type StoreAccess = {
+  readonly databaseUrl: string;
+  readonly clickhouse: { readonly url: string; readonly username: string; readonly password: string };
+};
+
+export type Weir = {
+  readonly port: number;
+  /** Resolves when Postgres is migrated, however long that takes. */
+  readonly postgresReady: Promise<void>;
+  /** Resolves when both stores are. */
+  readonly migrated: Promise<void>;
+  readonly projects: ReturnType<typeof createProjects>;
+  readonly tokens: ReturnType<typeof createTokens>;
+  /** Gives every accepted event a durable home and closes everything. */
+  stop(): Promise<Residue>;
+  /** The same for a process that has no time left: synchronous, files only. */
+  saveNow(): Residue;
+};
+
+const MIGRATION_RETRY = { firstMs: 250, maxMs: 5_000 };
+/** Look-ups, spills and the drain together; a Weir is a modest client of its Postgres. */
+const POSTGRES_CONNECTIONS = 8;
+/** Beside the inserts of flusher and drain: heartbeat, schema check, isolation. */
+const OTHER_CLICKHOUSE_CONNECTIONS = 8;
+
+/** Builds all parts, listens, and starts the loops. Throws `CannotListen`; never waits for a store. */
+export async function startWeir({
+  config,
+  access,
+  version,
+  clock,
+  log,
+}: {
+  config: Config;
+  access: StoreAccess;
+  version: string;
+  clock: Clock;
+  log: Log;
+}): Promise<Weir> {
+  const stopping = new AbortController();
+  const { database } = config.clickhouse;
+  const residueDir = join(config.dataDir, 'journal');
+  const random = Math.random;
+
+  const { pool, db } = createPostgres({ url: access.databaseUrl, maxConnections: POSTGRES_CONNECTIONS }, log);
+  const clickhouse = createClickHouse({
+    ...access.clickhouse,
+    database,
+    maxConnections: config.maxInFlight * 2 + OTHER_CLICKHOUSE_CONNECTIONS,
+    requestTimeoutMs: config.insertTimeoutMs,
+  });
+  const projects = createProjects(db);
+  const tokens = createTokens(db);
+  const deadLetters = createDeadLetters(db);
+  const events = createEventStore({ client: clickhouse, clock }, { database, timeoutMs: config.insertTimeoutMs });
+
+  const flags = createFlags({ intake: config.disabled ? 'disabled' : 'open' }, (facts) => {
+    log.info({ intake: facts.intake, unhomed: facts.unhomed }, 'flags changed');
+  });
+  const ledger = createLedger();
+  const breaker = createBreaker({
+    clock,
+    random,
+    onChange: ({ kind, reason }) => log.warn({ breaker: kind, reason }, 'breaker changed'),
+  });
+  const channelLimits = config.channel;
+  const channel = createChannel({ clock, newBatchId: () => randomUUIDv7() as BatchId }, channelLimits, {
+    ...config.flush,
+    maxBytes: FLUSH_MAX_BYTES,
+  });
+
+  const clickhouseBeat = createHeartbeat({
+    clock,
+    ask: (signal) => isClickHouseAnswering(clickhouse, signal),
+    onChange: (isUp) => {
+      log[isUp ? 'info' : 'warn']({ store: 'clickhouse' }, isUp ? 'store answers' : 'store does not answer');
+      if (isUp) breaker.allowProbe();
+    },
+    onDown: () => breaker.trip('unavailable'),
+  });
+  const postgresBeat = createHeartbeat({
+    clock,
+    ask: () => pool.query('SELECT 1'),
+    onChange: (isUp) =>
+      log[isUp ? 'info' : 'warn']({ store: 'postgres' }, isUp ? 'store answers' : 'store does not answer'),
+    onDown: () => {},
+  });
+
+  const credentials = createCredentials({ lookUp: tokens.lookUp, clock, log });
+  const metrics = createMetrics(
+    { channel, flags, ledger, breaker, clickhouse: clickhouseBeat, postgres: postgresBeat, now: clock.now },
+    channelLimits,
+  );
+  const flusher = createFlusher(
+    {
+      channel,
+      events,
+      deadLetters,
+      breaker,
+      heartbeat: clickhouseBeat,
+      flags,
+      ledger,
+      clock,
+      random,
+      log,
+      usage: () => {},
+      onInsert: metrics.insert,
+    },
+    { maxInFlight: config.maxInFlight },
+  );
+
+  const postgresReady = Promise.withResolvers<void>();
+  let schema: SchemaFacts = { postgresReady: false, clickhouseReady: false, drift: [] };
+  const app = createApp(
+    {
+      ingest: {
+        flags,
+        channel,
+        credentials,
+        idempotency: createIdempotency({ clock }),
+        rateLimit: config.rateLimit && createRateLimit(config.rateLimit),
+        ledger,
+        clock,
+        newEventId: randomUUIDv7,
+      },
+      health: {
+        flags,
+        channel,
+        ledger,
+        breaker,
+        credentials,
+        clickhouse: clickhouseBeat,
+        postgres: postgresBeat,
+        schema: () => schema,
+        version,
+      },
+      metricsText: metrics.text,
+      newRequestId: randomUUIDv7,
+      onRequest: metrics.request,
+      log,
+    },
+    {
+      ingest: { maxBodyBytes: config.maxBodyBytes, maxFutureMs: config.maxFutureMs, defaultAck: config.ack },
+      allowedOrigins: config.allowedOrigins,
+      depth503Threshold: config.deadLetters.depth503Threshold,
+    },
+  );
+
+  takeUpSavedBatches();
+  const server = await listen(app.fetch, { clock, log }, config);
+  const flusherDone = flusher.run();
+  const loops = [clickhouseBeat.run(stopping.signal), postgresBeat.run(stopping.signal), migrate()];
+  const save = (batch: Parameters<typeof saveBatch>[1]) => saveBatch(residueDir, batch);
+  return {
+    port: server.port,
+    postgresReady: postgresReady.promise,
+    migrated: loops[2]!,
+    projects,
+    tokens,
+    stop,
+    saveNow,
+  };
+
+  async function stop(): Promise<Residue> {
+    const residue = await shutDown(
+      { flags, server, channel, flusher, flusherDone, breaker, save, clock, log },
+      { graceMs: config.shutdownGraceMs },
+    );
+    stopping.abort();
+    await Promise.all(loops);
+    await Promise.all([failureOf(pool.end()), failureOf(clickhouse.close())]);
+    return residue;
+  }
+
+  function saveNow(): Residue {
+    return saveResidue({ channel, flusher, save, log });
+  }
+
+  /** Before intake opens: what an earlier process could give to no store. */
+  function takeUpSavedBatches() {
+    const { batches, unreadable } = readSavedBatches(residueDir);
+    for (const { keptAs } of unreadable) log.error({ file: keptAs }, 'saved batch is damaged and was set aside');
+    for (const batch of batches) {
+      ledger.accepted += batch.eventCount;
+      ledger.recovered += batch.eventCount;
+      channel.adopt(batch, () => removeSavedBatch(residueDir, batch.id));
+    }
+    if (batches.length > 0) log.info({ batches: batches.length, events: ledger.recovered }, 'saved batches taken up');
+  }
+
+  /** Again and again until both stores are there and migrated; whoever starts first does the work. */
+  async function migrate() {
+    for (let attempt = 1; !stopping.signal.aborted; attempt++) {
+      const error = await failureOf(migrateOnce());
+      if (error === null) return;
+      // Once for every change of the store's state would be ideal; this is every few seconds at most.
+      log.warn({ err: error, attempt }, 'stores are not migrated yet');
+      await clock.sleep(backoffMs(attempt, MIGRATION_RETRY, random), stopping.signal);
+    }
+  }
+
+  async function migrateOnce() {
+    const onPostgresReady = () => {
+      schema = { ...schema, postgresReady: true };
+      postgresReady.resolve();
+    };
+    await migrateStores({ postgres: pool, clickhouse, database, clock, onPostgresReady }, log);
+    const drift = await checkSchema(clickhouse, database);
+    for (const { table, problem, remedy } of drift) log.warn({ table, problem, remedy }, 'schema differs');
+    schema = {
+      postgresReady: true,
+      clickhouseReady: true,
+      drift: drift.map(({ table, problem, remedy }) => `${table}: ${problem}; run: ${remedy}`),
+    };
+    breaker.allowProbe();
+  }
+}
