@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { checkClickHouseVersion, checkClock, checkDisk, checkMigrations } from '../src/cli/checks.ts';
+import { checkClickHouseVersion, checkClock, checkDisk, checkDrift, checkMigrations } from '../src/cli/checks.ts';
 import { runProgram } from '../src/cli/program.ts';
 import { createTable, printable, textTable } from '../src/cli/table.ts';
 import type { Environment } from '../src/config/sources.ts';
@@ -162,7 +162,7 @@ describe('confirmation', () => {
   test('any answer but yes changes nothing', async () => {
     expect((await run('token revoke x', { env, answer: 'n' })).stderr).toBe('Nothing was changed.\n');
     expect((await run('token revoke x', { env, answer: '' })).stderr).toBe('Nothing was changed.\n');
-    expect((await run('token revoke x', { env, answer: 'y' })).stderr).toContain('Postgres cannot be reached');
+    expect((await run('token revoke x', { env, answer: 'y' })).stderr).toContain('There is no active token x');
   });
 });
 
@@ -209,6 +209,13 @@ describe('verdicts', () => {
   ])('%i applied of %i known migrations is %s', (applied, known, outcome) => {
     expect(checkMigrations('m', { applied, known }).outcome).toBe(outcome);
   });
+});
+
+test('every drift of the schema is a warning with the statement to run', () => {
+  expect(checkDrift('s', [])).toEqual([{ name: 's', outcome: 'ok', detail: 'as expected', remedy: null }]);
+  expect(checkDrift('s', [{ table: 't', problem: 'no window', remedy: 'ALTER TABLE t' }])).toEqual([
+    { name: 's', outcome: 'warn', detail: 't: no window', remedy: 'Run: ALTER TABLE t' },
+  ]);
 });
 
 describe('tables', () => {

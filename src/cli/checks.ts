@@ -84,6 +84,15 @@ export function checkMigrations(name: string, { applied, known }: { applied: num
   );
 }
 
+/** Columns and deduplication windows that are not as Weir made them. Events still land; some promise may not hold. */
+export function checkDrift(
+  name: string,
+  drift: readonly { readonly table: string; readonly problem: string; readonly remedy: string }[],
+): Check[] {
+  if (drift.length === 0) return [ok(name, 'as expected')];
+  return drift.map(({ table, problem, remedy }) => warn(name, `${table}: ${problem}`, `Run: ${remedy}`));
+}
+
 function gigabytes(bytes: number): string {
   return `${(bytes / GIB).toFixed(1)} GiB`;
 }

@@ -5,6 +5,7 @@ import { readRuntime } from '../runtime-file.ts';
 import {
   checkClickHouseVersion,
   checkClock,
+  checkDrift,
   checkDirectory,
   checkDisk,
   checkMigrations,
@@ -156,7 +157,7 @@ async function examineClickHouse({ clock }: Cli, config: Config): Promise<Check[
     const answeredMs = clock.now();
     return [
       checkClickHouseVersion('ClickHouse', version),
-      ...schemaChecks(await checkSchema(client, found.database)),
+      ...checkDrift('ClickHouse schema', await checkSchema(client, found.database)),
       ...disks.map((disk) => checkDisk(`ClickHouse disk "${disk.name}"`, disk)),
       checkClock('ClickHouse clock', { askedMs, answeredMs, theirMs: nowMs }),
     ];

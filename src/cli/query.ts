@@ -4,6 +4,9 @@ import { CommandFailure, type Cli } from './cli.ts';
 import { findClickHouse } from './stores.ts';
 import { createTable } from './table.ts';
 
+/** Rows that are looked at for the widths of the columns: more than fit on a screen. */
+const SAMPLE_ROWS = 1_000;
+
 export function addQuery(program: Command, cli: Cli): void {
   program
     .command('query')
@@ -38,25 +41,29 @@ async function printNdjson(client: ClickHouseClient, sql: string, { io }: Cli): 
   for await (const lines of await queryNdjson(client, sql)) io.stdout(`${lines.join('\n')}\n`);
 }
 
-/** The first group of rows decides the widths; what comes later is printed as it arrives. */
+/** The first rows decide the widths; what comes after them is printed as it arrives. */
 async function printTable(client: ClickHouseClient, sql: string, { io }: Cli): Promise<void> {
   const { queryTable } = await import('../clickhouse/query.ts');
   const { columns, rows } = await queryTable(client, sql);
   if (columns.length === 0) return;
-  const described = columns.map(({ name, type }) => ({
-    name,
-    isNumeric: /^(Nullable\()?(U?Int|Float|Decimal)/.test(type),
-  }));
-  let table = null;
+  const described = columns.map(({ name, type }) => ({ name, isNumeric: isNumeric(type) }));
+  const sample: (readonly string[])[] = [];
+  let line: ((cells: readonly string[]) => string) | null = null;
   for await (const group of rows) {
-    if (table === null) {
-      table = createTable(described, group);
-      io.stdout(table.header());
-    }
-    const { line } = table;
-    io.stdout(group.map((cells) => line(cells)).join(''));
+    if (line !== null) io.stdout(group.map(line).join(''));
+    else if (sample.push(...group) >= SAMPLE_ROWS) line = begin();
   }
-  if (table === null) io.stdout(createTable(described, []).header());
+  if (line === null) begin();
+
+  function begin() {
+    const table = createTable(described, sample);
+    io.stdout([table.header(), ...sample.map(table.line)].join(''));
+    return table.line;
+  }
+}
+
+function isNumeric(type: string): boolean {
+  return /^(Nullable\(|LowCardinality\()*(U?Int|Float|Decimal)/.test(type);
 }
 
 async function explained(error: unknown, from: string): Promise<unknown> {

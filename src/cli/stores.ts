@@ -29,7 +29,9 @@ export function findClickHouse(config: Config): Found<ClickHouseAccess> {
   if (url !== null) return { url, database, username, password, from: 'CLICKHOUSE_URL' };
   const { clickhouseUrl, from } = runningInstance(config, 'CLICKHOUSE_URL');
   if (clickhouseUrl === null) throw stillStarting(config);
-  const access = clickHouseAccess(new URL(clickhouseUrl), { username: null, password: null });
+  const named = new URL(clickhouseUrl);
+  const given = named.username === '' ? { username, password } : { username: null, password: null };
+  const access = clickHouseAccess(named, given);
   return { ...access, url: access.url!, database, from };
 }
 
