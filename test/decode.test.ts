@@ -1,0 +1,465 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { decodeEvents, type DecodeContext, type Decoded } from '../src/event/decode.ts';
+import { readEnvelope } from '../src/event/envelope.ts';
+import { MAX_LISTED_REJECTIONS, type ProjectId } from '../src/event/event.ts';
+
+const NEW_ID = '0198c0de-0000-7000-8000-000000000001';
+const CONTEXT: DecodeContext = {
+  projectId: 'p-1' as ProjectId,
+  source: 'native',
+  receivedAt: Date.UTC(2026, 0, 2),
+  maxFutureMs: 86_400_000,
+  newEventId: () => NEW_ID,
+  retentionDays: null,
+};
+
+/** Decodes events that are given as raw JSON. */
+function decode(...events: string[]): Decoded & { lines: string[] } {
+  const envelope = readEnvelope(Buffer.from(`{"events":[${events.join(',')}]}`));
+  if (!envelope.ok) throw new Error(envelope.message);
+  const decoded = decodeEvents(envelope.events, CONTEXT);
+  return { ...decoded, lines: decoded.rows.toString().split('\n').slice(0, -1) };
+}
+
+/** A good event with more members, given as raw JSON. */
+function eventWith(members: string): string {
+  return `{"event":"e","timestamp":"2026-01-01T00:00:00Z"${members && `,${members}`}}`;
+}
+
+/** The row of a good event with more members. */
+function rowWith(members: string): string {
+  const { lines, rejections } = decode(eventWith(members));
+  expect(rejections).toEqual([]);
+  return lines[0] ?? '';
+}
+
+/** Raw JSON of one field of that row. */
+function rawFieldWith(members: string, field: 'properties' | 'extras'): string {
+  const end = field === 'properties' ? ',"extras":' : ',"source":"native"';
+  const row = rowWith(members);
+  return row.slice(row.indexOf(`"${field}":`) + field.length + 3, row.lastIndexOf(end));
+}
+
+function fieldWith(members: string, field: string): unknown {
+  return (JSON.parse(rowWith(members)) as Record<string, unknown>)[field];
+}
+
+function long(length: number): string {
+  return 'x'.repeat(length);
+}
+
+function deep(depth: number): string {
+  return `${'['.repeat(depth)}${']'.repeat(depth)}`;
+}
+
+test('a full event becomes a row', () => {
+  const { lines, accepted, rejected, rejections, truncated } = decode(
+    '{"event":"signup","timestamp":1767225600.25,"anonymous_id":"a","user_id":"u","session_id":"s",' +
+      '"event_id":"0198C0DE-AAAA-7000-8000-00000000000F","properties":{"b":1,"a":10000000000000000001},"extras":{"x":1e400},"y":[ ]}',
+  );
+  expect({ accepted, rejected, rejections, truncated }).toEqual({
+    accepted: 1,
+    rejected: 0,
+    rejections: [],
+    truncated: false,
+  });
+  expect(lines).toEqual([
+    '{"project_id":"p-1","event_id":"0198c0de-aaaa-7000-8000-00000000000f","event":"signup","anonymous_id":"a",' +
+      '"user_id":"u","timestamp":"2026-01-01T00:00:00.250Z","session_id":"s","properties":{"b":1,"a":10000000000000000001},' +
+      '"extras":{"x":1e400,"y":[ ]},"source":"native","received_at":"2026-01-02T00:00:00.000Z"}',
+  ]);
+});
+
+describe('reasons', () => {
+  test.each([
+    ['1', 'event must be an object'],
+    ['null', 'event must be an object'],
+    ['"a"', 'event must be an object'],
+    ['[{"event":"e"}]', 'event must be an object'],
+    ['{}', 'event required'],
+    ['{"event":null}', 'event required'],
+    ['{"event":""}', 'event required'],
+    ['{"event":1}', 'event must be a string'],
+    ['{"event":["a"]}', 'event must be a string'],
+    ['{"event":true}', 'event must be a string'],
+    [`{"event":"${long(201)}"}`, 'event too long'],
+    [`{"event":"${'😀'.repeat(201)}"}`, 'event too long'],
+    [`{"event":"${'\\ud83d\\ude00'.repeat(201)}"}`, 'event too long'],
+    [`{"event":"${'\\ud83d'.repeat(201)}"}`, 'event too long'],
+    [`{"event":"\\n${long(200)}"}`, 'event too long'],
+    [`{"event":"${'\\n'.repeat(5000)}"}`, 'event too long'],
+    ['{"event":"e"}', 'timestamp required'],
+    ['{"event":"e","timestamp":null}', 'timestamp required'],
+    ['{"event":"e","timestamp":""}', 'timestamp invalid'],
+    ['{"event":"e","timestamp":true}', 'timestamp invalid'],
+    ['{"event":"e","timestamp":"2026-01-01"}', 'timestamp invalid'],
+    ['{"event":"e","timestamp":"2026-02-30T00:00:00Z"}', 'timestamp invalid'],
+    ['{"event":"e","timestamp":"1767225600"}', 'timestamp invalid'],
+    ['{"event":"e","timestamp":"1969-12-31T23:59:59Z"}', 'timestamp out of range'],
+    ['{"event":"e","timestamp":"2026-01-03T00:00:00.001Z"}', 'timestamp out of range'],
+    ['{"event":"e","timestamp":1e400}', 'timestamp out of range'],
+    [eventWith('"anonymous_id":1'), 'anonymous_id must be a string'],
+    [eventWith('"anonymousId":{}'), 'anonymous_id must be a string'],
+    [eventWith(`"anonymousId":"${long(201)}"`), 'anonymous_id too long'],
+    [eventWith('"user_id":false'), 'user_id must be a string'],
+    [eventWith(`"userId":"${long(201)}"`), 'user_id too long'],
+    [eventWith('"session_id":[]'), 'session_id must be a string'],
+    [eventWith(`"session_id":"${long(201)}"`), 'session_id too long'],
+    [eventWith('"uuid":5'), 'event_id must be a string'],
+    [eventWith(`"messageId":"${long(201)}"`), 'event_id too long'],
+    [eventWith('"properties":[]'), 'properties must be an object'],
+    [eventWith('"properties":"{}"'), 'properties must be an object'],
+    [eventWith('"extras":false'), 'extras must be an object'],
+    [eventWith(`"properties":{"a":"${long(256 * 1024)}"}`), 'event too large'],
+    [eventWith(`"stray":"${long(256 * 1024)}"`), 'event too large'],
+    [eventWith(`"properties":{"a":${deep(64)}}`), 'nesting too deep'],
+    [eventWith(`"extras":{"a":${deep(64)}}`), 'nesting too deep'],
+    [eventWith(`"stray":${deep(65)}`), 'nesting too deep'],
+    [eventWith(`"stray":${deep(100_000)}`), 'nesting too deep'],
+  ])('%.80s: %s', (event, reason) => {
+    expect(decode(event).rejections).toEqual([{ index: 0, reason }]);
+  });
+
+  test('are told in this order', () => {
+    const wrongs = [
+      ['"event":1', '"event":"e"'],
+      ['"timestamp":true', '"timestamp":1'],
+      ['"anonymous_id":1', '"anonymous_id":null'],
+      [`"user_id":"${long(201)}"`, '"user_id":null'],
+      ['"session_id":1', '"session_id":null'],
+      ['"event_id":1', '"event_id":null'],
+      ['"properties":1', '"properties":{}'],
+      ['"extras":1', '"extras":{}'],
+      [`"large":"${long(300_000)}"`, '"large":0'],
+      [`"deep":${deep(65)}`, '"deep":0'],
+    ];
+    const told = wrongs.map((_, fixedCount) => {
+      const members = wrongs.map(([wrong, right], place) => (place < fixedCount ? right : wrong));
+      // Sent in the opposite order, so that it is the rules' order that shows.
+      return decode(`{${members.toReversed().join(',')}}`).rejections[0]?.reason;
+    });
+    expect(told).toEqual([
+      'event must be a string',
+      'timestamp invalid',
+      'anonymous_id must be a string',
+      'user_id too long',
+      'session_id must be a string',
+      'event_id must be a string',
+      'properties must be an object',
+      'extras must be an object',
+      'event too large',
+      'nesting too deep',
+    ]);
+  });
+
+  test.each([
+    [`"event":"${'x'.repeat(200)}"`],
+    [`"event":"${'😀'.repeat(200)}"`],
+    [`"event":"${'\\ud83d\\ude00'.repeat(200)}"`],
+    [`"event":"${'\\ud83d'.repeat(200)}"`],
+    ['"event":"\\u0000"'],
+    ['"timestamp":"2026-01-03T00:00:00.000999Z"'],
+    ['"timestamp":0'],
+    [`"properties":{"a":${deep(63)}}`],
+    [`"extras":{"a":${deep(63)}}`],
+    [`"stray":${deep(64)}`],
+    // Only what gives the field its value is judged.
+    ['"user_id":1,"user_id":"u"'],
+    ['"user_id":"u","userId":1'],
+  ])('do not hit what is just right: %.60s', (members) => {
+    expect(decode(eventWith(members)).rejections).toEqual([]);
+  });
+
+  test('event too large counts the bytes of the row, to the byte', () => {
+    const overhead = Buffer.byteLength(rowWith('"properties":{"a":""}'));
+    const fits = 256 * 1024 - overhead;
+    expect(rowWith(`"properties":{"a":"${'x'.repeat(fits)}"}`)).toHaveLength(256 * 1024);
+    expect(decode(eventWith(`"properties":{"a":"${'x'.repeat(fits + 1)}"}`)).rejected).toBe(1);
+    expect(decode(eventWith(`"properties":{"a":"${'é'.repeat(fits / 2 + 1)}"}`)).rejected).toBe(1);
+  });
+
+  test('one bad event costs one event, and only so many are listed', () => {
+    const events = Array.from({ length: 300 }, (_, i) => (i % 2 === 0 ? '{}' : eventWith('')));
+    const { accepted, rejected, rejections, truncated, lines } = decode(...events);
+    expect({ accepted, rejected, truncated, lineCount: lines.length }).toEqual({
+      accepted: 150,
+      rejected: 150,
+      truncated: true,
+      lineCount: 150,
+    });
+    expect(rejections.map(({ index }) => index)).toEqual(
+      Array.from({ length: MAX_LISTED_REJECTIONS }, (_, i) => i * 2),
+    );
+    expect(decode(...Array.from({ length: 100 }, () => '0')).truncated).toBe(false);
+    expect(decode(...Array.from({ length: 101 }, () => '0')).truncated).toBe(true);
+  });
+
+  test('no events make no rows', () => {
+    expect(decode()).toMatchObject({ rows: Buffer.alloc(0), accepted: 0, rejected: 0, rejections: [] });
+  });
+});
+
+describe('names and aliases', () => {
+  test.each([
+    [
+      '"anonymousId":"a","userId":"u","sessionId":"s"',
+      { anonymous_id: 'a', user_id: 'u', session_id: 's', extras: {} },
+    ],
+    ['"userId":"camel","user_id":"snake"', { user_id: 'snake', extras: { userId: 'camel' } }],
+    ['"user_id":"snake","userId":"camel"', { user_id: 'snake', extras: { userId: 'camel' } }],
+    ['"user_id":null,"userId":"camel"', { user_id: null, extras: { userId: 'camel' } }],
+    ['"user_id":"","anonymous_id":null', { user_id: null, anonymous_id: null, session_id: null, extras: {} }],
+    ['"user_id":"a","user_id":"b"', { user_id: 'b', extras: {} }],
+    ['"userId":"a","userId":"b"', { user_id: 'b', extras: {} }],
+    ['"user\\u005fid":"u","us\\u0065rId":"c"', { user_id: 'u', extras: { userId: 'c' } }],
+    ['"User_id":"u"', { user_id: null, extras: { User_id: 'u' } }],
+    ['"event":"last"', { event: 'last', extras: {} }],
+    ['"project_id":"other","received_at":1', { project_id: 'p-1', extras: { project_id: 'other', received_at: 1 } }],
+    ['"properties":null,"extras":null', { properties: {}, extras: {} }],
+    ['"properties":1,"properties":{"a":1}', { properties: { a: 1 }, extras: {} }],
+  ])('%s', (members, row) => {
+    expect(JSON.parse(rowWith(members))).toMatchObject(row);
+    expect((JSON.parse(rowWith(members)) as { extras: unknown }).extras).toEqual(row.extras);
+  });
+
+  test('strings are made well-formed and otherwise kept', () => {
+    expect(fieldWith('"user_id":"a\\ud800b"', 'user_id')).toBe('a\ufffdb');
+    expect(fieldWith('"user_id":"\\udc00\\ud800"', 'user_id')).toBe('\ufffd\ufffd');
+    expect(fieldWith('"user_id":"\\ud83d\\ude00 é €"', 'user_id')).toBe('😀 é €');
+    expect(fieldWith('"user_id":"a\\u0000\\n\\"\\\\"', 'user_id')).toBe('a\u0000\n"\\');
+    expect(fieldWith('"user_id":"日本 😀"', 'user_id')).toBe('日本 😀');
+    expect(rowWith('"user_id":"a\\u0000"')).toContain('"user_id":"a\\u0000"');
+  });
+});
+
+describe('event ids', () => {
+  const A = '0198c0de-aaaa-7000-8000-00000000000a';
+  const B = '0198c0de-bbbb-7000-8000-00000000000b';
+
+  test.each([
+    ['', NEW_ID, '{}'],
+    ['"event_id":null', NEW_ID, '{}'],
+    ['"event_id":""', NEW_ID, '{}'],
+    [`"event_id":"${A}"`, A, '{}'],
+    [`"event_id":"${A.toUpperCase()}"`, A, '{}'],
+    [`"event_id":"\\u0030${A.slice(1)}"`, A, '{}'],
+    [`"eventId":"${A}"`, A, '{}'],
+    [`"messageId":"${A}"`, A, '{}'],
+    [`"uuid":"${A}"`, A, '{}'],
+    [`"uuid":"${A}","messageId":"${B}"`, B, `{"uuid":"${A}"}`],
+    [`"uuid":1,"messageId":2,"eventId":"${A}"`, A, '{"uuid":1,"messageId":2}'],
+    [`"eventId":"${A}","event_id":"${B}"`, B, `{"eventId":"${A}"}`],
+    [`"eventId":"${A}","event_id":""`, NEW_ID, `{"eventId":"${A}"}`],
+    ['"event_id":"00000000-0000-0000-0000-000000000000"', '00000000-0000-0000-0000-000000000000', '{}'],
+    // printf abc | sha256sum → ba7816bf8f01cfea414140de5dae2223…
+    ['"event_id":"abc"', 'ba7816bf-8f01-8fea-8141-40de5dae2223', '{"event_id":"abc"}'],
+    ['"x":1,"messageId":"abc","y":2', 'ba7816bf-8f01-8fea-8141-40de5dae2223', '{"x":1,"messageId":"abc","y":2}'],
+    ['"messag\\u0065Id":"\\u0061bc"', 'ba7816bf-8f01-8fea-8141-40de5dae2223', '{"messag\\u0065Id":"\\u0061bc"}'],
+    ['"uuid":"abc","extras":{"uuid":0}', 'ba7816bf-8f01-8fea-8141-40de5dae2223', '{"uuid":"abc"}'],
+  ])('%s', (members, id, extras) => {
+    expect(fieldWith(members, 'event_id')).toBe(id);
+    expect(rawFieldWith(members, 'extras')).toBe(extras);
+  });
+
+  test.each([[`{${A}}`], [`urn:uuid:${A}`], [A.replaceAll('-', '')], [`${A} `], [`g${A.slice(1)}`], ['日本']])(
+    '%s is hashed to the same UUID v8 each time',
+    (id) => {
+      const hashed = fieldWith(`"event_id":"${id}"`, 'event_id');
+      expect(hashed).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+      expect(fieldWith(`"event_id":"${id}"`, 'event_id')).toBe(hashed);
+      expect(fieldWith(`"event_id":"${id}"`, 'extras')).toEqual({ event_id: id });
+    },
+  );
+});
+
+describe('extras', () => {
+  test.each([
+    ['', '{}'],
+    ['"extras":{}', '{}'],
+    ['"extras":{ }', '{ }'],
+    ['"extras":{"b":1, "a" : 2,"b":3}', '{"b":1, "a" : 2,"b":3}'],
+    ['"b":1.0,"a" : [1, 2]', '{"b":1.0,"a":[1, 2]}'],
+    ['"s":1,"s":2', '{"s":1,"s":2}'],
+    ['"extras":null,"s":1', '{"s":1}'],
+    ['"extras":{},"s":1', '{"s":1}'],
+    ['"extras":{ },"s":1', '{"s":1}'],
+    ['"s":1,"extras":{"a" : 1}', '{"a" : 1,"s":1}'],
+    ['"s":1,"extras":{"s":2}', '{"s":1}'],
+    ['"s":1,"extras":{"a" : 1, "s":2, "b":[ ]}', '{"a":1,"b":[ ],"s":1}'],
+    ['"s":1,"extras":{"\\u0073":2,"s":3,"a":4}', '{"a":4,"s":1}'],
+    ['"\\u0073":1,"extras":{"s":3,"a":4}', '{"a":4,"\\u0073":1}'],
+    ['"é":1,"extras":{"\\u00e9":3,"a":4}', '{"a":4,"é":1}'],
+    ['"\\ud800":1,"extras":{"\\ud801":2,"\ufffd":3}', '{"\\ud801":2,"\ufffd":3,"\\ud800":1}'],
+    ['"__proto__":1,"extras":{"__proto__":2,"constructor":3}', '{"constructor":3,"__proto__":1}'],
+    ['"extras":{"a":1},"extras":{"b":2},"s":1', '{"b":2,"s":1}'],
+    ['"extras":{"a":{"s":5}},"s":1', '{"a":{"s":5},"s":1}'],
+    ['"s":"\\ud800\\u0000"', '{"s":"\\ud800\\u0000"}'],
+    ['"s":{\n"a":\r\n1}', '{"s":{ "a":  1}}'],
+  ])('%s', (members, extras) => {
+    expect(rawFieldWith(members, 'extras')).toBe(extras);
+  });
+});
+
+const rawValue = fc.oneof(
+  fc.constantFrom(
+    '1e400',
+    '-0',
+    '12345678901234567890',
+    '"\\ud800"',
+    '"\\u0000"',
+    '"é😀"',
+    '{"a":1,"a":2}',
+    'null',
+    '""',
+  ),
+  fc.jsonValue({ maxDepth: 3 }).map((value) => JSON.stringify(value)),
+  fc.jsonValue({ maxDepth: 3 }).map((value) => JSON.stringify(value, null, '\r\n\t').toWellFormed()),
+);
+const key = fc.constantFrom(
+  'event',
+  'timestamp',
+  'anonymous_id',
+  'anonymousId',
+  'user_id',
+  'userId',
+  'session_id',
+  'sessionId',
+  'event_id',
+  'eventId',
+  'messageId',
+  'uuid',
+  'properties',
+  'extras',
+  'a',
+  'b',
+  'é',
+  '__proto__',
+  '\\u0061',
+  'us\\u0065r_id',
+);
+const goodMember = fc.oneof(
+  fc.tuple(
+    fc.constantFrom('user_id', 'userId', 'eventId', 'uuid', 'session_id'),
+    fc.constantFrom('"x"', 'null', '"é"'),
+  ),
+  fc.tuple(
+    fc.constantFrom('properties', 'extras'),
+    fc
+      .dictionary(fc.constantFrom('a', 'b', 'c', '__proto__'), fc.jsonValue({ maxDepth: 2 }))
+      .map((o) => JSON.stringify(o, null, '\n ')),
+  ),
+  fc.tuple(fc.constantFrom('a', 'b', 'é', '\\u0061'), rawValue),
+);
+const anyMember = fc.tuple(key, rawValue);
+const goodEvent = fc.array(goodMember, { maxLength: 8 }).map((members) => eventWith(membersText(members)));
+const anyEvent = fc.oneof(
+  goodEvent,
+  rawValue,
+  fc.array(anyMember, { maxLength: 8 }).map((members) => eventWith(membersText(members))),
+  fc.array(anyMember, { maxLength: 8 }).map((members) => `{${membersText(members)}}`),
+);
+
+function membersText(members: readonly (readonly [string, string])[]): string {
+  return members.map(([name, value]) => `"${name}" : ${value}`).join(',\n');
+}
+
+/** The canonical event as the contract words it, said once more with JSON.parse. */
+function canonicalOf(raw: string): Record<string, unknown> {
+  const sent = new Map(Object.entries(JSON.parse(raw) as Record<string, unknown>));
+  const take = (...names: string[]): unknown => {
+    const name = names.find((name) => sent.has(name));
+    if (name === undefined) return null;
+    const value = sent.get(name);
+    sent.delete(name);
+    return value === '' ? null : value;
+  };
+  sent.delete('event');
+  sent.delete('timestamp');
+  const idKey = ['event_id', 'eventId', 'messageId', 'uuid'].find((name) => sent.has(name));
+  const sentId = take('event_id', 'eventId', 'messageId', 'uuid');
+  const ids = {
+    anonymous_id: take('anonymous_id', 'anonymousId'),
+    user_id: take('user_id', 'userId'),
+    session_id: take('session_id', 'sessionId'),
+  };
+  const properties = take('properties') ?? {};
+  const extras = new Map(Object.entries((take('extras') as object | null) ?? {}));
+  for (const [name, value] of sent) extras.set(name, value);
+  if (sentId !== null && idKey !== undefined) extras.set(idKey, sentId);
+  return {
+    project_id: 'p-1',
+    event: 'e',
+    timestamp: '2026-01-01T00:00:00.000Z',
+    ...ids,
+    properties,
+    extras: Object.fromEntries(extras),
+    source: 'native',
+    received_at: '2026-01-02T00:00:00.000Z',
+  };
+}
+
+describe('for arbitrary events', () => {
+  test('a row says what the contract says', () => {
+    fc.assert(
+      fc.property(goodEvent, (event) => {
+        const { lines, rejections } = decode(event);
+        expect(rejections).toEqual([]);
+        const { event_id: id, ...row } = JSON.parse(lines[0] ?? '') as Record<string, unknown>;
+        expect(id).toMatch(/^[0-9a-f-]{36}$/);
+        expect(row).toEqual(canonicalOf(event));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('properties and extras are kept byte for byte, but for line ends between tokens', () => {
+    const object = fc.array(anyMember, { maxLength: 5 }).map((members) => `{\n${membersText(members)} }`);
+    fc.assert(
+      fc.property(object, object, (properties, extras) => {
+        const members = `"properties":${properties},"extras":${extras}`;
+        expect(rawFieldWith(members, 'properties')).toBe(properties.replaceAll(/[\r\n]/g, ' '));
+        expect(rawFieldWith(members, 'extras')).toBe(extras.replaceAll(/[\r\n]/g, ' '));
+      }),
+    );
+  });
+
+  test('every event is accepted or rejected, once, and the rows keep their order', () => {
+    let acceptedCount = 0;
+    let rejectedCount = 0;
+    fc.assert(
+      fc.property(fc.array(anyEvent, { maxLength: 10 }), (events) => {
+        const { lines, accepted, rejected, rejections, rows } = decode(...events);
+        expect(accepted + rejected).toBe(events.length);
+        expect(lines).toHaveLength(accepted);
+        expect(new Set(rejections.map(({ index }) => index)).size).toBe(rejected);
+        const refused = new Set(rejections.map(({ index }) => index));
+        const alone = events.filter((_, index) => !refused.has(index)).map((event) => decode(event).rows);
+        expect(Buffer.concat(alone).equals(rows)).toBe(true);
+        acceptedCount += accepted;
+        rejectedCount += rejected;
+      }),
+    );
+    // Control: both ends are reached often.
+    expect(Math.min(acceptedCount, rejectedCount)).toBeGreaterThan(50);
+  });
+
+  test('any bytes in place of events decode without an exception', () => {
+    const bytes = fc.oneof(
+      fc.uint8Array({ maxLength: 40 }),
+      fc.string({ unit: 'binary', maxLength: 40 }).map((s) => Buffer.from(s)),
+    );
+    fc.assert(
+      fc.property(anyEvent, bytes, fc.nat(), (event, noise, at) => {
+        const body = Buffer.from(`{"events":[${event}]}`);
+        const start = at % body.length;
+        const envelope = readEnvelope(
+          Buffer.concat([body.subarray(0, start), noise, body.subarray(start + noise.length)]),
+        );
+        if (envelope.ok)
+          expect(decodeEvents(envelope.events, CONTEXT).accepted).toBeLessThanOrEqual(envelope.events.count);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});

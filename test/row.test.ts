@@ -1,0 +1,62 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { ProjectId } from '../src/event/event.ts';
+import { createRowEncoder, type RowPieces } from '../src/event/row.ts';
+
+const ORIGIN = {
+  projectId: 'p-1' as ProjectId,
+  source: 'native',
+  receivedAt: Date.UTC(2026, 0, 2, 3, 4, 5, 6),
+  retentionDays: null,
+};
+
+const PIECES: RowPieces = {
+  eventId: '0198c0de-0000-7000-8000-000000000001',
+  event: '"signup"',
+  anonymousId: null,
+  userId: '"u1"',
+  timestamp: Date.UTC(2026, 0, 1),
+  sessionId: null,
+  properties: '{"a":1}',
+  extras: '{}',
+};
+
+test('the field names and their order are frozen', () => {
+  expect(createRowEncoder(ORIGIN)(PIECES)).toBe(
+    '{"project_id":"p-1","event_id":"0198c0de-0000-7000-8000-000000000001","event":"signup","anonymous_id":null,' +
+      '"user_id":"u1","timestamp":"2026-01-01T00:00:00.000Z","session_id":null,"properties":{"a":1},"extras":{},' +
+      '"source":"native","received_at":"2026-01-02T03:04:05.006Z"}\n',
+  );
+});
+
+test('a row of a project with a retention ends with the second it expires', () => {
+  const row = createRowEncoder({ ...ORIGIN, retentionDays: 30 })(PIECES);
+  expect(row).toMatch(/"received_at":"2026-01-02T03:04:05\.006Z","expires_at":"2026-02-01T03:04:05Z"\}\n$/);
+  expect(createRowEncoder({ ...ORIGIN, retentionDays: 0 })(PIECES)).toContain('"expires_at":"2026-01-02T03:04:05Z"');
+});
+
+test('a retention of any length expires at a second that can be stored', () => {
+  expect(createRowEncoder({ ...ORIGIN, retentionDays: 1e15 })(PIECES)).toContain('"expires_at":"2106-02-07T06:28:15Z"');
+});
+
+test('line ends between tokens become spaces of the same length, escaped ones stay', () => {
+  const row = createRowEncoder(ORIGIN)({ ...PIECES, properties: '{\r\n\t"a\\n" :\n1}', extras: '{\r}' });
+  expect(row).toContain('"properties":{  \t"a\\n" : 1},"extras":{ },');
+  expect(row.indexOf('\n')).toBe(row.length - 1);
+});
+
+test('the texts of the origin are escaped', () => {
+  const row = createRowEncoder({ ...ORIGIN, projectId: 'p"é' as ProjectId, source: 'a\nb' })(PIECES);
+  expect(JSON.parse(Buffer.from(row, 'latin1').toString())).toMatchObject({ project_id: 'p"é', source: 'a\nb' });
+});
+
+test('timestamps are written as Date writes them, one after the other on any day', () => {
+  const encodeRow = createRowEncoder(ORIGIN);
+  fc.assert(
+    fc.property(fc.nat({ max: 253_402_300_799_999 }), fc.nat({ max: 86_400_000 }), (timestamp, later) => {
+      for (const ms of [timestamp, Math.min(timestamp + later, 253_402_300_799_999)]) {
+        expect(encodeRow({ ...PIECES, timestamp: ms })).toContain(`"timestamp":"${new Date(ms).toISOString()}"`);
+      }
+    }),
+  );
+});
