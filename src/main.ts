@@ -3,7 +3,7 @@
  * The command line's only contact with the process: arguments, environment,
  * streams and the exit code. What the commands do is in `cli/`.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { text } from 'node:stream/consumers';
 import { runProgram } from './cli/program.ts';
@@ -14,6 +14,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
   throw error;
 });
+
+// What is set already wins over the file.
+if (existsSync('.env')) process.loadEnvFile('.env');
 
 process.exitCode = await runProgram(process.argv.slice(2), {
   io: {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -27,6 +27,15 @@ const succeed = async (...args: string[]) => {
   return stdout;
 };
 const createProject = async (name: string) => (await succeed('project', 'create', name)).trim();
+
+test('a .env in the current directory is read, and what is set already wins', async () => {
+  const withEnvFile = join(cwd, 'with-env-file');
+  mkdirSync(withEnvFile);
+  writeFileSync(join(withEnvFile, '.env'), 'PORT=1234\nHOST=127.0.0.1\n');
+  const { stdout } = await runWeir(['config'], { cwd: withEnvFile, env: { PORT: '4321' } });
+  expect(stdout).toMatch(/^PORT +4321 +env$/m);
+  expect(stdout).toMatch(/^HOST +127\.0\.0\.1 +env$/m);
+});
 
 describe('before the migrations', () => {
   test('commands say that the schema is missing, and doctor fails', async () => {
