@@ -118,7 +118,7 @@ async function announce({ weir, embedded, runtime, config, log, io }: Running): 
   const host = config.host === '0.0.0.0' || config.host === '::' ? 'localhost' : config.host;
   const url = `http://${host}:${weir.port}`;
   const { databaseUrl, clickhouse } = embedded.access;
-  runtime.publish({ url, clickhouseUrl: clickhouse.url, databaseUrl });
+  runtime.publish({ url, clickhouseUrl: withCredentials(clickhouse), databaseUrl });
   log.info({ url, settings: config.effective.filter(({ source }) => source !== 'default') }, 'listening');
   if (config.production) return;
 
@@ -130,6 +130,13 @@ async function announce({ weir, embedded, runtime, config, log, io }: Running): 
   io.stdout(
     banner({ url, dataDir: config.dataDir, token: demo?.public_token ?? null, isEmbedded: embedded.stores.length > 0 }),
   );
+}
+
+/** The address as a script can use it; `runtime.json` is readable by its owner only. */
+function withCredentials({ url, username, password }: StoreAccess['clickhouse']): string {
+  const full = new URL(url);
+  if (username !== 'default' || password !== '') Object.assign(full, { username, password });
+  return full.href.replace(/\/$/, '');
 }
 
 function stopOnSignals(running: {

@@ -6,7 +6,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { join } from 'node:path';
 import { createClickHouse } from './clickhouse/client.ts';
-import { createEventStore } from './clickhouse/insert.ts';
+import { createEventStore } from './clickhouse/event-store.ts';
 import { isAnswering as isClickHouseAnswering } from './clickhouse/heartbeat.ts';
 import { checkSchema } from './clickhouse/schema-check.ts';
 import type { Clock } from './clock.ts';
@@ -25,15 +25,18 @@ import { backoffMs } from './pipeline/backoff.ts';
 import type { BatchId } from './pipeline/batch.ts';
 import { createBreaker } from './pipeline/breaker.ts';
 import { createChannel } from './pipeline/channel.ts';
+import { createDrain } from './pipeline/drain.ts';
 import { createFlags } from './pipeline/flags.ts';
 import { createFlusher } from './pipeline/flusher.ts';
 import { createHeartbeat } from './pipeline/heartbeat.ts';
 import { createLedger } from './pipeline/ledger.ts';
 import { failureOf } from './pipeline/outcome.ts';
+import { createReplayer } from './pipeline/replay.ts';
 import { type Residue, saveResidue, shutDown } from './pipeline/shutdown.ts';
 import { createDeadLetters } from './postgres/dead-letters.ts';
 import { createPostgres } from './postgres/pool.ts';
 import { createProjects } from './postgres/projects.ts';
+import { type Positions, createSwitches } from './postgres/switches.ts';
 import { createTokens } from './postgres/tokens.ts';
 
 /** Where both stores are by now, whether configured or started here. */
@@ -59,6 +62,9 @@ export type Weir = {
 const MIGRATION_RETRY = { firstMs: 250, maxMs: 5_000 };
 /** Look-ups, spills and the drain together; a Weir is a modest client of its Postgres. */
 const POSTGRES_CONNECTIONS = 8;
+/** What a lease outlives an insert by: the statements around it. */
+const LEASE_MARGIN_MS = 30_000;
+const SWITCHES_MS = 2_000;
 /** Beside the inserts of flusher and drain: heartbeat, schema check, isolation. */
 const OTHER_CLICKHOUSE_CONNECTIONS = 8;
 
@@ -77,6 +83,7 @@ export async function startWeir({
   log: Log;
 }): Promise<Weir> {
   const stopping = new AbortController();
+  const stopDraining = new AbortController();
   const { database } = config.clickhouse;
   const residueDir = join(config.dataDir, 'journal');
   const random = Math.random;
@@ -90,7 +97,7 @@ export async function startWeir({
   });
   const projects = createProjects(db);
   const tokens = createTokens(db);
-  const deadLetters = createDeadLetters(db);
+  const deadLetters = createDeadLetters(db, log);
   const events = createEventStore({ client: clickhouse, clock }, { database, timeoutMs: config.insertTimeoutMs });
 
   const flags = createFlags({ intake: config.disabled ? 'disabled' : 'open' }, (facts) => {
@@ -148,6 +155,42 @@ export async function startWeir({
     { maxInFlight: config.maxInFlight },
   );
 
+  const switches = createSwitches(db);
+  let positions: Positions = { intake: 'open', drain: 'running' };
+  const leaseMs = config.insertTimeoutMs + LEASE_MARGIN_MS;
+  const drain = createDrain(
+    {
+      deadLetters,
+      replayer: createReplayer(
+        {
+          events,
+          deadLetters,
+          breaker,
+          heartbeat: clickhouseBeat,
+          ledger,
+          clock,
+          random,
+          log,
+          usage: () => {},
+          onInsert: metrics.insert,
+        },
+        { ...config.deadLetters, leaseMs },
+      ),
+      breaker,
+      flags,
+      isFreshBusy: flusher.isBusy,
+      isPaused: () => positions.drain === 'paused',
+      clock,
+      log,
+    },
+    {
+      intervalMs: config.deadLetters.drainIntervalMs,
+      maxRows: config.deadLetters.drainBatchLimit,
+      maxInFlight: config.maxInFlight,
+      leaseMs,
+    },
+  );
+
   const postgresReady = Promise.withResolvers<void>();
   let schema: SchemaFacts = { postgresReady: false, clickhouseReady: false, drift: [] };
   const app = createApp(
@@ -188,12 +231,18 @@ export async function startWeir({
   takeUpSavedBatches();
   const server = await listen(app.fetch, { clock, log }, config);
   const flusherDone = flusher.run();
-  const loops = [clickhouseBeat.run(stopping.signal), postgresBeat.run(stopping.signal), migrate()];
+  const migrated = migrate();
+  const loops = [
+    clickhouseBeat.run(stopping.signal),
+    postgresBeat.run(stopping.signal),
+    migrated.then(() => drain.run(stopDraining.signal)),
+    postgresReady.promise.then(watchSwitches),
+  ];
   const save = (batch: Parameters<typeof saveBatch>[1]) => saveBatch(residueDir, batch);
   return {
     port: server.port,
     postgresReady: postgresReady.promise,
-    migrated: loops[2]!,
+    migrated,
     projects,
     tokens,
     stop,
@@ -201,11 +250,14 @@ export async function startWeir({
   };
 
   async function stop(): Promise<Residue> {
+    // The dead letters are safe where they are; the time that is left belongs to what is in memory.
+    stopDraining.abort();
     const residue = await shutDown(
       { flags, server, channel, flusher, flusherDone, breaker, save, clock, log },
       { graceMs: config.shutdownGraceMs },
     );
     stopping.abort();
+    postgresReady.resolve();
     await Promise.all(loops);
     await Promise.all([failureOf(pool.end()), failureOf(clickhouse.close())]);
     return residue;
@@ -225,6 +277,15 @@ export async function startWeir({
       channel.adopt(batch, () => removeSavedBatch(residueDir, batch.id));
     }
     if (batches.length > 0) log.info({ batches: batches.length, events: ledger.recovered }, 'saved batches taken up');
+  }
+
+  /** What an operator switches reaches every process within `SWITCHES_MS`; while Postgres is away it stays as it was. */
+  async function watchSwitches() {
+    while (!stopping.signal.aborted) {
+      const error = await failureOf(switches.read().then((read) => (positions = read)));
+      if (error === null) flags.setIntake(config.disabled ? 'disabled' : positions.intake);
+      await clock.sleep(SWITCHES_MS, stopping.signal);
+    }
   }
 
   /** Again and again until both stores are there and migrated; whoever starts first does the work. */

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ClickHouseClient } from '@clickhouse/client';
+import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import { splitStatements } from './statements.ts';
 
 const DIRECTORY = join(import.meta.dirname, '../../clickhouse-migrations');
@@ -44,7 +44,7 @@ export async function migrateClickHouse(
 
 async function prepare(client: ClickHouseClient, database: string): Promise<void> {
   // In the way of the client's own database, which does not exist yet: the first one named counts.
-  const elsewhere = { database: 'default' } as object;
+  const elsewhere = { database: 'default' } as ClickHouseSettings;
   await run(client, `CREATE DATABASE IF NOT EXISTS ${quoted(database)}`, elsewhere);
   await run(
     client,
@@ -75,7 +75,7 @@ async function record(client: ClickHouseClient, name: string, text: string): Pro
   });
 }
 
-async function run(client: ClickHouseClient, query: string, settings: object = {}): Promise<void> {
+async function run(client: ClickHouseClient, query: string, settings: ClickHouseSettings = {}): Promise<void> {
   // On a cluster behind one address the statement is complete when it answers.
   await client.command({ query, clickhouse_settings: { wait_end_of_query: 1, ...settings } });
 }

@@ -68,7 +68,7 @@ function windowDrifts(database: string, { name: table, hasWindow, create }: Expe
 async function readActual(client: ClickHouseClient, database: string): Promise<ReadonlyMap<string, Actual>> {
   const rows = await client.query({
     // The client's own database may be the one that is missing: the first one named counts.
-    clickhouse_settings: { database: 'default' } as object,
+    clickhouse_settings: { database: 'default' },
     query: `SELECT name, engine_full AS engine,
               (SELECT groupArray((table, name, type)) FROM system.columns WHERE database = {database:String}) AS columns
             FROM system.tables WHERE database = {database:String}`,

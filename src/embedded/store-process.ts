@@ -49,7 +49,7 @@ const MAX_LOG_BYTES = 4 * 1024 * 1024;
 /** Recovery after a crash may replay a lot of log on a slow disk. */
 const START_DEADLINE_MS = 60_000;
 /** After a `kill -9` of Weir the old server may still be leaving its directory and port. */
-const PREDECESSOR_DEADLINE_MS = 6_000;
+const PREDECESSOR_DEADLINE_MS = 3000;
 const RETRY_MS = 250;
 const POLL_MS = 15;
 const STOP_DEADLINE_MS = 15_000;

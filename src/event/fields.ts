@@ -1,5 +1,5 @@
 import { stringOf } from './json.ts';
-import { endOfMembers, firstMember, nextMember, isKeyed, rawKeyOf, type Members } from './members.ts';
+import { endOfMembers, firstMember, nextMember, isKeyed, keyLengthOf, rawKeyOf, type Members } from './members.ts';
 
 /** Where an object's known fields are. Members are named by their place on the tape. */
 export type Picked = {
@@ -17,7 +17,7 @@ export type Picked = {
  */
 export function createFieldPicker(keysByField: readonly (readonly string[])[]): (members: Members) => Picked {
   const slots = keysByField.flatMap((keys, field) => keys.map((key) => ({ key, bytes: Buffer.from(key), field })));
-  const keyBytes = slots.map(({ bytes }) => bytes);
+  const slotsByLength = slotsOfEachLength(slots.map(({ bytes }) => bytes));
   const fieldBySlot = slots.map(({ field }) => field);
   const memberBySlot = slots.map(() => -1);
   const nowhere = keysByField.map(() => -1);
@@ -47,13 +47,19 @@ export function createFieldPicker(keysByField: readonly (readonly string[])[]): 
 
   /** Which known key the member has; -1 for none. */
   function slotOf(members: Members, member: number): number {
-    for (let slot = 0; slot < keyBytes.length; slot += 1) {
-      if (isKeyed(members, member, keyBytes[slot] ?? NO_BYTES)) return slot;
-    }
+    const candidates = slotsByLength[keyLengthOf(members, member)];
+    if (candidates) for (const { slot, bytes } of candidates) if (isKeyed(members, member, bytes)) return slot;
     // Known keys are ASCII, so only escapes can spell them in another way.
     const rawKey = rawKeyOf(members, member);
     return rawKey.includes('\\') ? slots.findIndex(({ key }) => key === stringOf(rawKey)) : -1;
   }
 }
 
-const NO_BYTES = Buffer.alloc(0);
+type Slot = { readonly slot: number; readonly bytes: Buffer };
+
+/** The known keys by their length, which tells nearly all of them apart. */
+function slotsOfEachLength(keys: readonly Buffer[]): readonly (readonly Slot[])[] {
+  const byLength: Slot[][] = [];
+  for (const [slot, bytes] of keys.entries()) (byLength[bytes.length] ??= []).push({ slot, bytes });
+  return Array.from(byLength, (slots) => slots ?? []);
+}

@@ -204,21 +204,19 @@ function stringEnd(scanner: Scanner, start: number): number {
   let at = start + 1;
   for (;;) {
     const byte = bytes[at] ?? END;
-    if (byte === QUOTE) return at + 1;
-    if (byte === BACKSLASH) {
-      const length = escapeLength(bytes, at);
-      if (length === 0) return fail(scanner, at, 'expected a valid escape');
-      at += length;
-    } else if (byte >= 0x20) {
-      at += 1;
-    } else {
+    // Most characters are lower-case letters, which one comparison lets pass.
+    if (byte > BACKSLASH || (byte >= 0x20 && byte !== QUOTE && byte !== BACKSLASH)) at += 1;
+    else if (byte === QUOTE) return at + 1;
+    else if (byte !== BACKSLASH) {
       return fail(scanner, at, byte === END ? 'expected the end of a string' : 'expected no control character');
-    }
+    } else if (isEscapeAt(bytes, at)) {
+      // The digits of a `\u` escape pass as ordinary characters.
+      at += 2;
+    } else return fail(scanner, at, 'expected a valid escape');
   }
 }
 
-/** The bytes the escape at `at` takes; 0 when it is none. */
-function escapeLength(bytes: Buffer, at: number): number {
+function isEscapeAt(bytes: Buffer, at: number): boolean {
   switch (bytes[at + 1] ?? END) {
     case QUOTE:
     case BACKSLASH:
@@ -228,12 +226,12 @@ function escapeLength(bytes: Buffer, at: number): number {
     case 0x6e: // n
     case 0x72: // r
     case 0x74: // t
-      return 2;
+      return true;
     case 0x75: // u
-      for (let i = at + 2; i < at + 6; i += 1) if (!isHexDigit(bytes[i] ?? END)) return 0;
-      return 6;
+      for (let i = at + 2; i < at + 6; i += 1) if (!isHexDigit(bytes[i] ?? END)) return false;
+      return true;
     default:
-      return 0;
+      return false;
   }
 }
 

@@ -107,10 +107,14 @@ export function rawKeyOf({ tape }: Members, member: number): string {
   return tape.text.slice(numberAt(tape, member), numberAt(tape, member + 1));
 }
 
-/** Whether the member's key was written as these bytes, between the quotes. */
+/** The bytes of the member's key, without quotes. */
+export function keyLengthOf({ tape }: Members, member: number): number {
+  return numberAt(tape, member + 1) - numberAt(tape, member) - 2;
+}
+
+/** Whether the member's key, which must be as long, was written as these bytes. */
 export function isKeyed({ tape }: Members, member: number, key: Buffer): boolean {
   const start = numberAt(tape, member) + 1;
-  if (numberAt(tape, member + 1) - 1 - start !== key.length) return false;
   for (let i = 0; i < key.length; i += 1) if (tape.bytes[start + i] !== key[i]) return false;
   return true;
 }

@@ -30,6 +30,8 @@ export type Breaker = {
   /** The store was seen alive: the next caller may probe at once. */
   allowProbe(): void;
   state(): BreakerState;
+  /** When a batch last landed, on the clock that only grows; null when none has. */
+  lastLandedAt(): number | null;
 };
 
 export type BreakerEvents = { onChange: (state: BreakerState) => void };
@@ -47,6 +49,7 @@ export function createBreaker({
   let failuresInARow = 0;
   let openings = 0;
   let probeAt = 0;
+  let landedAt: number | null = null;
 
   return {
     admit() {
@@ -56,7 +59,10 @@ export function createBreaker({
       return 'probe';
     },
     report(admission, failureClass) {
-      if (failureClass === null) return close();
+      if (failureClass === null) {
+        landedAt = clock.elapsed();
+        return close();
+      }
       if (isAlive(failureClass)) {
         // The store answered about the rows themselves: it works.
         if (admission === 'probe') close();
@@ -75,6 +81,7 @@ export function createBreaker({
       probeAt = clock.elapsed();
     },
     state: () => state,
+    lastLandedAt: () => landedAt,
   };
 
   function open(reason: FailureClass) {

@@ -4,6 +4,7 @@
  */
 import type { ProjectId } from '../event/event.ts';
 import type { Batch } from './batch.ts';
+import type { DeadLetterDepth } from './flags.ts';
 
 /**
  * What a failed insert means for the batch:
@@ -45,13 +46,24 @@ export class InsertFailure extends Error {
   }
 }
 
+/** What an insert sends: the rows, and the id that makes sending them again harmless. */
+export type Insertable = Pick<Batch, 'id' | 'chunks'>;
+
 /** Where events end up. */
 export type EventStore = {
   /**
-   * Stores the batch, once, however often it is called with the same batch.
-   * Resolves when it is stored; throws `InsertFailure` otherwise.
+   * Stores the rows, once, however often it is called with the same id and
+   * bytes. Resolves when they are stored; throws `InsertFailure` otherwise.
    */
-  insert(batch: Pick<Batch, 'id' | 'chunks' | 'byteCount'>, signal?: AbortSignal): Promise<void>;
+  insert(batch: Insertable, signal?: AbortSignal): Promise<void>;
+  /**
+   * Reads the rows as an insert would and stores nothing. Throws the
+   * `InsertFailure` an insert would meet while reading them; what only happens
+   * while storing (constraints, views) it cannot see.
+   */
+  dryRun(rows: readonly Buffer[], signal?: AbortSignal): Promise<void>;
+  /** Which of the rows are stored, by project and event id, as `true` at their index. Throws `InsertFailure`. */
+  findStored(rows: readonly Buffer[], signal?: AbortSignal): Promise<readonly boolean[]>;
 };
 
 /** Why a batch became a dead letter. */
@@ -61,10 +73,65 @@ export type LetterCause = {
   readonly ambiguous: boolean;
 };
 
-/** Where batches wait that ClickHouse did not take. */
+/** A claimed dead letter. Whoever holds its lease is the only one who may change it. */
+export type DeadLetter = Insertable & {
+  readonly leaseToken: string;
+  readonly eventCount: number;
+  /** Some try may have landed. */
+  readonly ambiguous: boolean;
+  /** Tries that count: failures on a healthy store. */
+  readonly attemptCount: number;
+  /** Milliseconds spent waiting between tries that count. */
+  readonly exposedMs: number;
+  /** Epoch ms by the table's clock. */
+  readonly createdAt: number;
+  /** How long ago the last try was when it was claimed, by the table's clock; null before the first. */
+  readonly sinceLastAttemptMs: number | null;
+};
+
+export type ClaimLimits = { readonly maxRows: number; readonly maxBytes: number; readonly leaseMs: number };
+
+/** What became of a try that did not land. */
+export type Retry = {
+  readonly failure: InsertFailure;
+  readonly ambiguous: boolean;
+  /** Whether it counts as an attempt, and how much waiting time it adds to `exposedMs`. */
+  readonly isCounted: boolean;
+  readonly exposedMs: number;
+  readonly delayMs: number;
+};
+
+/** Rows that leave a letter: alive, or quarantined with the failure that proved them bad. */
+export type Part = { readonly rows: readonly Buffer[]; readonly bad: InsertFailure | null };
+
+/**
+ * Where batches wait that ClickHouse did not take. Every change of a claimed
+ * letter is fenced by its lease: false (or null) says that the lease was lost,
+ * and nothing was changed.
+ */
 export type DeadLetterStore = {
   /** Keeps the batch byte for byte; once, however often it is called. Throws when it could not. */
   add(batch: Batch, cause: LetterCause): Promise<void>;
+  /** Leases letters that are due, ambiguous ones first. One whose lease ran out comes back ambiguous. */
+  claim(limits: ClaimLimits): Promise<DeadLetter[]>;
+  /** Prolongs the lease. */
+  renew(letter: DeadLetter, leaseMs: number): Promise<boolean>;
+  /** The letter landed: it is removed. */
+  complete(letter: DeadLetter): Promise<boolean>;
+  /** The letter is to be tried again later. */
+  retry(letter: DeadLetter, retry: Retry): Promise<boolean>;
+  /** Gives the letter back untried. */
+  release(letter: DeadLetter): Promise<boolean>;
+  /** Nothing of it can have landed, as was found out: it may be split. */
+  settleDoubt(letter: DeadLetter): Promise<boolean>;
+  quarantine(letter: DeadLetter, reason: string, failure: InsertFailure): Promise<boolean>;
+  /**
+   * Replaces the letter by its parts in one transaction. The ids of the parts
+   * follow from the letter and the rows. Returns the parts that are alive,
+   * leased to the caller, in the order given; null when the lease was lost.
+   */
+  split(letter: DeadLetter, parts: readonly Part[], leaseMs: number): Promise<DeadLetter[] | null>;
+  measure(): Promise<DeadLetterDepth>;
 };
 
 /** Told `(projectId, eventCount)` once per landed batch. */

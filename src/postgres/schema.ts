@@ -88,6 +88,8 @@ export const failedEvents = pgTable(
     /** It may have landed already: only the same bytes under the same id may be sent again. */
     ambiguous: boolean('ambiguous').notNull().default(false),
     attemptCount: integer('attempt_count').notNull().default(0),
+    /** Milliseconds waited between tries against a working ClickHouse: the age that counts. */
+    exposedMs: bigint('exposed_ms', { mode: 'number' }).notNull().default(0),
     createdAt: instant('created_at').notNull().defaultNow(),
     lastAttemptAt: instant('last_attempt_at'),
     /** The next try; while a lease is held, its end. */

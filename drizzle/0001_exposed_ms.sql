@@ -1,0 +1,1 @@
+ALTER TABLE "failed_events" ADD COLUMN "exposed_ms" bigint DEFAULT 0 NOT NULL;

@@ -1,0 +1,299 @@
+/**
+ * One claimed dead letter on its way to an end: landed, waiting for another
+ * try, split, or quarantined. Every insert here is of a letter that lies in the
+ * table under its own id, so a crash at any point repeats it identically.
+ */
+import { ORDINARY_ROW, idsOf, splitRows } from '../event/rows.ts';
+import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
+import { type Backoff, backoffMs } from './backoff.ts';
+import type { Breaker } from './breaker.ts';
+import type { InsertObservation } from './flusher.ts';
+import type { Heartbeat } from './heartbeat.ts';
+import { type Budget, findUnreadableRows } from './isolate.ts';
+import type { Ledger } from './ledger.ts';
+import { failureOf } from './outcome.ts';
+import {
+  type DeadLetter,
+  type DeadLetterStore,
+  type EventStore,
+  InsertFailure,
+  type Part,
+  type UsageSink,
+} from './ports.ts';
+
+export type ReplayDeps = {
+  readonly events: EventStore;
+  readonly deadLetters: DeadLetterStore;
+  readonly breaker: Breaker;
+  readonly heartbeat: Pick<Heartbeat, 'downSignal' | 'isUp'>;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  readonly usage: UsageSink;
+  readonly onInsert: (observation: InsertObservation) => void;
+};
+
+export type ReplayPolicy = {
+  readonly maxAttempts: number;
+  readonly maxAgeMs: number;
+  /** `healthy` counts attempts and age only against a working ClickHouse; `strict` counts every try and the calendar. */
+  readonly quarantine: 'healthy' | 'strict';
+  /** Longer than an insert may take. */
+  readonly leaseMs: number;
+};
+
+export type Replayer = {
+  /**
+   * Works on the letter and on whatever it is split into until everything has
+   * an end or the budget is spent. `isProbe`: the letter holds the breaker's
+   * one try. Throws only when the dead-letter table fails; the leases then run out.
+   */
+  replay(letter: DeadLetter, options: { isProbe: boolean; stop: AbortSignal }): Promise<void>;
+};
+
+const RETRY: Backoff = { firstMs: 2_000, maxMs: 5 * 60_000 };
+/** Statements one letter may cost in a pass: fourteen bad rows with their verification, twice over. */
+const STATEMENTS_PER_LETTER = 64;
+/** Failures nobody can explain, on a healthy store, before rows are suspected. */
+const UNKNOWN_BEFORE_ISOLATION = 3;
+/** A doubt older than this may have left ClickHouse's memory of recent inserts and is settled by asking. */
+const DOUBT_KEEPS_MS = 5 * 60_000;
+/** So many bad rows, and more than half of those looked at, are a schema that changed rather than bad events. */
+const DRIFT_ROWS = 8;
+/** A landed insert this recent shows that the schema takes events. */
+const RECENTLY_MS = 60_000;
+const AMBIGUOUS_DELAY_MS = 5_000;
+const CAPACITY_DELAY_MS = 15_000;
+const OPERATOR_DELAY_MS = 10_000;
+
+type Try = { readonly budget: Budget; readonly stop: AbortSignal; isProbe: boolean };
+
+export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer {
+  const { events, deadLetters, breaker, heartbeat, ledger, clock, random, log, usage, onInsert } = deps;
+
+  return {
+    async replay(letter, { isProbe, stop }) {
+      const pass: Try = { budget: { left: STATEMENTS_PER_LETTER }, stop, isProbe };
+      try {
+        await replay(letter, pass);
+      } finally {
+        // Still unused: the lease was lost, or the letter came to its end without an insert.
+        if (pass.isProbe) breaker.returnProbe();
+      }
+    },
+  };
+
+  async function replay(letter: DeadLetter, pass: Try): Promise<void> {
+    if (pass.stop.aborted || pass.budget.left <= 0) return void (await deadLetters.release(letter));
+    if (!(await deadLetters.renew(letter, policy.leaseMs))) return;
+    if (letter.ambiguous && (letter.sinceLastAttemptMs ?? 0) > DOUBT_KEEPS_MS) return settleDoubt(letter, pass);
+
+    const failure = await insert(letter, pass);
+    if (failure === null) return landed(letter);
+    if (failure === 'not admitted') return void (await deadLetters.release(letter));
+    log.info(
+      { letterId: letter.id, events: letter.eventCount, class: failure.failureClass, code: failure.code },
+      'replay failed',
+    );
+    switch (failure.failureClass) {
+      case 'unavailable':
+        return policy.quarantine === 'strict' ? count(letter, failure) : void (await deadLetters.release(letter));
+      case 'ambiguous':
+        return wait({ ...letter, ambiguous: true }, failure, AMBIGUOUS_DELAY_MS);
+      case 'capacity':
+        return wait(letter, failure, CAPACITY_DELAY_MS);
+      case 'operator':
+        return wait(letter, failure, OPERATOR_DELAY_MS);
+      case 'data':
+        return letter.ambiguous ? settleDoubt(letter, pass) : isolate(letter, failure, pass);
+      case 'unknown': {
+        const isSuspect = letter.attemptCount + 1 >= UNKNOWN_BEFORE_ISOLATION && letter.eventCount > 1;
+        return isSuspect && !letter.ambiguous ? isolate(letter, failure, pass) : count(letter, failure);
+      }
+    }
+  }
+
+  async function insert(letter: DeadLetter, pass: Try): Promise<InsertFailure | 'not admitted' | null> {
+    const admission = pass.isProbe ? 'probe' : heartbeat.downSignal().aborted ? 'no' : breaker.admit();
+    pass.isProbe = false;
+    if (admission === 'no') return 'not admitted';
+    pass.budget.left--;
+    const startedAt = clock.elapsed();
+    const thrown = await failureOf(events.insert(letter, AbortSignal.any([pass.stop, heartbeat.downSignal()])));
+    const failure = asInsertFailure(thrown);
+    if (failure !== null && pass.stop.aborted) {
+      // Cut short by our own end: no verdict. The doubt comes back with the lease running out.
+      if (admission === 'probe') breaker.returnProbe();
+      return failure;
+    }
+    breaker.report(admission, failure?.failureClass ?? null);
+    const bytes = letter.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    onInsert({ failure, events: letter.eventCount, bytes, elapsedMs: clock.elapsed() - startedAt });
+    return failure;
+  }
+
+  async function landed(letter: DeadLetter): Promise<void> {
+    // Who lost the lease does not count: whoever has it now will.
+    if (!(await deadLetters.complete(letter))) return;
+    ledger.replayed += letter.eventCount;
+    for (const [projectId, count] of countByProject(letter)) usage(projectId, count);
+    log.debug({ letterId: letter.id, events: letter.eventCount }, 'dead letter landed');
+  }
+
+  /** Asks ClickHouse which rows are there before anything else may be done with the letter. */
+  async function settleDoubt(letter: DeadLetter, pass: Try): Promise<void> {
+    const rows = rowsOf(letter);
+    let stored: readonly boolean[] = [];
+    pass.budget.left--;
+    const error = await failureOf(events.findStored(rows, pass.stop).then((answer) => (stored = answer)));
+    if (error !== null) return wait(letter, asInsertFailure(error)!, AMBIGUOUS_DELAY_MS);
+
+    const missing = rows.filter((_, index) => !stored[index]);
+    if (missing.length === 0) return landed(letter);
+    if (missing.length === rows.length) {
+      if (await deadLetters.settleDoubt(letter)) await replay({ ...letter, ambiguous: false }, pass);
+      return;
+    }
+    const parts = await deadLetters.split(letter, [{ rows: missing, bad: null }], policy.leaseMs);
+    if (parts === null) return;
+    ledger.replayed += rows.length - missing.length;
+    for (const part of parts) await replay(part, pass);
+  }
+
+  async function isolate(letter: DeadLetter, failure: InsertFailure, pass: Try): Promise<void> {
+    if (letter.eventCount === 1) return condemn(letter, failure, pass);
+    const rows = rowsOf(letter);
+    const { bad, isComplete, interruptedBy } = await findUnreadableRows(
+      rows,
+      (some) => events.dryRun(some, pass.stop),
+      pass.budget,
+    );
+    if (isDrift(bad) && !(await isSchemaGood(pass))) return holdForDrift(letter, failure);
+    if (bad.size > 0) return setAside(letter, rows, bad, pass);
+    // Whatever stopped the search, nothing was learned about the rows.
+    if (!isComplete) return wait(letter, interruptedBy ?? failure, AMBIGUOUS_DELAY_MS);
+    return divide(letter, rows, failure, pass);
+  }
+
+  /** The unreadable rows are quarantined one by one; the others are a letter of their own and land now. */
+  async function setAside(
+    letter: DeadLetter,
+    rows: readonly Buffer[],
+    bad: ReadonlyMap<number, InsertFailure>,
+    pass: Try,
+  ) {
+    const good = rows.filter((_, index) => !bad.has(index));
+    const parts: Part[] = [...bad].map(([index, failure]) => ({ rows: [rows[index]!], bad: failure }));
+    if (good.length > 0) parts.unshift({ rows: good, bad: null });
+    const alive = await deadLetters.split(letter, parts, policy.leaseMs);
+    if (alive === null) return;
+    quarantined(bad.size, letter);
+    for (const part of alive) await replay(part, pass);
+  }
+
+  /**
+   * What only shows while storing is searched with real inserts, each of a letter
+   * of its own: the suspect row apart when the store named one, else both halves.
+   */
+  async function divide(letter: DeadLetter, rows: readonly Buffer[], { rowHint }: InsertFailure, pass: Try) {
+    const middle = Math.floor(rows.length / 2);
+    const suspect = rowHint !== null && rowHint < rows.length ? rowHint : null;
+    const groups =
+      suspect === null
+        ? [rows.slice(0, middle), rows.slice(middle)]
+        : // The many first: when they land, the suspect alone is to blame.
+          [rows.toSpliced(suspect, 1), [rows[suspect]!]];
+    const alive = await deadLetters.split(
+      letter,
+      groups.map((part) => ({ rows: part, bad: null })),
+      policy.leaseMs,
+    );
+    for (const part of alive ?? []) await replay(part, pass);
+  }
+
+  /**
+   * A single row that was refused is bad, unless ordinary events would be refused
+   * as well: for what shows while reading a dry run can tell, for what shows only
+   * while storing nothing but events that landed.
+   */
+  async function condemn(letter: DeadLetter, failure: InsertFailure, pass: Try): Promise<void> {
+    const isUnreadable = (await failureOf(events.dryRun(letter.chunks, pass.stop))) !== null;
+    const isSchemaAtFault = isUnreadable ? !(await isSchemaGood(pass)) : !hasLandedRecently();
+    if (isSchemaAtFault) return isUnreadable ? holdForDrift(letter, failure) : count(letter, failure);
+    if (await deadLetters.quarantine(letter, 'refused', failure)) quarantined(letter.eventCount, letter);
+  }
+
+  function isDrift(bad: ReadonlyMap<number, InsertFailure>): boolean {
+    const lookedAt = Math.max(-1, ...bad.keys()) + 1;
+    return bad.size >= DRIFT_ROWS && bad.size > lookedAt / 2;
+  }
+
+  /** Whether ClickHouse can read events at all. */
+  async function isSchemaGood(pass: Try): Promise<boolean> {
+    return hasLandedRecently() || (await failureOf(events.dryRun([ORDINARY_ROW], pass.stop))) === null;
+  }
+
+  function hasLandedRecently(): boolean {
+    const landedAt = breaker.lastLandedAt();
+    return landedAt !== null && clock.elapsed() - landedAt < RECENTLY_MS;
+  }
+
+  async function holdForDrift(letter: DeadLetter, failure: InsertFailure): Promise<void> {
+    log.error(
+      { letterId: letter.id, events: letter.eventCount, code: failure.code, err: failure },
+      'schema drift: ClickHouse refuses ordinary events; nothing is split or quarantined until it takes them',
+    );
+    breaker.trip('operator');
+    await count(letter, failure);
+  }
+
+  /** Another try after a failure that counts, or quarantine when that was the last one. */
+  async function count(letter: DeadLetter, failure: InsertFailure): Promise<void> {
+    const isHealthy = breaker.state().kind === 'closed' && heartbeat.isUp() === true;
+    const isCounted = policy.quarantine === 'strict' || isHealthy;
+    const delayMs = backoffMs(letter.attemptCount + 1, RETRY, random);
+    // However the table's clock jumped, one wait adds no more than the longest delay.
+    const waitedMs = Math.min(Math.max(letter.sinceLastAttemptMs ?? 0, 0), RETRY.maxMs);
+    const exposedMs = isHealthy ? waitedMs : 0;
+    if (isCounted && isExhausted(letter, exposedMs)) {
+      if (await deadLetters.quarantine(letter, 'exhausted', failure)) quarantined(letter.eventCount, letter);
+      return;
+    }
+    await deadLetters.retry(letter, { failure, ambiguous: letter.ambiguous, isCounted, exposedMs, delayMs });
+  }
+
+  function isExhausted(letter: DeadLetter, addedMs: number): boolean {
+    const ageMs = policy.quarantine === 'strict' ? clock.now() - letter.createdAt : letter.exposedMs + addedMs;
+    return letter.attemptCount + 1 >= policy.maxAttempts || ageMs >= policy.maxAgeMs;
+  }
+
+  async function wait(letter: DeadLetter, failure: InsertFailure, aboutMs: number): Promise<void> {
+    if (policy.quarantine === 'strict') return count(letter, failure);
+    const delayMs = backoffMs(1, { firstMs: aboutMs, maxMs: aboutMs }, random);
+    const { ambiguous } = letter;
+    await deadLetters.retry(letter, { failure, ambiguous, isCounted: false, exposedMs: 0, delayMs });
+  }
+
+  function quarantined(eventCount: number, { id }: DeadLetter) {
+    ledger.quarantined += eventCount;
+    log.warn({ letterId: id, events: eventCount }, 'events quarantined');
+  }
+}
+
+function asInsertFailure(thrown: Error | null): InsertFailure | null {
+  if (thrown === null || thrown instanceof InsertFailure) return thrown;
+  return new InsertFailure('insert failed in an unforeseen way', { failureClass: 'ambiguous', cause: thrown });
+}
+
+const rowsOf = ({ chunks }: DeadLetter): Buffer[] => splitRows(Buffer.concat(chunks));
+
+function countByProject(letter: DeadLetter): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const row of rowsOf(letter)) {
+    const projectId = idsOf(row)?.projectId;
+    if (projectId !== undefined) counts.set(projectId, (counts.get(projectId) ?? 0) + 1);
+  }
+  return counts;
+}
