@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS event_counts_hourly
     hour       DateTime('UTC'),
     channel    LowCardinality(String),
     events     SimpleAggregateFunction(sum, UInt64),
-    users      AggregateFunction(uniqCombined64, Nullable(String))
+    users      AggregateFunction(uniqCombined64, String)
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (project_id, event, hour, channel)
@@ -21,6 +21,6 @@ SELECT
     toStartOfHour(timestamp) AS hour,
     channel,
     count() AS events,
-    uniqCombined64State(coalesce(user_id, anonymous_id)) AS users
+    uniqCombined64StateIf(coalesce(user_id, anonymous_id, ''), isNotNull(coalesce(user_id, anonymous_id))) AS users
 FROM events_raw_v1
 GROUP BY project_id, event, hour, channel;
