@@ -131,12 +131,62 @@ describe('what a client sends as an object', () => {
 describe('one batch inserted three times', () => {
   test('is one row in the table and one in what both materialized views feed', async () => {
     const projectId = newProject();
-    const links = (projectId: string) => [
-    identify(projectId, 2, 'first', '10:00:00'),
-    identify(projectId, 1, 'thief', '11:00:00', '01:00:00'),
-    identify(projectId, 3, 'tie', '10:00:00'),
-  ];
+    const both = row(projectId, 1, { event: '"$identify"', anonymous_id: '"a"', user_id: '"u"' });
+    for (let n = 0; n < 3; n++) await insert(projectId, both);
+    for (const table of ['events_raw_v1', 'identity_links', 'event_counts_hourly']) {
+      const counted = await stores.select(
+        `SELECT toUInt32(count()) AS rows FROM ${table} WHERE project_id = '${projectId}'`,
+      );
+      expect(counted, table).toEqual([{ rows: 1 }]);
+    }
+    expect(await countsOf(projectId)).toMatchObject([{ events: 1, users: 1 }]);
+    // The control: under another token nothing recognises it.
+    await insert(`${projectId} again`, both);
+    expect(await countsOf(projectId)).toMatchObject([{ events: 2, users: 1 }]);
+  });
+});
 
+test('hourly counts tell hours and channels apart, and users once', async () => {
+  const projectId = newProject();
+  const web = '{"channel":"web"}';
+  await insert(
+    projectId,
+    row(projectId, 1, { extras: web, user_id: '"u"' }),
+    row(projectId, 2, { extras: web, user_id: '"u"', anonymous_id: '"a"' }),
+    row(projectId, 3, { anonymous_id: '"a"' }),
+    row(projectId, 4),
+    row(projectId, 5, { timestamp: '"2026-03-01T11:59:59.999Z"' }),
+  );
+  expect(await countsOf(projectId)).toEqual([
+    { event: 'visit', hour: '2026-03-01 10:00:00', channel: '', events: 2, users: 1 },
+    { event: 'visit', hour: '2026-03-01 10:00:00', channel: 'web', events: 2, users: 1 },
+    { event: 'visit', hour: '2026-03-01 11:00:00', channel: '', events: 1, users: 0 },
+  ]);
+});
+
+const identify = (projectId: string, n: number, user: string, receivedAt: string, timestamp = receivedAt) =>
+  row(projectId, n, {
+    event: '"$identify"',
+    anonymous_id: '"a"',
+    user_id: `"${user}"`,
+    received_at: `"2026-03-01T${receivedAt}Z"`,
+    timestamp: `"2026-03-01T${timestamp}Z"`,
+  });
+
+async function userOf(projectId: string): Promise<string[]> {
+  const rows = await stores.select<{ user_id: string }>(
+    `SELECT user_id FROM identities WHERE project_id = '${projectId}' AND anonymous_id = 'a'`,
+  );
+  return rows.map(({ user_id }) => user_id);
+}
+
+const links = (projectId: string) => [
+  identify(projectId, 2, 'first', '10:00:00'),
+  identify(projectId, 1, 'thief', '11:00:00', '01:00:00'),
+  identify(projectId, 3, 'tie', '10:00:00'),
+];
+
+describe('identity', () => {
   test.each([[[0, 1, 2]], [[2, 1, 0]], [[1, 2, 0]], [[1, 0, 2]]])(
     'the first to arrive keeps the id, inserted in the order %j',
     async (order) => {

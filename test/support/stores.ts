@@ -54,7 +54,18 @@ export async function startStores({ isMigrated = true }: { isMigrated?: boolean 
   const log = createLog('silent');
   const clickhouse = createClickHouse({ url: clickhouseServer.url, database: DATABASE, maxConnections: 16 });
   const postgres = createPostgres({ url: postgresServer.url, maxConnections: 10 }, log);
-  if (isMigrated) await migrateStores({ postgres: postgres.pool, clickhouse, database: DATABASE }, log);
+  const stop = async () => {
+    await Promise.all([clickhouse.close(), postgres.pool.end()]);
+    await Promise.all([clickhouseServer.discard(), postgresServer.discard()]);
+  };
+  if (isMigrated) {
+    const migrating = migrateStores({ postgres: postgres.pool, clickhouse, database: DATABASE }, log);
+    // Whoever fails to get the stores cannot stop them.
+    await migrating.catch(async (error: unknown) => {
+      await stop();
+      throw error;
+    });
+  }
 
   return {
     clickhouseUrl: clickhouseServer.url,
@@ -68,10 +79,7 @@ export async function startStores({ isMigrated = true }: { isMigrated?: boolean 
       const answer = await clickhouse.query({ query, format: 'JSONEachRow' });
       return answer.json<Row>();
     },
-    async stop() {
-      await Promise.all([clickhouse.close(), postgres.pool.end()]);
-      await Promise.all([clickhouseServer.discard(), postgresServer.discard()]);
-    },
+    stop,
   };
 }
 
