@@ -195,6 +195,23 @@ describe('reasons', () => {
     expect(decode(...Array.from({ length: 101 }, () => '0')).truncated).toBe(true);
   });
 
+  test('an extras that is too large alone is not looked into', () => {
+    expect(decode(eventWith(`"s":1,"extras":{"s":"${long(256 * 1024)}"}`)).rejections).toEqual([
+      { index: 0, reason: 'event too large' },
+    ]);
+  });
+
+  test('megabytes of rows keep their order', () => {
+    const events = Array.from({ length: 5000 }, (_, i) =>
+      eventWith(`"properties":{"i":${i},"pad":"${long(i % 400)}"}`),
+    );
+    const { lines, rows } = decode(...events);
+    expect(rows.length).toBeGreaterThan(1024 * 1024);
+    expect(lines.map((line) => (JSON.parse(line) as { properties: { i: number } }).properties.i)).toEqual(
+      Array.from({ length: 5000 }, (_, i) => i),
+    );
+  });
+
   test('no events make no rows', () => {
     expect(decode()).toMatchObject({ rows: Buffer.alloc(0), accepted: 0, rejected: 0, rejections: [] });
   });

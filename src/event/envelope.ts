@@ -58,7 +58,8 @@ export function readEnvelope(body: Buffer): NativeEnvelope | BodyProblem {
   let problem: string | null = null;
   enter(scanner);
   while (nextKey(scanner)) {
-    const name = stringOf(scanner.text.slice(scanner.keyStart, scanner.keyEnd));
+    // Behind the first problem only JSON matters, and a million more keys cost nothing.
+    const name = problem === null ? stringOf(scanner.text.slice(scanner.keyStart, scanner.keyEnd)) : '';
     const valueStart = scanner.at;
     if (name === 'events') {
       if (Object.hasOwn(raw, 'events')) problem ??= '"events" is there twice';

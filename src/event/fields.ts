@@ -17,6 +17,7 @@ export type Picked = {
  */
 export function createFieldPicker(keysByField: readonly (readonly string[])[]): (members: Members) => Picked {
   const slots = keysByField.flatMap((keys, field) => keys.map((key) => ({ key, bytes: Buffer.from(key), field })));
+  const slotByKey = new Map(slots.map(({ key }, slot) => [key, slot]));
   const slotsByLength = slotsOfEachLength(slots.map(({ bytes }) => bytes));
   const fieldBySlot = slots.map(({ field }) => field);
   const memberBySlot = slots.map(() => -1);
@@ -51,7 +52,7 @@ export function createFieldPicker(keysByField: readonly (readonly string[])[]): 
     if (candidates) for (const { slot, bytes } of candidates) if (isKeyed(members, member, bytes)) return slot;
     // Known keys are ASCII, so only escapes can spell them in another way.
     const rawKey = rawKeyOf(members, member);
-    return rawKey.includes('\\') ? slots.findIndex(({ key }) => key === stringOf(rawKey)) : -1;
+    return rawKey.includes('\\') ? (slotByKey.get(stringOf(rawKey)) ?? -1) : -1;
   }
 }
 
