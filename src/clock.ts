@@ -1,5 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 /**
  * The only source of time in the program. Parts receive it as an argument, so
  * a test can pass one it moves by hand.
@@ -17,6 +15,16 @@ export type Clock = {
 export const systemClock: Clock = {
   now: () => Date.now(),
   elapsed: () => performance.now(),
-  // An aborted sleep is a finished sleep: the caller looks at its own signal.
-  sleep: (ms, signal) => delay(ms, undefined, signal ? { signal } : {}).catch(() => {}),
+  // Not node:timers/promises: it rejects an aborted sleep, and making an error costs more than the sleep.
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const timer = setTimeout(end, ms);
+      signal?.addEventListener('abort', end, { once: true });
+      function end() {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', end);
+        resolve();
+      }
+    }),
 };

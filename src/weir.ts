@@ -235,7 +235,7 @@ export async function startWeir({
   const loops = [
     clickhouseBeat.run(stopping.signal),
     postgresBeat.run(stopping.signal),
-    migrated.then(() => drain.run(stopDraining.signal)),
+    postgresReady.promise.then(() => drain.run(stopDraining.signal)),
     postgresReady.promise.then(watchSwitches),
   ];
   const save = (batch: Parameters<typeof saveBatch>[1]) => saveBatch(residueDir, batch);

@@ -81,6 +81,8 @@ type Queued = {
 };
 type ProjectUse = { events: number; bytes: number; lastOfferAt: number };
 
+/** A reason of our own: without one, every abort makes an error with a stack. */
+const WOKEN = 'woken';
 /** A project that offered nothing for this long no longer limits the others. */
 const ACTIVE_MS = 60_000;
 
@@ -148,6 +150,7 @@ export function createChannel(
     if (refused !== null) return refused;
     if (pendingBytes + reservedBytes + envelope.rows.length > limits.maxBytes) return 'full';
 
+    const wasEmpty = head === queue.length;
     const use = useOf(envelope.projectId);
     use.events += envelope.eventCount;
     use.bytes += envelope.rows.length;
@@ -156,7 +159,8 @@ export function createChannel(
     queuedEvents += envelope.eventCount;
     queuedBytes += envelope.rows.length;
     queue.push({ envelope, queuedAt: clock.elapsed(), sequence: ++sequence, onSettled });
-    wake?.();
+    // The taker sleeps on until its batch is due; the first event only starts its wait.
+    if (wasEmpty || isDue()) wake?.();
     return 'queued';
   }
 
@@ -256,7 +260,7 @@ export function createChannel(
     }
     await woken.promise;
     wake = null;
-    timer.abort();
+    timer.abort(WOKEN);
   }
 
   function cut(): Batch {
