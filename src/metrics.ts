@@ -71,7 +71,9 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
   };
   readCounter('weir_events_total', 'Events by what became of them in this process.', 'result', results);
   // Nothing in the code loses an event knowingly; a shutdown that could save one nowhere says so in its exit code.
-  new Counter({ name: 'weir_events_lost_total', help: 'Events lost. Must stay 0.', registers });
+  registry.registerMetric(
+    new Counter({ name: 'weir_events_lost_total', help: 'Events lost. Must stay 0.', registers: [] }),
+  );
   readGauges({
     weir_pending_events: ['Events accepted and not yet settled.', () => channel.usage().events],
     weir_pending_events_limit: ['The most events that may be pending.', () => limits.maxEvents],
@@ -114,31 +116,33 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
   }
 
   function readCounter(name: string, help: string, label: string, values: Record<string, () => number>) {
-    new Counter({
+    const counter = new Counter({
       name,
       help,
       labelNames: [label],
-      registers,
+      registers: [],
       collect() {
         this.reset();
         for (const [value, read] of Object.entries(values)) this.inc({ [label]: value }, read());
       },
     });
+    registry.registerMetric(counter);
   }
 
   /** Undefined and null are unknown, and left out of the page rather than shown as zero. */
   function readGauges(gauges: Record<string, [help: string, read: () => number | null | undefined]>) {
     for (const [name, [help, read]] of Object.entries(gauges)) {
-      new Gauge({
+      const gauge = new Gauge({
         name,
         help,
-        registers,
+        registers: [],
         collect() {
           const value = read();
           this.remove();
           if (typeof value === 'number') this.set(value);
         },
       });
+      registry.registerMetric(gauge);
     }
   }
 }

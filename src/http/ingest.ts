@@ -22,6 +22,8 @@ import { type Refusal, isRefusal, refuse } from './refusals.ts';
 export type Opened = {
   readonly token: string | null;
   readonly idempotencyKey: string | null;
+  /** Events sent, good or bad. */
+  readonly eventCount: number;
   readonly decode: (context: DecodeContext) => Decoded;
 };
 
@@ -92,7 +94,7 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
 
       const take = () => takeIn(c, { opened, credential, receivedAt, reservation, ack });
       const key = c.req.header('idempotency-key') ?? opened.idempotencyKey;
-      if (key === null) return await answerOf(c, await take());
+      if (key === null) return answerOf(c, await take());
       if (key === '' || key.length > MAX_KEY_LENGTH) {
         return refuse(c, {
           refused: 'invalid_query',
@@ -147,6 +149,8 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
   ): Promise<Answer | Refusal> {
     const { opened, credential, receivedAt, reservation, ack } = request;
     const { projectId, retentionDays } = credential;
+    // Ten mebibytes hold millions of tiny events: what can never be queued is not decoded first.
+    if (!channel.couldHold(opened.eventCount)) return OFFER_REFUSALS['never-fits'];
     const decoded = opened.decode({
       projectId,
       retentionDays,
@@ -174,7 +178,7 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
     const done = new AbortController();
     const waited = clock.sleep(MAX_ACK_WAIT_MS, AbortSignal.any([done.signal, c.req.raw.signal]));
     const level = await Promise.race([settled, waited.then(() => 'queued' as const)]);
-    done.abort();
+    done.abort('answered');
     return level;
   }
 

@@ -52,12 +52,12 @@ export async function listen(
   return {
     port: (server.address() as AddressInfo).port,
     async close() {
-      let isClosed = false;
-      server.close(() => (isClosed = true));
+      const closed = new AbortController();
+      server.close(() => closed.abort('closed'));
       // A connection may become idle after any answer, so it takes more than one look.
-      while (!isClosed) {
+      while (!closed.signal.aborted) {
         server.closeIdleConnections();
-        await clock.sleep(CLOSE_CHECK_MS);
+        await clock.sleep(CLOSE_CHECK_MS, closed.signal);
       }
     },
     cut: () => server.closeAllConnections(),

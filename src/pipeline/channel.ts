@@ -50,6 +50,8 @@ export type Channel = {
   reserve(): Reservation;
   /** Whether a body of `bytes` has no chance of a place now. */
   isFull(bytes: number): boolean;
+  /** Whether that many events could ever be queued together, in an empty channel. */
+  couldHold(eventCount: number): boolean;
   /**
    * Queues the envelope whole or refuses it whole; never waits. `onSettled` hears
    * once where the envelope's batch went. The body's reservation is exchanged for
@@ -111,6 +113,7 @@ export function createChannel(
   return {
     reserve,
     isFull,
+    couldHold: (eventCount) => eventCount <= limits.maxEvents,
     offer,
     adopt,
     take,

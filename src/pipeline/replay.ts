@@ -225,11 +225,6 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     if (await deadLetters.quarantine(letter, 'refused', failure)) quarantined(letter.eventCount, letter);
   }
 
-  function isDrift(bad: ReadonlyMap<number, InsertFailure>): boolean {
-    const lookedAt = Math.max(-1, ...bad.keys()) + 1;
-    return bad.size >= DRIFT_ROWS && bad.size > lookedAt / 2;
-  }
-
   /** Whether ClickHouse can read events at all. */
   async function isSchemaGood(pass: Try): Promise<boolean> {
     return hasLandedRecently() || (await failureOf(events.dryRun([ORDINARY_ROW], pass.stop))) === null;
@@ -296,4 +291,10 @@ function countByProject(letter: DeadLetter): Map<string, number> {
     if (projectId !== undefined) counts.set(projectId, (counts.get(projectId) ?? 0) + 1);
   }
   return counts;
+}
+
+/** Whether so much is refused that the schema is to blame and not the events. */
+function isDrift(bad: ReadonlyMap<number, InsertFailure>): boolean {
+  const lookedAt = Math.max(-1, ...bad.keys()) + 1;
+  return bad.size >= DRIFT_ROWS && bad.size > lookedAt / 2;
 }

@@ -14,6 +14,7 @@ export const nativeDoor: Door = {
     return {
       token: envelope.token,
       idempotencyKey: envelope.batchId,
+      eventCount: envelope.events.count,
       decode: (context) => decodeEvents(envelope.events, context),
     };
   },
