@@ -10,6 +10,7 @@ import type { Flags } from './pipeline/flags.ts';
 import type { InsertObservation } from './pipeline/flusher.ts';
 import type { Heartbeat } from './pipeline/heartbeat.ts';
 import type { Ledger } from './pipeline/ledger.ts';
+import type { UsageSink } from './pipeline/ports.ts';
 
 export type MetricsDeps = {
   readonly channel: Channel;
@@ -25,7 +26,12 @@ export type Metrics = {
   text(): Promise<string>;
   request(observation: RequestObservation): void;
   insert(observation: InsertObservation): void;
+  /** The usage sink: how many events of a project landed. */
+  usage: UsageSink;
 };
+
+/** Projects beyond this many share one label value: a page must not grow with the number of tenants. */
+const MAX_PROJECT_LABELS = 500;
 
 const BREAKER_STATES = ['closed', 'half-open', 'open'] as const;
 
@@ -58,6 +64,14 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
     buckets: [1, 10, 100, 1_000, 5_000, 10_000, 50_000],
     registers,
   });
+
+  const usage = new Counter({
+    name: 'weir_usage_events_total',
+    help: 'Events that landed in ClickHouse through this process, by project.',
+    labelNames: ['project'],
+    registers,
+  });
+  const labelled = new Set<string>();
 
   const results = {
     accepted: () => ledger.accepted,
@@ -107,6 +121,10 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
       inserts.inc({ outcome: failure?.failureClass ?? 'stored', code: String(failure?.code ?? '') });
       insertSeconds.observe(elapsedMs / 1_000);
       insertEvents.observe(events);
+    },
+    usage(projectId, eventCount) {
+      if (labelled.size < MAX_PROJECT_LABELS) labelled.add(projectId);
+      usage.inc({ project: labelled.has(projectId) ? projectId : 'other' }, eventCount);
     },
   };
 

@@ -8,20 +8,16 @@ import { join } from 'node:path';
 import { createClickHouse } from './clickhouse/client.ts';
 import { createEventStore } from './clickhouse/event-store.ts';
 import { isAnswering as isClickHouseAnswering } from './clickhouse/heartbeat.ts';
-import { checkSchema } from './clickhouse/schema-check.ts';
 import type { Clock } from './clock.ts';
 import { type Config, FLUSH_MAX_BYTES } from './config.ts';
 import { createApp } from './http/app.ts';
 import { createCredentials } from './http/credentials.ts';
-import type { SchemaFacts } from './http/health.ts';
 import { createIdempotency } from './http/idempotency.ts';
 import { createRateLimit } from './http/rate-limit.ts';
 import { listen } from './http/server.ts';
 import { readSavedBatches, removeSavedBatch, saveBatch } from './journal/residue.ts';
 import type { Log } from './log.ts';
 import { createMetrics } from './metrics.ts';
-import { migrateStores } from './migrate.ts';
-import { backoffMs } from './pipeline/backoff.ts';
 import type { BatchId } from './pipeline/batch.ts';
 import { createBreaker } from './pipeline/breaker.ts';
 import { createChannel } from './pipeline/channel.ts';
@@ -38,6 +34,7 @@ import { createPostgres } from './postgres/pool.ts';
 import { createProjects } from './postgres/projects.ts';
 import { type Positions, createSwitches } from './postgres/switches.ts';
 import { createTokens } from './postgres/tokens.ts';
+import { createSchemaKeeper, watchSwitches } from './upkeep.ts';
 
 /** Where both stores are by now, whether configured or started here. */
 export type StoreAccess = {
@@ -59,12 +56,10 @@ export type Weir = {
   saveNow(): Residue;
 };
 
-const MIGRATION_RETRY = { firstMs: 250, maxMs: 5_000 };
 /** Look-ups, spills and the drain together; a Weir is a modest client of its Postgres. */
 const POSTGRES_CONNECTIONS = 8;
 /** What a lease outlives an insert by: the statements around it. */
 const LEASE_MARGIN_MS = 30_000;
-const SWITCHES_MS = 2_000;
 /** Beside the inserts of flusher and drain: heartbeat, schema check, isolation. */
 const OTHER_CLICKHOUSE_CONNECTIONS = 8;
 
@@ -93,7 +88,8 @@ export async function startWeir({
     ...access.clickhouse,
     database,
     maxConnections: config.maxInFlight * 2 + OTHER_CLICKHOUSE_CONNECTIONS,
-    requestTimeoutMs: config.insertTimeoutMs,
+    // Only a net below the insert's own deadline.
+    requestTimeoutMs: config.insertTimeoutMs + 5_000,
   });
   const projects = createProjects(db);
   const tokens = createTokens(db);
@@ -141,7 +137,7 @@ export async function startWeir({
     {
       channel,
       events,
-      deadLetters,
+      deadLetters: { add: spill },
       breaker,
       heartbeat: clickhouseBeat,
       flags,
@@ -149,7 +145,7 @@ export async function startWeir({
       clock,
       random,
       log,
-      usage: () => {},
+      usage: metrics.usage,
       onInsert: metrics.insert,
     },
     { maxInFlight: config.maxInFlight },
@@ -171,7 +167,7 @@ export async function startWeir({
           clock,
           random,
           log,
-          usage: () => {},
+          usage: metrics.usage,
           onInsert: metrics.insert,
         },
         { ...config.deadLetters, leaseMs },
@@ -191,8 +187,7 @@ export async function startWeir({
     },
   );
 
-  const postgresReady = Promise.withResolvers<void>();
-  let schema: SchemaFacts = { postgresReady: false, clickhouseReady: false, drift: [] };
+  const schema = createSchemaKeeper({ postgres: pool, clickhouse, clock, random, log }, { database });
   const app = createApp(
     {
       ingest: {
@@ -213,7 +208,7 @@ export async function startWeir({
         credentials,
         clickhouse: clickhouseBeat,
         postgres: postgresBeat,
-        schema: () => schema,
+        schema: schema.facts,
         version,
       },
       metricsText: metrics.text,
@@ -231,17 +226,19 @@ export async function startWeir({
   takeUpSavedBatches();
   const server = await listen(app.fetch, { clock, log }, config);
   const flusherDone = flusher.run();
-  const migrated = migrate();
+  const migrated = schema.run(stopping.signal).then(() => breaker.allowProbe());
+  const postgresReady = Promise.race([schema.postgresReady, migrated]);
   const loops = [
     clickhouseBeat.run(stopping.signal),
     postgresBeat.run(stopping.signal),
-    postgresReady.promise.then(() => drain.run(stopDraining.signal)),
-    postgresReady.promise.then(watchSwitches),
+    migrated,
+    postgresReady.then(() => drain.run(stopDraining.signal)),
+    postgresReady.then(() => watchSwitches({ switches, clock, onRead: obey }, stopping.signal)),
   ];
   const save = (batch: Parameters<typeof saveBatch>[1]) => saveBatch(residueDir, batch);
   return {
     port: server.port,
-    postgresReady: postgresReady.promise,
+    postgresReady,
     migrated,
     projects,
     tokens,
@@ -257,10 +254,20 @@ export async function startWeir({
       { graceMs: config.shutdownGraceMs },
     );
     stopping.abort();
-    postgresReady.resolve();
-    await Promise.all(loops);
+    await Promise.allSettled(loops);
     await Promise.all([failureOf(pool.end()), failureOf(clickhouse.close())]);
     return residue;
+  }
+
+  /** A Postgres that is known not to answer is not waited for: the batch's next try of ClickHouse comes sooner. */
+  async function spill(...letter: Parameters<typeof deadLetters.add>): Promise<void> {
+    if (postgresBeat.downSignal().aborted) throw new Error('postgres does not answer');
+    await deadLetters.add(...letter);
+  }
+
+  function obey(read: Positions) {
+    positions = read;
+    flags.setIntake(config.disabled ? 'disabled' : read.intake);
   }
 
   function saveNow(): Residue {
@@ -277,41 +284,5 @@ export async function startWeir({
       channel.adopt(batch, () => removeSavedBatch(residueDir, batch.id));
     }
     if (batches.length > 0) log.info({ batches: batches.length, events: ledger.recovered }, 'saved batches taken up');
-  }
-
-  /** What an operator switches reaches every process within `SWITCHES_MS`; while Postgres is away it stays as it was. */
-  async function watchSwitches() {
-    while (!stopping.signal.aborted) {
-      const error = await failureOf(switches.read().then((read) => (positions = read)));
-      if (error === null) flags.setIntake(config.disabled ? 'disabled' : positions.intake);
-      await clock.sleep(SWITCHES_MS, stopping.signal);
-    }
-  }
-
-  /** Again and again until both stores are there and migrated; whoever starts first does the work. */
-  async function migrate() {
-    for (let attempt = 1; !stopping.signal.aborted; attempt++) {
-      const error = await failureOf(migrateOnce());
-      if (error === null) return;
-      // Once for every change of the store's state would be ideal; this is every few seconds at most.
-      log.warn({ err: error, attempt }, 'stores are not migrated yet');
-      await clock.sleep(backoffMs(attempt, MIGRATION_RETRY, random), stopping.signal);
-    }
-  }
-
-  async function migrateOnce() {
-    const onPostgresReady = () => {
-      schema = { ...schema, postgresReady: true };
-      postgresReady.resolve();
-    };
-    await migrateStores({ postgres: pool, clickhouse, database, clock, onPostgresReady }, log);
-    const drift = await checkSchema(clickhouse, database);
-    for (const { table, problem, remedy } of drift) log.warn({ table, problem, remedy }, 'schema differs');
-    schema = {
-      postgresReady: true,
-      clickhouseReady: true,
-      drift: drift.map(({ table, problem, remedy }) => `${table}: ${problem}; run: ${remedy}`),
-    };
-    breaker.allowProbe();
   }
 }
