@@ -66,6 +66,7 @@ export function createBreaker({
       if (isAlive(failureClass)) {
         // The store answered about the rows themselves: it works.
         if (admission === 'probe') close();
+        else if (state.kind === 'closed') failuresInARow = 0;
         return;
       }
       failuresInARow++;
