@@ -1,0 +1,242 @@
+import { describe, expect, test } from 'vitest';
+import { isFatal } from '../src/pipeline/flags.ts';
+import { settled } from './support/clock.ts';
+import { OTHER_PROJECT, PROJECT } from './support/factory.ts';
+import { numbersOf } from './support/fakes.ts';
+import { startPipeline } from './support/pipeline.ts';
+
+describe('a batch finds its home', () => {
+  test('in ClickHouse, and its room is given back', async () => {
+    const { clock, channel, events, deadLetters, ledger, homes, used, offer } = startPipeline();
+    offer([{ n: 1 }, { n: 2 }]);
+    offer([{ n: 3 }], OTHER_PROJECT);
+    expect(channel.usage().events).toBe(3);
+    await clock.advance(2_000);
+    expect([...events.stored.keys()]).toEqual([1, 2, 3]);
+    expect(deadLetters.letters.size).toBe(0);
+    expect(channel.usage()).toEqual({ events: 0, bytes: 0, reservedBytes: 0 });
+    expect(homes).toEqual(['stored', 'stored']);
+    expect(ledger.stored).toBe(3);
+    expect(Object.fromEntries(used)).toEqual({ [PROJECT]: 2, [OTHER_PROJECT]: 1 });
+  });
+
+  test.each(['unavailable', 'ambiguous', 'capacity', 'operator', 'data', 'unknown'] as const)(
+    'in the dead letters at once when the insert fails as %s',
+    async (failureClass) => {
+      const { clock, channel, events, deadLetters, ledger, homes, used, offerGood } = startPipeline();
+      events.failWith = failureClass;
+      offerGood(3);
+      await clock.advance(2_000);
+      expect(deadLetters.alive()).toMatchObject([{ eventCount: 3, failureClass }]);
+      expect(channel.usage().events).toBe(0);
+      expect([homes, ledger.deadLettered, used.size]).toEqual([['dead-lettered'], 3, 0]);
+    },
+  );
+
+  test('in ClickHouse on the second try, when the connection was stale', async () => {
+    const { clock, events, deadLetters, breaker, offerGood } = startPipeline();
+    events.resets = 1;
+    offerGood(3);
+    await clock.advance(2_000);
+    expect(events.landed).toEqual([3]);
+    expect(deadLetters.letters.size).toBe(0);
+    expect(breaker.state().kind).toBe('closed');
+  });
+
+  test('once, when the commit was made and the answer lost', async () => {
+    const { clock, events, deadLetters, offerGood } = startPipeline();
+    events.commitThenCut = true;
+    offerGood(3);
+    await clock.advance(2_000);
+    expect(events.counted).toBe(3);
+    expect(deadLetters.letters.size).toBe(0);
+  });
+
+  test('the second try is the last before the dead letters', async () => {
+    const { clock, events, deadLetters, offerGood } = startPipeline();
+    events.resets = 2;
+    offerGood(3);
+    await clock.advance(2_000);
+    expect(events.sent).toBe(2);
+    expect(deadLetters.alive()).toMatchObject([{ ambiguous: true }]);
+  });
+});
+
+describe('a doubt is remembered', () => {
+  test.each([
+    ['unavailable', false],
+    ['data', false],
+    ['ambiguous', true],
+  ] as const)('a letter of an insert that failed as %s is ambiguous: %s', async (failureClass, ambiguous) => {
+    const { clock, events, deadLetters, offerGood } = startPipeline();
+    events.failWith = failureClass;
+    offerGood(1);
+    await clock.advance(2_000);
+    expect(deadLetters.alive()).toMatchObject([{ ambiguous }]);
+  });
+
+  test('over all tries, when only the first of them was in doubt', async () => {
+    const { clock, events, deadLetters, offerGood } = startPipeline();
+    events.failWith = 'ambiguous';
+    deadLetters.down = true;
+    offerGood(1);
+    await clock.advance(2_000);
+    events.failWith = 'unavailable';
+    await clock.advance(1_000);
+    deadLetters.down = false;
+    await clock.advance(2_000);
+    expect(deadLetters.alive()).toMatchObject([{ failureClass: 'unavailable', ambiguous: true }]);
+  });
+});
+
+describe('without a home (I3)', () => {
+  const unhomed = async () => {
+    const parts = startPipeline();
+    parts.events.down = parts.deadLetters.down = true;
+    parts.offerGood(3);
+    await parts.clock.advance(30_000);
+    return parts;
+  };
+
+  test('the batch stays, counted, and intake is refused', async () => {
+    const { channel, flags, flusher } = await unhomed();
+    expect(channel.usage().events).toBe(3);
+    expect(flags.facts().unhomed).toBe(1);
+    expect(flusher.held()).toMatchObject([{ eventCount: 3 }]);
+  });
+
+  test('it ends without traffic within a backoff step of the dead letters coming back', async () => {
+    const { clock, channel, deadLetters, flags } = await unhomed();
+    deadLetters.down = false;
+    await clock.advance(2_000);
+    expect(isFatal(flags.facts())).toBe(false);
+    expect(numbersOf(deadLetters.alive())).toEqual([0, 1, 2]);
+    expect(channel.usage().events).toBe(0);
+  });
+
+  test('it ends without traffic within a backoff step of ClickHouse being seen again', async () => {
+    const { clock, channel, events, flags } = await unhomed();
+    events.down = false;
+    // One second until the heartbeat asks, two until the next try.
+    await clock.advance(3_000);
+    expect(isFatal(flags.facts())).toBe(false);
+    expect(events.landed).toEqual([3]);
+    expect(channel.usage().events).toBe(0);
+  });
+
+  test('other batches are unhomed one by one, and fatal lasts as long as the last', async () => {
+    const { clock, deadLetters, flags, offerGood } = await unhomed();
+    offerGood(2);
+    await clock.advance(2_000);
+    expect(flags.facts().unhomed).toBe(2);
+    deadLetters.down = false;
+    await clock.advance(2_000);
+    expect(flags.facts().unhomed).toBe(0);
+  });
+
+  test('a lost answer of the dead letters is asked for again, not a second letter', async () => {
+    const { clock, events, deadLetters, ledger, offerGood } = startPipeline();
+    events.down = deadLetters.commitThenCut = true;
+    offerGood(3);
+    await clock.advance(5_000);
+    expect(numbersOf(deadLetters.alive())).toEqual([0, 1, 2]);
+    expect(ledger.deadLettered).toBe(3);
+  });
+});
+
+describe('while ClickHouse is known to be away', () => {
+  test('fresh batches go to the dead letters without an insert', async () => {
+    const { breaker, events, deadLetters, offerGood } = startPipeline();
+    await settled();
+    breaker.trip('operator');
+    for (let i = 0; i < 3; i++) offerGood(10);
+    await settled();
+    expect(events.sent).toBe(0);
+    expect(numbersOf(deadLetters.alive())).toHaveLength(30);
+    expect(deadLetters.alive()[0]).toMatchObject({ failureClass: 'operator', ambiguous: false });
+  });
+
+  test('an insert that hangs is cut short by the heartbeat and lands in the dead letters, in doubt', async () => {
+    const { clock, events, deadLetters, offerGood } = startPipeline();
+    await clock.advance(500);
+    events.hangs = true;
+    offerGood(10);
+    await clock.advance(10_000);
+    expect(deadLetters.alive()).toMatchObject([{ eventCount: 10, ambiguous: true }]);
+  });
+});
+
+describe('a store with too many parts', () => {
+  test('gets one insert at a time and larger ones, until it takes them', async () => {
+    const { clock, events, deadLetters, flusher, offerGood } = startPipeline({ channel: { maxEvents: 1_000 } });
+    events.latencyMs = () => 100;
+    events.minRows = 30;
+    offerGood(10);
+    await clock.advance(100);
+    expect(numbersOf(deadLetters.alive())).toHaveLength(10);
+    for (let i = 0; i < 12; i++) offerGood(10);
+    await clock.advance(20);
+    expect(flusher.isBusy()).toBe(true);
+    expect(events.running).toBe(1);
+    await clock.advance(5_000);
+    expect(Math.max(...events.landed)).toBeGreaterThanOrEqual(30);
+    events.minRows = 0;
+    events.mostRunning = 0;
+    for (let i = 0; i < 60; i++) offerGood(10);
+    await clock.advance(5_000);
+    expect(events.mostRunning).toBe(4);
+    expect(events.landed.at(-1)).toBeLessThanOrEqual(10);
+  });
+});
+
+describe('at the end', () => {
+  test('stopInserting cuts a running insert, and the batch becomes a letter that may have landed', async () => {
+    const { clock, events, deadLetters, breaker, flusher, offerGood } = startPipeline();
+    events.hangs = true;
+    offerGood(10);
+    await settled();
+    flusher.stopInserting();
+    await settled();
+    expect(deadLetters.alive()).toMatchObject([{ eventCount: 10, ambiguous: true }]);
+    // We cut it ourselves: that says nothing about the store.
+    expect(breaker.state().kind).toBe('closed');
+    offerGood(10);
+    await clock.advance(0);
+    expect(events.sent).toBe(1);
+    expect(numbersOf(deadLetters.alive())).toHaveLength(20);
+  });
+
+  test('giveUp ends the retries and keeps the batch for whoever saves it', async () => {
+    const { clock, channel, events, deadLetters, flusher, flusherDone, offerGood } = startPipeline();
+    events.down = deadLetters.down = true;
+    offerGood(3);
+    await clock.advance(5_000);
+    channel.close();
+    flusher.giveUp();
+    await flusherDone;
+    expect(flusher.held()).toMatchObject([{ eventCount: 3 }]);
+    expect(channel.usage().events).toBe(3);
+  });
+
+  test('run ends when the channel is closed and empty and every batch has a home', async () => {
+    const { clock, channel, events, flusherDone, offerGood } = startPipeline();
+    events.latencyMs = () => 500;
+    for (let i = 0; i < 6; i++) offerGood(7);
+    channel.close();
+    const ended = { isSo: false };
+    void flusherDone.then(() => (ended.isSo = true));
+    await clock.advance(999);
+    expect(ended.isSo).toBe(false);
+    await clock.advance(1);
+    expect(ended.isSo).toBe(true);
+    expect(events.counted).toBe(42);
+  });
+
+  test('no more inserts run at once than allowed', async () => {
+    const { clock, events, offerGood } = startPipeline({ maxInFlight: 3 });
+    events.latencyMs = () => 500;
+    for (let i = 0; i < 10; i++) offerGood(10);
+    await clock.advance(10_000);
+    expect([events.mostRunning, events.counted]).toEqual([3, 100]);
+  });
+});
