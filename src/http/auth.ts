@@ -36,7 +36,8 @@ export function presentedInHeaders(c: Context): Presented | Refusal | null {
 
 /** Splits the `<project id>:<token>` form. */
 export function presented(given: string): Presented | Refusal {
-  if (given === '' || given.length > MAX_TOKEN_LENGTH) return { refused: 'unauthorized', challenge: 'invalid_token' };
+  if (given === '') return { refused: 'unauthorized', challenge: 'invalid_request' };
+  if (given.length > MAX_TOKEN_LENGTH) return { refused: 'unauthorized', challenge: 'invalid_token' };
   const [, projectId, token] = PROJECT_AND_TOKEN.exec(given) ?? [];
   return projectId && token ? { token, projectId: projectId.toLowerCase() } : { token: given, projectId: null };
 }

@@ -13,14 +13,15 @@ import type { Refusal } from './refusals.ts';
 /** The body's bytes after decompression; `aborted` when the client went away before the end. */
 export type Body = { readonly bytes: Buffer } | Refusal | 'aborted';
 
-const DECOMPRESSORS: Record<string, () => Transform> = {
-  gzip: () => createGunzip(),
-  'x-gzip': () => createGunzip(),
-  deflate: () => createInflate(),
-  br: () => createBrotliDecompress(),
+/** A map, because a client names the key: on an object, `constructor` would be an encoding. */
+const DECOMPRESSORS: ReadonlyMap<string, () => Transform> = new Map<string, () => Transform>([
+  ['gzip', () => createGunzip()],
+  ['x-gzip', () => createGunzip()],
+  ['deflate', () => createInflate()],
+  ['br', () => createBrotliDecompress()],
   // 16 MiB of history suffices for any body within the limits; the default allows a frame to claim 128.
-  zstd: () => createZstdDecompress({ params: { [constants.ZSTD_d_windowLogMax]: 24 } }),
-};
+  ['zstd', () => createZstdDecompress({ params: { [constants.ZSTD_d_windowLogMax]: 24 } })],
+]);
 
 const TOO_LARGE: Refusal = { refused: 'body_too_large' };
 
@@ -30,7 +31,7 @@ export async function readBody(
   { maxBytes }: { maxBytes: number },
 ): Promise<Body> {
   const encoding = (incoming.headers['content-encoding'] ?? 'identity').trim().toLowerCase();
-  const open = DECOMPRESSORS[encoding];
+  const open = DECOMPRESSORS.get(encoding);
   if (encoding !== 'identity' && encoding !== '' && !open) return { refused: 'unsupported_encoding' };
   if (Number(incoming.headers['content-length'] ?? 0) > maxBytes) return TOO_LARGE;
   return collect(incoming, open?.() ?? null, reservation, maxBytes);

@@ -29,6 +29,8 @@ const MAX_FOUND = 20_000;
 const MAX_MISSING = 50_000;
 /** Hashes in one query. */
 const MAX_ASKED = 500;
+/** A failure as old as that says nothing about now. Longer than a query may take, so that one is always under way. */
+const FAILURE_COUNTS_MS = 10_000;
 /** Tokens that may wait for an answer; beyond it a request fails instead of queueing without bound. */
 const MAX_WAITING = 20_000;
 
@@ -52,8 +54,8 @@ export function createCredentials({
   const missing = new LRUCache<string, number>({ max: MAX_MISSING });
   const waiting = new Map<string, Waiter>();
   let isAsking = false;
-  /** The last query failed: known tokens are then served without waiting for the next one. */
-  let isFailing = false;
+  /** When the last query failed, null when it did not: known tokens are then served without waiting for the next. */
+  let failedAt: number | null = null;
 
   return { find, hasUsable };
 
@@ -68,7 +70,7 @@ export function createCredentials({
     const missedAt = missing.get(tokenHash);
     if (missedAt !== undefined && clock.elapsed() - missedAt < MISSING_MS) return null;
     if (known && age < FOUND_MS + OUTAGE_MS) {
-      if (isFailing) {
+      if (failedAt !== null && clock.elapsed() - failedAt < FAILURE_COUNTS_MS) {
         refresh(tokenHash);
         return known.credential;
       }
@@ -103,31 +105,34 @@ export function createCredentials({
     // One turn, so that requests that arrived together share the query.
     await Promise.resolve();
     while (waiting.size > 0) {
-      const hashes = [...waiting.keys()].slice(0, MAX_ASKED);
-      const error = await failureOf(lookUp(hashes).then((answer) => settle(hashes, answer)));
-      if (error !== null) fail(hashes, error);
-      else isFailing = false;
+      const hashes = waiting.keys().take(MAX_ASKED).toArray();
+      const askedAt = clock.elapsed();
+      const error = await failureOf(lookUp(hashes).then((answer) => settle(hashes, answer, askedAt)));
+      if (error !== null) fail(error);
+      else failedAt = null;
     }
     isAsking = false;
   }
 
-  function settle(hashes: readonly string[], answer: ReadonlyMap<string, Credential>) {
+  /** Ages count from the question: what changed while it was answered may not be in the answer. */
+  function settle(hashes: readonly string[], answer: ReadonlyMap<string, Credential>, askedAt: number) {
     for (const tokenHash of hashes) {
       const credential = answer.get(tokenHash) ?? null;
-      if (credential) found.set(tokenHash, { credential, at: clock.elapsed() });
+      if (credential) found.set(tokenHash, { credential, at: askedAt });
       else {
         found.delete(tokenHash);
-        missing.set(tokenHash, clock.elapsed());
+        missing.set(tokenHash, askedAt);
       }
       if (credential) missing.delete(tokenHash);
       take(tokenHash).resolve(credential);
     }
   }
 
-  function fail(hashes: readonly string[], error: Error) {
-    if (!isFailing) log.warn({ err: error, tokens: hashes.length }, 'token look-up failed');
-    isFailing = true;
-    for (const tokenHash of hashes) take(tokenHash).reject(error);
+  /** Everyone who waits is told: asking for the rest would only make them wait for the same failure. */
+  function fail(error: Error) {
+    if (failedAt === null) log.warn({ err: error, tokens: waiting.size }, 'token look-up failed');
+    failedAt = clock.elapsed();
+    for (const tokenHash of waiting.keys()) take(tokenHash).reject(error);
   }
 
   function take(tokenHash: string): Waiter {

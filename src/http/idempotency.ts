@@ -56,10 +56,19 @@ export function createIdempotency({ clock }: { clock: Clock }): Idempotency {
     if (first && clock.elapsed() - first.at < REMEMBERED_MS) {
       return first.bodyHash === bodyHash ? first.answer : 'mismatch';
     }
-    const answering = work().finally(() => underway.delete(name));
+    const answering = answerOnce(name, bodyHash, work);
     underway.set(name, { bodyHash, answer: answering });
-    const answer = await answering;
-    if (answer !== null) kept.set(name, { bodyHash, at: clock.elapsed(), answer });
-    return answer;
+    return answering;
+  }
+
+  /** Keeps the answer and ends being underway in one step: a request in between would do the work again. */
+  async function answerOnce(name: string, bodyHash: string, work: () => Promise<Answer | null>) {
+    try {
+      const answer = await work();
+      if (answer !== null) kept.set(name, { bodyHash, at: clock.elapsed(), answer });
+      return answer;
+    } finally {
+      underway.delete(name);
+    }
   }
 }
