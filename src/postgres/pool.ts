@@ -29,5 +29,7 @@ export function createPostgres(
   });
   // Without a listener, an idle connection that breaks would end the process.
   pool.on('error', (err) => log.warn({ err }, 'idle postgres connection lost'));
+  // The same for one that breaks in use, between two statements; the next statement on it then fails.
+  pool.on('connect', (client) => client.on('error', (err) => log.debug({ err }, 'postgres connection lost')));
   return { pool, db: drizzle(pool) };
 }
