@@ -1,0 +1,210 @@
+/** The faults of a chaos run: each begins, lasts, and ends. What begins is always ended, also when the run stops early. */
+import type { HttpFault } from '../support/fault-proxy.ts';
+import type { Rig, WeirPlace } from './rig.ts';
+
+export type Fault = {
+  readonly name: string;
+  /** How long it lasts: from `minMs` up to `maxMs`. */
+  readonly minMs: number;
+  readonly maxMs: number;
+  begin(): Promise<void> | void;
+  end(): Promise<void> | void;
+};
+
+export type FaultTargets = {
+  readonly rig: Rig;
+  readonly primary: WeirPlace;
+  readonly second: WeirPlace;
+  readonly random: () => number;
+  /** Told when SIGTERM did not end with exit code 0. */
+  readonly onBadExit: (code: number | null) => void;
+};
+
+/** Numbers ClickHouse answers with when it is in trouble itself; never one that blames the rows. */
+const TROUBLED_CODES = [159, 202, 209, 210, 236, 241, 242, 243, 252, 319, 394, 497, 999, 1000];
+const SPILL = /insert into "failed_events"/;
+
+export function faultsOn(
+  { rig, primary, second, random, onBadExit }: FaultTargets,
+  { kill9 }: { kill9: boolean },
+): Fault[] {
+  const { clickhouse, postgres, stores } = rig;
+  const { clickhouseServer, postgresServer } = stores;
+
+  const onInserts = (name: string, fault: () => HttpFault, maxMs = 3_000): Fault => ({
+    name,
+    minMs: 300,
+    maxMs,
+    begin: () => clickhouse.set(fault(), { only: 'inserts' }),
+    end: () => clickhouse.set(null),
+  });
+  const terminate = async (place: WeirPlace) => {
+    if (place.pid() === null) return;
+    const code = await place.terminate();
+    if (code !== 0) onBadExit(code);
+  };
+
+  const clickhouseKilled: Fault = {
+    name: 'clickhouse killed',
+    minMs: 200,
+    maxMs: 6_000,
+    async begin() {
+      await clickhouseServer.kill();
+      await clickhouse.refuse();
+    },
+    async end() {
+      await clickhouseServer.start();
+      await clickhouse.accept();
+    },
+  };
+  const postgresKilled: Fault = {
+    name: 'postgres killed',
+    minMs: 200,
+    maxMs: 5_000,
+    async begin() {
+      await postgresServer.kill();
+      await postgres.refuse();
+    },
+    async end() {
+      await postgresServer.start();
+      await postgres.accept();
+    },
+  };
+  const clickhouseFrozen: Fault = {
+    name: 'clickhouse frozen',
+    minMs: 500,
+    maxMs: 7_000,
+    begin: () => clickhouseServer.pause(),
+    end: () => clickhouseServer.resume(),
+  };
+  const postgresFrozen: Fault = {
+    name: 'postgres frozen',
+    minMs: 500,
+    maxMs: 7_000,
+    begin: () => postgresServer.pause(),
+    end: () => postgresServer.resume(),
+  };
+  const clickhouseRefused: Fault = {
+    name: 'clickhouse refused',
+    minMs: 300,
+    maxMs: 6_000,
+    begin: () => clickhouse.refuse(),
+    end: () => clickhouse.accept(),
+  };
+  const postgresRefused: Fault = {
+    name: 'postgres refused',
+    minMs: 300,
+    maxMs: 5_000,
+    begin: () => postgres.refuse(),
+    end: () => postgres.accept(),
+  };
+  const restarted: Fault = {
+    name: 'weir terminated',
+    minMs: 50,
+    maxMs: 1_000,
+    begin: () => terminate(primary),
+    end: () => primary.start(),
+  };
+  const secondWeir: Fault = {
+    name: 'second weir',
+    minMs: 3_000,
+    maxMs: 8_000,
+    begin: () => second.start(),
+    end: () => terminate(second),
+  };
+
+  return [
+    clickhouseKilled,
+    postgresKilled,
+    clickhouseFrozen,
+    postgresFrozen,
+    clickhouseRefused,
+    postgresRefused,
+    restarted,
+    secondWeir,
+    both('both killed', clickhouseKilled, postgresKilled),
+    both('both frozen', clickhouseFrozen, postgresFrozen),
+    both('both refused', clickhouseRefused, postgresRefused),
+    both('second weir, then clickhouse killed', secondWeir, clickhouseKilled),
+    both('second weir, then postgres frozen', secondWeir, postgresFrozen),
+    both('clickhouse refused, weir terminated', clickhouseRefused, restarted),
+    both('both refused, weir terminated', both('', clickhouseRefused, postgresRefused), restarted),
+    both('both frozen, weir terminated', both('', clickhouseFrozen, postgresFrozen), restarted),
+    onInserts('answers cut', () => ({ kind: 'cut-answer' })),
+    onInserts('answers cut for long', () => ({ kind: 'cut-answer' }), 8_000),
+    both(
+      'second weir, then answers cut',
+      secondWeir,
+      onInserts('', () => ({ kind: 'cut-answer' })),
+    ),
+    onInserts('requests cut', () => ({ kind: 'cut-request' })),
+    onInserts('inserts reset', () => ({ kind: 'reset' })),
+    onInserts('inserts hung', () => ({ kind: 'hang' }), 5_000),
+    onInserts('clickhouse slow', () => ({ kind: 'slow', bytesPerSecond: 20_000 }), 6_000),
+    onInserts('clickhouse troubled', () => ({
+      kind: 'answer',
+      status: 500,
+      code: TROUBLED_CODES[Math.floor(random() * TROUBLED_CODES.length)]!,
+    })),
+    onInserts('gateway error', () => ({ kind: 'answer', status: [502, 503, 504][Math.floor(random() * 3)]! })),
+    {
+      name: 'connections cut',
+      minMs: 0,
+      maxMs: 50,
+      begin: () => {
+        clickhouse.cut();
+        postgres.cut();
+      },
+      end: () => {},
+    },
+    {
+      name: 'postgres answers cut',
+      minMs: 500,
+      maxMs: 3_000,
+      begin: () => {
+        // Spills only happen while ClickHouse refuses.
+        clickhouse.set({ kind: 'answer', status: 503 }, { only: 'inserts' });
+        postgres.set({ kind: 'commit-then-cut', message: SPILL });
+      },
+      end: () => {
+        clickhouse.set(null);
+        postgres.set(null);
+      },
+    },
+    {
+      name: 'every postgres answer cut',
+      minMs: 500,
+      maxMs: 2_000,
+      begin: () => postgres.set({ kind: 'commit-then-cut', message: /failed_events|commit/i }),
+      end: () => postgres.set(null),
+    },
+    ...(kill9
+      ? [
+          {
+            name: 'weir killed',
+            minMs: 50,
+            maxMs: 500,
+            begin: () => primary.kill(),
+            end: () => primary.start(),
+          } satisfies Fault,
+        ]
+      : []),
+  ];
+}
+
+/** The second begins after the first and ends before it. */
+function both(name: string, first: Fault, then: Fault): Fault {
+  return {
+    name,
+    minMs: Math.max(first.minMs, then.minMs),
+    maxMs: Math.min(first.maxMs, then.maxMs),
+    async begin() {
+      await first.begin();
+      await then.begin();
+    },
+    async end() {
+      await then.end();
+      await first.end();
+    },
+  };
+}

@@ -1,0 +1,47 @@
+/**
+ * npm run chaos -- --minutes 2 --seed 7 [--rate 300] [--kill9] [--only text] [--json] [--keep-logs]
+ *
+ * Hurts a real Weir between real stores for a while and checks that every
+ * acknowledged event is where it should be, once. Exits 1 when one is not.
+ */
+import { parseArgs } from 'node:util';
+import { runChaos, type ChaosReport } from './run.ts';
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '1' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    rate: { type: 'string', default: '300' },
+    kill9: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    'keep-logs': { type: 'boolean', default: false },
+  },
+});
+
+const say = (line: string) => process.stderr.write(`${new Date().toISOString().slice(11, 19)}  ${line}\n`);
+// The stores and Weirs end with this process, however it ends.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+
+say(`seed ${values.seed}`);
+const report = await runChaos({
+  seconds: Number(values.minutes) * 60,
+  seed: Number(values.seed),
+  eventsPerSecond: Number(values.rate),
+  kill9: values.kill9,
+  only: values.only ?? null,
+  keepLogs: values['keep-logs'],
+  onProgress: say,
+});
+process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : describe(report));
+process.exitCode = report.broken.length > 0 ? 1 : 0;
+
+function describe(report: ChaosReport): string {
+  const lines = Object.entries(report).map(([name, value]) => {
+    if (!Array.isArray(value)) return `${name.padEnd(22)} ${typeof value === 'object' ? JSON.stringify(value) : value}`;
+    const some = value.slice(0, 5).map((entry) => (typeof entry === 'object' ? JSON.stringify(entry) : entry));
+    return `${name.padEnd(22)} ${value.length}${some.length > 0 ? `  ${some.join(' ')}` : ''}`;
+  });
+  const verdict = report.broken.length === 0 ? 'every promise was kept' : `BROKEN: ${report.broken.join(' · ')}`;
+  return `${lines.join('\n')}\n${verdict} (seed ${report.seed})\n`;
+}

@@ -1,0 +1,217 @@
+/** Real stores behind fault proxies, a project with a token, and Weirs as real processes between. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createProjects } from '../../src/postgres/projects.ts';
+import { createTokens } from '../../src/postgres/tokens.ts';
+import { readRuntime } from '../../src/runtime-file.ts';
+import { type HttpProxy, type TcpProxy, startHttpProxy, startTcpProxy } from '../support/fault-proxy.ts';
+import { type Stores, startStores } from '../support/stores.ts';
+
+/** One place where a Weir runs: its data directory outlives its processes. */
+export type WeirPlace = {
+  readonly dataDir: string;
+  readonly logFile: string;
+  /** Of the running process; null while there is none. */
+  url(): string | null;
+  pid(): number | null;
+  /** Resolves when it listens. */
+  start(): Promise<void>;
+  /** SIGTERM; resolves with the exit code. */
+  terminate(): Promise<number | null>;
+  /** SIGKILL; resolves when it is gone. */
+  kill(): Promise<void>;
+  /** How often it ended without being told to. */
+  crashes(): number;
+};
+
+export type Rig = {
+  readonly stores: Stores;
+  readonly clickhouse: HttpProxy;
+  readonly postgres: TcpProxy;
+  readonly projectId: string;
+  readonly token: string;
+  /** A place for one more Weir; nothing runs yet. */
+  place(name: string, env?: Record<string, string>): WeirPlace;
+  /** Ends everything and removes the data. Processes that still run are killed. */
+  stop(options?: { keepLogs?: boolean }): Promise<void>;
+};
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const POLL_MS = 20;
+
+/** Everything quicker than in production, so that a minute sees many cycles. */
+const QUICK = {
+  INGEST_FLUSH_INTERVAL: '200ms',
+  INGEST_INSERT_TIMEOUT: '3s',
+  INGEST_SHUTDOWN_GRACE: '10s',
+  DLQ_DRAIN_INTERVAL: '300ms',
+  LOG_LEVEL: 'info',
+};
+
+export async function startRig(): Promise<Rig> {
+  const stores = await startStores();
+  const dir = await mkdtemp(join(tmpdir(), 'weir-rig-'));
+  const clickhouse = await startHttpProxy(stores.clickhouseUrl);
+  const postgres = await startTcpProxy(stores.postgresServer.port);
+  const databaseUrl = stores.databaseUrl.replace(`:${stores.postgresServer.port}/`, `:${postgres.port}/`);
+  const { id: projectId } = await createProjects(stores.postgres.db).create({
+    name: 'rig',
+    retentionDays: null,
+    allowedOrigins: [],
+  });
+  const token = await createTokens(stores.postgres.db).create({
+    projectId,
+    kind: 'public',
+    name: 'rig',
+    imported: null,
+  });
+  const children = new Set<ChildProcess>();
+  const killAll = () => {
+    for (const child of children) child.kill('SIGKILL');
+  };
+  process.once('exit', killAll);
+
+  return {
+    stores,
+    clickhouse,
+    postgres,
+    projectId,
+    token: token!.plaintext,
+    place: (name, env = {}) =>
+      createPlace(
+        join(dir, name),
+        { CLICKHOUSE_URL: clickhouse.url, DATABASE_URL: databaseUrl, ...QUICK, ...env },
+        children,
+      ),
+    async stop({ keepLogs = false } = {}) {
+      const gone = [...children].map((child) => once(child, 'exit'));
+      killAll();
+      await Promise.all(gone);
+      process.removeListener('exit', killAll);
+      await Promise.all([clickhouse.stop(), postgres.stop()]);
+      await stores.stop();
+      if (!keepLogs) await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+function createPlace(dataDir: string, env: Record<string, string>, children: Set<ChildProcess>): WeirPlace {
+  const logFile = `${dataDir}.log`;
+  let child: ChildProcess | null = null;
+  let url: string | null = null;
+  let isTold = false;
+  let crashes = 0;
+
+  return {
+    dataDir,
+    logFile,
+    url: () => url,
+    pid: () => child?.pid ?? null,
+    start,
+    async terminate() {
+      const ended = end('SIGTERM');
+      return ended;
+    },
+    async kill() {
+      await end('SIGKILL');
+    },
+    crashes: () => crashes,
+  };
+
+  async function start(): Promise<void> {
+    const log = openSync(logFile, 'a');
+    const started = spawn(process.execPath, [MAIN, 'serve'], {
+      cwd: tmpdir(),
+      env: {
+        PATH: process.env['PATH'],
+        HOME: process.env['HOME'],
+        HOST: '127.0.0.1',
+        PORT: '0',
+        WEIR_DATA_DIR: dataDir,
+        ...env,
+      },
+      stdio: ['ignore', log, log],
+    });
+    closeSync(log);
+    children.add(started);
+    started.once('exit', () => {
+      children.delete(started);
+      if (!isTold) crashes++;
+      if (child === started) url = child = null;
+    });
+    child = started;
+    isTold = false;
+    while (url === null) {
+      if (started.exitCode !== null || started.signalCode !== null) {
+        throw new Error(`weir did not start:\n${readFileSync(logFile, 'utf8').slice(-2_000)}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      const runtime = readRuntime(dataDir);
+      // A file of the process before, which was killed, does not count.
+      if (runtime.kind === 'running' && runtime.pid === started.pid) url = runtime.url;
+    }
+  }
+
+  async function end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | null> {
+    if (child === null) return null;
+    const ending = child;
+    isTold = true;
+    const exited = once(ending, 'exit') as Promise<[number | null]>;
+    ending.kill(signal);
+    // Clients find out by themselves that nobody listens any more; new ones go elsewhere.
+    if (signal === 'SIGKILL') url = null;
+    const [code] = await exited;
+    return code;
+  }
+}
+
+/** What a Weir says of itself; null while it does not answer. */
+export async function healthOf(url: string | null): Promise<Health | null> {
+  if (url === null) return null;
+  try {
+    const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(2_000) });
+    return (await answer.json()) as Health;
+  } catch {
+    return null;
+  }
+}
+
+export type Health = {
+  readonly status: 'ok' | 'degraded' | 'down';
+  readonly reasons: readonly string[];
+  readonly pending: number;
+  readonly unhomed_batches: number;
+  readonly breaker: string;
+};
+
+export async function isReady(url: string | null): Promise<boolean> {
+  if (url === null) return false;
+  try {
+    return (await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2_000) })).ok;
+  } catch {
+    return false;
+  }
+}
+
+/** Asks again until it holds. Throws with `what` when it does not within `timeoutMs`. */
+export async function until(what: string, holds: () => Promise<boolean> | boolean, timeoutMs = 45_000): Promise<void> {
+  for (const deadline = performance.now() + timeoutMs; !(await holds());) {
+    if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Whether nothing is on its way any more: all memory empty, no dead letter that is still replayed. */
+export async function isQuiet(rig: Rig, places: readonly WeirPlace[]): Promise<boolean> {
+  const healths = await Promise.all(places.map(({ url }) => healthOf(url())));
+  if (!healths.every((health) => health !== null && health.pending === 0 && health.unhomed_batches === 0)) return false;
+  const { rows } = await rig.stores.postgres.pool.query(
+    'SELECT 1 FROM failed_events WHERE quarantined_at IS NULL LIMIT 1',
+  );
+  return rows.length === 0;
+}

@@ -1,0 +1,241 @@
+/**
+ * One chaos run: load and faults together for a while, then everything healed,
+ * then a bounded wait until all is at rest, then the audit. Everything random
+ * follows from the seed; what the machine makes of it does not.
+ */
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { randomOf } from '../support/factory.ts';
+import { type Audit, addPoisonConstraint, auditOf, createLoad, createTally } from '../support/load.ts';
+import { type Fault, faultsOn } from './faults.ts';
+import { healthOf, isQuiet, isReady, startRig, until, type Rig, type WeirPlace } from './rig.ts';
+
+export type ChaosOptions = {
+  readonly seconds: number;
+  readonly seed: number;
+  readonly eventsPerSecond: number;
+  readonly kill9: boolean;
+  /** Only faults whose name contains this. */
+  readonly only: string | null;
+  /** Leaves the logs where they are and says where. */
+  readonly keepLogs: boolean;
+  readonly onProgress: (line: string) => void;
+};
+
+export type ChaosReport = Audit & {
+  readonly seed: number;
+  readonly seconds: number;
+  readonly requests: Readonly<Record<string, number>>;
+  readonly faults: Readonly<Record<string, number>>;
+  /** From the end of a fault until `/readyz` answered 200. */
+  readonly longestRecoveryMs: number;
+  /** From the last heal until all was at rest; null when it never was. */
+  readonly restAfterMs: number | null;
+  readonly maxRssMiB: number;
+  /** Slope over the longest-lived process, without its first seconds. */
+  readonly rssTrendMiBPerMinute: number;
+  readonly rewrittenTokens: readonly string[];
+  readonly badExits: readonly (number | null)[];
+  /** Processes that ended without being told to. */
+  readonly crashes: number;
+  readonly logs: string | null;
+  /** Empty when every promise was kept. */
+  readonly broken: readonly string[];
+};
+
+const MIN_GAP_MS = 200;
+const MAX_GAP_MS = 2_500;
+/** A lease of a Weir that lost its stores in the middle lives for half a minute; then one more try. */
+const REST_WITHIN_MS = 150_000;
+const RECOVERY_WITHIN_MS = 60_000;
+const PROGRESS_MS = 5_000;
+
+export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
+  const { seed, eventsPerSecond, onProgress } = options;
+  // Apart, so that the schedule does not depend on how many requests were sent.
+  const randomSchedule = randomOf(seed);
+  const randomLoad = randomOf(seed ^ 0x5eed);
+  const rig = await startRig();
+  try {
+    await addPoisonConstraint(rig.stores);
+    const primary = rig.place('primary');
+    const second = rig.place('second');
+    await primary.start();
+    await until('the first weir is ready', () => isReady(primary.url()));
+
+    const tally = createTally();
+    const urls = () => [primary.url(), second.url()].filter((url) => url !== null);
+    const load = createLoad({ tally, urls, random: randomLoad }, { token: rig.token, poisonShare: 0.01 });
+    const watch = watchMemory([primary, second]);
+    const stopLoad = new AbortController();
+    const loading = load.run(eventsPerSecond, stopLoad.signal);
+    const loadFailed = loading.then(() => null);
+    const badExits: (number | null)[] = [];
+    const faults = faultsOn(
+      { rig, primary, second, random: randomSchedule, onBadExit: (code) => badExits.push(code) },
+      options,
+    ).filter(({ name }) => options.only === null || name.includes(options.only));
+
+    const endsAt = performance.now() + options.seconds * 1_000;
+    const report = setInterval(() => {
+      const left = Math.max(0, Math.round((endsAt - performance.now()) / 1_000));
+      onProgress(
+        `${left} s left · attempted ${tally.attempted()} · acknowledged ${tally.acknowledged()} · now: ${current}`,
+      );
+    }, PROGRESS_MS);
+    let current = 'nothing';
+    const counts: Record<string, number> = {};
+    let longestRecoveryMs = 0;
+    try {
+      while (performance.now() < endsAt) {
+        await Promise.race([sleep(between(MIN_GAP_MS, MAX_GAP_MS)), loadFailed]);
+        const fault = faults[Math.floor(randomSchedule() * faults.length)]!;
+        current = fault.name;
+        counts[fault.name] = (counts[fault.name] ?? 0) + 1;
+        await strike(fault, between(fault.minMs, fault.maxMs));
+        if (primary.pid() === null) await primary.start();
+        longestRecoveryMs = Math.max(longestRecoveryMs, await recovery(primary));
+        current = 'nothing';
+      }
+    } finally {
+      clearInterval(report);
+      stopLoad.abort();
+    }
+    onProgress('healed; waiting for rest');
+    await loading;
+    const restAfterMs = await rest(rig, [primary], onProgress);
+    if (restAfterMs === null) onProgress(`never at rest: ${JSON.stringify(await healthOf(primary.url()))}`);
+    const audit = await auditOf(rig.stores, tally);
+    const { maxRssMiB, trend } = watch.stop();
+    const partial = {
+      ...audit,
+      seed,
+      seconds: options.seconds,
+      requests: { ...load.counts() },
+      faults: counts,
+      longestRecoveryMs: Math.round(longestRecoveryMs),
+      restAfterMs: restAfterMs === null ? null : Math.round(restAfterMs),
+      maxRssMiB,
+      rssTrendMiBPerMinute: trend,
+      rewrittenTokens: rig.clickhouse.rewrittenTokens(),
+      badExits,
+      crashes: primary.crashes() + second.crashes(),
+      logs: options.keepLogs ? primary.logFile : null,
+    };
+    return { ...partial, broken: brokenPromises(partial) };
+  } finally {
+    await rig.stop(options);
+  }
+
+  function between(min: number, max: number): number {
+    return min + randomSchedule() * (max - min);
+  }
+}
+
+async function strike(fault: Fault, lastsMs: number): Promise<void> {
+  try {
+    await fault.begin();
+    await sleep(lastsMs);
+  } finally {
+    await fault.end();
+  }
+}
+
+/** Infinity when it did not recover. */
+async function recovery(place: WeirPlace): Promise<number> {
+  const startedAt = performance.now();
+  try {
+    await until('ready again after a fault', () => isReady(place.url()), RECOVERY_WITHIN_MS);
+    return performance.now() - startedAt;
+  } catch {
+    return Infinity;
+  }
+}
+
+async function rest(
+  rig: Rig,
+  places: readonly WeirPlace[],
+  onProgress: (line: string) => void,
+): Promise<number | null> {
+  const startedAt = performance.now();
+  let saidAt = startedAt;
+  while (performance.now() - startedAt < REST_WITHIN_MS) {
+    if (await isQuiet(rig, places)) return performance.now() - startedAt;
+    await sleep(100);
+    if (performance.now() - saidAt < PROGRESS_MS) continue;
+    saidAt = performance.now();
+    const { rows } = await rig.stores.postgres.pool.query<{ count: string; events: string }>(
+      'SELECT count(*), coalesce(sum(event_count), 0) AS events FROM failed_events WHERE quarantined_at IS NULL',
+    );
+    onProgress(`waiting: ${rows[0]!.count} dead letters with ${rows[0]!.events} events`);
+  }
+  return null;
+}
+
+type Sample = { readonly pid: number; readonly atMs: number; readonly mib: number };
+
+function watchMemory(places: readonly WeirPlace[]) {
+  const samples: Sample[] = [];
+  const timer = setInterval(() => {
+    for (const place of places) {
+      const pid = place.pid();
+      const mib = pid === null ? null : rssOf(pid);
+      if (pid !== null && mib !== null) samples.push({ pid, atMs: performance.now(), mib });
+    }
+  }, 1_000);
+  return {
+    stop() {
+      clearInterval(timer);
+      const maxRssMiB = Math.round(Math.max(0, ...samples.map(({ mib }) => mib)));
+      return { maxRssMiB, trend: trendOf(samples) };
+    },
+  };
+}
+
+function rssOf(pid: number): number | null {
+  try {
+    const found = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+    return found ? Number(found[1]) / 1_024 : null;
+  } catch {
+    return null; // It ended a moment ago.
+  }
+}
+
+/** MiB a minute by least squares, over the process that was seen most often, after it has warmed up. */
+function trendOf(samples: readonly Sample[]): number {
+  const byPid = Map.groupBy(samples, ({ pid }) => pid);
+  const longest = [...byPid.values()].sort((a, b) => b.length - a.length)[0]?.slice(15) ?? [];
+  if (longest.length < 10) return 0;
+  const meanAt = mean(longest.map(({ atMs }) => atMs));
+  const meanMib = mean(longest.map(({ mib }) => mib));
+  const covariance = mean(longest.map(({ atMs, mib }) => (atMs - meanAt) * (mib - meanMib)));
+  const variance = mean(longest.map(({ atMs }) => (atMs - meanAt) ** 2));
+  return Math.round((covariance / variance) * 60_000 * 10) / 10;
+}
+
+const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+function brokenPromises(report: Omit<ChaosReport, 'broken'>): string[] {
+  const counts: Record<string, number> = {
+    lost: report.lost.length - report.lostQueued * Number((report.faults['weir killed'] ?? 0) > 0),
+    'doubled in the table': report.doubledInTable.length,
+    'doubled in the view': report.doubledInView.length,
+    'counted too often by the hourly counts': report.rollupExcess,
+    'missing in the hourly counts': report.rollupMissing,
+    invented: report.invented.length,
+    altered: report.altered.length,
+    'stored and quarantined': report.storedAndQuarantined.length,
+    'poison not quarantined': report.poisonNotQuarantined.length,
+    'good but quarantined': report.goodQuarantined.length,
+    'tokens with several byte strings': report.rewrittenTokens.length,
+    'exits other than 0': report.badExits.length,
+    crashes: report.crashes,
+    'not ready within a minute after a fault': Number(report.longestRecoveryMs === Infinity),
+    'not at rest': report.waiting + Number(report.restAfterMs === null),
+    // A run that saw no traffic proves nothing.
+    'no acknowledged events': Number(report.acknowledged === 0),
+  };
+  return Object.entries(counts)
+    .filter(([, count]) => count !== 0)
+    .map(([what, count]) => `${what}: ${count}`);
+}

@@ -1,0 +1,290 @@
+/**
+ * Stands between Weir and a store and misbehaves on demand. `startHttpProxy`
+ * understands requests, so that a fault can hit inserts only and ClickHouse's
+ * answers can be imitated; `startTcpProxy` knows nothing but bytes and serves
+ * Postgres. Both keep their port for as long as they run.
+ */
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer as createHttpServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect, createServer as createTcpServer, type Server, type Socket } from 'node:net';
+
+/** What happens to a request. */
+export type HttpFault =
+  /** Accepted, read, never answered. */
+  | { readonly kind: 'hang' }
+  /** The connection breaks before the store sees anything. */
+  | { readonly kind: 'reset' }
+  /** The request trickles to the store. */
+  | { readonly kind: 'slow'; readonly bytesPerSecond: number }
+  /** The store receives half of the body, then both sides break. */
+  | { readonly kind: 'cut-request' }
+  /** The store receives and does everything; its answer is lost. */
+  | { readonly kind: 'cut-answer' }
+  /** The store sees nothing; this is answered for it. `code` goes into ClickHouse's header. */
+  | { readonly kind: 'answer'; readonly status: number; readonly code?: number; readonly text?: string };
+
+export type HttpProxy = {
+  readonly url: string;
+  readonly port: number;
+  /** Hurts the requests from now on, `times` of them at most; null heals. A refused connection is `refuse`. */
+  set(fault: HttpFault | null, options?: { only?: 'inserts' | 'everything'; times?: number }): void;
+  /** As a server that is not there: connections are refused and the open ones break. */
+  refuse(): Promise<void>;
+  accept(): Promise<void>;
+  /** Breaks every open connection once. */
+  cut(): void;
+  /** Requests a fault was applied to, since the beginning. */
+  hits(): number;
+  /** What was asked, since the beginning. */
+  statements(): Readonly<Statements>;
+  /** Deduplication tokens that came with more than one byte string (invariant I8). */
+  rewrittenTokens(): readonly string[];
+  stop(): Promise<void>;
+};
+
+/** `events`: inserts into the table of events. */
+export type Statements = { events: number; dryRuns: number; others: number };
+
+/** What a client sends and a server answers, as bytes. `commit-then-cut` loses the answer to a message that matches. */
+export type TcpFault =
+  | { readonly kind: 'hang' }
+  | { readonly kind: 'reset' }
+  | { readonly kind: 'commit-then-cut'; readonly message: RegExp };
+
+export type TcpProxy = {
+  readonly port: number;
+  set(fault: TcpFault | null, options?: { times?: number }): void;
+  refuse(): Promise<void>;
+  accept(): Promise<void>;
+  cut(): void;
+  hits(): number;
+  stop(): Promise<void>;
+};
+
+const INSERT_EVENTS = /^\s*INSERT INTO \S*events_raw_v1\b/i;
+const DRY_RUN = /^\s*INSERT INTO FUNCTION null\b/i;
+const TICK_MS = 50;
+
+export async function startHttpProxy(upstreamUrl: string): Promise<HttpProxy> {
+  const upstream = new URL(upstreamUrl);
+  const statements: Statements = { events: 0, dryRuns: 0, others: 0 };
+  const bytesOfToken = new Map<string, string>();
+  const rewritten: string[] = [];
+  const switched = createSwitch<HttpFault>();
+  const door = await openDoor(
+    createHttpServer({ keepAliveTimeout: 30_000 }, (incoming, answer) => {
+      // Whatever breaks in between, breaks the client's connection, as without a proxy.
+      handle(incoming, answer).catch(() => breakOff(incoming.socket));
+    }),
+  );
+
+  return {
+    url: `http://127.0.0.1:${door.port}`,
+    port: door.port,
+    set: (fault, { only = 'everything', times } = {}) =>
+      switched.set(fault, { onlyInserts: only === 'inserts', times }),
+    refuse: door.close,
+    accept: door.open,
+    cut: door.cut,
+    hits: switched.hits,
+    statements: () => ({ ...statements }),
+    rewrittenTokens: () => rewritten,
+    stop: door.close,
+  };
+
+  async function handle(incoming: IncomingMessage, answer: ServerResponse): Promise<void> {
+    const asked = new URL(incoming.url ?? '/', upstream).searchParams;
+    const query = asked.get('query') ?? '';
+    const isInsert = INSERT_EVENTS.test(query);
+    statements[isInsert ? 'events' : DRY_RUN.test(query) ? 'dryRuns' : 'others']++;
+    if (isInsert) watchBytes(incoming, asked.get('insert_deduplication_token') ?? 'none');
+    const fault = switched.take(isInsert);
+    switch (fault?.kind) {
+      case 'hang':
+        return void incoming.resume();
+      case 'reset':
+        return breakOff(incoming.socket);
+      case 'answer': {
+        for await (const _ of incoming);
+        const code = fault.code === undefined ? {} : { 'X-ClickHouse-Exception-Code': String(fault.code) };
+        answer.writeHead(fault.status, code).end(fault.text ?? '');
+        return;
+      }
+      case 'cut-answer':
+        for await (const _ of await exchange(incoming, Infinity));
+        return breakOff(incoming.socket);
+      case 'cut-request':
+        return sendHalf(incoming);
+      case 'slow':
+      case undefined: {
+        const answered = await exchange(incoming, fault?.bytesPerSecond ?? Infinity);
+        // The connection to the store was for this request only; the client's lives on.
+        const { connection: _, ...headers } = answered.headers;
+        answer.writeHead(answered.statusCode ?? 500, headers);
+        answered.on('error', () => breakOff(incoming.socket)).pipe(answer);
+      }
+    }
+  }
+
+  /** Forwards the request and resolves with the store's answer. */
+  async function exchange(incoming: IncomingMessage, bytesPerSecond: number): Promise<IncomingMessage> {
+    const forwarded = forward(incoming);
+    const answered = once(forwarded, 'response') as Promise<[IncomingMessage]>;
+    if (bytesPerSecond === Infinity) incoming.pipe(forwarded);
+    else trickle(incoming, forwarded, bytesPerSecond).catch(() => forwarded.destroy());
+    return (await answered)[0];
+  }
+
+  function forward(incoming: IncomingMessage) {
+    const forwarded = request({
+      host: upstream.hostname,
+      port: upstream.port,
+      method: incoming.method,
+      path: incoming.url,
+      headers: { ...incoming.headers, connection: 'close' },
+      agent: false,
+    });
+    // A client that gives up takes its request with it, as far as the store can notice.
+    const end = () => forwarded.destroy();
+    incoming.socket.once('close', end);
+    forwarded.once('close', () => incoming.socket.off('close', end));
+    return forwarded.on('error', () => breakOff(incoming.socket));
+  }
+
+  async function sendHalf(incoming: IncomingMessage): Promise<void> {
+    const body = Buffer.concat(await Array.fromAsync(incoming as AsyncIterable<Buffer>));
+    const forwarded = forward(incoming);
+    forwarded.write(body.subarray(0, Math.floor(body.length / 2)));
+    // Long enough that the store has read what came.
+    await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+    forwarded.destroy();
+    breakOff(incoming.socket);
+  }
+
+  function watchBytes(incoming: IncomingMessage, token: string) {
+    const hash = createHash('sha256');
+    incoming.on('data', (chunk: Buffer) => hash.update(chunk));
+    incoming.on('end', () => {
+      const digest = hash.digest('hex');
+      const known = bytesOfToken.get(token);
+      if (known === undefined) bytesOfToken.set(token, digest);
+      else if (known !== digest) rewritten.push(token);
+    });
+    // The listener above must not start the flow before somebody else listens.
+    incoming.pause();
+  }
+}
+
+async function trickle(from: AsyncIterable<Buffer>, to: NodeJS.WritableStream, bytesPerSecond: number): Promise<void> {
+  const step = Math.max(1, Math.floor((bytesPerSecond * TICK_MS) / 1_000));
+  for await (const chunk of from) {
+    for (let at = 0; at < chunk.length; at += step) {
+      to.write(chunk.subarray(at, at + step));
+      await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+    }
+  }
+  to.end();
+}
+
+export async function startTcpProxy(upstreamPort: number): Promise<TcpProxy> {
+  const switched = createSwitch<TcpFault>();
+  const door = await openDoor(createTcpServer({ allowHalfOpen: false }, handle));
+  return {
+    port: door.port,
+    set: (fault, { times } = {}) => switched.set(fault, { onlyInserts: false, times }),
+    refuse: door.close,
+    accept: door.open,
+    cut: door.cut,
+    hits: switched.hits,
+    stop: door.close,
+  };
+
+  function handle(client: Socket): void {
+    const server = connect(upstreamPort, '127.0.0.1');
+    let losesNextAnswer = false;
+    for (const [socket, other] of [
+      [client, server],
+      [server, client],
+    ] as const) {
+      socket.on('error', () => {});
+      socket.on('close', () => other.destroy());
+    }
+    client.on('data', (bytes) => {
+      const fault = switched.now();
+      const isHit =
+        fault !== null && (fault.kind !== 'commit-then-cut' || fault.message.test(bytes.toString('latin1')));
+      if (isHit) switched.take(false);
+      if (isHit && fault.kind === 'hang') return;
+      if (isHit && fault.kind === 'reset') return breakOff(client);
+      if (isHit) losesNextAnswer = true;
+      server.write(bytes);
+    });
+    server.on('data', (bytes) => {
+      if (losesNextAnswer) return breakOff(client);
+      if (switched.now()?.kind !== 'hang') client.write(bytes);
+    });
+  }
+}
+
+/** The fault of the moment and how often it may still strike. */
+function createSwitch<Fault>() {
+  let fault: Fault | null = null;
+  let onlyInserts = false;
+  let left = Infinity;
+  let hits = 0;
+  return {
+    set(next: Fault | null, options: { onlyInserts: boolean; times: number | undefined }) {
+      fault = next;
+      onlyInserts = options.onlyInserts;
+      left = options.times ?? Infinity;
+    },
+    now: () => fault,
+    take(isInsert: boolean): Fault | null {
+      if (fault === null || (onlyInserts && !isInsert)) return null;
+      const taken = fault;
+      hits++;
+      left--;
+      if (left <= 0) fault = null;
+      return taken;
+    },
+    hits: () => hits,
+  };
+}
+
+/** A listener on a loopback port that can be closed, opened again on the same port, and cut. */
+async function openDoor(server: Server) {
+  const sockets = new Set<Socket>();
+  let port = 0;
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.once('close', () => sockets.delete(socket));
+  });
+  await open();
+  port = (server.address() as AddressInfo).port;
+  return { port, open, close, cut };
+
+  async function open() {
+    if (server.listening) return;
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+  }
+
+  async function close() {
+    if (!server.listening) return;
+    const closed = once(server, 'close');
+    server.close();
+    cut();
+    await closed;
+  }
+
+  function cut() {
+    for (const socket of sockets) breakOff(socket);
+  }
+}
+
+function breakOff(socket: Socket): void {
+  if (socket.destroyed) return;
+  socket.resetAndDestroy();
+}
