@@ -125,6 +125,8 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
           log.error({ batchId: batch.id, events: batch.eventCount, err: spillError }, 'batch has no home');
         }
         await clock.sleep(backoffMs(attempt, UNHOMED_RETRY, random), giveUp.signal);
+        // With nowhere else to go, ClickHouse is tried at every step, not only when the breaker has cooled down.
+        breaker.allowProbe();
       }
     } finally {
       if (isUnhomed) flags.unhomed(-1);

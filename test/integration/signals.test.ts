@@ -1,0 +1,132 @@
+/** How a Weir ends when it is told twice, or breaks: whatever it had accepted is somewhere. */
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
+import { createProjects } from '../../src/postgres/projects.ts';
+import { createTokens } from '../../src/postgres/tokens.ts';
+import { type Stores, startStores } from '../support/stores.ts';
+import { type Running, startWeir } from '../support/weir.ts';
+
+let stores: Stores;
+let token: string;
+let dataDir: string;
+
+beforeAll(async () => {
+  stores = await startStores();
+  const { db } = stores.postgres;
+  const { id } = await createProjects(db).create({ name: 'signals', retentionDays: null, allowedOrigins: [] });
+  token = (await createTokens(db).create({ projectId: id, kind: 'public', name: null, imported: null }))!.plaintext;
+});
+afterAll(() => stores.stop());
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), 'weir-signals-'));
+});
+afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
+
+async function start(env: Record<string, string> = {}): Promise<{ weir: Running; url: string }> {
+  const weir = startWeir(['serve'], {
+    cwd: dataDir,
+    env: {
+      PORT: '0',
+      WEIR_DATA_DIR: dataDir,
+      DATABASE_URL: stores.databaseUrl,
+      CLICKHOUSE_URL: stores.clickhouseUrl,
+      ...env,
+    },
+  });
+  for (;;) {
+    const url = /"url":"(http:[^"]+)"/.exec(weir.written())?.[1];
+    if (url && (await fetch(`${url}/readyz`).catch(() => null))?.ok) return { weir, url };
+    expect(weir.child.exitCode, weir.written()).toBeNull();
+    await systemClock.sleep(20);
+  }
+}
+
+/** Sends one request of `count` events and returns their ids once they are acknowledged. */
+async function accept(url: string, count: number): Promise<string[]> {
+  const ids = Array.from({ length: count }, () => crypto.randomUUID());
+  const events = ids.map((event_id) => ({ event: 'signal', event_id, timestamp: Date.now() }));
+  const answer = await fetch(`${url}/api/v1/ingest/events`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}` },
+    body: JSON.stringify({ events }),
+  });
+  expect(answer.status).toBe(202);
+  return ids;
+}
+
+/** How often each of the ids is stored. */
+async function copiesOf(ids: readonly string[]): Promise<number[]> {
+  const list = ids.map((id) => `'${id}'`).join(',');
+  const rows = await stores.select<{ id: string; copies: string }>(
+    `SELECT toString(event_id) AS id, count() AS copies FROM events_raw_v1 WHERE event_id IN (${list}) GROUP BY id`,
+  );
+  const copies = new Map(rows.map((row) => [row.id, Number(row.copies)]));
+  return ids.map((id) => copies.get(id) ?? 0);
+}
+
+async function untilStored(ids: readonly string[]): Promise<void> {
+  while ((await copiesOf(ids)).some((copies) => copies === 0)) await systemClock.sleep(50);
+}
+
+test('a second signal saves what is in memory to disk, exits at once and not with 0; the next start stores it once', async () => {
+  const { weir, url } = await start({ INGEST_SHUTDOWN_GRACE: '60s' });
+  const ids = await accept(url, 300);
+  // Frozen stores: the first signal's orderly way cannot end.
+  stores.clickhouseServer.pause();
+  stores.postgresServer.pause();
+  weir.child.kill('SIGTERM');
+  while (!weir.written().includes('shutting down')) await systemClock.sleep(10);
+  weir.child.kill('SIGTERM');
+  const { code } = await weir.finished;
+  stores.clickhouseServer.resume();
+  stores.postgresServer.resume();
+  expect(code).not.toBe(0);
+  expect(readdirSync(join(dataDir, 'journal'))).toHaveLength(1);
+
+  const again = await start();
+  await untilStored(ids);
+  expect(await copiesOf(ids)).toEqual(ids.map(() => 1));
+  while (readdirSync(join(dataDir, 'journal')).length > 0) await systemClock.sleep(20);
+  again.weir.child.kill('SIGTERM');
+  expect((await again.weir.finished).code).toBe(0);
+});
+
+test('an error nobody caught takes the way of a signal: everything accepted is stored, the exit code is 1', async () => {
+  const trap = join(dataDir, 'trap.mjs');
+  const trigger = join(dataDir, 'trigger');
+  writeFileSync(
+    trap,
+    `import { existsSync } from 'node:fs';
+     const watch = setInterval(() => {
+       if (!existsSync(${JSON.stringify(trigger)})) return;
+       clearInterval(watch);
+       throw new Error('planted');
+     }, 50);`,
+  );
+  const { weir, url } = await start({ NODE_OPTIONS: `--import=${trap}`, INGEST_FLUSH_INTERVAL: '10m' });
+  const ids = await accept(url, 300);
+  expect(await copiesOf(ids)).toEqual(ids.map(() => 0));
+  writeFileSync(trigger, '');
+  const { code, stderr } = await weir.finished;
+  expect(code).toBe(1);
+  expect(stderr).toContain('planted');
+  expect(await copiesOf(ids)).toEqual(ids.map(() => 1));
+});
+
+test('a damaged saved batch is set aside and reported, and does not keep Weir from starting', async () => {
+  const journal = join(dataDir, 'journal');
+  const { weir } = await start();
+  weir.child.kill('SIGTERM');
+  expect((await weir.finished).code).toBe(0);
+  writeFileSync(join(journal, '01890000-0000-7000-8000-000000000001.batch'), '{"version":1}\nhalf a ro');
+
+  const again = await start();
+  again.weir.child.kill('SIGTERM');
+  const { code, stderr } = await again.weir.finished;
+  expect(code).toBe(0);
+  expect(stderr).toContain('set aside');
+  expect(readdirSync(journal)).toEqual(['01890000-0000-7000-8000-000000000001.batch.unreadable']);
+});
