@@ -19,7 +19,7 @@ import { readSavedBatches, removeSavedBatch, saveBatch } from './journal/residue
 import type { Log } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import type { BatchId } from './pipeline/batch.ts';
-import { createBreaker } from './pipeline/breaker.ts';
+import { type BreakerState, createBreaker } from './pipeline/breaker.ts';
 import { createChannel } from './pipeline/channel.ts';
 import { createDrain } from './pipeline/drain.ts';
 import { createFlags } from './pipeline/flags.ts';
@@ -103,7 +103,7 @@ export async function startWeir({
   const breaker = createBreaker({
     clock,
     random,
-    onChange: ({ kind, reason }) => log.warn({ breaker: kind, reason }, 'breaker changed'),
+    onChange: ({ kind, reason }) => log[levelOf(kind, reason)]({ breaker: kind, reason }, 'breaker changed'),
   });
   const channelLimits = config.channel;
   const channel = createChannel({ clock, newBatchId: () => randomUUIDv7() as BatchId }, channelLimits, {
@@ -285,4 +285,10 @@ export async function startWeir({
     }
     if (batches.length > 0) log.info({ batches: batches.length, events: ledger.recovered }, 'saved batches taken up');
   }
+}
+
+/** An open breaker is trouble; one that opened for schema or rights needs a person. */
+function levelOf(kind: BreakerState['kind'], reason: BreakerState['reason']): 'info' | 'warn' | 'error' {
+  if (kind !== 'open') return 'info';
+  return reason === 'operator' ? 'error' : 'warn';
 }
