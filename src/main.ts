@@ -4,6 +4,7 @@
  * streams and the exit code. What the commands do is in `cli/`.
  */
 import { existsSync, readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 import { text } from 'node:stream/consumers';
 import { runProgram } from './cli/program.ts';
@@ -22,12 +23,14 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   io: {
     stdout: (written) => void process.stdout.write(written),
     stderr: (written) => void process.stderr.write(written),
+    send,
     isTTY: process.stdin.isTTY && process.stderr.isTTY,
   },
-  input: { ask, readAll: () => text(process.stdin) },
+  input: { ask, readAll: () => text(process.stdin), bytes: () => process.stdin as AsyncIterable<Buffer> },
   env: process.env,
   readFile: (path) => readFileSync(path, 'utf8'),
   clock: systemClock,
+  user: userName(),
 });
 
 async function ask(question: string): Promise<string> {
@@ -36,5 +39,19 @@ async function ask(question: string): Promise<string> {
     return await terminal.question(question);
   } finally {
     terminal.close();
+  }
+}
+
+/** What goes wrong reaches the listener above. */
+function send(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve) => void process.stdout.write(bytes, () => resolve()));
+}
+
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // Containers often run under a number that no user list knows.
+    return `uid ${process.getuid?.() ?? 'unknown'}`;
   }
 }

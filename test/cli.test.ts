@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { checkClickHouseVersion, checkClock, checkDisk, checkDrift, checkMigrations } from '../src/cli/checks.ts';
 import { runProgram } from '../src/cli/program.ts';
@@ -15,12 +16,18 @@ async function run(args: string, { env = NOWHERE, answer }: { env?: Environment;
     io: {
       stdout: (text) => void (stdout += text),
       stderr: (text) => void (stderr += text),
+      send: (bytes) => Promise.resolve(void (stdout += Buffer.from(bytes).toString('utf8'))),
       isTTY: answer !== undefined,
     },
-    input: { ask: () => Promise.resolve(answer ?? ''), readAll: () => Promise.resolve('') },
+    input: {
+      ask: () => Promise.resolve(answer ?? ''),
+      readAll: () => Promise.resolve(''),
+      bytes: () => Readable.from([]),
+    },
     env,
     readFile: missing,
     clock: createManualClock(),
+    user: 'tester',
   });
   return { code, stdout, stderr };
 }
@@ -40,6 +47,20 @@ const COMMANDS = [
   'token list',
   'token revoke',
   'query',
+  'dlq ls',
+  'dlq groups',
+  'dlq show',
+  'dlq replay',
+  'dlq discard',
+  'dlq export',
+  'dlq import',
+  'dlq pause',
+  'dlq resume',
+  'dlq stats',
+  'dlq audit',
+  'intake disable',
+  'intake enable',
+  'intake status',
   'doctor',
 ];
 
@@ -63,6 +84,22 @@ describe('usage', () => {
     'project delete',
     'token create',
     'query',
+    'dlq',
+    'dlq show nonsense',
+    'dlq ls --limit 0',
+    'dlq ls --quarantined --waiting',
+    'dlq replay',
+    'dlq replay --all --group 6f1c0d2e9a7b4c55',
+    'dlq replay --all --rate 0',
+    'dlq replay nonsense',
+    'dlq discard --all-quarantined',
+    'dlq discard --reason x',
+    'dlq discard --all --reason x',
+    'dlq export',
+    'dlq export --project nonsense',
+    'dlq import',
+    'intake',
+    'doctor --project 0198c0de-0000-7000-8000-000000000000',
   ])('"%s" is wrong usage: exit code 2, nothing on stdout', async (args) => {
     const { code, stdout, stderr } = await run(args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });

@@ -11,6 +11,8 @@ export type Cli = {
   readonly config: () => Config;
   /** The exit code of a command that ran to its end without the success it was asked for. */
   readonly exitWith: (code: number) => void;
+  /** Who runs the command, for the audit. */
+  readonly user: string;
 };
 
 /** A command cannot do what it was asked. The message says why and what to do; it is printed without a stack. */

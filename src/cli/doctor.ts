@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import { ConfigError, type Config } from '../config.ts';
 import { createLog } from '../log.ts';
 import { readRuntime } from '../runtime-file.ts';
@@ -15,6 +15,8 @@ import {
   type Check,
 } from './checks.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
+import { parseProject } from './dlq/selection.ts';
+import { reconcile, type ReconcileOptions } from './reconcile.ts';
 import { findClickHouse, findPostgres } from './stores.ts';
 import { printable } from './table.ts';
 
@@ -25,22 +27,40 @@ export function addDoctor(program: Command, cli: Cli): void {
   program
     .command('doctor')
     .description('check everything around Weir and say what to do; exit code 1 when something fails')
-    .option('--json', 'print one JSON array')
+    .option('--reconcile', 'count events instead: whether everything accepted is where it should be')
+    .option('--project <id>', 'with --reconcile: only the stores, of one project', parseProject)
+    .option('--url <url>', 'with --reconcile: a running Weir to compare with; repeat it for several', collectUrl)
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
 Checks the configuration, the running Weir, both stores with their schemas, the disks and the clocks.
 
+--reconcile reads the counters of the running Weir and counts what the stores hold. It reads all of
+events_raw_v1: on a large table it takes its time.
+
 Examples:
   weir doctor
-  weir doctor --json`,
+  weir doctor --json
+  weir doctor --reconcile
+  weir doctor --reconcile --url http://weir-1:8080 --url http://weir-2:8080
+  weir doctor --reconcile --project 0198c0de-0000-7000-8000-000000000000`,
     )
-    .action(async (options: { json?: boolean }) => {
+    .action(async (options: ReconcileOptions & { reconcile?: boolean }, command: Command) => {
+      if (options.reconcile) return reconcile(cli, options);
+      if (options.project ?? options.url) command.error('error: --project and --url need --reconcile');
       const checks = await examine(cli);
       if (options.json) printJson(cli.io, checks);
       else cli.io.stdout(checks.map(describe).join(''));
       if (checks.some(({ outcome }) => outcome === 'fail')) cli.exitWith(1);
     });
+}
+
+function collectUrl(text: string, earlier: readonly string[] = []): string[] {
+  if (!/^https?:\/\//.test(text) || !URL.canParse(text)) {
+    throw new InvalidArgumentError('A URL such as http://localhost:8080.');
+  }
+  return [...earlier, text];
 }
 
 function describe({ name, outcome, detail, remedy }: Check): string {

@@ -9,7 +9,9 @@ import { ConfigError, parseConfig } from '../config.ts';
 import type { Environment, ReadFile } from '../config/sources.ts';
 import { CommandFailure, type Cli } from './cli.ts';
 import { addConfig } from './config.ts';
+import { addDlq } from './dlq/dlq.ts';
 import { addDoctor } from './doctor.ts';
+import { addIntake } from './intake.ts';
 import type { Input, Io } from './io.ts';
 import { addMigrate } from './migrate.ts';
 import { addProject } from './project.ts';
@@ -24,6 +26,8 @@ export type Surroundings = {
   readonly env: Environment;
   readonly readFile: ReadFile;
   readonly clock: Clock;
+  /** The operating system's name for who runs this. */
+  readonly user: string;
 };
 
 const SUCCESS = 0;
@@ -32,12 +36,13 @@ const USAGE = 2;
 
 /** Runs one command and returns the exit code: 0 it worked, 1 it did not, 2 it was called wrongly. Never throws. */
 export async function runProgram(args: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { io, input, env, readFile, clock } = surroundings;
+  const { io, input, env, readFile, clock, user } = surroundings;
   let exitCode = SUCCESS;
   const cli: Cli = {
     io,
     input,
     clock,
+    user,
     config: () => parseConfig(env, readFile),
     exitWith: (code) => {
       exitCode = code;
@@ -71,6 +76,8 @@ function buildProgram(cli: Cli): Command {
   addProject(program, cli);
   addToken(program, cli);
   addQuery(program, cli);
+  addDlq(program, cli);
+  addIntake(program, cli);
   addDoctor(program, cli);
   return program;
 }

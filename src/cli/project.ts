@@ -1,8 +1,8 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { isOrigin } from '../config/kinds.ts';
 import type { Database } from '../postgres/pool.ts';
-import { CommandFailure, printJson, type Cli } from './cli.ts';
-import { confirmed } from './confirm.ts';
+import { printJson, type Cli } from './cli.ts';
+import { addProjectDelete } from './project-delete.ts';
 import { withPostgres } from './stores.ts';
 import { textTable } from './table.ts';
 
@@ -61,24 +61,7 @@ Examples:
       cli.io.stdout(textTable(['ID', 'NAME', 'RETENTION', 'ORIGINS', 'CREATED'], rows));
     });
 
-  project
-    .command('delete')
-    .description('delete a project: its tokens stop working within a minute; events already stored stay')
-    .argument('<id>', 'the id of the project')
-    .option('--yes', 'do not ask')
-    .option('--json', 'print the outcome as JSON')
-    .addHelpText('after', '\nExamples:\n  weir project delete 0198c0de-0000-7000-8000-000000000000 --yes')
-    .action(async (id: string, options: { yes?: boolean; json?: boolean }) => {
-      await withPostgres(cli, async (db) => {
-        const projects = await projectsOf(db);
-        const project = await projects.get(id);
-        if (project === null) throw new CommandFailure(`There is no project ${id}. See \`weir project list\`.`);
-        await confirmed(cli, options, `Delete the project "${project.name}" (${id})?`);
-        await projects.delete(id);
-      });
-      if (options.json) return printJson(cli.io, { deleted: id });
-      cli.io.stderr(`Project ${id} deleted.\n`);
-    });
+  addProjectDelete(project, cli);
 }
 
 async function projectsOf(db: Database) {

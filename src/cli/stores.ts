@@ -2,6 +2,7 @@
  * Which Postgres and which ClickHouse a command works on: those of the
  * configuration, else those of the Weir that runs in the data directory.
  */
+import type { ClickHouseClient } from '@clickhouse/client';
 import { clickHouseAccess, type Config } from '../config.ts';
 import { createLog } from '../log.ts';
 import type { Database } from '../postgres/pool.ts';
@@ -67,5 +68,31 @@ export async function withPostgres<T>({ config }: Cli, work: (db: Database) => P
     throw new CommandFailure(`${explainFailure(error)} (from ${from}).`, { cause: error });
   } finally {
     await pool.end();
+  }
+}
+
+/** Deleting and counting may keep ClickHouse busy for long without a word. */
+const PATIENCE_MS = 15 * 60_000;
+
+/** Hands `work` a client of ClickHouse and closes it afterwards. */
+export async function withClickHouse<T>(
+  { config }: Cli,
+  work: (client: ClickHouseClient, database: string) => Promise<T>,
+): Promise<T> {
+  const found = findClickHouse(config());
+  const [{ createClickHouse }, { explainFailure }] = await Promise.all([
+    import('../clickhouse/client.ts'),
+    import('../clickhouse/reach.ts'),
+  ]);
+  const client = createClickHouse({ ...found, requestTimeoutMs: PATIENCE_MS });
+  try {
+    return await work(client, found.database);
+  } catch (error) {
+    // What the driver throws has a code; anything else is explained already, or a bug.
+    const isDrivers = error instanceof Error && typeof (error as { code?: unknown }).code === 'string';
+    if (!isDrivers) throw error;
+    throw new CommandFailure(`${explainFailure(error)} (from ${found.from}).`, { cause: error });
+  } finally {
+    await client.close();
   }
 }

@@ -19,6 +19,8 @@ export type Projects = {
   /** Oldest first. */
   list(): Promise<Project[]>;
   get(id: string): Promise<Project | null>;
+  /** Also one that is deleted. */
+  find(id: string): Promise<(Project & { readonly deletedAt: Date | null }) | null>;
   /** Ends the project and its tokens; may be repeated. False when there never was such a project. */
   delete(id: string): Promise<boolean>;
 };
@@ -54,6 +56,12 @@ export function createProjects(db: Database): Projects {
           .from(projects)
           .where(and(eq(projects.id, id), isNull(projects.deletedAt))),
       );
+      return project ?? null;
+    },
+    async find(id) {
+      if (!isUuid(id)) return null;
+      const columns = { ...COLUMNS, deletedAt: projects.deletedAt };
+      const [project] = await answerOf(db.select(columns).from(projects).where(eq(projects.id, id)));
       return project ?? null;
     },
     async delete(id) {

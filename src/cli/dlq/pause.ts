@@ -1,0 +1,44 @@
+import type { Command } from 'commander';
+import { ACTOR_OPTION, actorOf } from '../actor.ts';
+import { printJson, type Cli } from '../cli.ts';
+import { withPostgres } from '../stores.ts';
+
+type Options = { actor?: string; json?: boolean };
+
+export function addPause(dlq: Command, cli: Cli): void {
+  dlq
+    .command('pause')
+    .description('stop replaying dead letters, in every process, until it is resumed')
+    .option(...ACTOR_OPTION)
+    .option('--json', 'print one JSON object')
+    .addHelpText(
+      'after',
+      `
+Takes effect within five seconds and outlives restarts. Letters under way are finished. New
+events go to ClickHouse as before; what ClickHouse refuses waits in Postgres.
+
+Examples:
+  weir dlq pause`,
+    )
+    .action((options: Options) => move(cli, 'paused', options));
+
+  dlq
+    .command('resume')
+    .description('replay dead letters again')
+    .option(...ACTOR_OPTION)
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', '\nExamples:\n  weir dlq resume')
+    .action((options: Options) => move(cli, 'running', options));
+}
+
+async function move(cli: Cli, position: 'paused' | 'running', options: Options): Promise<void> {
+  const actor = actorOf(cli, options);
+  const isMoved = await withPostgres(cli, async (db) => {
+    const { createSwitchboard } = await import('../../postgres/switchboard.ts');
+    return createSwitchboard(db).move('drain', position, actor);
+  });
+  if (options.json) return printJson(cli.io, { drain: position, changed: isMoved });
+  cli.io.stderr(
+    isMoved ? `The drain is ${position}: every process follows within 5 s.\n` : `The drain was ${position} already.\n`,
+  );
+}
