@@ -60,13 +60,13 @@ const STATEMENTS_PER_LETTER = 64;
 const UNKNOWN_BEFORE_ISOLATION = 3;
 /** A doubt older than this may have left ClickHouse's memory of recent inserts and is settled by asking. */
 const DOUBT_KEEPS_MS = 5 * 60_000;
-/** So many bad rows, and more than half of those looked at, are a schema that changed rather than bad events. */
-const DRIFT_ROWS = 8;
-/** A landed insert this recent shows that the schema takes events. */
+/** A landed insert this recent shows that ClickHouse takes events. */
 const RECENTLY_MS = 60_000;
 const AMBIGUOUS_DELAY_MS = 5_000;
 const CAPACITY_DELAY_MS = 15_000;
 const OPERATOR_DELAY_MS = 10_000;
+/** After a failure that does not count: soon enough after the store is well again, and no storm while it is not. */
+const UNHEALTHY_DELAY_MS = 20_000;
 
 type Try = { readonly budget: Budget; readonly stop: AbortSignal; isProbe: boolean };
 
@@ -164,13 +164,15 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
 
   async function isolate(letter: DeadLetter, failure: InsertFailure, pass: Try): Promise<void> {
     if (letter.eventCount === 1) return condemn(letter, failure, pass);
+    // Asked before and after the search, so that neither a schema that breaks nor one that is mended meanwhile blames rows.
+    if (await isHeldForSchema(letter, failure, pass)) return;
     const rows = rowsOf(letter);
     const { bad, isComplete, interruptedBy } = await findUnreadableRows(
       rows,
       (some) => events.dryRun(some, pass.stop),
       pass.budget,
     );
-    if (isDrift(bad) && !(await isSchemaGood(pass))) return holdForDrift(letter, failure);
+    if (bad.size > 0 && (await isHeldForSchema(letter, failure, pass))) return;
     if (bad.size > 0) return setAside(letter, rows, bad, pass);
     // Whatever stopped the search, nothing was learned about the rows.
     if (!isComplete) return wait(letter, interruptedBy ?? failure, AMBIGUOUS_DELAY_MS);
@@ -216,18 +218,22 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
   /**
    * A single row that was refused is bad, unless ordinary events would be refused
    * as well: for what shows while reading a dry run can tell, for what shows only
-   * while storing nothing but events that landed.
+   * while storing nothing but events that landed, and a second try.
    */
   async function condemn(letter: DeadLetter, failure: InsertFailure, pass: Try): Promise<void> {
-    const isUnreadable = (await failureOf(events.dryRun(letter.chunks, pass.stop))) !== null;
-    const isSchemaAtFault = isUnreadable ? !(await isSchemaGood(pass)) : !hasLandedRecently();
-    if (isSchemaAtFault) return isUnreadable ? holdForDrift(letter, failure) : count(letter, failure);
+    const refusal = asInsertFailure(await failureOf(events.dryRun(letter.chunks, pass.stop)));
+    if (refusal !== null && !isAboutRows(refusal)) return wait(letter, refusal, AMBIGUOUS_DELAY_MS);
+    if (refusal === null && !(hasLandedRecently() && letter.attemptCount > 0)) return count(letter, failure);
+    if (await isHeldForSchema(letter, failure, pass)) return;
     if (await deadLetters.quarantine(letter, 'refused', failure)) quarantined(letter.eventCount, letter);
   }
 
-  /** Whether ClickHouse can read events at all. */
-  async function isSchemaGood(pass: Try): Promise<boolean> {
-    return hasLandedRecently() || (await failureOf(events.dryRun([ORDINARY_ROW], pass.stop))) === null;
+  /** Whether no row can be judged now, because ClickHouse does not read an ordinary event either; the letter then waits. */
+  async function isHeldForSchema(letter: DeadLetter, failure: InsertFailure, pass: Try): Promise<boolean> {
+    const refusal = asInsertFailure(await failureOf(events.dryRun([ORDINARY_ROW], pass.stop)));
+    if (refusal === null) return false;
+    await (isAboutRows(refusal) ? holdForDrift(letter, failure) : wait(letter, refusal, AMBIGUOUS_DELAY_MS));
+    return true;
   }
 
   function hasLandedRecently(): boolean {
@@ -246,9 +252,12 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
 
   /** Another try after a failure that counts, or quarantine when that was the last one. */
   async function count(letter: DeadLetter, failure: InsertFailure): Promise<void> {
-    const isHealthy = breaker.state().kind === 'closed' && heartbeat.isUp() === true;
+    // A store that answers but takes nothing is away too, whatever it calls its trouble.
+    const isHealthy = breaker.state().kind === 'closed' && heartbeat.isUp() === true && hasLandedRecently();
     const isCounted = policy.quarantine === 'strict' || isHealthy;
-    const delayMs = backoffMs(letter.attemptCount + 1, RETRY, random);
+    const delayMs = isCounted
+      ? backoffMs(letter.attemptCount + 1, RETRY, random)
+      : backoffMs(1, { firstMs: UNHEALTHY_DELAY_MS, maxMs: UNHEALTHY_DELAY_MS }, random);
     // However the table's clock jumped, one wait adds no more than the longest delay.
     const waitedMs = Math.min(Math.max(letter.sinceLastAttemptMs ?? 0, 0), RETRY.maxMs);
     const exposedMs = isHealthy ? waitedMs : 0;
@@ -282,6 +291,9 @@ function asInsertFailure(thrown: Error | null): InsertFailure | null {
   return new InsertFailure('insert failed in an unforeseen way', { failureClass: 'ambiguous', cause: thrown });
 }
 
+/** The classes a refused row can cause; all others are the store's own trouble. */
+const isAboutRows = ({ failureClass }: InsertFailure) => failureClass === 'data' || failureClass === 'unknown';
+
 const rowsOf = ({ chunks }: DeadLetter): Buffer[] => splitRows(Buffer.concat(chunks));
 
 function countByProject(letter: DeadLetter): Map<string, number> {
@@ -291,10 +303,4 @@ function countByProject(letter: DeadLetter): Map<string, number> {
     if (projectId !== undefined) counts.set(projectId, (counts.get(projectId) ?? 0) + 1);
   }
   return counts;
-}
-
-/** Whether so much is refused that the schema is to blame and not the events. */
-function isDrift(bad: ReadonlyMap<number, InsertFailure>): boolean {
-  const lookedAt = Math.max(-1, ...bad.keys()) + 1;
-  return bad.size >= DRIFT_ROWS && bad.size > lookedAt / 2;
 }
