@@ -138,12 +138,15 @@ export function createPipeline(world: World, settings: Settings = {}) {
   };
 
   /** Offers rows of one project as one request. */
-  function offer(rows: readonly RowSpec[], projectId: ProjectId = PROJECT) {
+  function offer(rows: readonly RowSpec[], projectId: ProjectId = PROJECT, onSettled: (home: Home) => void = () => {}) {
     const envelope = envelopeOfRows(
       rows.map((spec) => rowOf({ ...spec, projectId })),
       projectId,
     );
-    const answer = channel.offer(envelope, channel.reserve(), (home) => homes.push(home));
+    const answer = channel.offer(envelope, channel.reserve(), (home) => {
+      homes.push(home);
+      onSettled(home);
+    });
     if (answer === 'queued') ledger.accepted += rows.length;
     return answer;
   }
