@@ -5,7 +5,7 @@
 import type { Context } from 'hono';
 
 type Row = {
-  readonly status: 400 | 401 | 403 | 404 | 405 | 413 | 415 | 422 | 429 | 500 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 422 | 429 | 431 | 500 | 503;
   readonly retryAfterS: number | null;
   readonly message: string;
 };
@@ -19,10 +19,12 @@ const REFUSALS = {
   },
   invalid_envelope: { status: 400, retryAfterS: null, message: 'the body is not an ingest request' },
   invalid_query: { status: 400, retryAfterS: null, message: 'a query parameter or header is not valid' },
+  invalid_request: { status: 400, retryAfterS: null, message: 'this is not a valid HTTP request' },
   unauthorized: { status: 401, retryAfterS: null, message: 'a valid token is required' },
   forbidden: { status: 403, retryAfterS: null, message: 'this token is not allowed to do that' },
   not_found: { status: 404, retryAfterS: null, message: 'no such path' },
   method_not_allowed: { status: 405, retryAfterS: null, message: 'this path does not take that method' },
+  request_timeout: { status: 408, retryAfterS: null, message: 'the request took too long to arrive' },
   body_too_large: { status: 413, retryAfterS: null, message: 'the body is larger than this service takes' },
   unsupported_encoding: {
     status: 415,
@@ -31,6 +33,7 @@ const REFUSALS = {
   },
   idempotency_mismatch: { status: 422, retryAfterS: null, message: 'this idempotency key was used with another body' },
   rate_limited: { status: 429, retryAfterS: 1, message: 'this project sends more than its share' },
+  headers_too_large: { status: 431, retryAfterS: null, message: 'the headers are larger than this service takes' },
   internal: { status: 500, retryAfterS: 5, message: 'an internal error; the request may be sent again' },
   ingest_disabled: { status: 503, retryAfterS: 300, message: 'ingest is switched off by its operator' },
   shutting_down: { status: 503, retryAfterS: 1, message: 'this process is shutting down' },
@@ -59,6 +62,14 @@ export function refuse(c: Context, { refused, message, retryAfterS, challenge }:
   if (row.status === 401) c.header('WWW-Authenticate', `Bearer realm="weir", error="${challenge ?? 'invalid_token'}"`);
   if (refused === 'shutting_down') c.header('Connection', 'close');
   return c.json({ error: message ?? row.message, code: refused }, row.status);
+}
+
+/** The same for what never became a request: all there is to send, without the headers of the connection. */
+export function bareRefusal(refused: RefusalCode): { status: number; headers: Record<string, string>; body: string } {
+  const { status, message } = REFUSALS[refused];
+  const body = JSON.stringify({ error: message, code: refused });
+  const headers = { 'Content-Type': 'application/json', 'X-Content-Type-Options': 'nosniff' };
+  return { status, headers, body };
 }
 
 /** The status a refusal is answered with, for descriptions of the API. */

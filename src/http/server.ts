@@ -1,9 +1,10 @@
 /** The listening socket: Node's HTTP server with every wait bounded. */
-import { createAdaptorServer } from '@hono/node-server';
-import { createServer, type Server } from 'node:http';
-import { type AddressInfo, createServer as createSocketServer } from 'node:net';
+import { RequestError, getRequestListener } from '@hono/node-server';
+import { type IncomingMessage, STATUS_CODES, type Server, type ServerResponse, createServer } from 'node:http';
+import { type AddressInfo, type Socket, createServer as createSocketServer } from 'node:net';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
+import { type RefusalCode, bareRefusal } from './refusals.ts';
 
 export type HttpServer = {
   readonly port: number;
@@ -26,21 +27,31 @@ const KEEP_ALIVE_MS = 65_000;
 const TIMEOUT_CHECK_MS = 5_000;
 const CLOSE_CHECK_MS = 20;
 
+type Fetch = Parameters<typeof getRequestListener>[0];
+
 export async function listen(
-  fetch: Parameters<typeof createAdaptorServer>[0]['fetch'],
+  fetch: Fetch,
   { clock, log }: { clock: Clock; log: Log },
   { host, port }: { host: string; port: number },
 ): Promise<HttpServer> {
-  const server = createAdaptorServer({
-    fetch,
-    createServer,
-    serverOptions: {
+  const answer = getRequestListener(needingHost(fetch), {
+    // For clients of HTTP/1.0, which may name no host; nothing depends on the name.
+    hostname: 'localhost',
+    errorHandler: (error) => answerWithout(error, log),
+  });
+  const server = createServer(
+    {
+      requireHostHeader: false,
       requestTimeout: REQUEST_TIMEOUT_MS,
       headersTimeout: HEADERS_TIMEOUT_MS,
       keepAliveTimeout: KEEP_ALIVE_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     },
-  }) as Server;
+    // Never rejects: what goes wrong is answered, or the connection ends.
+    (incoming, outgoing) => void answer(incoming, outgoing),
+  );
+  answerMalformed(server);
+  const connections = connectionsOf(server);
   const opened = Promise.withResolvers<void>();
   server.once('error', (error: NodeJS.ErrnoException) => opened.reject(explain(error, host, port)));
   server.listen(port, host, opened.resolve);
@@ -57,11 +68,67 @@ export async function listen(
       // A connection may become idle after any answer, so it takes more than one look.
       while (!closed.signal.aborted) {
         server.closeIdleConnections();
+        // To Node, a connection that never said a word is not idle but about to speak.
+        for (const socket of connections) if (socket.bytesRead === 0) socket.destroy();
         await clock.sleep(CLOSE_CHECK_MS, closed.signal);
       }
     },
     cut: () => server.closeAllConnections(),
   };
+}
+
+/** HTTP/1.1 demands a Host; older clients, such as plain health checks, have none. */
+function needingHost(fetch: Fetch): Fetch {
+  return (request, env) => {
+    const { httpVersion, headers } = (env as { incoming: IncomingMessage }).incoming;
+    return httpVersion === '1.1' && headers.host === undefined ? bareAnswer('invalid_request') : fetch(request, env);
+  };
+}
+
+/** For what does not even reach the app: an address that is none, or a bug around it. */
+function answerWithout(error: unknown, log: Log): Response {
+  if (error instanceof RequestError) return bareAnswer('invalid_request');
+  log.error({ err: error }, 'request failed');
+  return bareAnswer('internal');
+}
+
+function bareAnswer(refused: RefusalCode): Response {
+  const { status, headers, body } = bareRefusal(refused);
+  return new Response(body, { status, headers: { ...headers, Connection: 'close' } });
+}
+
+/** Answers what is no HTTP in the shape of every other error, unless an answer is on its way already. */
+function answerMalformed(server: Server): void {
+  const answers = new WeakMap<object, ServerResponse>();
+  server.prependListener('request', ({ socket }, answer) => void answers.set(socket, answer));
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    const answer = answers.get(socket);
+    const isFree = answer === undefined || answer.writableFinished || !answer.headersSent;
+    if (socket.writable && isFree && error.code !== 'ECONNRESET') socket.write(malformedAnswer(error.code));
+    socket.destroy(error);
+  });
+}
+
+function malformedAnswer(code: string | undefined): string {
+  const { status, headers, body } = bareRefusal(MALFORMED.get(code ?? '') ?? 'invalid_request');
+  const lines = Object.entries({ ...headers, 'Content-Length': Buffer.byteLength(body), Connection: 'close' });
+  const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`;
+}
+
+const MALFORMED: ReadonlyMap<string, RefusalCode> = new Map([
+  ['HPE_HEADER_OVERFLOW', 'headers_too_large'],
+  ['HPE_CHUNK_EXTENSIONS_OVERFLOW', 'body_too_large'],
+  ['ERR_HTTP_REQUEST_TIMEOUT', 'request_timeout'],
+]);
+
+function connectionsOf(server: Server): ReadonlySet<Socket> {
+  const connections = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    connections.add(socket);
+    socket.once('close', () => connections.delete(socket));
+  });
+  return connections;
 }
 
 /**

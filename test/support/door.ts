@@ -1,0 +1,157 @@
+/** A Weir inside the test's process, with real HTTP around it and everything it logs kept. */
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../src/clock.ts';
+import { parseConfig } from '../../src/config.ts';
+import { createLog } from '../../src/log.ts';
+import { startWeir, type Weir } from '../../src/weir.ts';
+
+export const EVENTS_PATH = '/api/v1/ingest/events';
+
+export type Reply = {
+  readonly status: number;
+  readonly headers: Headers;
+  /** The body as it came. */
+  readonly text: string;
+  /** The body as JSON; null when it is none. */
+  readonly json: Record<string, unknown> | null;
+};
+
+export type OpenDoor = {
+  readonly weir: Weir;
+  readonly url: string;
+  readonly port: number;
+  /** Everything logged so far. */
+  logged(): string;
+  /** Every body answered so far. */
+  answered(): string;
+  ask(path: string, init?: RequestInit): Promise<Reply>;
+  /** POSTs to the native door: text and bytes as they are, anything else as JSON. */
+  send(body: unknown, headers?: Record<string, string>, query?: string): Promise<Reply>;
+  health(): Promise<Record<string, unknown>>;
+  stop(): Promise<void>;
+};
+
+/** Starts a Weir on a free port against the stores given. */
+export async function openDoor(
+  stores: { databaseUrl: string; clickhouseUrl: string },
+  settings: Record<string, string> = {},
+): Promise<OpenDoor> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'weir-door-'));
+  const lines: string[] = [];
+  const bodies: string[] = [];
+  const config = parseConfig(
+    {
+      PORT: '0',
+      HOST: '127.0.0.1',
+      DATABASE_URL: stores.databaseUrl,
+      CLICKHOUSE_URL: stores.clickhouseUrl,
+      WEIR_DATA_DIR: dataDir,
+      ...settings,
+    },
+    (path) => readFileSync(path, 'utf8'),
+  );
+  const weir = await startWeir({
+    config,
+    access: {
+      databaseUrl: stores.databaseUrl,
+      clickhouse: { url: stores.clickhouseUrl, username: 'default', password: '' },
+    },
+    version: 'test',
+    clock: systemClock,
+    log: createLog('trace', { write: (line) => void lines.push(line) }),
+  });
+  const url = `http://127.0.0.1:${weir.port}`;
+
+  return {
+    weir,
+    url,
+    port: weir.port,
+    logged: () => lines.join(''),
+    answered: () => bodies.join('\n'),
+    ask,
+    send,
+    health,
+    stop,
+  };
+
+  async function ask(path: string, init: RequestInit = {}): Promise<Reply> {
+    const response = await fetch(url + path, init);
+    const text = await response.text();
+    bodies.push(text);
+    return { status: response.status, headers: response.headers, text, json: jsonOf(text) };
+  }
+
+  function send(body: unknown, headers: Record<string, string> = {}, query = '') {
+    const isRaw = typeof body === 'string' || body instanceof Uint8Array || body instanceof ReadableStream;
+    const content = isRaw ? body : JSON.stringify(body);
+    return ask(EVENTS_PATH + query, { method: 'POST', headers, body: content, duplex: 'half' });
+  }
+
+  async function health() {
+    return (await ask('/health')).json!;
+  }
+
+  async function stop() {
+    await weir.stop();
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+}
+
+function jsonOf(text: string): Record<string, unknown> | null {
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return null; // An empty body, or a page of metrics.
+  }
+}
+
+export type Line = {
+  readonly socket: Socket;
+  write(bytes: string | Uint8Array): void;
+  /** What came so far. */
+  received(): string;
+  /** Everything that came, once the other side ended the connection. */
+  ended: Promise<string>;
+  /** Resolves when what came satisfies `isEnough`, or the connection ended. */
+  until(isEnough: (received: string) => boolean): Promise<string>;
+};
+
+/** A bare connection, for requests that no proper client would send. */
+export async function dial(port: number): Promise<Line> {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  let received = '';
+  socket.setEncoding('latin1').on('data', (text: string) => (received += text));
+  // A reset is one of the ways a connection may end.
+  socket.on('error', () => {});
+  const ended = Promise.race([once(socket, 'end'), once(socket, 'close')]).then(() => received);
+  await once(socket, 'connect');
+  return {
+    socket,
+    write: (bytes) => void socket.write(bytes),
+    received: () => received,
+    ended,
+    async until(isEnough) {
+      while (!isEnough(received) && !socket.readableEnded && !socket.destroyed) {
+        const heard = new AbortController();
+        const news = [once(socket, 'data', { signal: heard.signal }), ended];
+        await Promise.race(news);
+        heard.abort();
+        await Promise.allSettled(news.slice(0, 1));
+      }
+      return received;
+    },
+  };
+}
+
+/** Sends bytes over a connection of their own and gives what came back until the other side ended it. */
+export async function exchange(port: number, request: string | Uint8Array): Promise<string> {
+  const line = await dial(port);
+  line.write(request);
+  const received = await line.ended;
+  line.socket.destroy();
+  return received;
+}
