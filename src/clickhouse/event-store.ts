@@ -55,12 +55,18 @@ export function createEventStore(
 
   return { insert, dryRun, findStored };
 
-  function insert({ id, chunks }: Insertable, signal?: AbortSignal): Promise<void> {
-    return send(`INSERT INTO ${table} (${ROW_COLUMNS.join(', ')}) FORMAT JSONEachRow`, chunks, signal, {
-      insert_deduplicate: 1,
-      deduplicate_blocks_in_dependent_materialized_views: 1,
-      insert_deduplication_token: id,
-    });
+  async function insert({ id, chunks }: Insertable, signal?: AbortSignal): Promise<void> {
+    try {
+      await send(`INSERT INTO ${table} (${ROW_COLUMNS.join(', ')}) FORMAT JSONEachRow`, chunks, signal, {
+        insert_deduplicate: 1,
+        deduplicate_blocks_in_dependent_materialized_views: 1,
+        insert_deduplication_token: id,
+      });
+    } catch (error) {
+      // The columns may have changed: the dry runs that look for the reason must see them as they are now.
+      knownStructure = null;
+      throw error;
+    }
   }
 
   async function dryRun(rows: readonly Buffer[], signal?: AbortSignal): Promise<void> {
@@ -87,9 +93,10 @@ export function createEventStore(
     for (let from = 0; from < ids.length; from += MAX_ASKED) {
       const asked = ids.slice(from, from + MAX_ASKED).filter((id) => id !== null);
       const arrivals = asked.map(({ receivedAt }) => receivedAt).sort();
-      const found = await ask<{ project_id: string; event_id: string }>(
+      const found = await ask<{ project: string; id: string }>(
         // The arrival names the parts to look into: each knows the earliest and latest in it.
-        `SELECT DISTINCT toString(project_id) AS project_id, toString(event_id) AS event_id FROM ${table}
+        // The names differ from the columns': in ClickHouse an alias also stands for its text in WHERE.
+        `SELECT DISTINCT toString(project_id) AS project, toString(event_id) AS id FROM ${table}
          WHERE received_at BETWEEN parseDateTime64BestEffort({first:String}, 3, 'UTC') AND parseDateTime64BestEffort({last:String}, 3, 'UTC')
          AND has({projects:Array(UUID)}, project_id) AND event_id IN {events:Array(UUID)}`,
         {
@@ -99,7 +106,7 @@ export function createEventStore(
           events: asked.map(({ eventId }) => eventId),
         },
       );
-      for (const row of found) stored.add(`${row.project_id} ${row.event_id}`);
+      for (const { project, id } of found) stored.add(`${project} ${id}`);
     }
     return ids.map((id) => id !== null && stored.has(`${id.projectId} ${id.eventId}`));
   }
