@@ -46,6 +46,7 @@ export function createDeadLetters(db: Database, log: Log): DeadLetterStore {
   return { add, claim, renew, complete, retry, release, settleDoubt, quarantine, split, measure };
 
   async function add(batch: Batch, { failure, ambiguous }: LetterCause): Promise<void> {
+    if (await wasSplit(batch.id)) return;
     const values = {
       id: batch.id,
       payload: await compress(Buffer.concat(batch.chunks)),
@@ -66,6 +67,18 @@ export function createDeadLetters(db: Database, log: Log): DeadLetterStore {
           set: { ambiguous: sql`${failedEvents.ambiguous} or excluded.ambiguous` },
         }),
     );
+  }
+
+  /** Whether an earlier call had succeeded after all and its letter lives on in parts, which a second letter would repeat. */
+  async function wasSplit(id: BatchId): Promise<boolean> {
+    const splits = await answerOf(
+      db
+        .select({ id: failedEventsAudit.id })
+        .from(failedEventsAudit)
+        .where(and(eq(failedEventsAudit.failedEventId, id), eq(failedEventsAudit.action, 'split')))
+        .limit(1),
+    );
+    return splits.length > 0;
   }
 
   async function claim({ maxRows, maxBytes, leaseMs }: ClaimLimits): Promise<DeadLetter[]> {
@@ -175,7 +188,7 @@ export function createDeadLetters(db: Database, log: Log): DeadLetterStore {
   }
 
   async function split(letter: DeadLetter, parts: readonly Part[], leaseMs: number): Promise<DeadLetter[] | null> {
-    const children = await Promise.all(parts.map((part) => childOf(letter, part)));
+    const children = await Promise.all(parts.map((part, place) => childOf(letter, part, twinsBefore(parts, place))));
     const isDone = await answerOf(
       db.transaction(async (tx) => {
         const [parent] = await tx.delete(failedEvents).where(isHeld(letter)).returning();
@@ -249,10 +262,18 @@ const isHeld = ({ id, leaseToken }: DeadLetter) =>
 
 const inMs = (ms: number) => sql`now() + ${ms} * interval '1 millisecond'`;
 
-async function childOf(letter: DeadLetter, { rows: parts, bad }: Part) {
+/** How many parts before this one have the same bytes, as when a client sent one event twice. */
+function twinsBefore(parts: readonly Part[], place: number): number {
+  const own = parts[place]!.rows;
+  return parts
+    .slice(0, place)
+    .filter(({ rows }) => rows.length === own.length && rows.every((row, index) => row.equals(own[index]!))).length;
+}
+
+async function childOf(letter: DeadLetter, { rows: parts, bad }: Part, twins: number) {
   const rows = Buffer.concat(parts);
   const values = {
-    id: childId(letter.id, rows),
+    id: childId(letter.id, rows, twins),
     payload: await compress(rows),
     rawBytes: rows.length,
     eventCount: parts.length,
@@ -262,8 +283,8 @@ async function childOf(letter: DeadLetter, { rows: parts, bad }: Part) {
 }
 
 /** A UUID v8 that follows from parent and rows, so that a split repeated after a crash makes the same letters. */
-function childId(parentId: string, rows: Buffer): string {
-  const digest = hash('sha256', Buffer.concat([Buffer.from(parentId), rows]));
+function childId(parentId: string, rows: Buffer, twins: number): string {
+  const digest = hash('sha256', Buffer.concat([Buffer.from(twins === 0 ? parentId : `${parentId} ${twins}`), rows]));
   const variant = ((Number.parseInt(digest[16]!, 16) & 0x3) | 0x8).toString(16);
   return `${digest.slice(0, 8)}-${digest.slice(8, 12)}-8${digest.slice(13, 16)}-${variant}${digest.slice(17, 20)}-${digest.slice(20, 32)}`;
 }
