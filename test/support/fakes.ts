@@ -313,15 +313,14 @@ export function createDeadLettersFake({ clock = systemClock }: { clock?: Clock }
     const alive: DeadLetter[] = [];
     for (const part of parts) {
       const rows = Buffer.concat(part.rows);
-      const id = childId(letter.id, rows);
-      if (!letters.has(id)) {
-        const { createdAt, lastAttemptAt } = parent;
-        const failure = part.bad ?? refused('inherited', { failureClass: parent.failureClass });
-        const child = put(id, rows, part.rows.length, failure, { createdAt, lastAttemptAt, parentId: letter.id });
-        if (part.bad) setAside(child, 'refused');
-        else Object.assign(child, { leaseToken: letter.leaseToken, visibleAt: now() + leaseMs });
-      }
-      if (!part.bad) alive.push(leased(letters.get(id)!, letter.leaseToken));
+      let id = childId(letter.id, rows);
+      while (letters.has(id)) id = childId(id, rows);
+      const { createdAt, lastAttemptAt } = parent;
+      const failure = part.bad ?? refused('inherited', { failureClass: parent.failureClass });
+      const child = put(id, rows, part.rows.length, failure, { createdAt, lastAttemptAt, parentId: letter.id });
+      if (part.bad) setAside(child, 'refused');
+      else Object.assign(child, { leaseToken: letter.leaseToken, visibleAt: now() + leaseMs });
+      if (!part.bad) alive.push(leased(child, letter.leaseToken));
     }
     answer();
     return alive;

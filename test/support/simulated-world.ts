@@ -105,6 +105,10 @@ export function createSimulatedWorld(random: () => number, settings: Settings = 
     return answer;
   }
 
+  function save(batch: Batch) {
+    saved.set(batch.id, batch);
+  }
+
   /** A SIGTERM and the next start. */
   async function restart() {
     const { flags, channel, flusher, flusherDone, breaker, log, stopDraining, stopping } = weir;
@@ -112,7 +116,6 @@ export function createSimulatedWorld(random: () => number, settings: Settings = 
     const ended = { isSo: false };
     stopDraining.abort();
     const server = { close: async () => {}, cut: () => {} };
-    const save = (batch: Batch) => void saved.set(batch.id, batch);
     const residue = shutDown(
       { flags, server, channel, flusher, flusherDone, breaker, save, clock, log },
       { graceMs: GRACE_MS },

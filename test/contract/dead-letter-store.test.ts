@@ -1,0 +1,401 @@
+/** What the pipeline relies on in a dead-letter store, of the fake and of Postgres alike. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createLog } from '../../src/log.ts';
+import { systemClock } from '../../src/clock.ts';
+import type { Batch } from '../../src/pipeline/batch.ts';
+import {
+  type DeadLetter,
+  type DeadLetterStore,
+  type FailureClass,
+  InsertFailure,
+  type Retry,
+} from '../../src/pipeline/ports.ts';
+import { createDeadLetters } from '../../src/postgres/dead-letters.ts';
+import { migratePostgres, withMigrationLock } from '../../src/postgres/migrate.ts';
+import { createPostgres } from '../../src/postgres/pool.ts';
+import { OTHER_PROJECT, PROJECT } from '../support/factory.ts';
+import { createDeadLettersFake } from '../support/fakes.ts';
+import { batchIdOf, batchOf, goodRows, numbersIn, rowOf } from '../support/rows.ts';
+import { startPostgresOnly } from '../support/stores.ts';
+
+/** One store with nothing in it, and what a test may do behind its back. */
+type Subject = {
+  readonly store: DeadLetterStore;
+  /** Lets time pass for the table. */
+  elapse(ms: number): Promise<void>;
+  /** Spoils what is kept of a letter. */
+  corrupt(id: string): Promise<void>;
+  /** Why each quarantined letter is, by id. */
+  quarantined(): Promise<Record<string, string>>;
+};
+
+const LEASE_MS = 60_000;
+const ALL = { maxRows: 100, maxBytes: 1_000_000, leaseMs: LEASE_MS };
+
+const failureOf = (failureClass: FailureClass, message = 'refused') => new InsertFailure(message, { failureClass });
+const cause = (ambiguous = false) => ({ failure: failureOf(ambiguous ? 'ambiguous' : 'unavailable'), ambiguous });
+const retryAfter = (delayMs: number, more: Partial<Retry> = {}): Retry => ({
+  failure: failureOf('unknown'),
+  ambiguous: false,
+  isCounted: true,
+  exposedMs: 0,
+  delayMs,
+  ...more,
+});
+const idsOf = (letters: readonly DeadLetter[]) => letters.map(({ id }) => id);
+const bytesOf = ({ chunks }: Pick<Batch, 'chunks'>) => Buffer.concat(chunks).toString('hex');
+
+function contract(open: () => Promise<Subject>) {
+  let subject: Subject;
+  let store: DeadLetterStore;
+
+  beforeEach(async () => {
+    subject = await open();
+    ({ store } = subject);
+  });
+
+  async function added(id: number, rows = goodRows(2, id * 10), ambiguous = false): Promise<Batch> {
+    const batch = batchOf(id, rows);
+    await store.add(batch, cause(ambiguous));
+    return batch;
+  }
+  async function claimedOne(): Promise<DeadLetter> {
+    const [letter] = await store.claim(ALL);
+    return letter!;
+  }
+
+  async function letterToSplit(): Promise<DeadLetter> {
+    await added(1, [{ n: 1 }, { n: 2 }, { n: 3, projectId: OTHER_PROJECT }], true);
+    return claimedOne();
+  }
+
+  describe('add', () => {
+    test('keeps a batch under its id, once however often it is called', async () => {
+      const batch = await added(1);
+      await store.add(batch, cause());
+      const letters = await store.claim(ALL);
+      expect(letters).toMatchObject([
+        { id: batchIdOf(1), eventCount: 2, ambiguous: false, attemptCount: 0, exposedMs: 0 },
+      ]);
+      expect(bytesOf(letters[0]!)).toBe(bytesOf(batch));
+    });
+
+    test('a doubt that came up between two calls is kept, and never taken back', async () => {
+      const batch = await added(1);
+      await store.add(batch, cause(true));
+      await store.add(batch, cause(false));
+      expect(await claimedOne()).toMatchObject({ ambiguous: true });
+    });
+
+    test('a second call changes neither the lease nor the count of tries', async () => {
+      const batch = await added(1);
+      const letter = await claimedOne();
+      await store.add(batch, cause());
+      expect(await store.claim(ALL)).toEqual([]);
+      expect(await store.complete(letter)).toBe(true);
+    });
+
+    test('a call that comes after the letter was split adds nothing: its rows live on in the parts', async () => {
+      const batch = await added(1);
+      const rows = goodRows(2, 10).map(rowOf);
+      await store.split(await claimedOne(), [{ rows, bad: null }], LEASE_MS);
+      await store.add(batch, cause());
+      expect(await store.measure()).toMatchObject({ rows: 1, events: 2 });
+    });
+
+    test.each([
+      ['a NUL that is escaped', '{"a":"\\u0000"}'],
+      ['a lone surrogate', '{"a":"\\ud800"}'],
+      ['numbers beyond any type', '{"a":1e400,"b":123456789012345678901234567890}'],
+      ['the same key twice', '{"b":1,"a":2,"b":3}'],
+      ['invalid UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0xc0, 0x22, 0x3a, 0x31, 0x7d])],
+      ['a NUL byte', Buffer.from('{"a":"\0"}')],
+      ['a long text', `{"a":"${'žluťoučký 🐎 '.repeat(5_000)}"}`],
+    ])('%s comes back bit for bit (I10)', async (_name, properties) => {
+      const batch = await added(1, [{ n: 1, properties }, { n: 2 }]);
+      expect(bytesOf(await claimedOne())).toBe(bytesOf(batch));
+    });
+  });
+
+  describe('claim', () => {
+    test('takes ambiguous letters first, then those that have waited longest', async () => {
+      for (const id of [1, 2, 3]) {
+        await added(id);
+        await subject.elapse(1_000);
+      }
+      await added(4, goodRows(1, 40), true);
+      expect(idsOf(await store.claim({ ...ALL, maxRows: 2 }))).toEqual([4, 1].map(batchIdOf));
+      expect(idsOf(await store.claim({ ...ALL, maxRows: 2 }))).toEqual([2, 3].map(batchIdOf));
+    });
+
+    test('takes only what is due', async () => {
+      await added(1);
+      expect(await store.retry(await claimedOne(), retryAfter(5_000))).toBe(true);
+      await subject.elapse(4_000);
+      expect(await store.claim(ALL)).toEqual([]);
+      await subject.elapse(1_000);
+      expect(await store.claim(ALL)).toHaveLength(1);
+    });
+
+    test('stays within its bytes, but takes one letter whatever its size', async () => {
+      const { byteCount } = await added(1);
+      await added(2);
+      await added(3);
+      expect(await store.claim({ ...ALL, maxBytes: byteCount * 2 })).toHaveLength(2);
+      expect(await store.claim({ ...ALL, maxBytes: 1 })).toHaveLength(1);
+    });
+
+    test('never gives one letter to two who ask at the same time', async () => {
+      for (let id = 1; id <= 20; id++) await added(id);
+      const claims = await Promise.all(Array.from({ length: 8 }, () => store.claim({ ...ALL, maxRows: 5 })));
+      const claimed = claims.flat().map(({ id }) => id);
+      expect(new Set(claimed).size).toBe(claimed.length);
+      const rest = await store.claim(ALL);
+      expect([...claimed, ...idsOf(rest)].sort()).toEqual(
+        Array.from({ length: 20 }, (_, n) => batchIdOf(n + 1)).sort(),
+      );
+    });
+
+    test('a lease that ran out brings the letter back, in doubt', async () => {
+      await added(1);
+      await store.claim(ALL);
+      await subject.elapse(LEASE_MS - 1_000);
+      expect(await store.claim(ALL)).toEqual([]);
+      await subject.elapse(1_000);
+      expect(await store.claim(ALL)).toMatchObject([{ id: batchIdOf(1), ambiguous: true, attemptCount: 0 }]);
+    });
+
+    test('says how long ago the last try was', async () => {
+      await added(1);
+      await subject.elapse(30_000);
+      const { sinceLastAttemptMs } = await claimedOne();
+      expect(sinceLastAttemptMs).toBeGreaterThanOrEqual(30_000);
+      expect(sinceLastAttemptMs).toBeLessThan(40_000);
+    });
+
+    test('a letter that cannot be read is quarantined, and the others are claimed', async () => {
+      await added(1);
+      await added(2);
+      await subject.corrupt(batchIdOf(1));
+      expect(idsOf(await store.claim(ALL))).toEqual([batchIdOf(2)]);
+      expect(await subject.quarantined()).toEqual({ [batchIdOf(1)]: 'unreadable payload' });
+    });
+  });
+
+  describe('a lease', () => {
+    const changes: Record<string, (letter: DeadLetter) => Promise<unknown>> = {
+      renew: (letter) => store.renew(letter, LEASE_MS),
+      complete: (letter) => store.complete(letter),
+      retry: (letter) => store.retry(letter, retryAfter(0)),
+      release: (letter) => store.release(letter),
+      settleDoubt: (letter) => store.settleDoubt(letter),
+      quarantine: (letter) => store.quarantine(letter, 'refused', failureOf('data')),
+      split: (letter) => store.split(letter, [{ rows: [rowOf({ n: 10 })], bad: null }], LEASE_MS),
+    };
+
+    test.each(Object.keys(changes))('that ran out and was given to another cannot %s (I7)', async (name) => {
+      await added(1);
+      const stale = await claimedOne();
+      await subject.elapse(LEASE_MS);
+      const held = await claimedOne();
+      expect(await changes[name]!(stale)).toBeOneOf([false, null]);
+      expect(await store.measure()).toMatchObject({ rows: 1, events: 2, quarantinedRows: 0 });
+      expect(await store.complete(held)).toBe(true);
+    });
+
+    test.each(Object.keys(changes).filter((name) => name !== 'renew' && name !== 'settleDoubt' && name !== 'split'))(
+      'ends with %s: nothing can be changed under it twice (I7)',
+      async (name) => {
+        await added(1);
+        const letter = await claimedOne();
+        expect(await changes[name]!(letter)).toBe(true);
+        for (const again of Object.values(changes)) expect(await again(letter)).toBeOneOf([false, null]);
+      },
+    );
+
+    test('is prolonged by renew', async () => {
+      await added(1);
+      const letter = await claimedOne();
+      await subject.elapse(LEASE_MS - 10_000);
+      expect(await store.renew(letter, LEASE_MS)).toBe(true);
+      await subject.elapse(LEASE_MS - 10_000);
+      expect(await store.claim(ALL)).toEqual([]);
+    });
+  });
+
+  test('retry counts a try and its waiting time only when told to', async () => {
+    await added(1);
+    await store.retry(await claimedOne(), retryAfter(0, { exposedMs: 700, ambiguous: true }));
+    await store.retry(await claimedOne(), retryAfter(0, { exposedMs: 50, isCounted: false }));
+    expect(await claimedOne()).toMatchObject({ attemptCount: 1, exposedMs: 750, ambiguous: false });
+  });
+
+  test('release gives the letter back at once, as it was and without a doubt', async () => {
+    await added(1);
+    await store.release(await claimedOne());
+    expect(await claimedOne()).toMatchObject({ id: batchIdOf(1), ambiguous: false, attemptCount: 0 });
+  });
+
+  test('settleDoubt takes the doubt away and keeps the lease', async () => {
+    await added(1, goodRows(1), true);
+    const letter = await claimedOne();
+    expect(await store.settleDoubt(letter)).toBe(true);
+    expect(await store.release(letter)).toBe(true);
+    expect(await claimedOne()).toMatchObject({ ambiguous: false });
+  });
+
+  test('a quarantined letter stays, with its reason, and is not claimed', async () => {
+    await added(1);
+    await store.quarantine(await claimedOne(), 'exhausted', failureOf('data'));
+    await subject.elapse(LEASE_MS * 10);
+    expect(await store.claim(ALL)).toEqual([]);
+    expect(await subject.quarantined()).toEqual({ [batchIdOf(1)]: 'exhausted' });
+    expect(await store.measure()).toMatchObject({ rows: 0, events: 0, quarantinedRows: 1, quarantinedEvents: 2 });
+  });
+
+  describe('split', () => {
+    const rows = [1, 2, 3].map((n) => rowOf({ n, projectId: n === 3 ? OTHER_PROJECT : PROJECT }));
+    const parts = [
+      { rows: [rows[0]!, rows[2]!], bad: null },
+      { rows: [rows[1]!], bad: failureOf('data') },
+    ];
+    test('replaces the letter: the living parts leased to the caller, the bad ones in quarantine', async () => {
+      const letter = await letterToSplit();
+      const alive = (await store.split(letter, parts, LEASE_MS))!;
+      expect(alive.map(({ chunks }) => numbersIn(chunks))).toEqual([[1, 3]]);
+      expect(alive).toMatchObject([{ eventCount: 2, ambiguous: false, attemptCount: 0, exposedMs: 0 }]);
+      expect(Object.values(await subject.quarantined())).toEqual(['refused']);
+      expect(await store.measure()).toMatchObject({ rows: 1, events: 2, quarantinedRows: 1, quarantinedEvents: 1 });
+      expect(await store.claim(ALL)).toEqual([]);
+      expect(await store.complete(alive[0]!)).toBe(true);
+      expect(await store.complete(letter)).toBe(false);
+    });
+
+    test('the parts come back when their lease runs out', async () => {
+      await store.split(await letterToSplit(), parts, LEASE_MS);
+      await subject.elapse(LEASE_MS);
+      expect(await store.claim(ALL)).toMatchObject([{ eventCount: 2, ambiguous: true }]);
+    });
+
+    test('ids follow from the letter and the rows, so that a repeated split makes the same letters', async () => {
+      const first = (await store.split(await letterToSplit(), parts, LEASE_MS))!;
+      const firstBad = Object.keys(await subject.quarantined());
+      subject = await open();
+      ({ store } = subject);
+      const second = (await store.split(await letterToSplit(), parts, LEASE_MS))!;
+      expect(idsOf(second)).toEqual(idsOf(first));
+      expect(Object.keys(await subject.quarantined())).toEqual(firstBad);
+      expect(new Set([batchIdOf(1), ...idsOf(first), ...firstBad]).size).toBe(3);
+    });
+
+    test('parts with the same bytes are letters of their own, as when a client sent one event twice', async () => {
+      const twins = [rows[1]!, rows[1]!].map((row) => ({ rows: [row], bad: failureOf('data') }));
+      const alive = await store.split(await letterToSplit(), [{ rows: [rows[0]!], bad: null }, ...twins], LEASE_MS);
+      expect(alive).toHaveLength(1);
+      expect(await store.measure()).toMatchObject({ rows: 1, quarantinedRows: 2, quarantinedEvents: 2 });
+    });
+  });
+
+  test('measure counts what waits and what is apart, and since when', async () => {
+    expect(await store.measure()).toEqual({
+      rows: 0,
+      events: 0,
+      bytes: 0,
+      oldestAt: null,
+      quarantinedRows: 0,
+      quarantinedEvents: 0,
+    });
+    const first = await added(1);
+    const { createdAt } = await claimedOne();
+    await subject.elapse(5_000);
+    const second = await added(2, goodRows(3, 20));
+    expect(await store.measure()).toMatchObject({
+      rows: 2,
+      events: 5,
+      bytes: first.byteCount + second.byteCount,
+      quarantinedRows: 0,
+    });
+    const { oldestAt } = await store.measure();
+    expect(Math.abs(oldestAt! - createdAt)).toBeLessThan(6_000);
+  });
+}
+
+describe('the fake', () => {
+  contract(async () => {
+    const store = createDeadLettersFake();
+    return {
+      store,
+      elapse: async (ms) => store.jump(ms),
+      corrupt: async (id) => void (store.letters.get(id)!.isCorrupt = true),
+      quarantined: async () =>
+        Object.fromEntries(store.quarantined().map(({ id, quarantinedFor }) => [id, quarantinedFor!])),
+    };
+  });
+});
+
+describe('Postgres', () => {
+  let server: Awaited<ReturnType<typeof startPostgresOnly>>;
+  let postgres: ReturnType<typeof createPostgres>;
+
+  beforeAll(async () => {
+    server = await startPostgresOnly();
+    postgres = createPostgres({ url: server.url, maxConnections: 10 }, createLog('silent'));
+    await withMigrationLock(postgres.pool, systemClock, migratePostgres);
+  });
+  afterAll(async () => {
+    await postgres.pool.end();
+    await server.discard();
+  });
+
+  contract(async () => {
+    const { pool, db } = postgres;
+    await pool.query('TRUNCATE failed_events, failed_events_audit');
+    return {
+      store: createDeadLetters(db, createLog('silent')),
+      elapse: async (ms) =>
+        void (await pool.query(
+          `UPDATE failed_events SET visible_at = visible_at - $1 * interval '1 millisecond',
+           last_attempt_at = last_attempt_at - $1 * interval '1 millisecond'`,
+          [ms],
+        )),
+      corrupt: async (id) =>
+        void (await pool.query(`UPDATE failed_events SET payload = 'rubbish' WHERE id = $1`, [id])),
+      quarantined: async () => {
+        const { rows } = await pool.query<{ id: string; quarantine_reason: string }>(
+          'SELECT id, quarantine_reason FROM failed_events WHERE quarantined_at IS NOT NULL',
+        );
+        return Object.fromEntries(rows.map(({ id, quarantine_reason }) => [id, quarantine_reason]));
+      },
+    };
+  });
+
+  test('knows the projects of a batch, also of one split off', async () => {
+    const { pool, db } = postgres;
+    await pool.query('TRUNCATE failed_events, failed_events_audit');
+    const store = createDeadLetters(db, createLog('silent'));
+    await store.add(batchOf(1, [{ n: 1 }, { n: 2, projectId: OTHER_PROJECT }]), cause());
+    const projectsOf = async () => {
+      const { rows } = await pool.query<{ p: string[] }>('SELECT project_ids AS p FROM failed_events');
+      return rows.map(({ p }) => p);
+    };
+    expect(await projectsOf()).toEqual([[PROJECT, OTHER_PROJECT]]);
+    const [letter] = await store.claim(ALL);
+    await store.split(letter!, [{ rows: [rowOf({ n: 2, projectId: OTHER_PROJECT })], bad: null }], LEASE_MS);
+    expect(await projectsOf()).toEqual([[OTHER_PROJECT]]);
+  });
+
+  test('keeps at most 2 kB of an error, and the same fingerprint for the same cause', async () => {
+    const { pool, db } = postgres;
+    await pool.query('TRUNCATE failed_events, failed_events_audit');
+    const store = createDeadLetters(db, createLog('silent'));
+    for (const n of [1, 2]) {
+      const failure = failureOf('unknown', `part ${n} of ${batchIdOf(n)} is broken ${'x'.repeat(5_000)}`);
+      await store.add(batchOf(n, goodRows(1, n)), { failure, ambiguous: false });
+    }
+    const { rows } = await pool.query<{ length: number; fingerprint: string }>(
+      'SELECT length(last_error) AS length, error_fingerprint AS fingerprint FROM failed_events',
+    );
+    expect(rows.map(({ length }) => length)).toEqual([2_000, 2_000]);
+    expect(new Set(rows.map(({ fingerprint }) => fingerprint)).size).toBe(1);
+  });
+});
