@@ -9,7 +9,7 @@ import { failureOf } from '../../src/pipeline/outcome.ts';
 import type { EventStore, InsertFailure } from '../../src/pipeline/ports.ts';
 import { OTHER_PROJECT, PROJECT } from '../support/factory.ts';
 import { createEventStoreFake } from '../support/fakes.ts';
-import { batchOf, eventIdOf, goodRows, rowOf, type RowSpec } from '../support/rows.ts';
+import { batchOf, eventIdOf, goodRows, type Kind, rowOf, type RowSpec } from '../support/rows.ts';
 import { startClickHouseOnly } from '../support/stores.ts';
 
 type Subject = {
@@ -20,15 +20,15 @@ type Subject = {
   counted(): Promise<number>;
 };
 
+const numbers = (specs: readonly RowSpec[]) => [specs[0]!.n, specs[0]!.n + specs.length] as const;
+const rowsOf = (specs: readonly RowSpec[]) => specs.map(rowOf);
+const withBad = (specs: readonly RowSpec[], index: number, kind: Kind) => specs.with(index, { ...specs[index]!, kind });
+const refusal = async (work: Promise<unknown>) => (await failureOf(work)) as InsertFailure | null;
+
 function contract(open: () => Subject) {
   let next = 0;
   /** Numbers that no other test uses: the store is shared. */
   const fresh = (count: number): RowSpec[] => goodRows(count, (next += 10_000));
-  const numbers = (specs: readonly RowSpec[]) => [specs[0]!.n, specs[0]!.n + specs.length] as const;
-  const rowsOf = (specs: readonly RowSpec[]) => specs.map(rowOf);
-  const withBad = (specs: readonly RowSpec[], index: number, kind: RowSpec['kind'] & string) =>
-    specs.with(index, { ...specs[index]!, kind });
-  const refusal = async (work: Promise<unknown>) => (await failureOf(work)) as InsertFailure | null;
 
   test('stores a batch once, in the table and in the view, however often it is sent', async () => {
     const { store, stored, counted } = open();
