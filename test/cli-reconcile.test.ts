@@ -1,0 +1,45 @@
+import { describe, expect, test } from 'vitest';
+import { checkProcess, checkStores, parseMetrics } from '../src/cli/reconcile.ts';
+
+const counts = { url: 'u', accepted: 10, stored: 4, deadLettered: 3, saved: 1, pending: 2, lost: 0 };
+const none = { letters: 0, events: 0, bytes: 0 };
+const letters = { waiting: none, replaying: none, quarantined: none };
+const balance = { discarded: 0, imported: 0, forgotten: 0 };
+
+/** The outcomes of the checks of stores where so much landed and so many rows are left. */
+function outcomes(landed: number, rows: number, taken: Partial<typeof balance> = {}) {
+  const stores = { clickhouse: { rows, distinctRows: rows, landed }, letters, balance: { ...balance, ...taken } };
+  return Object.fromEntries(checkStores(stores, [counts], null).map(({ name, outcome }) => [name, outcome]));
+}
+
+describe('verdicts of doctor --reconcile', () => {
+  test('a process whose homes do not add up fails, and so does a loss', () => {
+    expect(checkProcess(counts)).toMatchObject([{ outcome: 'ok' }]);
+    expect(checkProcess({ ...counts, pending: 1 })).toMatchObject([
+      { outcome: 'fail', detail: expect.stringContaining('off by 1') },
+    ]);
+    expect(checkProcess({ ...counts, lost: 1 })).toMatchObject([{ outcome: 'ok' }, { outcome: 'fail' }]);
+  });
+
+  test.each([
+    [7, {}, 'ok'],
+    [6, {}, 'fail'],
+    [5, { discarded: 2 }, 'ok'],
+    [8, { imported: 2 }, 'fail'],
+    [0, { forgotten: 7 }, 'ok'],
+  ])('of seven handed over, %i landed and operators took %o: %s', (landed, taken, outcome) => {
+    expect(outcomes(landed, landed, taken)['handed over against kept']).toBe(outcome);
+  });
+
+  test.each([
+    [7, 7, 'ok'],
+    [8, 7, 'warn'],
+    [7, 8, 'fail'],
+  ])('%i in the hourly counts against %i rows is %s', (landed, rows, outcome) => {
+    expect(outcomes(landed, rows)['hourly counts against events']).toBe(outcome);
+  });
+
+  test('a page without the counters is not taken for one with zeros', () => {
+    expect(() => parseMetrics('u', 'weir_other 1\n')).toThrow('is it a Weir?');
+  });
+});

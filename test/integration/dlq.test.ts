@@ -1,0 +1,242 @@
+import { randomUUIDv7 } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { InsertFailure } from '../../src/pipeline/ports.ts';
+import { type Desk, startDesk } from '../support/desk.ts';
+import { dataFailure, writeLetter } from '../support/letters.ts';
+import type { Stores } from '../support/stores.ts';
+
+const OURS = randomUUIDv7();
+const THEIRS = randomUUIDv7();
+const GONE = randomUUIDv7();
+
+let desk: Desk;
+let stores: Stores;
+beforeAll(async () => {
+  desk = await startDesk();
+  ({ stores } = desk);
+});
+afterAll(() => desk.stop());
+beforeEach(() => desk.clear());
+
+describe('looking', () => {
+  test('ls, groups and stats say how many, of whom and why', async () => {
+    const waiting = await writeLetter(stores, { shares: [[OURS, 2]] });
+    const apart = await writeLetter(stores, {
+      shares: [
+        [OURS, 1],
+        [THEIRS, 2],
+      ],
+      quarantined: 'refused',
+    });
+    const other = await writeLetter(stores, {
+      shares: [[THEIRS, 4]],
+      failure: new InsertFailure('ClickHouse cannot be reached (ECONNREFUSED)', { failureClass: 'unavailable' }),
+    });
+
+    const all = await desk.json<{ letters: { id: string }[] }>('ls');
+    expect(all.letters.map(({ id }) => id)).toEqual([waiting.id, apart.id, other.id]);
+    const list = (await desk.succeed('ls', '--limit', '1')).stdout;
+    expect(list).toMatch(new RegExp(`^${waiting.id}  waiting +2 +${OURS} `, 'm'));
+    expect((await desk.succeed('ls', '--limit', '1')).stderr).toContain('2 more');
+    expect((await desk.succeed('ls', '--quarantined')).stdout).toMatch(
+      new RegExp(`^${apart.id}  quarantined  3 +2 projects `, 'm'),
+    );
+    expect((await desk.succeed('ls', '--quarantined')).stdout).not.toContain(waiting.id);
+    expect((await desk.succeed('ls', '--waiting')).stdout).not.toContain(apart.id);
+    expect((await desk.json('ls', '--project', OURS))['letters']).toHaveLength(2);
+
+    const { groups } = await desk.json<{ groups: Record<string, unknown>[] }>('groups');
+    expect(groups).toMatchObject([
+      { errorClass: 'data', errorCode: 27, letters: 2, events: 5, waiting: 1, quarantined: 1 },
+      { errorClass: 'unavailable', errorCode: null, letters: 1, events: 4, waiting: 1, quarantined: 0 },
+    ]);
+    expect((await desk.json('ls', '--group', String(groups[1]!['group'])))['letters']).toMatchObject([
+      { id: other.id },
+    ]);
+    expect((await desk.succeed('groups')).stdout).toContain('Cannot parse input');
+
+    const stats = await desk.json('stats');
+    expect(stats).toMatchObject({
+      byState: { waiting: { letters: 2, events: 6 }, quarantined: { letters: 1, events: 3, bytes: apart.rows.length } },
+      drain: { position: 'running' },
+    });
+    expect((await desk.succeed('stats')).stdout).toMatch(/^total +quarantined +1 +3 /m);
+  });
+
+  test('show hides what events say, unless asked not to', async () => {
+    const { id, eventIds } = await writeLetter(stores, {
+      shares: [[OURS, 12]],
+      failure: new InsertFailure("ClickHouse error 27: Cannot parse 'hidden-value'", {
+        failureClass: 'data',
+        code: 27,
+      }),
+    });
+    const { stdout, stderr } = await desk.succeed('show', id);
+    expect(stdout + stderr + (await desk.succeed('show', id, '--json')).stdout).not.toContain('hidden');
+    expect(stdout).toContain(`"event_id":"${eventIds[0]}"`);
+    expect(stdout).toContain('"properties":{"plan":"<string>","n":"<number>"}');
+    expect(stdout).toMatch(/^errorCode +27$/m);
+    expect(stderr).toContain('2 more rows');
+    const unsafe = (await desk.succeed('show', id, '--unsafe', '--rows', '100')).stdout;
+    expect(unsafe).toContain('hidden-pro');
+    expect(unsafe).toContain('hidden-value');
+    expect(await desk.dlq('show', GONE)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('There is no dead letter'),
+    });
+  });
+
+  test('a damaged payload is said to be damaged', async () => {
+    const { id } = await writeLetter(stores, { shares: [[OURS, 1]] });
+    await desk.query(`update failed_events set payload = 'x' where id = $1`, [id]);
+    expect((await desk.succeed('show', id)).stderr).toContain('damaged');
+    const exported = await desk.dlq('export', '--all');
+    expect(exported).toMatchObject({ code: 1, stdout: '' });
+    expect(exported.stderr).toContain(id);
+  });
+});
+
+describe('replay', () => {
+  test('makes quarantined letters due with all attempts before them, and says so in the audit', async () => {
+    const apart = await writeLetter(stores, { shares: [[OURS, 3]], quarantined: 'exhausted' });
+    const other = await writeLetter(stores, { shares: [[OURS, 1]], quarantined: 'refused', failure: dataFailure(72) });
+    await desk.succeed('replay', apart.id, '--actor', 'ada');
+    expect(await desk.lettersNow()).toMatchObject([
+      { id: apart.id, quarantined_at: null, quarantine_reason: null, attempt_count: 0, exposed_ms: '0', later: false },
+      { id: other.id, quarantine_reason: 'refused', attempt_count: 20 },
+    ]);
+    expect(await desk.auditNow()).toEqual([
+      { letter: apart.id, action: 'replay', actor: 'ada', events: 3, detail: { was: 'quarantined', projects: [OURS] } },
+    ]);
+    const { entries } = await desk.json<{ entries: object[] }>('audit');
+    expect(entries).toMatchObject([{ letterId: apart.id, actor: 'ada', action: 'replay', eventCount: 3 }]);
+  });
+
+  test('by group, by project and all', async () => {
+    const one = await writeLetter(stores, { shares: [[OURS, 1]], quarantined: 'refused' });
+    const two = await writeLetter(stores, { shares: [[THEIRS, 1]], quarantined: 'refused', failure: dataFailure(72) });
+    const left = async () =>
+      (await desk.query('select id from failed_events where quarantined_at is not null')).map(({ id }) => id);
+    const [group] = await desk.query('select error_fingerprint as name from failed_events where id = $1', [one.id]);
+    expect(await desk.json('replay', '--group', String(group!['name']))).toMatchObject({ letters: 1, events: 1 });
+    expect(await left()).toEqual([two.id]);
+    expect(await desk.json('replay', '--project', OURS)).toMatchObject({ letters: 1 });
+    expect(await left()).toEqual([two.id]);
+    expect(await desk.json('replay', '--all')).toMatchObject({ letters: 2 });
+    expect(await left()).toEqual([]);
+  });
+
+  test('--rate spreads the letters over time', async () => {
+    for (let i = 0; i < 5; i++) await writeLetter(stores, { shares: [[OURS, 1]], quarantined: 'refused' });
+    expect((await desk.succeed('replay', '--all', '--rate', '0.5')).stderr).toContain('the last one in 8 s');
+    const due = await desk.query(
+      'select round(extract(epoch from visible_at - min(visible_at) over ()))::int as s from failed_events order by visible_at',
+    );
+    expect(due.map(({ s }) => s)).toEqual([0, 2, 4, 6, 8]);
+  });
+
+  test('more letters than one step takes', async () => {
+    const { id } = await writeLetter(stores, { shares: [[OURS, 1]], quarantined: 'refused' });
+    await desk.query(
+      `insert into failed_events select (json_populate_record(failed_events, json_build_object('id', gen_random_uuid()))).*
+      from failed_events, generate_series(1, 1200) where id = $1`,
+      [id],
+    );
+    expect(await desk.json('replay', '--all', '--rate', '1000')).toMatchObject({ letters: 1201, events: 1201 });
+    expect(
+      await desk.query('select count(distinct visible_at)::int as times, count(*)::int as letters from failed_events'),
+    ).toEqual([{ times: 1201, letters: 1201 }]);
+    expect(await desk.query('select count(distinct failed_event_id)::int as n from failed_events_audit')).toEqual([
+      { n: 1201 },
+    ]);
+    expect(await desk.json('discard', '--all-quarantined', '--reason', 'x', '--yes')).toMatchObject({ letters: 0 });
+    expect(await desk.json('discard', '--project', OURS, '--reason', 'x', '--yes')).toMatchObject({
+      letters: 1201,
+      events: 1201,
+      left: 0,
+    });
+    expect(await desk.idsNow()).toEqual([]);
+  });
+
+  test('leaves a letter alone that is being replayed, and takes one over whose lease ran out, in doubt', async () => {
+    const held = await writeLetter(stores, { shares: [[OURS, 1]] });
+    const abandoned = await writeLetter(stores, { shares: [[OURS, 1]] });
+    await desk.lease(held.id, 60);
+    await desk.lease(abandoned.id, -1);
+    const before = (await desk.lettersNow())[0];
+    expect((await desk.succeed('replay', '--all')).stderr).toContain('1 letter being replayed at this moment');
+    const [first, second] = await desk.lettersNow();
+    expect(first).toEqual(before);
+    expect(second).toMatchObject({ id: abandoned.id, lease_token: null, ambiguous: true, later: false });
+  });
+
+  test('--dry-run says which rows would pass, changes nothing and quotes no event', async () => {
+    const bad = await writeLetter(stores, { shares: [[OURS, 40]], unreadable: 2, quarantined: 'refused' });
+    const good = await writeLetter(stores, { shares: [[THEIRS, 5]], quarantined: 'exhausted' });
+    const before = await desk.lettersNow();
+    const { letters } = await desk.json<{ letters: { id: string }[] }>('replay', '--all', '--dry-run');
+    expect(letters.find(({ id }) => id === bad.id)).toMatchObject({
+      events: 42,
+      wouldPass: 40,
+      refused: 2,
+      unknown: 0,
+      reasons: [{ row: 40 }, { row: 41 }],
+    });
+    expect(letters.find(({ id }) => id === good.id)).toMatchObject({
+      events: 5,
+      wouldPass: 5,
+      refused: 0,
+      reasons: [],
+    });
+    const { stdout, stderr } = await desk.succeed('replay', '--all', '--dry-run');
+    expect(stdout).toMatch(new RegExp(`^${bad.id} +42 +40 +2 +0 +ClickHouse error `, 'm'));
+    expect(stderr).toContain('45 events would pass, 2 would be refused');
+    expect(stdout + stderr).not.toContain('hidden');
+    expect(stdout + stderr).not.toContain('no time at all');
+    expect(await desk.lettersNow()).toEqual(before);
+    expect(await desk.auditNow()).toEqual([]);
+  });
+
+  test('what does not exist is a failure that changes nothing', async () => {
+    const { id } = await writeLetter(stores, { shares: [[OURS, 1]], quarantined: 'refused' });
+    const before = await desk.lettersNow();
+    expect(await desk.dlq('replay', id, GONE)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`no dead letter ${GONE}`),
+    });
+    expect(await desk.dlq('replay', '--group', '0000')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('weir dlq groups'),
+    });
+    expect(await desk.dlq('replay', '--all', '--actor', 'drain')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('--actor'),
+    });
+    expect(await desk.lettersNow()).toEqual(before);
+  });
+});
+
+describe('switches', () => {
+  test('the drain is paused and resumed, once each in the audit', async () => {
+    await desk.succeed('pause', '--actor', 'ada');
+    expect((await desk.succeed('pause')).stderr).toContain('already');
+    expect(await desk.query('select key, value from settings')).toEqual([{ key: 'drain', value: 'paused' }]);
+    await writeLetter(stores, { shares: [[OURS, 1]] });
+    expect((await desk.succeed('replay', '--all')).stderr).toContain('weir dlq resume');
+    await desk.succeed('resume', '--actor', 'bob');
+    expect((await desk.auditNow()).map(({ action, actor }) => [action, actor])).toEqual([
+      ['drain paused', 'ada'],
+      ['replay', expect.any(String)],
+      ['drain running', 'bob'],
+    ]);
+  });
+
+  test('intake status tells since when and by whom', async () => {
+    const status = async () => (await desk.weir('intake', 'status')).stdout;
+    expect(await status()).toBe('open (never switched)\n');
+    expect((await desk.weir('intake', 'disable', '--actor', 'ada')).code).toBe(0);
+    expect(await status()).toMatch(/^disabled \(since 20.*, by ada\)\n$/);
+    expect((await desk.weir('intake', 'enable', '--json')).stdout).toBe('{"intake":"open","changed":true}\n');
+    expect(await status()).toMatch(/^open \(since 20/);
+  });
+});

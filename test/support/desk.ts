@@ -1,0 +1,80 @@
+/** The commands about dead letters as child processes on stores of their own, with nobody draining; and what the tables hold. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { zstdDecompress } from 'node:zlib';
+import { expect } from 'vitest';
+import { startStores } from './stores.ts';
+import { runWeir } from './weir.ts';
+
+const decompress = promisify(zstdDecompress);
+
+export type Desk = Awaited<ReturnType<typeof startDesk>>;
+
+export async function startDesk() {
+  const cwd = mkdtempSync(join(tmpdir(), 'weir-dlq-'));
+  const stores = await startStores();
+  const env = { DATABASE_URL: stores.databaseUrl, CLICKHOUSE_URL: stores.clickhouseUrl };
+  const weir = (...args: string[]) => runWeir(args, { env, cwd });
+  const dlq = (...args: string[]) => weir('dlq', ...args);
+
+  return { stores, cwd, env, weir, dlq, succeed, json, put, query, lettersNow, idsNow, auditNow, lease, clear, stop };
+
+  async function succeed(...args: string[]) {
+    const { code, stdout, stderr } = await dlq(...args);
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    return { stdout, stderr };
+  }
+
+  async function json<T = Record<string, unknown>>(...args: string[]): Promise<T> {
+    return JSON.parse((await succeed(...args, '--json')).stdout) as T;
+  }
+
+  /** Imports from stdin. */
+  function put(stdin: string, ...args: string[]) {
+    return runWeir(['dlq', 'import', '-', ...args], { env, cwd, stdin });
+  }
+
+  async function query(text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
+    return (await stores.postgres.pool.query<Record<string, unknown>>(text, values)).rows;
+  }
+
+  /** Everything a letter is, its rows uncompressed. */
+  async function lettersNow() {
+    const found = await query('select *, visible_at > now() as later from failed_events order by id');
+    return Promise.all(
+      found.map(async (row): Promise<Record<string, unknown> & { rows: Buffer }> => ({
+        ...row,
+        rows: await decompress(row['payload'] as Buffer),
+      })),
+    );
+  }
+
+  async function idsNow() {
+    return (await query('select id from failed_events order by id')).map(({ id }) => id as string);
+  }
+
+  function auditNow() {
+    return query(
+      'select failed_event_id as letter, action, actor, event_count as events, detail from failed_events_audit order by id',
+    );
+  }
+
+  /** As a drain would hold the letter, for so long. */
+  function lease(id: string, seconds: number) {
+    return query(
+      `update failed_events set lease_token = gen_random_uuid(), visible_at = now() + $2 * interval '1 second' where id = $1`,
+      [id, seconds],
+    );
+  }
+
+  function clear() {
+    return query('truncate failed_events, failed_events_audit, settings');
+  }
+
+  async function stop() {
+    await stores.stop();
+    rmSync(cwd, { recursive: true, force: true });
+  }
+}
