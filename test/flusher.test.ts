@@ -4,6 +4,7 @@ import { settled } from './support/clock.ts';
 import { OTHER_PROJECT, PROJECT } from './support/factory.ts';
 import { numbersOf } from './support/fakes.ts';
 import { startPipeline } from './support/pipeline.ts';
+import { batchOf } from './support/rows.ts';
 
 describe('a batch finds its home', () => {
   test('in ClickHouse, and its room is given back', async () => {
@@ -73,6 +74,14 @@ describe('a doubt is remembered', () => {
     offerGood(1);
     await clock.advance(2_000);
     expect(deadLetters.alive()).toMatchObject([{ ambiguous }]);
+  });
+
+  test('of a batch that an earlier process may have inserted', async () => {
+    const { clock, channel, events, deadLetters } = startPipeline();
+    events.down = true;
+    channel.adopt({ ...batchOf(77, [{ n: 1 }]), mayHaveLanded: true }, () => {});
+    await clock.advance(0);
+    expect(deadLetters.alive()).toMatchObject([{ failureClass: 'unavailable', ambiguous: true }]);
   });
 
   test('over all tries, when only the first of them was in doubt', async () => {

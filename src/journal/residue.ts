@@ -98,7 +98,7 @@ function parseBatch(content: Buffer): Batch | null {
   }
   const { id, eventCount, byteCount, projects } = header.output;
   const useByProject = new Map(Object.entries(projects)) as Map<ProjectId, { events: number; bytes: number }>;
-  return { id: id as BatchId, chunks: [rows], eventCount, byteCount, useByProject };
+  return { id: id as BatchId, chunks: [rows], eventCount, byteCount, useByProject, mayHaveLanded: true };
 }
 
 function parseJson(text: string): unknown {

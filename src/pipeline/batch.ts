@@ -14,6 +14,8 @@ export type Batch = {
   readonly eventCount: number;
   readonly byteCount: number;
   readonly useByProject: ReadonlyMap<ProjectId, ProjectShare>;
+  /** An earlier process held it and may have inserted it. */
+  readonly mayHaveLanded?: boolean;
 };
 
 /** How much of a batch belongs to one project. */

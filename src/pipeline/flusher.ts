@@ -103,7 +103,7 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
 
   /** The batch's next home, or null when it was given up on while it had none. */
   async function bringHome(batch: Batch): Promise<Home | null> {
-    const tries: Tries = { ambiguous: false };
+    const tries: Tries = { ambiguous: batch.mayHaveLanded ?? false };
     let isUnhomed = false;
     try {
       for (let attempt = 1; ; attempt++) {

@@ -106,7 +106,7 @@ export function createSimulatedWorld(random: () => number, settings: Settings = 
   }
 
   function save(batch: Batch) {
-    saved.set(batch.id, batch);
+    saved.set(batch.id, { ...batch, mayHaveLanded: true });
   }
 
   /** A SIGTERM and the next start. */
