@@ -52,10 +52,12 @@ export type Flusher = {
 };
 
 /** What is remembered over all tries of one batch. */
-type Tries = { ambiguous: boolean };
+type Tries = { ambiguous: boolean; isUnhomed: boolean };
 
 /** Short, so that either store coming back is noticed within two seconds; a failed try costs next to nothing. */
 const UNHOMED_RETRY: Backoff = { firstMs: 250, maxMs: 2_000 };
+/** A batch without a home waits for no answer longer than this: the other store may be back meanwhile. */
+const UNHOMED_TRY_MS = 4_000;
 /** How much larger batches may get while ClickHouse has too many parts to merge. */
 const MAX_BATCH_SCALE = 8;
 
@@ -103,8 +105,7 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
 
   /** The batch's next home, or null when it was given up on while it had none. */
   async function bringHome(batch: Batch): Promise<Home | null> {
-    const tries: Tries = { ambiguous: batch.mayHaveLanded ?? false };
-    let isUnhomed = false;
+    const tries: Tries = { ambiguous: batch.mayHaveLanded ?? false, isUnhomed: false };
     try {
       for (let attempt = 1; ; attempt++) {
         const failure = await tryInsert(batch, tries);
@@ -119,8 +120,8 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
           return 'dead-lettered';
         }
         if (giveUp.signal.aborted) return null;
-        if (!isUnhomed) {
-          isUnhomed = true;
+        if (!tries.isUnhomed) {
+          tries.isUnhomed = true;
           flags.unhomed(1);
           log.error({ batchId: batch.id, events: batch.eventCount, err: spillError }, 'batch has no home');
         }
@@ -129,7 +130,7 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
         breaker.allowProbe();
       }
     } finally {
-      if (isUnhomed) flags.unhomed(-1);
+      if (tries.isUnhomed) flags.unhomed(-1);
     }
   }
 
@@ -156,7 +157,11 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
 
   async function insertOnce(batch: Batch, tries: Tries): Promise<InsertFailure | null> {
     const startedAt = clock.elapsed();
-    const thrown = await failureOf(events.insert(batch, AbortSignal.any([stopInserts.signal, heartbeat.downSignal()])));
+    const answered = new AbortController();
+    const cuts = [stopInserts.signal, heartbeat.downSignal()];
+    if (tries.isUnhomed) cuts.push(after(UNHOMED_TRY_MS, answered.signal));
+    const thrown = await failureOf(events.insert(batch, AbortSignal.any(cuts)));
+    answered.abort('answered');
     // Anything but the store's own verdict is kept like one that cannot be judged: never a reason to drop.
     const failure =
       thrown === null || thrown instanceof InsertFailure
@@ -165,6 +170,14 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
     if (failure?.failureClass === 'ambiguous') tries.ambiguous = true;
     onInsert({ failure, events: batch.eventCount, bytes: batch.byteCount, elapsedMs: clock.elapsed() - startedAt });
     return failure;
+  }
+
+  /** Aborts when the time has passed, unless `cancel` did before. */
+  function after(ms: number, cancel: AbortSignal): AbortSignal {
+    const cut = new AbortController();
+    // sleep never rejects; a cut after the answer hits nothing.
+    void clock.sleep(ms, cancel).then(() => cut.abort('too late'));
+    return cut.signal;
   }
 
   /** A store with too many parts gets one insert at a time, and larger ones, until it accepts them again. */

@@ -10,7 +10,7 @@ import { type Backoff, backoffMs } from './backoff.ts';
 import type { Breaker } from './breaker.ts';
 import type { InsertObservation } from './flusher.ts';
 import type { Heartbeat } from './heartbeat.ts';
-import { type Budget, findUnreadableRows } from './isolate.ts';
+import { type Budget, type Found, findUnreadableRows } from './isolate.ts';
 import type { Ledger } from './ledger.ts';
 import { failureOf } from './outcome.ts';
 import {
@@ -164,15 +164,14 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
 
   async function isolate(letter: DeadLetter, failure: InsertFailure, pass: Try): Promise<void> {
     if (letter.eventCount === 1) return condemn(letter, failure, pass);
-    // Asked before and after the search, so that neither a schema that breaks nor one that is mended meanwhile blames rows.
-    if (await isHeldForSchema(letter, failure, pass)) return;
+    const before = await readsOrdinary(pass);
     const rows = rowsOf(letter);
-    const { bad, isComplete, interruptedBy } = await findUnreadableRows(
-      rows,
-      (some) => events.dryRun(some, pass.stop),
-      pass.budget,
-    );
-    if (bad.size > 0 && (await isHeldForSchema(letter, failure, pass))) return;
+    const found = await findUnreadableRows(rows, (some) => events.dryRun(some, pass.stop), pass.budget);
+    const { bad, isComplete, interruptedBy } = found;
+    if (bad.size > 0 || before !== null) {
+      const after = await readsOrdinary(pass);
+      if (!mayBlame(before, after, found, rows.length)) return hold(letter, failure, after ?? before);
+    }
     if (bad.size > 0) return setAside(letter, rows, bad, pass);
     // Whatever stopped the search, nothing was learned about the rows.
     if (!isComplete) return wait(letter, interruptedBy ?? failure, AMBIGUOUS_DELAY_MS);
@@ -224,16 +223,20 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     const refusal = asInsertFailure(await failureOf(events.dryRun(letter.chunks, pass.stop)));
     if (refusal !== null && !isAboutRows(refusal)) return wait(letter, refusal, AMBIGUOUS_DELAY_MS);
     if (refusal === null && !(hasLandedRecently() && letter.attemptCount > 0)) return count(letter, failure);
-    if (await isHeldForSchema(letter, failure, pass)) return;
+    const ordinary = await readsOrdinary(pass);
+    if (ordinary !== null) return hold(letter, failure, ordinary);
     if (await deadLetters.quarantine(letter, 'refused', failure)) quarantined(letter.eventCount, letter);
   }
 
-  /** Whether no row can be judged now, because ClickHouse does not read an ordinary event either; the letter then waits. */
-  async function isHeldForSchema(letter: DeadLetter, failure: InsertFailure, pass: Try): Promise<boolean> {
-    const refusal = asInsertFailure(await failureOf(events.dryRun([ORDINARY_ROW], pass.stop)));
-    if (refusal === null) return false;
-    await (isAboutRows(refusal) ? holdForDrift(letter, failure) : wait(letter, refusal, AMBIGUOUS_DELAY_MS));
-    return true;
+  /** What ClickHouse says to a dry run of an ordinary event: null when it reads it. */
+  async function readsOrdinary(pass: Try): Promise<InsertFailure | null> {
+    return asInsertFailure(await failureOf(events.dryRun([ORDINARY_ROW], pass.stop)));
+  }
+
+  /** No row can be judged now: either the schema refuses ordinary events too, or the store has other trouble. */
+  async function hold(letter: DeadLetter, failure: InsertFailure, refusal: InsertFailure | null): Promise<void> {
+    const isDrift = refusal !== null && isAboutRows(refusal);
+    await (isDrift ? holdForDrift(letter, failure) : wait(letter, refusal ?? failure, AMBIGUOUS_DELAY_MS));
   }
 
   function hasLandedRecently(): boolean {
@@ -289,6 +292,23 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
 function asInsertFailure(thrown: Error | null): InsertFailure | null {
   if (thrown === null || thrown instanceof InsertFailure) return thrown;
   return new InsertFailure('insert failed in an unforeseen way', { failureClass: 'ambiguous', cause: thrown });
+}
+
+/**
+ * Whether the rows found may be blamed, given what was said to an ordinary event
+ * before and after the search: a schema that broke or was mended meanwhile must
+ * not be mistaken for bad rows. A changed column that most of the batch still
+ * fits is no such case: it is the same before and after, and the others are read.
+ */
+function mayBlame(
+  before: InsertFailure | null,
+  after: InsertFailure | null,
+  { bad, isComplete }: Found,
+  rowCount: number,
+): boolean {
+  if (before === null && after === null) return true;
+  if (before === null || after === null || !isAboutRows(before) || !isAboutRows(after)) return false;
+  return isComplete && bad.size <= rowCount / 2;
 }
 
 /** The classes a refused row can cause; all others are the store's own trouble. */
