@@ -83,7 +83,7 @@ describe('after the migrations', () => {
     expect(refused.stderr).toContain('--yes');
     await succeed('project', 'delete', id, '--yes');
     expect(await succeed('project', 'list')).not.toContain(id);
-    expect((await weir('project', 'delete', id, '--yes')).stderr).toContain(`There is no project ${id}`);
+    expect((await weir('project', 'delete', id, '--yes')).stderr).toContain(`Project ${id} deleted`);
   });
 
   test('a project keeps its retention and origins', async () => {
