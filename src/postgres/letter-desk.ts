@@ -18,6 +18,8 @@ const compress = promisify(zstdCompress);
 
 /** Letters changed by one statement: well within its time limit. */
 const STEP = 500;
+/** Letters deleted by one statement: their payloads go with them, up to a few megabytes each. */
+const DISCARD_STEP = 50;
 /** Longer than a drain sends a doubtful letter again without asking ClickHouse first (five minutes). */
 const DOUBT_MINUTES = 6;
 
@@ -104,7 +106,7 @@ export function createLetterDesk(db: Database, { actor }: { actor: string }): Le
             select id from failed_events
             where ${stepOf(selection, after)}
             ${selection.by === 'project' ? sql`and cardinality(project_ids) = 1` : sql``}
-            order by id limit ${STEP} for update
+            order by id limit ${DISCARD_STEP} for update
           ), gone as (
             delete from failed_events as letter using locked where letter.id = locked.id
             returning letter.id, event_count, project_ids, ambiguous or lease_token is not null as ambiguous, error_fingerprint
@@ -123,7 +125,7 @@ export function createLetterDesk(db: Database, { actor }: { actor: string }): Le
         doubtful: done.doubtful + rows.filter(({ ambiguous }) => ambiguous).length,
       };
       onProgress(done);
-      if (rows.length < STEP) break;
+      if (rows.length < DISCARD_STEP) break;
       after = rows.at(-1)!.id;
     }
     return selection.by === 'project' ? discardShared(selection, reason, done, onProgress) : done;
