@@ -98,15 +98,15 @@ describe('a doubt is remembered', () => {
   });
 });
 
-describe('without a home (I3)', () => {
-  const unhomed = async () => {
-    const parts = startPipeline();
-    parts.events.down = parts.deadLetters.down = true;
-    parts.offerGood(3);
-    await parts.clock.advance(30_000);
-    return parts;
-  };
+async function unhomed() {
+  const parts = startPipeline();
+  parts.events.down = parts.deadLetters.down = true;
+  parts.offerGood(3);
+  await parts.clock.advance(30_000);
+  return parts;
+}
 
+describe('without a home (I3)', () => {
   test('the batch stays, counted, and intake is refused', async () => {
     const { channel, flags, flusher } = await unhomed();
     expect(channel.usage().events).toBe(3);

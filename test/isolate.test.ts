@@ -79,12 +79,14 @@ test('however small the budget, it is kept, and no good row is blamed', async ()
   );
 });
 
+async function atMostOne(rows: readonly Buffer[]) {
+  if (rows.length > 1) throw new InsertFailure('too much', { failureClass: 'data' });
+}
+const buggy = () => Promise.reject(new TypeError('bug'));
+
 test('rows that are bad only together are left to real inserts', async () => {
   const rows = [0, 1, 2].map((n) => Buffer.from(`${n}\n`));
-  const dryRun = async (some: readonly Buffer[]) => {
-    if (some.length > 1) throw new InsertFailure('too much', { failureClass: 'data' });
-  };
-  expect(await findUnreadableRows(rows, dryRun, { left: 64 })).toMatchObject({
+  expect(await findUnreadableRows(rows, atMostOne, { left: 64 })).toMatchObject({
     isComplete: false,
     interruptedBy: null,
   });
@@ -107,7 +109,6 @@ describe('trouble of the store', () => {
   );
 
   test('a failure of our own making is not swallowed', async () => {
-    const dryRun = () => Promise.reject(new TypeError('bug'));
-    await expect(findUnreadableRows([Buffer.from('0\n')], dryRun, { left: 64 })).rejects.toThrow('bug');
+    await expect(findUnreadableRows([Buffer.from('0\n')], buggy, { left: 64 })).rejects.toThrow('bug');
   });
 });

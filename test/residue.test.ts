@@ -50,7 +50,7 @@ test('a directory that is not there holds nothing', () => {
 
 test('a batch that cannot be written is not there by half', () => {
   saveBatch(dir, batchOf(1, goodRows(1)));
-  expect(() => saveBatch(join(pathOf(1), 'below-a-file'), batchOf(2, goodRows(1)))).toThrow();
+  expect(() => saveBatch(join(pathOf(1), 'below-a-file'), batchOf(2, goodRows(1)))).toThrow('ENOTDIR');
   expect(readSavedBatches(dir).batches).toHaveLength(1);
 });
 
