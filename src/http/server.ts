@@ -26,6 +26,8 @@ const HEADERS_TIMEOUT_MS = 15_000;
 const KEEP_ALIVE_MS = 65_000;
 const TIMEOUT_CHECK_MS = 5_000;
 const CLOSE_CHECK_MS = 20;
+/** Connections that may wait to be accepted; with Node's 511, a crowd of newcomers gets others' connections reset. */
+const BACKLOG = 4_096;
 
 type Fetch = Parameters<typeof getRequestListener>[0];
 
@@ -54,7 +56,7 @@ export async function listen(
   const connections = connectionsOf(server);
   const opened = Promise.withResolvers<void>();
   server.once('error', (error: NodeJS.ErrnoException) => opened.reject(explain(error, host, port)));
-  server.listen(port, host, opened.resolve);
+  server.listen({ port, host, backlog: BACKLOG }, opened.resolve);
   await opened.promise;
   server.removeAllListeners('error');
   // An accept that fails (out of file descriptors) costs that connection, not the process.
