@@ -76,7 +76,8 @@ async function deleteProject(cli: Cli, id: string, options: Options): Promise<vo
       return cli.io.stderr(`Project ${id} deleted: its tokens are revoked, its events and dead letters stay.\n`);
     }
 
-    await withClickHouse(cli, async (client) => {
+    let isBegun = false;
+    const done = withClickHouse(cli, async (client) => {
       const { countRows } = await import('../clickhouse/forget.ts');
       const [events] = await countRows(client, id);
       await confirmed(
@@ -84,14 +85,22 @@ async function deleteProject(cli: Cli, id: string, options: Options): Promise<vo
         options,
         `Delete the project ${name}${again} ${what}, for good? ClickHouse holds ${counted(events!.rows, 'event')} of it.`,
       );
+      isBegun = true;
       await projects.delete(id);
-      cli.io.stderr(`Tokens revoked.\n`);
+      cli.io.stderr('Tokens revoked.\n');
 
       const lookup = createLetterLookup(db);
       const desk = createLetterDesk(db, { actor });
       const letters = await emptyLetters(cli, { lookup, desk }, id);
       const tables = await forget(cli, client, desk, id);
       report(cli, { id, letters, tables }, options);
+    });
+    await done.catch((error: unknown) => {
+      if (!(error instanceof CommandFailure) || error.cause === undefined) throw error;
+      const hint = isBegun
+        ? 'The tokens are revoked, the rest is not finished: run this command again.'
+        : 'Nothing was changed. To revoke its tokens at once, add --keep-events, and delete it whole later.';
+      throw new CommandFailure(`${error.message}\n${hint}`, { cause: error });
     });
   });
 }
@@ -141,7 +150,7 @@ async function forget(
     );
   } catch (error) {
     if (!(error instanceof ForgetFailed)) throw error;
-    throw new CommandFailure(`${error.message}. Then run this command again.`, { cause: error });
+    throw new CommandFailure(`${error.message}.`, { cause: error });
   }
 }
 

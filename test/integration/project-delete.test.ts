@@ -127,6 +127,14 @@ describe('project delete', () => {
     expect((await desk.put(exported)).stderr).toContain('deleted project');
   });
 
+  test('without ClickHouse nothing is changed, and it says how to end the tokens at once', async () => {
+    const id = await createProject('stuck');
+    const env = { ...desk.env, CLICKHOUSE_URL: 'http://127.0.0.1:1' };
+    const { code, stderr } = await runWeir(['project', 'delete', id, '--yes'], { env, cwd: desk.cwd });
+    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('--keep-events') });
+    expect(await desk.query('select deleted_at from projects where id = $1', [id])).toEqual([{ deleted_at: null }]);
+  });
+
   test('a project that never was is a failure', async () => {
     for (const id of [randomUUIDv7(), 'nonsense']) {
       const { code, stderr } = await desk.weir('project', 'delete', id, '--yes');
@@ -206,6 +214,34 @@ describe('with a running Weir', () => {
     const one = await weir('doctor', '--reconcile', '--project', project);
     expect(one).toMatchObject({ code: 0, stdout: expect.stringContaining('both say 12') });
     expect(one.stdout).toMatch(/^ClickHouse +12  rows/m);
+  });
+
+  test('what is left of a letter that had landed is asked about, and does not land twice', async () => {
+    const [ours, theirs] = [await createProject('ours'), await createProject('theirs')];
+    const letter = await writeLetter(desk.stores, {
+      shares: [
+        [ours, 1],
+        [theirs, 3],
+      ],
+      quarantined: 'exhausted',
+      ambiguous: true,
+    });
+    await desk.query(`update failed_events set last_attempt_at = now() - interval '10 minutes'`);
+    const landed = splitRows(letter.rows)
+      .slice(1, 3)
+      .map((row) => JSON.parse(row.toString()) as object);
+    await desk.stores.clickhouse.insert({
+      table: 'events_raw_v1',
+      values: landed.map((row) => ({ ...row, properties: '{}', extras: '{}' })),
+      format: 'JSONEachRow',
+      clickhouse_settings: { date_time_input_format: 'best_effort' },
+    });
+    expect((await weir('dlq', 'discard', '--project', ours, '--reason', 'x', '--yes')).code).toBe(0);
+    expect((await weir('dlq', 'replay', '--all')).code).toBe(0);
+    await expect.poll(() => desk.idsNow(), { timeout: 15_000 }).toEqual([]);
+    const sum = `SELECT project_id AS project, sum(events) AS n FROM event_counts_hourly
+      WHERE project_id IN ('${ours}', '${theirs}') GROUP BY project_id`;
+    expect(await desk.stores.select(sum)).toEqual([{ project: theirs, n: '3' }]);
   });
 
   test('what was deleted behind its back is missing, and that fails', async () => {
