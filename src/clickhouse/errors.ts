@@ -62,18 +62,23 @@ const ALREADY_LANDED = 389;
 const TOO_MANY_PARTS = 252;
 
 /**
- * Two endings of ClickHouse's own sentence, read where the client's text cannot
- * reach: the first words of the message, and what follows the last quoted value.
+ * Parts of ClickHouse's own sentence, read where the client's text cannot reach:
+ * the first words of the message, and what follows the last quoted value. Line
+ * ends and quotes inside quoted values are escaped by ClickHouse.
  */
 const PARTITIONS_PREFIX = /^Code: 252\. DB::Exception: Too many partitions /;
 const VIEW_SUFFIX =
-  /: while pushing to view [^\n"'(]{1,200}(?: \([0-9a-f-]{36}\))?\. \([A-Z_]+\)(?: \(version [^\n()]*(?:\([^\n()]*\))?\))?\s*$/;
+  /: while pushing to view ((?:`[^`'"\n]{1,200}`|[\w.-]){1,400})(?: \([0-9a-f-]{36}\))?\. \([A-Z0-9_]+\)(?: \(version [^\n()]*(?:\([^\n()]*\))?\))?\s*$/;
+const UNREADABLE_ROW = /: \(at row (\d{1,9})\)\n: While executing /;
+const VIOLATING_ROW =
+  /^Code: 469\. DB::Exception: Constraint `[^`\n]*` for table [^'"\n]{1,400} is violated at row (\d{1,9})\. Expression: /;
 
 /** The class of a numbered ClickHouse error; `text` is its whole message. */
 export function classOf(code: number, text: string): FailureClass | 'landed' {
   if (code === ALREADY_LANDED) return 'landed';
-  if (code === TOO_MANY_PARTS) return PARTITIONS_PREFIX.test(text) ? 'data' : 'capacity';
+  if (code === TOO_MANY_PARTS && !PARTITIONS_PREFIX.test(text)) return 'capacity';
   if (VIEW_SUFFIX.test(text)) return 'operator';
+  if (code === TOO_MANY_PARTS) return 'data';
   return CLASS_OF_CODE.get(code) ?? 'unknown';
 }
 
@@ -82,14 +87,21 @@ export function failureFromAnswer(status: number, code: number | null, text: str
   if (code === null) return failureFromStatus(status);
   const meaning = classOf(code, text);
   if (meaning === 'landed') return null;
-  return new InsertFailure(`ClickHouse error ${code}: ${withoutData(text)}`, {
+  const view = VIEW_SUFFIX.exec(text)?.[1];
+  const pushing = view === undefined ? '' : ` (while pushing to view ${view})`;
+  return new InsertFailure(`ClickHouse error ${code}: ${withoutData(text)}${pushing}`, {
     failureClass: meaning,
     code,
+    // The table has its rows before its views get them.
+    mayHaveLanded: view !== undefined || !FAILS_BEFORE_WRITING.has(meaning),
     rowHint: rowHintOf(text),
     // The whole text, which quotes rows: for whoever asks for it, never for logs or clients.
     cause: new Error(text),
   });
 }
+
+/** Unless it comes out of a view. Running out of memory can happen at any point and is not among them. */
+const FAILS_BEFORE_WRITING: ReadonlySet<FailureClass> = new Set<FailureClass>(['unavailable', 'operator', 'data']);
 
 const MAX_KEPT_CHARACTERS = 300;
 
@@ -107,7 +119,7 @@ function withoutData(text: string): string {
 
 /** ClickHouse counts rows from 1. */
 function rowHintOf(text: string): number | null {
-  const found = /\(at row (\d{1,9})\)/.exec(text) ?? / is violated at row (\d{1,9})\./.exec(text);
+  const found = VIOLATING_ROW.exec(text) ?? UNREADABLE_ROW.exec(text);
   return found ? Number(found[1]) - 1 : null;
 }
 
@@ -116,6 +128,8 @@ function failureFromStatus(status: number): InsertFailure {
   const isGateway = status === 502 || status === 503 || status === 504;
   return new InsertFailure(`HTTP ${status} without a ClickHouse error number`, {
     failureClass: isGateway ? 'unavailable' : 'unknown',
+    // A gateway that lost the answer says 502 or 504 like one that found nobody.
+    mayHaveLanded: status !== 503,
   });
 }
 

@@ -167,7 +167,7 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
       thrown === null || thrown instanceof InsertFailure
         ? thrown
         : new InsertFailure('insert failed in an unforeseen way', { failureClass: 'ambiguous', cause: thrown });
-    if (failure?.failureClass === 'ambiguous') tries.ambiguous = true;
+    if (failure?.mayHaveLanded) tries.ambiguous = true;
     onInsert({ failure, events: batch.eventCount, bytes: batch.byteCount, elapsedMs: clock.elapsed() - startedAt });
     return failure;
   }

@@ -22,6 +22,7 @@ type InsertFailureDetail = {
   readonly failureClass: FailureClass;
   readonly code?: number | null;
   readonly retryAtOnce?: boolean;
+  readonly mayHaveLanded?: boolean;
   readonly rowHint?: number | null;
   readonly cause?: unknown;
 };
@@ -34,6 +35,11 @@ export class InsertFailure extends Error {
   readonly code: number | null;
   /** The connection broke before any answer, as an idle one does when the store restarts: worth one retry at once. */
   readonly retryAtOnce: boolean;
+  /**
+   * Some or all of it may be stored although it failed, as when only a view of the
+   * table refused. True of every `ambiguous` failure; others may say so as well.
+   */
+  readonly mayHaveLanded: boolean;
   /** Where the store says the first bad row is, from 0; a hint to verify, never a fact: it stands in text that quotes rows. */
   readonly rowHint: number | null;
 
@@ -42,6 +48,7 @@ export class InsertFailure extends Error {
     this.failureClass = detail.failureClass;
     this.code = detail.code ?? null;
     this.retryAtOnce = detail.retryAtOnce ?? false;
+    this.mayHaveLanded = detail.mayHaveLanded ?? detail.failureClass === 'ambiguous';
     this.rowHint = detail.rowHint ?? null;
   }
 }

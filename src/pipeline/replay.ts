@@ -97,20 +97,27 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
       { letterId: letter.id, events: letter.eventCount, class: failure.failureClass, code: failure.code },
       'replay failed',
     );
+    const tried = { ...letter, ambiguous: letter.ambiguous || failure.mayHaveLanded };
     switch (failure.failureClass) {
       case 'unavailable':
-        return policy.quarantine === 'strict' ? count(letter, failure) : void (await deadLetters.release(letter));
+        if (policy.quarantine === 'strict') return count(tried, failure);
+        return failure.mayHaveLanded
+          ? wait(tried, failure, AMBIGUOUS_DELAY_MS)
+          : void (await deadLetters.release(letter));
       case 'ambiguous':
-        return wait({ ...letter, ambiguous: true }, failure, AMBIGUOUS_DELAY_MS);
+        return wait(tried, failure, AMBIGUOUS_DELAY_MS);
       case 'capacity':
-        return wait(letter, failure, CAPACITY_DELAY_MS);
+        return wait(tried, failure, CAPACITY_DELAY_MS);
       case 'operator':
-        return wait(letter, failure, OPERATOR_DELAY_MS);
+        return wait(tried, failure, OPERATOR_DELAY_MS);
       case 'data':
-        return letter.ambiguous ? settleDoubt(letter, pass) : isolate(letter, failure, pass);
+        return tried.ambiguous ? settleDoubt(tried, pass) : isolate(tried, failure, pass);
       case 'unknown': {
         const isSuspect = letter.attemptCount + 1 >= UNKNOWN_BEFORE_ISOLATION && letter.eventCount > 1;
-        return isSuspect && !letter.ambiguous ? isolate(letter, failure, pass) : count(letter, failure);
+        if (!isSuspect) return count(tried, failure);
+        if (!tried.ambiguous) return isolate(tried, failure, pass);
+        // Without another insert in between, which would be as doubtful as this one.
+        return settleDoubt(tried, pass, (settled) => isolate(settled, failure, pass));
       }
     }
   }
@@ -142,8 +149,12 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     log.debug({ letterId: letter.id, events: letter.eventCount }, 'dead letter landed');
   }
 
-  /** Asks ClickHouse which rows are there before anything else may be done with the letter. */
-  async function settleDoubt(letter: DeadLetter, pass: Try): Promise<void> {
+  /** Asks ClickHouse which rows are there before anything else may be done with the letter; `next` if none is. */
+  async function settleDoubt(
+    letter: DeadLetter,
+    pass: Try,
+    next = (settled: DeadLetter) => replay(settled, pass),
+  ): Promise<void> {
     const rows = rowsOf(letter);
     let stored: readonly boolean[] = [];
     pass.budget.left--;
@@ -153,7 +164,7 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     const missing = rows.filter((_, index) => !stored[index]);
     if (missing.length === 0) return landed(letter);
     if (missing.length === rows.length) {
-      if (await deadLetters.settleDoubt(letter)) await replay({ ...letter, ambiguous: false }, pass);
+      if (await deadLetters.settleDoubt(letter)) await next({ ...letter, ambiguous: false });
       return;
     }
     const parts = await deadLetters.split(letter, [{ rows: missing, bad: null }], policy.leaseMs);
