@@ -1,5 +1,5 @@
 /**
- * npm run chaos -- --minutes 2 --seed 7 [--rate 300] [--kill9] [--only text] [--json] [--keep-logs]
+ * npm run chaos -- --minutes 2 --seed 7 [--rate 300] [--kill9] [--only pattern] [--json] [--keep-logs]
  *
  * Hurts a real Weir between real stores for a while and checks that every
  * acknowledged event is where it should be, once. Exits 1 when one is not.

@@ -15,7 +15,7 @@ export type ChaosOptions = {
   readonly seed: number;
   readonly eventsPerSecond: number;
   readonly kill9: boolean;
-  /** Only faults whose name contains this. */
+  /** Only faults whose name matches this. */
   readonly only: string | null;
   /** Leaves the logs where they are and says where. */
   readonly keepLogs: boolean;
@@ -46,7 +46,7 @@ export type ChaosReport = Audit & {
 const MIN_GAP_MS = 200;
 const MAX_GAP_MS = 2_500;
 /** A lease of a Weir that lost its stores in the middle lives for half a minute; then one more try. */
-const REST_WITHIN_MS = 150_000;
+const REST_WITHIN_MS = 100_000;
 const RECOVERY_WITHIN_MS = 60_000;
 const PROGRESS_MS = 5_000;
 
@@ -74,7 +74,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     const faults = faultsOn(
       { rig, primary, second, random: randomSchedule, onBadExit: (code) => badExits.push(code) },
       options,
-    ).filter(({ name }) => options.only === null || name.includes(options.only));
+    ).filter(({ name }) => options.only === null || new RegExp(options.only).test(name));
 
     const endsAt = performance.now() + options.seconds * 1_000;
     const report = setInterval(() => {
@@ -103,8 +103,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     }
     onProgress('healed; waiting for rest');
     await loading;
+    if (primary.pid() === null) await primary.start();
     const restAfterMs = await rest(rig, [primary], onProgress);
-    if (restAfterMs === null) onProgress(`never at rest: ${JSON.stringify(await healthOf(primary.url()))}`);
+    if (restAfterMs === null) await explainUnrest(rig, primary, onProgress);
     const audit = await auditOf(rig.stores, tally);
     const { maxRssMiB, trend } = watch.stop();
     const partial = {
@@ -170,6 +171,17 @@ async function rest(
     onProgress(`waiting: ${rows[0]!.count} dead letters with ${rows[0]!.events} events`);
   }
   return null;
+}
+
+/** What a person would look at first. */
+async function explainUnrest(rig: Rig, place: WeirPlace, onProgress: (line: string) => void): Promise<void> {
+  onProgress(`never at rest: ${JSON.stringify(await healthOf(place.url()))}`);
+  const { rows } = await rig.stores.postgres.pool.query<object>(
+    `SELECT id, generation, event_count, error_class, error_code, last_error, ambiguous, attempt_count, lease_token,
+       visible_at - now() AS due_in, now() - last_attempt_at AS last_try
+     FROM failed_events WHERE quarantined_at IS NULL LIMIT 10`,
+  );
+  for (const row of rows) onProgress(JSON.stringify(row));
 }
 
 type Sample = { readonly pid: number; readonly atMs: number; readonly mib: number };
