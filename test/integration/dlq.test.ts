@@ -35,13 +35,12 @@ describe('looking', () => {
 
     const all = await desk.json<{ letters: { id: string }[] }>('ls');
     expect(all.letters.map(({ id }) => id)).toEqual([waiting.id, apart.id, other.id]);
-    const list = (await desk.succeed('ls', '--limit', '1')).stdout;
-    expect(list).toMatch(new RegExp(`^${waiting.id}  waiting +2 +${OURS} `, 'm'));
-    expect((await desk.succeed('ls', '--limit', '1')).stderr).toContain('2 more');
-    expect((await desk.succeed('ls', '--quarantined')).stdout).toMatch(
-      new RegExp(`^${apart.id}  quarantined  3 +2 projects `, 'm'),
-    );
-    expect((await desk.succeed('ls', '--quarantined')).stdout).not.toContain(waiting.id);
+    const list = await desk.succeed('ls', '--limit', '1');
+    expect(list.stdout).toMatch(new RegExp(`^${waiting.id}  waiting +2 +${OURS} `, 'm'));
+    expect(list.stderr).toContain('2 more');
+    const quarantined = (await desk.succeed('ls', '--quarantined')).stdout;
+    expect(quarantined).toMatch(new RegExp(`^${apart.id}  quarantined  3 +2 projects `, 'm'));
+    expect(quarantined).not.toContain(waiting.id);
     expect((await desk.succeed('ls', '--waiting')).stdout).not.toContain(apart.id);
     expect((await desk.json('ls', '--project', OURS))['letters']).toHaveLength(2);
 

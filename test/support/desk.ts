@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { zstdDecompress } from 'node:zlib';
 import { expect } from 'vitest';
+import { createProjects } from '../../src/postgres/projects.ts';
+import { createTokens } from '../../src/postgres/tokens.ts';
 import { startStores } from './stores.ts';
 import { runWeir } from './weir.ts';
 
@@ -19,7 +21,26 @@ export async function startDesk() {
   const weir = (...args: string[]) => runWeir(args, { env, cwd });
   const dlq = (...args: string[]) => weir('dlq', ...args);
 
-  return { stores, cwd, env, weir, dlq, succeed, json, put, query, lettersNow, idsNow, auditNow, lease, clear, stop };
+  return {
+    stores,
+    cwd,
+    env,
+    weir,
+    dlq,
+    succeed,
+    json,
+    put,
+    query,
+    createProject,
+    createToken,
+    hourly,
+    lettersNow,
+    idsNow,
+    auditNow,
+    lease,
+    clear,
+    stop,
+  };
 
   async function succeed(...args: string[]) {
     const { code, stdout, stderr } = await dlq(...args);
@@ -38,6 +59,25 @@ export async function startDesk() {
 
   async function query(text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
     return (await stores.postgres.pool.query<Record<string, unknown>>(text, values)).rows;
+  }
+
+  /** Without a process of its own: what is tried is what comes afterwards. */
+  async function createProject(name: string): Promise<string> {
+    const { db } = stores.postgres;
+    return (await createProjects(db).create({ name, retentionDays: null, allowedOrigins: [] })).id;
+  }
+
+  async function createToken(projectId: string): Promise<string> {
+    const token = { projectId, kind: 'public', name: null, imported: null } as const;
+    return (await createTokens(stores.postgres.db).create(token))!.plaintext;
+  }
+
+  /** Events of the project that landed, copies too. */
+  async function hourly(projectId: string): Promise<number> {
+    const [sum] = await stores.select<{ n: string }>(
+      `SELECT sum(events) AS n FROM event_counts_hourly WHERE project_id = '${projectId}'`,
+    );
+    return Number(sum!.n);
   }
 
   /** Everything a letter is, its rows uncompressed. */
