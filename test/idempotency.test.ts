@@ -4,8 +4,8 @@ import { type Answer, createIdempotency } from '../src/http/idempotency.ts';
 import { createManualClock } from './support/clock.ts';
 import { OTHER_PROJECT, PROJECT } from './support/factory.ts';
 
-const BODY = Buffer.from('{"events":[1]}');
-const OTHER_BODY = Buffer.from('{"events":[2]}');
+const BODY = 'hash of the body';
+const OTHER_BODY = 'hash of another body';
 const HOUR_MS = 60 * 60_000;
 
 /** Work that counts how often it was done; its answers tell which time it was. */
@@ -18,7 +18,7 @@ function setUp() {
     projectId = PROJECT,
     key = 'k',
     body = BODY,
-  }: { projectId?: ProjectId; key?: string; body?: Buffer } = {}) => idempotency.once(projectId, key, body, work);
+  }: { projectId?: ProjectId; key?: string; body?: string } = {}) => idempotency.once(projectId, key, body, work);
   return { clock, idempotency, send, count: () => done };
 }
 

@@ -93,13 +93,18 @@ function collect(
     incoming.off('data', onWire);
     incoming.off('end', onWireEnd);
     incoming.off('close', onClose);
+    // A listener of ours would keep the body in memory for as long as the request waits for its answer.
+    incoming.off('error', onClose);
+    incoming.on('error', ignore);
     if (decompressor) {
       decompressor.removeAllListeners();
-      // Destroying mid-stream may still report an error; nobody needs it any more.
-      decompressor.on('error', () => {});
+      decompressor.on('error', ignore);
       decompressor.destroy();
     }
     incoming.pause();
     resolve(body);
   }
 }
+
+/** Whatever breaks after the body is decided on is nobody's concern any more, but an error without listener is thrown. */
+const ignore = () => {};

@@ -3,7 +3,6 @@
  * request gets the first answer and queues nothing. Bounded in bytes: the
  * answers used longest ago are forgotten first.
  */
-import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import type { ProjectId } from '../event/event.ts';
@@ -16,7 +15,7 @@ type Underway = { readonly bodyHash: string; readonly answer: Promise<Answer | n
 
 export type Idempotency = {
   /**
-   * Runs `work` unless the project has used the key with the same body before;
+   * Runs `work` unless the project has used the key with the same body before (told by its hash: an answer may take long, and no body waits for it);
    * then the first answer is returned, also while it is still being made.
    * `mismatch`: the key belongs to another body. An answer of null (a refusal)
    * is not remembered: the client is to try again.
@@ -24,7 +23,7 @@ export type Idempotency = {
   once(
     projectId: ProjectId,
     key: string,
-    body: Buffer,
+    bodyHash: string,
     work: () => Promise<Answer | null>,
   ): Promise<Answer | null | 'mismatch'>;
 };
@@ -43,9 +42,8 @@ export function createIdempotency({ clock }: { clock: Clock }): Idempotency {
 
   return { once };
 
-  async function once(projectId: ProjectId, key: string, body: Buffer, work: () => Promise<Answer | null>) {
+  async function once(projectId: ProjectId, key: string, bodyHash: string, work: () => Promise<Answer | null>) {
     const name = `${projectId} ${key}`;
-    const bodyHash = hash('sha256', body);
     // Whoever waited for a first request that was refused looks again: another waiter may have begun meanwhile.
     for (let other = underway.get(name); other; other = underway.get(name)) {
       if (other.bodyHash !== bodyHash) return 'mismatch';

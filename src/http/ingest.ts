@@ -3,6 +3,7 @@
  * intake → credential → body → credential in the body → rate → decode → offer →
  * answer. A door only maps its wire format to rows and an outcome to an answer.
  */
+import { hash } from 'node:crypto';
 import type { Context, Handler } from 'hono';
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../clock.ts';
@@ -63,6 +64,17 @@ type Level = 'queued' | Home;
 const MAX_ACK_WAIT_MS = 30_000;
 const MAX_KEY_LENGTH = 200;
 
+/** A request that has been let in, as far as its headers tell. */
+type Arrival = {
+  readonly incoming: IncomingMessage;
+  readonly fromHeaders: Credential | null;
+  readonly receivedAt: number;
+  readonly reservation: Reservation;
+  readonly ack: Ack;
+};
+/** A request whose events are to be taken. */
+type Taking = Omit<Arrival, 'incoming' | 'fromHeaders'> & { readonly opened: Opened; readonly credential: Credential };
+
 /** The handler of one front door. */
 export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Handler {
   const { flags, channel, credentials, idempotency, rateLimit, ledger, clock, newEventId } = deps;
@@ -80,32 +92,46 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
 
     const reservation = channel.reserve();
     try {
-      const body = await readBody(incoming, reservation, { maxBytes: options.maxBodyBytes });
-      // Nobody is there to read the answer; a status only closes the books.
-      if (body === 'aborted') return c.body(null, 400);
-      if (isRefusal(body)) return refuse(c, body);
-      const opened = door.open(body.bytes);
-      if (isRefusal(opened)) return refuse(c, opened);
-
-      const credential = fromHeaders ?? (await credentialFromBody(c, opened.token));
-      if (isRefusal(credential)) return refuse(c, credential);
-      const limited = await rateLimit?.(credential.projectId);
-      if (limited) return refuse(c, limited);
-
-      const take = () => takeIn(c, { opened, credential, receivedAt, reservation, ack });
-      const key = c.req.header('idempotency-key') ?? opened.idempotencyKey;
-      if (key === null) return answerOf(c, await take());
-      if (key === '' || key.length > MAX_KEY_LENGTH) {
-        return refuse(c, {
-          refused: 'invalid_query',
-          message: `the idempotency key must have 1 to ${MAX_KEY_LENGTH} characters`,
-        });
+      const entered = await enter(c, { incoming, fromHeaders, receivedAt, reservation, ack });
+      if (entered === 'aborted') {
+        // Nobody is there to read the answer; a status only closes the books.
+        return c.body(null, 400);
       }
-      return await onlyOnce(c, credential, key, body.bytes, take);
+      return isRefusal(entered) ? refuse(c, entered) : answerOf(c, await entered.answering);
     } finally {
       reservation.release();
     }
   };
+
+  /**
+   * Everything that needs the body. It ends before the answer is waited for, so that a body does not stay in
+   * memory, unaccounted for, while its events are on their way to a store.
+   */
+  async function enter(
+    c: Context,
+    { incoming, fromHeaders, receivedAt, reservation, ack }: Arrival,
+  ): Promise<{ readonly answering: Promise<Answer | Refusal> } | Refusal | 'aborted'> {
+    const body = await readBody(incoming, reservation, { maxBytes: options.maxBodyBytes });
+    if (body === 'aborted' || isRefusal(body)) return body;
+    const opened = door.open(body.bytes);
+    if (isRefusal(opened)) return opened;
+
+    const credential = fromHeaders ?? (await credentialFromBody(c, opened.token));
+    if (isRefusal(credential)) return credential;
+    const limited = await rateLimit?.(credential.projectId);
+    if (limited) return limited;
+
+    const request = { opened, credential, receivedAt, reservation, ack };
+    const key = c.req.header('idempotency-key') ?? opened.idempotencyKey;
+    if (key === null) return { answering: takeIn(c, request) };
+    if (key === '' || key.length > MAX_KEY_LENGTH) {
+      return {
+        refused: 'invalid_query',
+        message: `the idempotency key must have 1 to ${MAX_KEY_LENGTH} characters`,
+      };
+    }
+    return { answering: onlyOnce(c, key, hash('sha256', body.bytes), request) };
+  }
 
   function whyClosed(incoming: IncomingMessage): Refusal | null {
     const closed = closedBecause(flags.facts());
@@ -142,15 +168,10 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
     return authorize(credentials, given, c.req.header('origin'));
   }
 
-  /** Decodes and offers. Synchronous up to the moment the events are queued: nothing can slip in between. */
-  async function takeIn(
-    c: Context,
-    request: { opened: Opened; credential: Credential; receivedAt: number; reservation: Reservation; ack: Ack },
-  ): Promise<Answer | Refusal> {
+  /** Decodes and offers at once, so that nothing can slip in between; only what was taken may have to be waited for. */
+  function takeIn(c: Context, request: Taking): Promise<Answer | Refusal> {
     const { opened, credential, receivedAt, reservation, ack } = request;
     const { projectId, retentionDays } = credential;
-    // Ten mebibytes hold millions of tiny events: what can never be queued is not decoded first.
-    if (!channel.couldHold(opened.eventCount)) return OFFER_REFUSALS['never-fits'];
     const decoded = opened.decode({
       projectId,
       retentionDays,
@@ -159,18 +180,22 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
       maxFutureMs: options.maxFutureMs,
       newEventId,
     });
-    let level: Level = 'queued';
+    const settled = Promise.withResolvers<Home>();
+    const isWaiting = decoded.accepted > 0 && ack === 'stored';
     if (decoded.accepted > 0) {
-      const settled = Promise.withResolvers<Home>();
       const envelope = { projectId, eventCount: decoded.accepted, rows: decoded.rows };
-      const offered = channel.offer(envelope, reservation, ack === 'stored' ? settled.resolve : undefined);
-      if (offered !== 'queued') return OFFER_REFUSALS[offered];
-      ledger.accepted += decoded.accepted;
-      if (ack === 'stored') level = await whenSettled(c, settled.promise);
+      const offered = channel.offer(envelope, reservation, isWaiting ? settled.resolve : undefined);
+      if (offered !== 'queued') return Promise.resolve(OFFER_REFUSALS[offered]);
     }
+    ledger.accepted += decoded.accepted;
     ledger.rejected += decoded.rejected;
     const { status, body } = door.answer(decoded);
-    return { status, body: JSON.stringify(body), ack: level };
+    const answer: Answer = { status, body: JSON.stringify(body), ack: 'queued' };
+    return isWaiting ? onceSettled(c, answer, settled.promise) : Promise.resolve(answer);
+  }
+
+  async function onceSettled(c: Context, answer: Answer, settled: Promise<Home>): Promise<Answer> {
+    return { ...answer, ack: await whenSettled(c, settled) };
   }
 
   async function whenSettled(c: Context, settled: Promise<Home>): Promise<Level> {
@@ -182,22 +207,23 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
     return level;
   }
 
-  async function onlyOnce(
-    c: Context,
-    { projectId }: Credential,
-    key: string,
-    body: Buffer,
-    take: () => Promise<Answer | Refusal>,
-  ): Promise<Response> {
+  /** No async function: its frame would hold the request, and with it the body, until the answer is there. */
+  function onlyOnce(c: Context, key: string, bodyHash: string, request: Taking): Promise<Answer | Refusal> {
     let refusal: Refusal | null = null;
-    const answer = await idempotency.once(projectId, key, body, async () => {
-      const taken = await take();
-      if (!isRefusal(taken)) return taken;
-      refusal = taken;
-      return null;
+    let untaken: Taking | null = request;
+    const answering = idempotency.once(request.credential.projectId, key, bodyHash, () => {
+      const now = untaken!;
+      untaken = null;
+      return takeIn(c, now).then((taken) => {
+        if (!isRefusal(taken)) return taken;
+        refusal = taken;
+        return null;
+      });
     });
-    if (answer === 'mismatch') return refuse(c, { refused: 'idempotency_mismatch' });
-    return answerOf(c, answer ?? refusal!);
+    return answering.then((answer) => {
+      if (answer === 'mismatch') return { refused: 'idempotency_mismatch' };
+      return answer ?? refusal!;
+    });
   }
 }
 

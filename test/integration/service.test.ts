@@ -428,6 +428,32 @@ describe('hostile neighbours', () => {
       report('besieged', { bombBytes: bomb.length, rssMiB: peakRssMiB(weir) });
     },
   );
+
+  test(
+    '(k) large bodies do not stay in memory while their few events wait for a store',
+    { timeout: LONG },
+    async () => {
+      const weir = await start(newDirectory(), { INGEST_INSERT_TIMEOUT: '60s' });
+      const token = await newToken();
+      await ready(weir.url);
+      stores.clickhouseServer.pause();
+      const body = JSON.stringify({ events: [{ event: 'padded', timestamp: Date.now() }] }).padEnd(9_000_000);
+      const waiting: Promise<unknown>[] = [];
+      for (let i = 0; i < 40; i++) {
+        const headers = { authorization: `Bearer ${token}`, ...(i % 2 === 0 ? { 'idempotency-key': String(i) } : {}) };
+        waiting.push(fetch(`${weir.url}${EVENTS_PATH}?ack=stored`, { method: 'POST', headers, body }));
+        await vi.waitFor(
+          async () => expect(await json(`${weir.url}/health`)).toMatchObject({ enqueued: i + 1, reserved_bytes: 0 }),
+          SETTLED,
+        );
+      }
+      expect(peakRssMiB(weir)).toBeLessThan(MAX_RSS_MIB);
+      report('padded', { rssMiB: peakRssMiB(weir) });
+      stores.clickhouseServer.resume();
+      await Promise.all(waiting);
+      await atRest(weir.url);
+    },
+  );
 });
 
 describe('starting and ending', () => {
