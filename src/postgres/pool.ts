@@ -31,5 +31,24 @@ export function createPostgres(
   pool.on('error', (err) => log.warn({ err }, 'idle postgres connection lost'));
   // The same for one that breaks in use, between two statements; the next statement on it then fails.
   pool.on('connect', (client) => client.on('error', (err) => log.debug({ err }, 'postgres connection lost')));
-  return { pool, db: drizzle(pool) };
+  return { pool, db: Object.assign(drizzle(pool), { transaction: transactionOn(pool) }) };
+}
+
+/**
+ * As drizzle's own, which never gives back a connection whose `BEGIN` failed:
+ * a few of those, and the pool is empty for good. A connection on which anything
+ * failed is closed, so that the server undoes what is left of the transaction.
+ */
+function transactionOn(pool: Pool): Database['transaction'] {
+  return async (work, config) => {
+    const connection = await pool.connect();
+    let hasFailed = true;
+    try {
+      const result = await drizzle(connection).transaction(work, config);
+      hasFailed = false;
+      return result;
+    } finally {
+      connection.release(hasFailed);
+    }
+  };
 }
