@@ -276,6 +276,28 @@ export async function auditOf(stores: Stores, tally: Tally): Promise<Audit> {
   };
 }
 
+/** What the audit holds that must not be, in words; empty when every promise was kept. */
+export function wrongIn(audit: Audit): string[] {
+  const counts: Record<string, number> = {
+    lost: audit.lost.length,
+    'doubled in the table': audit.doubledInTable.length,
+    'doubled in the view': audit.doubledInView.length,
+    'counted too often by the hourly counts': audit.rollupExcess,
+    'missing in the hourly counts': audit.rollupMissing,
+    invented: audit.invented.length,
+    altered: audit.altered.length,
+    'stored and quarantined': audit.storedAndQuarantined.length,
+    'poison not quarantined': audit.poisonNotQuarantined.length,
+    'good but quarantined': audit.goodQuarantined.length,
+    'still waiting': audit.waiting,
+    // Nothing acknowledged proves nothing.
+    'no acknowledged events': Number(audit.acknowledged === 0),
+  };
+  return Object.entries(counts)
+    .filter(([, count]) => count !== 0)
+    .map(([what, count]) => `${what}: ${count}`);
+}
+
 /** Every event in `failed_events`. */
 export async function readLetters({
   postgres,
