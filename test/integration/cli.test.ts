@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { claimRuntime } from '../../src/runtime-file.ts';
 import { startStores, type Stores } from '../support/stores.ts';
-import { runWeir } from '../support/weir.ts';
+import { commandWeir, runWeir } from '../support/weir.ts';
 
 let stores: Stores;
 let cwd: string;
@@ -20,7 +20,7 @@ afterAll(async () => {
   rmSync(cwd, { recursive: true, force: true });
 });
 
-const weir = (...args: string[]) => runWeir(args, { env, cwd });
+const weir = (...args: string[]) => commandWeir(args, { env, cwd });
 const succeed = async (...args: string[]) => {
   const { code, stdout, stderr } = await weir(...args);
   expect({ code, stderr }).toMatchObject({ code: 0 });
@@ -119,12 +119,12 @@ describe('after the migrations', () => {
   test('a key is imported from stdin without being printed, once', async () => {
     const project = await createProject('imports');
     const args = ['token', 'create', '--project', project, '--import', '-'];
-    const imported = await runWeir(args, { env, cwd, stdin: 'phc_old_key_of_ours\n' });
+    const imported = await commandWeir(args, { env, cwd, stdin: 'phc_old_key_of_ours\n' });
     expect(imported.code).toBe(0);
     expect(imported.stdout + imported.stderr).not.toContain('phc_old_key');
-    const again = await runWeir(args, { env, cwd, stdin: 'phc_old_key_of_ours\n' });
+    const again = await commandWeir(args, { env, cwd, stdin: 'phc_old_key_of_ours\n' });
     expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('is a token already') });
-    const unusable = await runWeir(args, { env, cwd, stdin: 'two words here\n' });
+    const unusable = await commandWeir(args, { env, cwd, stdin: 'two words here\n' });
     expect(unusable.code).toBe(1);
   });
 

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { splitRows } from '../../src/event/rows.ts';
 import { type Desk, startDesk } from '../support/desk.ts';
 import { writeLetter } from '../support/letters.ts';
-import { type Running, runWeir, startWeir } from '../support/weir.ts';
+import { commandWeir, type Running, startWeir } from '../support/weir.ts';
 
 let desk: Desk;
 let running: Running;
@@ -30,7 +30,7 @@ afterAll(async () => {
   await desk.stop();
 });
 
-const weir = (...args: string[]) => runWeir(args, { env, cwd: desk.cwd });
+const weir = (...args: string[]) => commandWeir(args, { env, cwd: desk.cwd });
 async function send(project: string, count: number) {
   const token = await desk.createToken(project);
   const events = Array.from({ length: count }, () => ({ event: 'paid', timestamp: Date.now(), user_id: 'u' }));

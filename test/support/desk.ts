@@ -1,4 +1,4 @@
-/** The commands about dead letters as child processes on stores of their own, with nobody draining; and what the tables hold. */
+/** The commands about dead letters on stores of their own, with nobody draining; and what the tables hold. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { expect } from 'vitest';
 import { createProjects } from '../../src/postgres/projects.ts';
 import { createTokens } from '../../src/postgres/tokens.ts';
 import { startStores } from './stores.ts';
-import { runWeir } from './weir.ts';
+import { commandWeir } from './weir.ts';
 
 const decompress = promisify(zstdDecompress);
 
@@ -18,7 +18,7 @@ export async function startDesk() {
   const cwd = mkdtempSync(join(tmpdir(), 'weir-dlq-'));
   const stores = await startStores();
   const env = { DATABASE_URL: stores.databaseUrl, CLICKHOUSE_URL: stores.clickhouseUrl };
-  const weir = (...args: string[]) => runWeir(args, { env, cwd });
+  const weir = (...args: string[]) => commandWeir(args, { env, cwd });
   const dlq = (...args: string[]) => weir('dlq', ...args);
 
   return {
@@ -54,7 +54,7 @@ export async function startDesk() {
 
   /** Imports from stdin. */
   function put(stdin: string, ...args: string[]) {
-    return runWeir(['dlq', 'import', '-', ...args], { env, cwd, stdin });
+    return commandWeir(['dlq', 'import', '-', ...args], { env, cwd, stdin });
   }
 
   async function query(text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {

@@ -1,7 +1,12 @@
-/** Runs Weir's command line as a real process. */
+/** Runs Weir's command line, as a real process or within this one. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { runProgram } from '../../src/cli/program.ts';
+import { systemClock } from '../../src/clock.ts';
 
 export type Finished = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
 export type Running = {
@@ -40,4 +45,37 @@ export function startWeir(
 
 export function runWeir(...args: Parameters<typeof startWeir>): Promise<Finished> {
   return startWeir(...args).finished;
+}
+
+/**
+ * One command within this process, with streams of its own: what a process of
+ * its own would print and return, without the half second it takes to start.
+ */
+export async function commandWeir(
+  args: readonly string[],
+  { env = {}, cwd, stdin = '' }: { env?: Record<string, string>; cwd: string; stdin?: string },
+): Promise<Finished> {
+  let stdout = '';
+  let stderr = '';
+  const bytes: Buffer[] = [];
+  const code = await runProgram(args, {
+    io: {
+      stdout: (text) => (stdout += text),
+      stderr: (text) => (stderr += text),
+      send: async (sent) => void bytes.push(Buffer.from(sent)),
+      isTTY: false,
+    },
+    input: {
+      ask: () => Promise.reject(new Error('nobody is there')),
+      readAll: () => Promise.resolve(stdin),
+      async *bytes() {
+        yield Buffer.from(stdin);
+      },
+    },
+    env: { WEIR_DATA_DIR: join(cwd, '.weir'), ...env },
+    readFile: (path) => readFileSync(resolve(cwd, path), 'utf8'),
+    clock: systemClock,
+    user: userInfo().username,
+  });
+  return { code, stdout: stdout + Buffer.concat(bytes).toString('utf8'), stderr };
 }
