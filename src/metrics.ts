@@ -78,7 +78,6 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
     rejected: () => ledger.rejected,
     stored: () => ledger.stored,
     dead_lettered: () => ledger.deadLettered,
-    saved: () => ledger.saved,
     recovered: () => ledger.recovered,
     replayed: () => ledger.replayed,
     quarantined: () => ledger.quarantined,

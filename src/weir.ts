@@ -137,7 +137,7 @@ export async function startWeir({
     {
       channel,
       events,
-      deadLetters: { add: spill },
+      deadLetters: { add: spill, forget: deadLetters.forget },
       breaker,
       heartbeat: clickhouseBeat,
       flags,

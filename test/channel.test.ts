@@ -132,6 +132,16 @@ describe('limits', () => {
     expect(channel.usage()).toEqual({ events: 10, bytes: 200, reservedBytes: 0 });
   });
 
+  test('bodies of nobody known yet hold a quarter of the bytes at most, and leave the rest to the others', () => {
+    const channel = channelOn(createManualClock(), { maxBytes: 1_000 });
+    const strangers = [channel.reserve('unknown'), channel.reserve('unknown')];
+    expect(strangers[0]!.grow(200)).toBe(true);
+    expect(strangers[1]!.grow(51)).toBe(false);
+    expect(channel.reserve('known').grow(800)).toBe(true);
+    strangers[0]!.release();
+    expect(strangers[1]!.grow(200)).toBe(true);
+  });
+
   test('a reservation is given back once, however often it is released', () => {
     const channel = channelOn(createManualClock());
     const reservation = channel.reserve();

@@ -143,6 +143,20 @@ describe('without a home (I3)', () => {
     expect(flags.facts().unhomed).toBe(0);
   });
 
+  test('a batch that landed after its letter was kept unseen leaves no letter behind', async () => {
+    const { clock, events, deadLetters, offerGood } = startPipeline();
+    events.down = deadLetters.commitThenCut = true;
+    offerGood(3);
+    await clock.advance(2_000);
+    expect(deadLetters.alive()).toHaveLength(1);
+    deadLetters.down = true;
+    events.down = false;
+    await clock.advance(10_000);
+    deadLetters.down = false;
+    await clock.advance(5_000);
+    expect([events.counted, deadLetters.alive()]).toEqual([3, []]);
+  });
+
   test('a lost answer of the dead letters is asked for again, not a second letter', async () => {
     const { clock, events, deadLetters, ledger, offerGood } = startPipeline();
     events.down = deadLetters.commitThenCut = true;

@@ -20,7 +20,6 @@ export type ProcessCounts = {
   readonly accepted: number;
   readonly stored: number;
   readonly deadLettered: number;
-  readonly saved: number;
   readonly pending: number;
   readonly lost: number;
 };
@@ -58,12 +57,12 @@ export async function reconcile(cli: Cli, options: ReconcileOptions): Promise<vo
 }
 
 /** Of one process: every event it accepted has become something. */
-export function checkProcess({ url, accepted, stored, deadLettered, saved, pending, lost }: ProcessCounts): Check[] {
+export function checkProcess({ url, accepted, stored, deadLettered, pending, lost }: ProcessCounts): Check[] {
   const name = `ledger of ${url}`;
-  const homes = stored + deadLettered + saved + pending;
+  const homes = stored + deadLettered + pending;
   const remedy =
     'Keep its log and look for `batch lost`; if there is none, this is a bug of Weir: report it with these numbers.';
-  const sum = `accepted ${grouped(accepted)} = stored ${grouped(stored)} + dead-lettered ${grouped(deadLettered)} + saved ${grouped(saved)} + pending ${grouped(pending)}`;
+  const sum = `accepted ${grouped(accepted)} = stored ${grouped(stored)} + dead-lettered ${grouped(deadLettered)} + pending ${grouped(pending)}`;
   const checks = [
     accepted === homes
       ? ok(name, sum)
@@ -163,7 +162,6 @@ export function parseMetrics(url: string, page: string): ProcessCounts {
     accepted: eventsOf('accepted'),
     stored: eventsOf('stored'),
     deadLettered: eventsOf('dead_lettered'),
-    saved: eventsOf('saved'),
     pending: read('weir_pending_events'),
     lost: read('weir_events_lost_total'),
   };
@@ -206,12 +204,11 @@ function print(
   }
 }
 
-function explainProcess({ url, accepted, stored, deadLettered, saved, pending }: ProcessCounts): string[][] {
+function explainProcess({ url, accepted, stored, deadLettered, pending }: ProcessCounts): string[][] {
   return [
     [url, grouped(accepted), 'accepted: answered 2xx since it started'],
     ['', grouped(stored), 'stored: fresh events that ClickHouse confirmed'],
     ['', grouped(deadLettered), 'dead-lettered: fresh events that Postgres confirmed'],
-    ['', grouped(saved), 'saved: written to a file at shutdown'],
     ['', grouped(pending), 'pending: in memory, on their way'],
   ];
 }

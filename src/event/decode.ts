@@ -20,8 +20,9 @@ import {
   type Members,
 } from './members.ts';
 import { createRowEncoder, createRowWriter, MAX_ROW_BYTES } from './row.ts';
-import { isRefusal, isUuid, readText, uuidFromText, type Refusal } from './text.ts';
+import { isRefusal, readText, type Refusal } from './text.ts';
 import { readInstant } from './timestamp.ts';
+import { isUuid, uuidOf } from './uuid.ts';
 
 export type DecodeContext = {
   readonly projectId: ProjectId;
@@ -154,7 +155,7 @@ export function decodeEvents(events: ScannedEvents, context: DecodeContext): Dec
   /** The id to store for the sent one, a raw string. */
   function eventIdOf(sentId: string | null, isHashed: boolean): string {
     if (sentId === null) return context.newEventId();
-    return isHashed ? uuidFromText(stringOf(sentId)) : sentId.slice(1, -1).toLowerCase();
+    return isHashed ? uuidOf(stringOf(sentId)) : sentId.slice(1, -1).toLowerCase();
   }
 }
 

@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto';
 import { rawStringOf, stringOf } from './json.ts';
 
 /** Why a value is refused: the reason, or the part of it behind the field's name. */
@@ -40,17 +39,4 @@ function codePointCount(text: string): number {
   let count = 0;
   for (const _ of text) count += 1;
   return count;
-}
-
-const UUID = /^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$/;
-
-export function isUuid(text: string): boolean {
-  return UUID.test(text);
-}
-
-/** The UUID (version 8, RFC 9562) that stands for an id which is none: the same for the same id, always. */
-export function uuidFromText(text: string): string {
-  const hex = hash('sha256', text, 'hex');
-  const variant = ((Number.parseInt(hex[16] ?? '', 16) & 0x3) | 0x8).toString(16);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }

@@ -90,7 +90,7 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
     const fromHeaders = await credentialFromHeaders(c);
     if (fromHeaders && isRefusal(fromHeaders)) return refuse(c, fromHeaders);
 
-    const reservation = channel.reserve();
+    const reservation = channel.reserve(fromHeaders ? 'known' : 'unknown');
     try {
       const entered = await enter(c, { incoming, fromHeaders, receivedAt, reservation, ack });
       if (entered === 'aborted') {

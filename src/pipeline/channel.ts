@@ -47,7 +47,12 @@ export type Reservation = {
 export type ChannelUsage = { readonly events: number; readonly bytes: number; readonly reservedBytes: number };
 
 export type Channel = {
-  reserve(): Reservation;
+  /**
+   * Room for one body. While nobody knows whose it is (the token stands in the
+   * body), all such bodies together may hold a quarter of the bytes, so that
+   * strangers cannot keep the others out.
+   */
+  reserve(of?: 'known' | 'unknown'): Reservation;
   /** Whether a body of `bytes` has no chance of a place now. */
   isFull(bytes: number): boolean;
   /** Whether that many events could ever be queued together, in an empty channel. */
@@ -83,6 +88,7 @@ type Queued = {
 };
 type ProjectUse = { events: number; bytes: number; lastOfferAt: number };
 
+const UNKNOWN_SHARE = 0.25;
 /** A reason of our own: without one, every abort makes an error with a stack. */
 const WOKEN = 'woken';
 /** A project that offered nothing for this long no longer limits the others. */
@@ -101,6 +107,7 @@ export function createChannel(
   let pendingEvents = 0;
   let pendingBytes = 0;
   let reservedBytes = 0;
+  let unknownBytes = 0;
   let sequence = 0;
   let hurriedUpTo = 0;
   let batchScale = 1;
@@ -127,20 +134,24 @@ export function createChannel(
     usage: () => ({ events: pendingEvents, bytes: pendingBytes, reservedBytes }),
   };
 
-  function reserve(): Reservation {
+  function reserve(of: 'known' | 'unknown' = 'known'): Reservation {
     let held = 0;
+    const isUnknown = of === 'unknown';
     return {
       grow(bytes) {
         if (pendingBytes + reservedBytes + bytes > limits.maxBytes) return false;
-        held += bytes;
-        reservedBytes += bytes;
+        if (isUnknown && unknownBytes + bytes > limits.maxBytes * UNKNOWN_SHARE) return false;
+        take(bytes);
         return true;
       },
-      release() {
-        reservedBytes -= held;
-        held = 0;
-      },
+      release: () => take(-held),
     };
+
+    function take(bytes: number) {
+      held += bytes;
+      reservedBytes += bytes;
+      if (isUnknown) unknownBytes += bytes;
+    }
   }
 
   function isFull(bytes: number) {

@@ -108,7 +108,9 @@ export function createDrain(deps: DrainDeps, limits: DrainLimits): Drain {
       }
     };
     const places = Math.max(1, Math.min(concurrency(), letters.length));
-    await Promise.all(Array.from({ length: places }, (_, place) => worker(place)));
+    const ended = await Promise.allSettled(Array.from({ length: places }, (_, place) => worker(place)));
+    // All of them first: a pass is over when nobody works on its letters any more.
+    for (const result of ended) if (result.status === 'rejected') throw result.reason;
   }
 
   function concurrency(): number {

@@ -7,7 +7,7 @@
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { type Backoff, backoffMs } from './backoff.ts';
-import type { Batch } from './batch.ts';
+import type { Batch, BatchId } from './batch.ts';
 import type { Breaker } from './breaker.ts';
 import type { Channel, Home } from './channel.ts';
 import type { Flags } from './flags.ts';
@@ -26,7 +26,7 @@ export type InsertObservation = {
 export type FlusherDeps = {
   readonly channel: Channel;
   readonly events: EventStore;
-  readonly deadLetters: Pick<DeadLetterStore, 'add'>;
+  readonly deadLetters: Pick<DeadLetterStore, 'add' | 'forget'>;
   readonly breaker: Breaker;
   readonly heartbeat: Pick<Heartbeat, 'downSignal'>;
   readonly flags: Flags;
@@ -52,7 +52,7 @@ export type Flusher = {
 };
 
 /** What is remembered over all tries of one batch. */
-type Tries = { ambiguous: boolean; isUnhomed: boolean };
+type Tries = { ambiguous: boolean; isUnhomed: boolean; mayBeLetter: boolean };
 
 /** Short, so that either store coming back is noticed within two seconds; a failed try costs next to nothing. */
 const UNHOMED_RETRY: Backoff = { firstMs: 250, maxMs: 2_000 };
@@ -105,12 +105,14 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
 
   /** The batch's next home, or null when it was given up on while it had none. */
   async function bringHome(batch: Batch): Promise<Home | null> {
-    const tries: Tries = { ambiguous: batch.mayHaveLanded ?? false, isUnhomed: false };
+    const tries: Tries = { ambiguous: batch.mayHaveLanded ?? false, isUnhomed: false, mayBeLetter: false };
     try {
       for (let attempt = 1; ; attempt++) {
         const failure = await tryInsert(batch, tries);
-        if (failure === null) return 'stored';
-
+        if (failure === null) {
+          if (tries.mayBeLetter) forgetLetter(batch.id);
+          return 'stored';
+        }
         const spillError = await failureOf(deadLetters.add(batch, { failure, ambiguous: tries.ambiguous }));
         if (spillError === null) {
           log.debug(
@@ -119,6 +121,7 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
           );
           return 'dead-lettered';
         }
+        tries.mayBeLetter = true;
         if (giveUp.signal.aborted) return null;
         if (!tries.isUnhomed) {
           tries.isUnhomed = true;
@@ -132,6 +135,21 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
     } finally {
       if (tries.isUnhomed) flags.unhomed(-1);
     }
+  }
+
+  /**
+   * An `add` whose answer was lost may have kept the batch that has landed now.
+   * In the background and for as long as this process lives: nothing waits for
+   * it, and until then the id keeps a replay from doubling the rows.
+   */
+  function forgetLetter(id: BatchId) {
+    const untilDone = async () => {
+      while (!giveUp.signal.aborted && (await failureOf(deadLetters.forget(id))) !== null) {
+        await clock.sleep(UNHOMED_RETRY.maxMs, giveUp.signal);
+      }
+    };
+    // It ends by itself, and its failures are what it repeats itself for.
+    void untilDone();
   }
 
   async function tryInsert(batch: Batch, tries: Tries): Promise<InsertFailure | null> {

@@ -1,6 +1,6 @@
 /**
  * What became of every event this process accepted. At any instant
- * accepted = stored + deadLettered + saved + pending, where pending is the
+ * accepted = stored + deadLettered + pending, where pending is the
  * channel's own count (invariant I1). Dead letters have their own column of the
  * ledger: what this process took in by draining, whoever wrote it.
  */
@@ -13,9 +13,7 @@ export type Ledger = {
   stored: number;
   /** Fresh events `failed_events` confirmed. */
   deadLettered: number;
-  /** Fresh events written to a file at shutdown because no store would take them. */
-  saved: number;
-  /** Events taken up again from such files at start; they also count as accepted. */
+  /** Events taken up at start that an earlier process had to save to disk; they also count as accepted. */
   recovered: number;
   /** Dead-lettered events ClickHouse confirmed later. */
   replayed: number;
@@ -28,7 +26,6 @@ export const createLedger = (): Ledger => ({
   rejected: 0,
   stored: 0,
   deadLettered: 0,
-  saved: 0,
   recovered: 0,
   replayed: 0,
   quarantined: 0,

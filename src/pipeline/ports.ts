@@ -3,7 +3,7 @@
  * implement these; the pipeline knows none of them.
  */
 import type { ProjectId } from '../event/event.ts';
-import type { Batch } from './batch.ts';
+import type { Batch, BatchId } from './batch.ts';
 import type { DeadLetterDepth } from './flags.ts';
 
 /**
@@ -102,6 +102,8 @@ export type ClaimLimits = { readonly maxRows: number; readonly maxBytes: number;
 export type Retry = {
   readonly failure: InsertFailure;
   readonly ambiguous: boolean;
+  /** Whether the rows were sent: asking or reading alone leaves the age of a doubt as it was. */
+  readonly wasSent: boolean;
   /** Whether it counts as an attempt, and how much waiting time it adds to `exposedMs`. */
   readonly isCounted: boolean;
   readonly exposedMs: number;
@@ -119,6 +121,11 @@ export type Part = { readonly rows: readonly Buffer[]; readonly bad: InsertFailu
 export type DeadLetterStore = {
   /** Keeps the batch byte for byte; once, however often it is called. Throws when it could not. */
   add(batch: Batch, cause: LetterCause): Promise<void>;
+  /**
+   * The batch landed although `add` may have kept it before its answer was lost:
+   * its letter, unless somebody works on it, is removed.
+   */
+  forget(id: BatchId): Promise<void>;
   /** Leases letters that are due, ambiguous ones first. One whose lease ran out comes back ambiguous. */
   claim(limits: ClaimLimits): Promise<DeadLetter[]>;
   /** Prolongs the lease. */

@@ -159,7 +159,7 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     let stored: readonly boolean[] = [];
     pass.budget.left--;
     const error = await failureOf(events.findStored(rows, pass.stop).then((answer) => (stored = answer)));
-    if (error !== null) return wait(letter, asInsertFailure(error)!, AMBIGUOUS_DELAY_MS);
+    if (error !== null) return wait(letter, asInsertFailure(error)!, AMBIGUOUS_DELAY_MS, { wasSent: false });
 
     const missing = rows.filter((_, index) => !stored[index]);
     if (missing.length === 0) return landed(letter);
@@ -279,7 +279,14 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
       if (await deadLetters.quarantine(letter, 'exhausted', failure)) quarantined(letter.eventCount, letter);
       return;
     }
-    await deadLetters.retry(letter, { failure, ambiguous: letter.ambiguous, isCounted, exposedMs, delayMs });
+    await deadLetters.retry(letter, {
+      failure,
+      ambiguous: letter.ambiguous,
+      wasSent: true,
+      isCounted,
+      exposedMs,
+      delayMs,
+    });
   }
 
   function isExhausted(letter: DeadLetter, addedMs: number): boolean {
@@ -287,11 +294,16 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     return letter.attemptCount + 1 >= policy.maxAttempts || ageMs >= policy.maxAgeMs;
   }
 
-  async function wait(letter: DeadLetter, failure: InsertFailure, aboutMs: number): Promise<void> {
+  async function wait(
+    letter: DeadLetter,
+    failure: InsertFailure,
+    aboutMs: number,
+    { wasSent } = { wasSent: true },
+  ): Promise<void> {
     if (policy.quarantine === 'strict') return count(letter, failure);
     const delayMs = backoffMs(1, { firstMs: aboutMs, maxMs: aboutMs }, random);
     const { ambiguous } = letter;
-    await deadLetters.retry(letter, { failure, ambiguous, isCounted: false, exposedMs: 0, delayMs });
+    await deadLetters.retry(letter, { failure, ambiguous, wasSent, isCounted: false, exposedMs: 0, delayMs });
   }
 
   function quarantined(eventCount: number, { id }: DeadLetter) {

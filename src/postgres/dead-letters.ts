@@ -7,9 +7,10 @@
 import { hash, randomUUID } from 'node:crypto';
 import { promisify } from 'node:util';
 import { zstdCompress, zstdDecompress } from 'node:zlib';
-import { and, eq, sql } from 'drizzle-orm';
+import { and, desc, eq, inArray, isNull, sql } from 'drizzle-orm';
 import type { Log } from '../log.ts';
 import { idsOf } from '../event/rows.ts';
+import { uuidOf } from '../event/uuid.ts';
 import type { Batch, BatchId } from '../pipeline/batch.ts';
 import type {
   ClaimLimits,
@@ -43,10 +44,10 @@ type ClaimedRow = {
 };
 
 export function createDeadLetters(db: Database, log: Log): DeadLetterStore {
-  return { add, claim, renew, complete, retry, release, settleDoubt, quarantine, split, measure };
+  return { add, forget, claim, renew, complete, retry, release, settleDoubt, quarantine, split, measure };
 
   async function add(batch: Batch, { failure, ambiguous }: LetterCause): Promise<void> {
-    if (await wasSplit(batch.id)) return;
+    if (await hasGone(batch.id)) return;
     const values = {
       id: batch.id,
       payload: await compress(Buffer.concat(batch.chunks)),
@@ -69,16 +70,30 @@ export function createDeadLetters(db: Database, log: Log): DeadLetterStore {
     );
   }
 
-  /** Whether an earlier call had succeeded after all and its letter lives on in parts, which a second letter would repeat. */
-  async function wasSplit(id: BatchId): Promise<boolean> {
-    const splits = await answerOf(
+  /**
+   * Whether an earlier call had succeeded after all and its letter has gone on:
+   * taken apart, whose parts a second letter would repeat, or discarded, which
+   * holds unless somebody put it back.
+   */
+  async function hasGone(id: BatchId): Promise<boolean> {
+    const [last] = await answerOf(
       db
-        .select({ id: failedEventsAudit.id })
+        .select({ action: failedEventsAudit.action })
         .from(failedEventsAudit)
-        .where(and(eq(failedEventsAudit.failedEventId, id), eq(failedEventsAudit.action, 'split')))
+        .where(
+          and(
+            eq(failedEventsAudit.failedEventId, id),
+            inArray(failedEventsAudit.action, ['split', 'discard', 'import']),
+          ),
+        )
+        .orderBy(desc(failedEventsAudit.id))
         .limit(1),
     );
-    return splits.length > 0;
+    return last !== undefined && last.action !== 'import';
+  }
+
+  async function forget(id: BatchId): Promise<void> {
+    await answerOf(db.delete(failedEvents).where(and(eq(failedEvents.id, id), isNull(failedEvents.leaseToken))));
   }
 
   async function claim({ maxRows, maxBytes, leaseMs }: ClaimLimits): Promise<DeadLetter[]> {
@@ -147,14 +162,14 @@ export function createDeadLetters(db: Database, log: Log): DeadLetterStore {
 
   async function retry(
     letter: DeadLetter,
-    { failure, ambiguous, isCounted, exposedMs, delayMs }: Retry,
+    { failure, ambiguous, wasSent, isCounted, exposedMs, delayMs }: Retry,
   ): Promise<boolean> {
     return change(letter, {
       ...describeFailure(failure),
       ambiguous,
       attemptCount: sql`${failedEvents.attemptCount} + ${isCounted ? 1 : 0}`,
       exposedMs: sql`${failedEvents.exposedMs} + ${exposedMs}`,
-      lastAttemptAt: sql`now()`,
+      ...(wasSent ? { lastAttemptAt: sql`now()` } : {}),
       visibleAt: inMs(delayMs),
       leaseToken: null,
     });
@@ -284,9 +299,7 @@ async function childOf(letter: DeadLetter, { rows: parts, bad }: Part, twins: nu
 
 /** A UUID v8 that follows from parent and rows, so that a split repeated after a crash makes the same letters. */
 function childId(parentId: string, rows: Buffer, twins: number): string {
-  const digest = hash('sha256', Buffer.concat([Buffer.from(twins === 0 ? parentId : `${parentId} ${twins}`), rows]));
-  const variant = ((Number.parseInt(digest[16]!, 16) & 0x3) | 0x8).toString(16);
-  return `${digest.slice(0, 8)}-${digest.slice(8, 12)}-8${digest.slice(13, 16)}-${variant}${digest.slice(17, 20)}-${digest.slice(20, 32)}`;
+  return uuidOf(Buffer.concat([Buffer.from(twins === 0 ? parentId : `${parentId} ${twins}`), rows]));
 }
 
 function auditOf(letter: DeadLetter, action: string, detail: object) {

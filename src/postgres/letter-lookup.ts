@@ -2,11 +2,11 @@
  * The dead-letter table as an operator reads it. Nothing here changes a letter
  * or takes a lock, so it may be asked at any time. Throws `PostgresFailure`.
  */
-import { hash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { zstdDecompress } from 'node:zlib';
 import { type SQL, and, desc, eq, inArray, sql } from 'drizzle-orm';
 import { idsOf, splitRows } from '../event/rows.ts';
+import { uuidOf } from '../event/uuid.ts';
 import { answerOf } from './errors.ts';
 import type { Database } from './pool.ts';
 import { failedEvents, failedEventsAudit } from './schema.ts';
@@ -311,9 +311,7 @@ export function partByProject(rows: Buffer, projectId: string): { own: Buffer[];
 
 /** A UUID v8 that follows from parent and rows, as the drain makes them: what is taken apart twice gets the same ids. */
 export function partId(parentId: string, rows: Buffer): string {
-  const digest = hash('sha256', Buffer.concat([Buffer.from(parentId), rows]));
-  const variant = ((Number.parseInt(digest[16]!, 16) & 0x3) | 0x8).toString(16);
-  return `${digest.slice(0, 8)}-${digest.slice(8, 12)}-8${digest.slice(13, 16)}-${variant}${digest.slice(17, 20)}-${digest.slice(20, 32)}`;
+  return uuidOf(Buffer.concat([Buffer.from(parentId), rows]));
 }
 
 function countByState(found: readonly (Count & { readonly state: LetterState })[]): CountByState {

@@ -31,8 +31,17 @@ type Figure = { name: string; value: number; unit: string };
 export async function run(): Promise<Figure[]> {
   const stores = await startStores();
   const dataDir = mkdtempSync(join(tmpdir(), 'weir-bench-'));
-  const project = await createProjects(stores.postgres.db).create({ name: 'bench', retentionDays: null, allowedOrigins: [] });
-  const token = await createTokens(stores.postgres.db).create({ projectId: project.id, kind: 'public', name: 'bench', imported: null });
+  const project = await createProjects(stores.postgres.db).create({
+    name: 'bench',
+    retentionDays: null,
+    allowedOrigins: [],
+  });
+  const token = await createTokens(stores.postgres.db).create({
+    projectId: project.id,
+    kind: 'public',
+    name: 'bench',
+    imported: null,
+  });
   const weir = startWeir(['serve'], {
     cwd: dataDir,
     env: {
@@ -119,7 +128,9 @@ async function send(to: { url: string; token: string }, requests: number, events
 function post(agent: Agent, { url, token }: { url: string; token: string }, body: Buffer): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const headers = { authorization: `Bearer ${token}`, 'content-length': body.length };
-  request(url, { agent, method: 'POST', headers }, (answer) => answer.resume().on('end', () => resolve(answer.statusCode!)))
+  request(url, { agent, method: 'POST', headers }, (answer) =>
+    answer.resume().on('end', () => resolve(answer.statusCode!)),
+  )
     .on('error', reject)
     .end(body);
   return promise;
@@ -140,7 +151,14 @@ function bodyOf(events: number): Buffer {
 /** Events per second of inserts alone, four at a time, as large as Weir makes them. */
 async function insertDirectly({ clickhouse, database }: Stores, projectId: ProjectId): Promise<number> {
   const store = createEventStore({ client: clickhouse, clock: systemClock }, { database, timeoutMs: 60_000 });
-  const origin = { projectId, source: 'native', receivedAt: Date.now(), maxFutureMs: 60_000, newEventId: randomUUID, retentionDays: null };
+  const origin = {
+    projectId,
+    source: 'native',
+    receivedAt: Date.now(),
+    maxFutureMs: 60_000,
+    newEventId: randomUUID,
+    retentionDays: null,
+  };
   const batches = Array.from({ length: 40 }, () => {
     const envelope = readEnvelope(bodyOf(5_000));
     if (!envelope.ok) throw new Error(envelope.message);

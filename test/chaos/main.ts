@@ -33,8 +33,10 @@ const report = await runChaos({
   keepLogs: values['keep-logs'],
   onProgress: say,
 });
-process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : describe(report));
-process.exitCode = report.broken.length > 0 ? 1 : 0;
+// Everything is stopped; a connection that a fault left half open must not keep the process.
+process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : describe(report), () =>
+  process.exit(report.broken.length > 0 ? 1 : 0),
+);
 
 function describe(report: ChaosReport): string {
   const lines = Object.entries(report).map(([name, value]) => {

@@ -37,6 +37,7 @@ const cause = (ambiguous = false) => ({ failure: failureOf(ambiguous ? 'ambiguou
 const retryAfter = (delayMs: number, more: Partial<Retry> = {}): Retry => ({
   failure: failureOf('unknown'),
   ambiguous: false,
+  wasSent: true,
   isCounted: true,
   exposedMs: 0,
   delayMs,
@@ -163,6 +164,23 @@ function contract(open: () => Promise<Subject>) {
       expect(await store.claim(ALL)).toEqual([]);
       await subject.elapse(1_000);
       expect(await store.claim(ALL)).toMatchObject([{ id: batchIdOf(1), ambiguous: true, attemptCount: 0 }]);
+    });
+
+    test('what was asked without sending leaves the age of the last try as it was', async () => {
+      await added(1);
+      await subject.elapse(30_000);
+      await store.retry(await claimedOne(), retryAfter(0, { wasSent: false }));
+      expect((await claimedOne()).sinceLastAttemptMs).toBeGreaterThanOrEqual(30_000);
+    });
+
+    test('a letter whose batch landed after all is forgotten, unless somebody works on it', async () => {
+      await added(1);
+      await store.forget(batchIdOf(1));
+      expect(await store.claim(ALL)).toEqual([]);
+      await added(2);
+      const held = await claimedOne();
+      await store.forget(batchIdOf(2));
+      expect(await store.complete(held)).toBe(true);
     });
 
     test('says how long ago the last try was', async () => {

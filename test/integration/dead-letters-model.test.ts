@@ -147,7 +147,14 @@ const commands = fc.commands(
     changeOf('settleDoubt', (store, letter) => store.settleDoubt(letter)),
     changeOf('quarantine', (store, letter) => store.quarantine(letter, 'refused', failure)),
     changeOf('retry', (store, letter) =>
-      store.retry(letter, { failure, ambiguous: false, isCounted: true, exposedMs: 7, delayMs: LEASE_MS / 2 }),
+      store.retry(letter, {
+        failure,
+        ambiguous: false,
+        wasSent: true,
+        isCounted: true,
+        exposedMs: 7,
+        delayMs: LEASE_MS / 2,
+      }),
     ),
     changeOf('split', (store, letter) => {
       const rows = splitRows(Buffer.concat(letter.chunks));

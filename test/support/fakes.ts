@@ -237,6 +237,7 @@ export function createDeadLettersFake({ clock = systemClock }: { clock?: Clock }
 
   const store: DeadLettersFake = {
     add,
+    forget,
     claim,
     renew: (letter, leaseMs) => change(letter, (held) => (held.visibleAt = now() + leaseMs)),
     complete: (letter) => change(letter, () => remove(letter.id)),
@@ -267,6 +268,12 @@ export function createDeadLettersFake({ clock = systemClock }: { clock?: Clock }
     if (known) known.ambiguous ||= ambiguous;
     else if (!splitIds.has(batch.id))
       put(batch.id, Buffer.concat(batch.chunks), batch.eventCount, failure, { ambiguous, lastAttemptAt: now() });
+    answer();
+  }
+
+  async function forget(id: BatchId): Promise<void> {
+    await reach();
+    if (letters.get(id)?.leaseToken === null) remove(id);
     answer();
   }
 
@@ -392,11 +399,11 @@ export function createDeadLettersFake({ clock = systemClock }: { clock?: Clock }
     store.gone.add(id);
   }
 
-  function wait(held: LetterState, { ambiguous, isCounted, exposedMs, delayMs }: Retry) {
+  function wait(held: LetterState, { ambiguous, wasSent, isCounted, exposedMs, delayMs }: Retry) {
     held.ambiguous = ambiguous;
     held.attemptCount += isCounted ? 1 : 0;
     held.exposedMs += exposedMs;
-    held.lastAttemptAt = now();
+    if (wasSent) held.lastAttemptAt = now();
     held.visibleAt = now() + delayMs;
     held.leaseToken = null;
   }
