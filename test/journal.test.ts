@@ -1,0 +1,295 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { systemClock } from '../src/clock.ts';
+import { nodeFiles } from '../src/journal/files.ts';
+import { type JournalLimits, JournalUnavailable, openJournal } from '../src/journal/journal.ts';
+import { JournalLocked } from '../src/journal/lock.ts';
+import { encodeRecord, type IdempotencyKey, readSegment, segmentHeader, sizeOf } from '../src/journal/record.ts';
+import { createLog } from '../src/log.ts';
+import type { BatchId } from '../src/pipeline/batch.ts';
+import { createManualClock, type ManualClock, settled } from './support/clock.ts';
+import { envelopeOf, OTHER_PROJECT, PROJECT, randomOf } from './support/factory.ts';
+import { createFaultyFiles, type FaultyFiles } from './support/files.ts';
+import { RECORDS_OF_VERSION_1 } from './fixtures/journal/version-1.ts';
+
+const log = createLog('silent');
+const LIMITS = { maxBytes: 100_000, segmentBytes: 2_000, maxKeys: 100, maxKeyBytes: 10_000 };
+const batchId = (n: number) => `01890000-0000-7000-8000-${String(n).padStart(12, '0')}` as BatchId;
+const keyOf = (n: number, at: number): IdempotencyKey => ({
+  projectId: PROJECT,
+  key: `key ${n} — ü`,
+  bodyHash: 'ab12',
+  answer: '{"accepted":1}',
+  at,
+});
+
+const dirs: string[] = [];
+afterEach(() => {
+  for (const dir of dirs.splice(0)) rmSync(dir, { recursive: true });
+});
+function newDir() {
+  const dir = mkdtempSync(join(tmpdir(), 'weir-journal-'));
+  dirs.push(dir);
+  return dir;
+}
+
+function setup(limits: Partial<JournalLimits> = {}) {
+  const clock = createManualClock();
+  const files = createFaultyFiles(randomOf(1));
+  const open = (on: FaultyFiles = files) =>
+    openJournal({ dir: 'journal', files: on, clock, log }, { ...LIMITS, ...limits });
+  return { clock, files, open };
+}
+
+/** Moves time until everything that is retried was retried. */
+async function pass(clock: ManualClock, ms: number) {
+  await clock.advance(ms);
+  for (let turn = 0; turn < 20; turn++) await settled();
+}
+
+const reasonOf = (work: Promise<void>) =>
+  work.then(
+    () => null,
+    (error: unknown) => (error instanceof JournalUnavailable ? error.reason : error),
+  );
+
+test('gives back what was written, cut or not, and nothing that was settled', async () => {
+  const { files, open } = setup();
+  const journal = await open();
+  const envelopes = [
+    envelopeOf(2),
+    envelopeOf(1, { projectId: OTHER_PROJECT }),
+    envelopeOf(3, { from: 7 }),
+    envelopeOf(1),
+  ];
+  const sequences = envelopes.map((envelope) => journal.append(envelope).sequence);
+  await journal.cut(batchId(1), [sequences[0]!]);
+  await journal.cut(batchId(2), [sequences[2]!, sequences[1]!]);
+  journal.settle(batchId(1));
+  await journal.close();
+
+  const { recovered } = await open(files.afterCrash());
+  expect(recovered.batches).toMatchObject([{ id: batchId(2), eventCount: 4 }]);
+  expect(recovered.batches[0]!.chunks).toEqual([envelopes[2]!.rows, envelopes[1]!.rows]);
+  expect(recovered.envelopes).toEqual([{ sequence: sequences[3], envelope: envelopes[3] }]);
+});
+
+test('starts a lone append at once, and lets everything that waits share the next sync', async () => {
+  const { files, open } = setup();
+  const journal = await open();
+  const before = files.calls.filter((call) => call === 'sync').length;
+  const first = journal.append(envelopeOf(1)).written;
+  while (!files.calls.slice(-1).includes('write')) await Promise.resolve();
+  const others = Array.from({ length: 5 }, () => journal.append(envelopeOf(1)).written);
+  await Promise.all([first, ...others]);
+  expect(files.calls.filter((call) => call === 'sync').length - before).toBe(2);
+});
+
+test('is full before its files exceed the limit, and not any more once batches settle', async () => {
+  const { files, open } = setup({ maxBytes: 20_000 });
+  const journal = await open();
+  const sequences: number[] = [];
+  while (!journal.isFull(500)) {
+    const { sequence, written } = journal.append(envelopeOf(20));
+    await written;
+    sequences.push(sequence);
+  }
+  const most = Array.from({ length: 50 }, () => journal.append(envelopeOf(20)).written);
+  expect(await Promise.all(most.map(reasonOf))).toContain('full');
+  for (const [n, sequence] of sequences.entries()) {
+    await journal.cut(batchId(n), [sequence]);
+    journal.settle(batchId(n));
+  }
+  await settled();
+  await journal.append(envelopeOf(1)).written;
+  expect(files.bytes()).toBeLessThanOrEqual(20_000);
+  expect(journal.isFull(500)).toBe(false);
+});
+
+test('compacts when one old batch holds back everything that was settled behind it', async () => {
+  const { open, files } = setup({ maxBytes: 40_000 });
+  const journal = await open();
+  const pinned = journal.append(envelopeOf(1));
+  await journal.cut(batchId(0), [pinned.sequence]);
+  for (let n = 1; n < 500; n++) {
+    const { sequence, written } = journal.append(envelopeOf(20));
+    await written;
+    await journal.cut(batchId(n), [sequence]);
+    journal.settle(batchId(n));
+  }
+  await journal.close();
+  const { recovered } = await open(files.afterCrash());
+  expect(recovered.batches.map(({ id }) => id)).toEqual([batchId(0)]);
+});
+
+/** A journal with a cut batch and a loose envelope, on a disk that has just become full. */
+async function setupFull() {
+  const bundle = setup();
+  const journal = await bundle.open();
+  const [kept, done] = [journal.append(envelopeOf(1)), journal.append(envelopeOf(1))];
+  await Promise.all([kept.written, done.written, journal.cut(batchId(1), [done.sequence])]);
+  bundle.files.setCapacity(bundle.files.bytes() + 10);
+  expect(await reasonOf(journal.append(envelopeOf(50)).written)).toBe('disk-full');
+  return { ...bundle, journal, kept };
+}
+
+test('settles on a full disk: what makes room must not need any', async () => {
+  const { clock, files, open, journal, kept } = await setupFull();
+  expect(journal.state()).toEqual({ kind: 'disk-full', reason: 'ENOSPC' });
+  expect(journal.isFull(1)).toBe(true);
+  journal.settle(batchId(1));
+  await pass(clock, 1_000);
+  const { recovered } = await open(files.afterCrash());
+  expect(recovered.batches).toEqual([]);
+  expect(recovered.envelopes.map(({ sequence }) => sequence)).toEqual([kept.sequence]);
+});
+
+test('goes on by itself when a full disk has room again, and what follows is readable', async () => {
+  const { clock, files, open, journal, kept } = await setupFull();
+  files.setCapacity(Infinity);
+  await pass(clock, 1_000);
+  expect(journal.state()).toEqual({ kind: 'ok' });
+  const later = journal.append(envelopeOf(50));
+  await later.written;
+  const { recovered } = await open(files.afterCrash());
+  expect(recovered.batches).toHaveLength(1);
+  expect(recovered.envelopes.map(({ sequence }) => sequence)).toEqual([kept.sequence, later.sequence]);
+  expect(recovered.damaged).toEqual([]);
+});
+
+test.each(['EIO', 'EROFS'] as const)(
+  'writes everything anew after a sync failed with %s, and trusts no second sync',
+  async (code) => {
+    const { clock, files, open } = setup();
+    const journal = await open();
+    const before = journal.append(envelopeOf(1));
+    await before.written;
+    files.failIn(1, { code, on: 'sync' });
+    expect(await reasonOf(journal.append(envelopeOf(2)).written)).toBe('failed');
+    expect(journal.state()).toEqual({ kind: 'failed', reason: code });
+    expect(await reasonOf(journal.append(envelopeOf(2)).written)).toBe('failed');
+    expect(await reasonOf(journal.cut(batchId(1), [before.sequence]))).toBe('failed');
+
+    await pass(clock, 1_000);
+    expect(journal.state()).toEqual({ kind: 'ok' });
+    const after = journal.append(envelopeOf(3));
+    await after.written;
+    const { recovered } = await open(files.afterCrash());
+    expect(recovered.batches.map(({ id, eventCount }) => [id, eventCount])).toEqual([[batchId(1), 1]]);
+    expect(recovered.envelopes.map(({ sequence }) => sequence)).toEqual([after.sequence]);
+  },
+);
+
+test('opens on a directory that has become read-only, with what it holds, and works when it may', async () => {
+  const { clock, files, open } = setup();
+  const journal = await open();
+  await journal.append(envelopeOf(1)).written;
+  const next = files.afterCrash();
+  for (let call = 1; call < 6; call++) next.failIn(call, { code: 'EROFS' });
+  const reopened = await open(next);
+  expect(reopened.recovered.envelopes).toHaveLength(1);
+  expect(reopened.state()).toEqual({ kind: 'failed', reason: 'EROFS' });
+  await pass(clock, 10_000);
+  expect(reopened.state()).toEqual({ kind: 'ok' });
+});
+
+test('keeps keys for a day, through removed segments, restarts and in bounds', async () => {
+  const { clock, files, open } = setup({ maxKeys: 3 });
+  const journal = await open();
+  for (let n = 1; n <= 4; n++) await journal.append(envelopeOf(1), keyOf(n, clock.now())).written;
+  await journal.remember(keyOf(4, clock.now() - 60_000));
+  for (let n = 0; n < 100; n++) {
+    const { sequence, written } = journal.append(envelopeOf(20));
+    await written;
+    await journal.cut(batchId(n), [sequence]);
+    journal.settle(batchId(n));
+  }
+  await journal.close();
+  const reopened = await open(files.afterCrash());
+  expect(reopened.recovered.keys).toEqual(
+    [2, 3].map((n) => keyOf(n, clock.now())).concat(keyOf(4, clock.now() - 60_000)),
+  );
+  await reopened.close();
+  await clock.advance(24 * 60 * 60_000);
+  expect((await open(files.afterCrash())).recovered.keys).toEqual([]);
+});
+
+test('keeps everything around a damaged record, and sets the file aside', async () => {
+  const { files, open } = setup({ segmentBytes: 100_000 });
+  const journal = await open();
+  const sequences = Array.from({ length: 5 }, (_, n) => journal.append(envelopeOf(1, { from: n * 1_000 })).sequence);
+  await journal.cut(batchId(1), sequences.slice(0, 3));
+  await journal.close();
+  const next = files.afterCrash();
+  next.damage('000000000001.base', (content) => {
+    content[content.indexOf('1000\n')] = 0x39;
+    return content;
+  });
+  const { recovered } = await open(next);
+  expect(recovered.batches).toMatchObject([{ id: batchId(1), eventCount: 2 }]);
+  expect(recovered.envelopes.map(({ sequence }) => sequence)).toEqual(sequences.slice(3));
+  expect(recovered.damaged).toMatchObject([
+    { kind: 'bytes', file: '000000000001.base', torn: false },
+    { kind: 'batch', batchId: batchId(1), missing: 1 },
+  ]);
+  expect([...next.contents().keys()]).toContain('000000000001.damaged');
+});
+
+test('cannot be made to take rows for a record', () => {
+  const forged = Buffer.alloc(100);
+  const record = { type: 'settled', batchId: batchId(1), ranges: [] } as const;
+  const size = encodeRecord(record, forged, 0, { segment: 1, offset: 24 });
+  const rows = Buffer.concat([forged.subarray(0, size), Buffer.from('\n')]);
+  const outer = {
+    type: 'envelope',
+    sequence: 1,
+    envelope: { projectId: PROJECT, eventCount: 1, rows },
+    key: null,
+  } as const;
+  const content = Buffer.concat([segmentHeader(1)], 24 + sizeOf(outer));
+  encodeRecord(outer, content, 24, { segment: 1, offset: 24 });
+  expect(readSegment(content, 1).records).toEqual([outer]);
+  content[30] = 0xff;
+  expect(readSegment(content, 1)).toEqual({ records: [], unreadable: [{ offset: 24, bytes: content.length - 24 }] });
+});
+
+test('reads a journal of version 1 for ever', () => {
+  const content = readFileSync(new URL('fixtures/journal/version-1.segment', import.meta.url));
+  expect(readSegment(content, 7)).toEqual({ records: RECORDS_OF_VERSION_1, unreadable: [] });
+});
+
+test('works on real files, and survives being opened again', async () => {
+  const dir = newDir();
+  const deps = { dir, files: nodeFiles, clock: systemClock, log };
+  const journal = await openJournal(deps, LIMITS);
+  const envelopes = Array.from({ length: 50 }, (_, n) => envelopeOf(10, { from: n * 10 }));
+  const appended = envelopes.map((envelope) => journal.append(envelope));
+  await Promise.all(appended.map(({ written }) => written));
+  expect(journal.usage().unsettled).toBe(50);
+  await journal.close();
+  const again = await openJournal(deps, LIMITS);
+  expect(again.recovered.envelopes.map(({ envelope }) => envelope)).toEqual(envelopes);
+  expect(again.recovered.damaged).toEqual([]);
+  await again.close();
+});
+
+test('is kept from a second process while the first lives, and only then', async () => {
+  const dir = newDir();
+  const holder = spawn(process.execPath, [new URL('fixtures/journal/hold.ts', import.meta.url).pathname, dir], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(holder.stdout, 'data');
+  const deps = { dir, files: nodeFiles, clock: systemClock, log };
+  const refused = openJournal(deps, LIMITS);
+  await expect(refused).rejects.toThrow(JournalLocked);
+  await expect(refused).rejects.toThrow(new RegExp(`pid ${holder.pid} .*WEIR_DATA_DIR`));
+  holder.kill('SIGKILL');
+  await once(holder, 'exit');
+  const journal = await openJournal(deps, LIMITS);
+  expect(journal.recovered.envelopes).toHaveLength(1);
+  await journal.close();
+});
