@@ -28,7 +28,8 @@ export type Config = {
   readonly insertTimeoutMs: number;
   readonly shutdownGraceMs: number;
   readonly disabled: boolean;
-  readonly ack: 'queued' | 'stored';
+  readonly ack: 'queued' | 'journaled' | 'stored';
+  readonly journal: { readonly mode: 'on' | 'prefer' | 'off'; readonly maxBytes: number };
   readonly maxFutureMs: number;
   readonly rateLimit: { readonly requests: number; readonly perMs: number } | null;
   readonly deadLetters: {
@@ -121,11 +122,8 @@ function impossible(values: Values): string[] {
   if (values.INGEST_BUFFER_BYTES !== null && values.INGEST_BUFFER_BYTES < FLUSH_MAX_BYTES) {
     problems.push('INGEST_BUFFER_BYTES: is below the 8MiB of one batch, so a batch could never fill; raise it');
   }
-  if (values.INGEST_ACK === 'journaled') {
-    problems.push(
-      'INGEST_ACK: journaled needs the journal, which this version does not have; accepted: queued, stored',
-    );
-  }
+  if (values.INGEST_ACK === 'journaled' && values.INGEST_JOURNAL === 'off')
+    problems.push('INGEST_ACK: journaled needs the journal; set INGEST_JOURNAL to on or prefer');
   return [...problems, ...clickHouseProblems(values)];
 }
 
@@ -185,7 +183,8 @@ function assemble(values: Values, written: Written, production: boolean): Config
     insertTimeoutMs: values.INGEST_INSERT_TIMEOUT!,
     shutdownGraceMs: values.INGEST_SHUTDOWN_GRACE!,
     disabled: values.INGEST_DISABLED!,
-    ack: values.INGEST_ACK === 'stored' ? 'stored' : 'queued',
+    ack: values.INGEST_ACK ?? (values.INGEST_JOURNAL === 'off' ? 'queued' : 'journaled'),
+    journal: { mode: values.INGEST_JOURNAL!, maxBytes: values.INGEST_JOURNAL_MAX_BYTES! },
     maxFutureMs: values.INGEST_MAX_FUTURE!,
     rateLimit: values.INGEST_RATE_LIMIT,
     deadLetters: {

@@ -4,6 +4,7 @@
  */
 import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
 import type { RequestObservation } from './http/app.ts';
+import type { JournalHealth } from './http/health.ts';
 import type { Breaker } from './pipeline/breaker.ts';
 import type { Channel, ChannelLimits } from './pipeline/channel.ts';
 import type { Flags } from './pipeline/flags.ts';
@@ -19,6 +20,7 @@ export type MetricsDeps = {
   readonly breaker: Breaker;
   readonly clickhouse: Pick<Heartbeat, 'isUp'>;
   readonly postgres: Pick<Heartbeat, 'isUp'>;
+  readonly journal: () => JournalHealth | null;
   readonly now: () => number;
 };
 
@@ -36,7 +38,7 @@ const MAX_PROJECT_LABELS = 500;
 const BREAKER_STATES = ['closed', 'half-open', 'open'] as const;
 
 export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics {
-  const { channel, flags, ledger, breaker, clickhouse, postgres, now } = deps;
+  const { channel, flags, ledger, breaker, clickhouse, postgres, journal, now } = deps;
   const registry = new Registry();
   const registers = [registry];
 
@@ -93,6 +95,9 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
     weir_pending_bytes: ['Bytes of pending rows.', () => channel.usage().bytes],
     weir_reserved_bytes: ['Bytes set aside for bodies being read.', () => channel.usage().reservedBytes],
     weir_pending_bytes_limit: ['The most bytes pending and reserved together.', () => limits.maxBytes],
+    weir_journal_bytes: ['Bytes of the journal on disk.', () => journal()?.bytes],
+    weir_journal_bytes_limit: ['The most bytes it may have.', () => journal()?.maxBytes],
+    weir_journal_ok: ['1 while the journal can be written.', () => journal() && Number(journal()?.kind === 'ok')],
     weir_unhomed_batches: ['Batches that neither store takes.', () => flags.facts().unhomed],
     weir_intake_open: ['1 while requests are let in.', () => Number(flags.facts().intake === 'open')],
     weir_clickhouse_up: ['1 while ClickHouse answers.', () => Number(clickhouse.isUp() ?? false)],

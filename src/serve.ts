@@ -14,6 +14,7 @@ import type { KeptStore } from './embedded/keep-running.ts';
 import { CannotListen, assertPortIsFree } from './http/server.ts';
 import { type Log, createLog } from './log.ts';
 import { AlreadyRunning, type RuntimeClaim, claimRuntime } from './runtime-file.ts';
+import { JournalUnusable } from './safekeeping.ts';
 import { type StoreAccess, type Weir, startWeir } from './weir.ts';
 
 /** Beyond the grace for the events: closing connections and ending embedded stores. */
@@ -49,7 +50,12 @@ export async function serve(config: Config, io: Io): Promise<number> {
 
 /** Failures whose message already says what to do; a stack would only hide it. */
 function isExplained(error: Error): boolean {
-  return error instanceof CannotListen || error instanceof AlreadyRunning || error.name === 'EmbeddedStoreError';
+  return (
+    error instanceof CannotListen ||
+    error instanceof AlreadyRunning ||
+    error instanceof JournalUnusable ||
+    error.name === 'EmbeddedStoreError'
+  );
 }
 
 /** Starts each store that is not configured. The engines are loaded only then: production does not have them. */

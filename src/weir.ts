@@ -4,7 +4,6 @@
  * banner) is in serve.ts.
  */
 import { randomUUIDv7 } from 'node:crypto';
-import { join } from 'node:path';
 import { createClickHouse } from './clickhouse/client.ts';
 import { createEventStore } from './clickhouse/event-store.ts';
 import { isAnswering as isClickHouseAnswering } from './clickhouse/heartbeat.ts';
@@ -15,9 +14,9 @@ import { createCredentials } from './http/credentials.ts';
 import { createIdempotency } from './http/idempotency.ts';
 import { createRateLimit } from './http/rate-limit.ts';
 import { listen } from './http/server.ts';
-import { readSavedBatches, removeSavedBatch, saveBatch } from './journal/residue.ts';
 import type { Log } from './log.ts';
 import { createMetrics } from './metrics.ts';
+import { createAccept } from './pipeline/accept.ts';
 import type { BatchId } from './pipeline/batch.ts';
 import { type BreakerState, createBreaker } from './pipeline/breaker.ts';
 import { createChannel } from './pipeline/channel.ts';
@@ -25,6 +24,7 @@ import { createDrain } from './pipeline/drain.ts';
 import { createFlags } from './pipeline/flags.ts';
 import { createFlusher } from './pipeline/flusher.ts';
 import { createHeartbeat } from './pipeline/heartbeat.ts';
+import { journaledChannel } from './pipeline/journaled-channel.ts';
 import { createLedger } from './pipeline/ledger.ts';
 import { failureOf } from './pipeline/outcome.ts';
 import { createReplayer } from './pipeline/replay.ts';
@@ -34,6 +34,7 @@ import { createPostgres } from './postgres/pool.ts';
 import { createProjects } from './postgres/projects.ts';
 import { type Positions, createSwitches } from './postgres/switches.ts';
 import { createTokens } from './postgres/tokens.ts';
+import { openSafekeeping } from './safekeeping.ts';
 import { createSchemaKeeper, watchSwitches } from './upkeep.ts';
 
 /** Where both stores are by now, whether configured or started here. */
@@ -80,8 +81,9 @@ export async function startWeir({
   const stopping = new AbortController();
   const stopDraining = new AbortController();
   const { database } = config.clickhouse;
-  const residueDir = join(config.dataDir, 'journal');
   const random = Math.random;
+  const safekeeping = await openSafekeeping({ config, clock, log });
+  const { journal } = safekeeping;
 
   const { pool, db } = createPostgres({ url: access.databaseUrl, maxConnections: POSTGRES_CONNECTIONS }, log);
   const clickhouse = createClickHouse({
@@ -106,10 +108,11 @@ export async function startWeir({
     onChange: ({ kind, reason }) => log[levelOf(kind, reason)]({ breaker: kind, reason }, 'breaker changed'),
   });
   const channelLimits = config.channel;
-  const channel = createChannel({ clock, newBatchId: () => randomUUIDv7() as BatchId }, channelLimits, {
+  const plainChannel = createChannel({ clock, newBatchId: () => randomUUIDv7() as BatchId }, channelLimits, {
     ...config.flush,
     maxBytes: FLUSH_MAX_BYTES,
   });
+  const channel = journal ? journaledChannel({ channel: plainChannel, journal, clock, log }) : plainChannel;
 
   const clickhouseBeat = createHeartbeat({
     clock,
@@ -130,7 +133,16 @@ export async function startWeir({
 
   const credentials = createCredentials({ lookUp: tokens.lookUp, clock, log });
   const metrics = createMetrics(
-    { channel, flags, ledger, breaker, clickhouse: clickhouseBeat, postgres: postgresBeat, now: clock.now },
+    {
+      channel,
+      flags,
+      ledger,
+      breaker,
+      clickhouse: clickhouseBeat,
+      postgres: postgresBeat,
+      journal: safekeeping.facts,
+      now: clock.now,
+    },
     channelLimits,
   );
   const flusher = createFlusher(
@@ -187,14 +199,17 @@ export async function startWeir({
     },
   );
 
+  const idempotency = createIdempotency({ clock });
   const schema = createSchemaKeeper({ postgres: pool, clickhouse, clock, random, log }, { database });
   const app = createApp(
     {
       ingest: {
         flags,
         channel,
+        accept: createAccept({ channel, journal, ledger }, { isRequired: config.journal.mode === 'on' }),
+        journalRefusal: safekeeping.refusal,
         credentials,
-        idempotency: createIdempotency({ clock }),
+        idempotency,
         rateLimit: config.rateLimit && createRateLimit(config.rateLimit),
         ledger,
         clock,
@@ -209,6 +224,8 @@ export async function startWeir({
         clickhouse: clickhouseBeat,
         postgres: postgresBeat,
         schema: schema.facts,
+        journal: safekeeping.facts,
+        journalRefusal: safekeeping.refusal,
         version,
       },
       metricsText: metrics.text,
@@ -223,7 +240,7 @@ export async function startWeir({
     },
   );
 
-  takeUpSavedBatches();
+  safekeeping.takeUp({ channel, idempotency, ledger });
   const server = await listen(app.fetch, { clock, log }, config);
   const flusherDone = flusher.run();
   const migrated = schema.run(stopping.signal).then(() => breaker.allowProbe());
@@ -235,7 +252,7 @@ export async function startWeir({
     postgresReady.then(() => drain.run(stopDraining.signal)),
     postgresReady.then(() => watchSwitches({ switches, clock, onRead: obey }, stopping.signal)),
   ];
-  const save = (batch: Parameters<typeof saveBatch>[1]) => saveBatch(residueDir, batch);
+  const { save } = safekeeping;
   return {
     port: server.port,
     postgresReady,
@@ -255,6 +272,7 @@ export async function startWeir({
     );
     stopping.abort();
     await Promise.allSettled(loops);
+    await failureOf(safekeeping.close());
     await Promise.all([failureOf(pool.end()), failureOf(clickhouse.close())]);
     return residue;
   }
@@ -272,18 +290,6 @@ export async function startWeir({
 
   function saveNow(): Residue {
     return saveResidue({ channel, flusher, save, log });
-  }
-
-  /** Before intake opens: what an earlier process could give to no store. */
-  function takeUpSavedBatches() {
-    const { batches, unreadable } = readSavedBatches(residueDir);
-    for (const { keptAs } of unreadable) log.error({ file: keptAs }, 'saved batch is damaged and was set aside');
-    for (const batch of batches) {
-      ledger.accepted += batch.eventCount;
-      ledger.recovered += batch.eventCount;
-      channel.adopt(batch, () => removeSavedBatch(residueDir, batch.id));
-    }
-    if (batches.length > 0) log.info({ batches: batches.length, events: ledger.recovered }, 'saved batches taken up');
   }
 }
 

@@ -55,7 +55,8 @@ describe('defaults', () => {
       insertTimeoutMs: 60_000,
       shutdownGraceMs: 10_000,
       disabled: false,
-      ack: 'queued',
+      ack: 'journaled',
+      journal: { mode: 'on', maxBytes: 1_073_741_824 },
       maxFutureMs: 86_400_000,
       rateLimit: null,
       deadLetters: {
@@ -232,7 +233,7 @@ describe('refusals', () => {
       { INGEST_BUFFER_BYTES: '1MiB', INGEST_MAX_BODY_BYTES: '1KiB' },
       'INGEST_BUFFER_BYTES',
     ],
-    ['a journal that is not there', { INGEST_ACK: 'journaled' }, 'INGEST_ACK'],
+    ['a journal that is off', { INGEST_ACK: 'journaled', INGEST_JOURNAL: 'off' }, 'INGEST_ACK'],
     ['production without Postgres', { ...PRODUCTION, DATABASE_URL: '' }, 'DATABASE_URL'],
     ['production without ClickHouse', { ...PRODUCTION, CLICKHOUSE_URL: undefined }, 'CLICKHOUSE_URL'],
     ['a database in the URL', { CLICKHOUSE_URL: 'http://host:8123/analytics' }, 'CLICKHOUSE_URL'],

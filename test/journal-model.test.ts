@@ -4,10 +4,10 @@
  * any call, and the next start. After every start, what was recovered is held
  * against what had been promised. `SEED=17` repeats one story.
  */
+import type { KeptAnswer } from '../src/pipeline/ports.ts';
 import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
 import type { Envelope } from '../src/event/event.ts';
-import type { IdempotencyKey } from '../src/journal/record.ts';
 import { type Journal, openJournal, type Recovered } from '../src/journal/journal.ts';
 import { createLog } from '../src/log.ts';
 import type { BatchId } from '../src/pipeline/batch.ts';
@@ -23,7 +23,7 @@ type Item = {
   written: Progress;
   gone: Progress;
   batch: Cut | null;
-  readonly key: IdempotencyKey | null;
+  readonly key: KeptAnswer | null;
 };
 type Cut = { readonly id: BatchId; readonly items: Item[]; cut: Progress; settled: Progress };
 

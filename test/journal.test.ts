@@ -1,3 +1,4 @@
+import type { KeptAnswer } from '../src/pipeline/ports.ts';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -8,7 +9,7 @@ import { systemClock } from '../src/clock.ts';
 import { nodeFiles } from '../src/journal/files.ts';
 import { type JournalLimits, JournalUnavailable, openJournal } from '../src/journal/journal.ts';
 import { JournalLocked } from '../src/journal/lock.ts';
-import { encodeRecord, type IdempotencyKey, readSegment, segmentHeader, sizeOf } from '../src/journal/record.ts';
+import { encodeRecord, readSegment, segmentHeader, sizeOf } from '../src/journal/record.ts';
 import { createLog } from '../src/log.ts';
 import type { BatchId } from '../src/pipeline/batch.ts';
 import { createManualClock, type ManualClock, settled } from './support/clock.ts';
@@ -19,7 +20,7 @@ import { RECORDS_OF_VERSION_1 } from './fixtures/journal/version-1.ts';
 const log = createLog('silent');
 const LIMITS = { maxBytes: 100_000, segmentBytes: 2_000, maxKeys: 100, maxKeyBytes: 10_000 };
 const batchId = (n: number) => `01890000-0000-7000-8000-${String(n).padStart(12, '0')}` as BatchId;
-const keyOf = (n: number, at: number): IdempotencyKey => ({
+const keyOf = (n: number, at: number): KeptAnswer => ({
   projectId: PROJECT,
   key: `key ${n} — ü`,
   bodyHash: 'ab12',

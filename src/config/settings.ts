@@ -71,10 +71,15 @@ export const SETTINGS = {
   INGEST_INSERT_TIMEOUT: setting(duration('100ms', '10m'), '60s', 'An insert that takes longer is given up'),
   INGEST_SHUTDOWN_GRACE: setting(duration('1s', '10m'), '10s', 'Time to save everything after SIGTERM'),
   INGEST_DISABLED: setting(flag, 'false', 'Refuse all events with 503 from the start'),
-  INGEST_ACK: setting(
+  INGEST_JOURNAL: setting(
+    oneOf('on', 'prefer', 'off'),
+    'on',
+    'Keep accepted events on disk too: on, prefer (go on in memory while the disk has trouble), off',
+  ),
+  INGEST_JOURNAL_MAX_BYTES: setting(size('64MiB', '64GiB'), '1GiB', 'Size of the journal, at most; then 503'),
+  INGEST_ACK: optional(
     oneOf('queued', 'journaled', 'stored'),
-    'queued',
-    'How safe an event is when its request is answered: queued or stored (journaled needs the journal, which this version does not have)',
+    'How safe an event is when its request is answered: queued (memory), journaled (disk), stored; empty is journaled with a journal, else queued',
   ),
   INGEST_MAX_FUTURE: setting(duration('0s', '3650d'), '24h', "How far ahead of the server's clock a timestamp may be"),
   INGEST_RATE_LIMIT: setting(rate, 'off', 'Requests per project: off, 100/s, 600/m'),

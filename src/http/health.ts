@@ -18,6 +18,14 @@ export type SchemaFacts = {
   readonly drift: readonly string[];
 };
 
+/** `kind` is `ok`, or what is wrong, with a system error code as `reason`. */
+export type JournalHealth = {
+  readonly kind: string;
+  readonly reason?: string;
+  readonly bytes: number;
+  readonly maxBytes: number;
+};
+
 export type HealthDeps = {
   readonly flags: Flags;
   readonly channel: Channel;
@@ -27,6 +35,10 @@ export type HealthDeps = {
   readonly clickhouse: Pick<Heartbeat, 'isUp'>;
   readonly postgres: Pick<Heartbeat, 'isUp'>;
   readonly schema: () => SchemaFacts;
+  /** How the journal is; null without one. */
+  readonly journal: () => JournalHealth | null;
+  /** Why the journal, where it has to, could not keep a body of that size. */
+  readonly journalRefusal: (bytes: number) => 'full' | 'failed' | null;
   readonly version: string;
 };
 
@@ -74,6 +86,7 @@ export function healthRoutes(deps: HealthDeps, { depth503Threshold }: { depth503
   function health() {
     const facts = flags.facts();
     const { events, bytes, reservedBytes } = channel.usage();
+    const journal = deps.journal();
     const reasons = healthReasons(deps, depth503Threshold);
     const isDown = isFatal(facts) || facts.intake === 'draining';
     return {
@@ -89,6 +102,7 @@ export function healthRoutes(deps: HealthDeps, { depth503Threshold }: { depth503
       reserved_bytes: reservedBytes,
       unhomed_batches: facts.unhomed,
       breaker: breaker.state().kind,
+      journal: journal && { state: journal.kind, bytes: journal.bytes, max_bytes: journal.maxBytes },
       clickhouse_connected: clickhouse.isUp() ?? false,
       postgres_connected: postgres.isUp() ?? false,
       dlq: facts.deadLetters && {
@@ -103,10 +117,19 @@ export function healthRoutes(deps: HealthDeps, { depth503Threshold }: { depth503
 }
 
 /** Why an event sent now would not be accepted, or null. */
-export function whyNotReady({ flags, channel, credentials, postgres, schema }: HealthDeps): string | null {
+export function whyNotReady({
+  flags,
+  channel,
+  journalRefusal,
+  credentials,
+  postgres,
+  schema,
+}: HealthDeps): string | null {
   const closed = closedBecause(flags.facts());
   if (closed) return closed;
   if (channel.isFull(1)) return 'channel_full';
+  const trouble = journalRefusal(1);
+  if (trouble !== null) return `journal_${trouble}`;
   const canLookUp = postgres.isUp() === true && schema().postgresReady;
   return canLookUp || credentials.hasUsable() ? null : 'tokens_unavailable';
 }
@@ -117,6 +140,7 @@ function healthReasons(deps: HealthDeps, depth503Threshold: number): string[] {
   const { intake, unhomed, deadLetters } = flags.facts();
   const { drift, postgresReady, clickhouseReady } = deps.schema();
   const { kind, reason, openSince } = breaker.state();
+  const journal = deps.journal();
   const reasons: string[] = [];
   if (unhomed > 0) reasons.push(`${unhomed} batches are in memory only: neither ClickHouse nor Postgres takes them`);
   if (intake === 'disabled') reasons.push('ingest is switched off');
@@ -129,6 +153,8 @@ function healthReasons(deps: HealthDeps, depth503Threshold: number): string[] {
     reasons.push(`inserts are suspended since ${new Date(openSince!).toISOString()} (${reason})`);
   }
   if (deps.channel.isFull(1)) reasons.push('the channel is full');
+  if (journal && journal.kind !== 'ok') reasons.push(`the journal cannot be written (${journal.reason})`);
+  else if (deps.journalRefusal(1) === 'full') reasons.push('the journal is full');
   if (deadLetters && deadLetters.rows > depth503Threshold) {
     reasons.push(`${deadLetters.rows} dead letters, more than DLQ_DEPTH_503_THRESHOLD`);
   }

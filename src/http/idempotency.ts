@@ -4,8 +4,10 @@
  * answers used longest ago are forgotten first.
  */
 import { LRUCache } from 'lru-cache';
+import * as v from 'valibot';
 import type { Clock } from '../clock.ts';
 import type { ProjectId } from '../event/event.ts';
+import type { KeptAnswer } from '../pipeline/ports.ts';
 
 /** An answer as it can be given again; `body` is JSON text. */
 export type Answer = { readonly status: 200 | 202; readonly body: string; readonly ack: string };
@@ -26,6 +28,8 @@ export type Idempotency = {
     bodyHash: string,
     work: () => Promise<Answer | null>,
   ): Promise<Answer | null | 'mismatch'>;
+  /** Takes up an answer that was given before this process started. */
+  restore(kept: KeptAnswer): void;
 };
 
 const REMEMBERED_MS = 24 * 60 * 60_000;
@@ -40,7 +44,14 @@ export function createIdempotency({ clock }: { clock: Clock }): Idempotency {
   });
   const underway = new Map<string, Underway>();
 
-  return { once };
+  return { once, restore };
+
+  function restore({ projectId, key, bodyHash, answer, at }: KeptAnswer) {
+    const parsed = v.safeParse(AnswerJson, parseJson(answer));
+    // Its age goes on counting, on the clock that no administrator moves.
+    const since = clock.elapsed() - Math.max(0, clock.now() - at);
+    if (parsed.success) kept.set(`${projectId} ${key}`, { bodyHash, at: since, answer: parsed.output });
+  }
 
   async function once(projectId: ProjectId, key: string, bodyHash: string, work: () => Promise<Answer | null>) {
     const name = `${projectId} ${key}`;
@@ -68,5 +79,16 @@ export function createIdempotency({ clock }: { clock: Clock }): Idempotency {
     } finally {
       underway.delete(name);
     }
+  }
+}
+
+const AnswerJson = v.object({ status: v.picklist([200, 202]), body: v.string(), ack: v.string() });
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // What cannot be read is no answer.
+    return null;
   }
 }

@@ -8,6 +8,7 @@ import type { Context, Handler } from 'hono';
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../clock.ts';
 import type { DecodeContext, Decoded } from '../event/decode.ts';
+import type { Accept } from '../pipeline/accept.ts';
 import type { Channel, Home, Reservation } from '../pipeline/channel.ts';
 import { type Flags, closedBecause } from '../pipeline/flags.ts';
 import type { Ledger } from '../pipeline/ledger.ts';
@@ -41,10 +42,13 @@ export type Door = {
 export type IngestDeps = {
   readonly flags: Flags;
   readonly channel: Channel;
+  readonly accept: Accept;
+  /** Whether the journal, where there has to be one, would refuse a body of that many bytes; and why. */
+  readonly journalRefusal: (bytes: number) => 'full' | 'failed' | null;
   readonly credentials: Credentials;
   readonly idempotency: Idempotency;
   readonly rateLimit: RateLimit | null;
-  readonly ledger: Ledger;
+  readonly ledger: Pick<Ledger, 'rejected'>;
   readonly clock: Clock;
   readonly newEventId: () => string;
 };
@@ -58,7 +62,7 @@ export type IngestOptions = {
 /** How safe accepted events must be before the answer. `journaled` is the highest level below `stored`. */
 const ACKS = ['queued', 'journaled', 'stored'] as const;
 export type Ack = (typeof ACKS)[number];
-type Level = 'queued' | Home;
+type Level = 'queued' | 'journaled' | Home;
 
 /** How long an answer may wait for ClickHouse before it says how far the events have come. */
 const MAX_ACK_WAIT_MS = 30_000;
@@ -73,11 +77,16 @@ type Arrival = {
   readonly ack: Ack;
 };
 /** A request whose events are to be taken. */
-type Taking = Omit<Arrival, 'incoming' | 'fromHeaders'> & { readonly opened: Opened; readonly credential: Credential };
+type Taking = Omit<Arrival, 'incoming' | 'fromHeaders'> & {
+  readonly opened: Opened;
+  readonly credential: Credential;
+  readonly key?: { readonly key: string; readonly bodyHash: string };
+};
 
 /** The handler of one front door. */
 export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Handler {
-  const { flags, channel, credentials, idempotency, rateLimit, ledger, clock, newEventId } = deps;
+  const { flags, channel, accept, journalRefusal, credentials, idempotency, rateLimit, ledger, clock, newEventId } =
+    deps;
 
   return async (c) => {
     const incoming = (c.env as { incoming: IncomingMessage }).incoming;
@@ -130,7 +139,7 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
         message: `the idempotency key must have 1 to ${MAX_KEY_LENGTH} characters`,
       };
     }
-    return { answering: onlyOnce(c, key, hash('sha256', body.bytes), request) };
+    return { answering: onlyOnce(c, { ...request, key: { key, bodyHash: hash('sha256', body.bytes) } }) };
   }
 
   function whyClosed(incoming: IncomingMessage): Refusal | null {
@@ -138,8 +147,10 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
     if (closed) return { refused: closed };
     // What Content-Length announces must have a chance; the room itself is taken as the bytes arrive,
     // so that a client which announces much and sends nothing holds nothing.
-    const announced = Number(incoming.headers['content-length'] ?? 0);
-    return channel.isFull(Math.min(announced, options.maxBodyBytes) || 0) ? { refused: 'channel_full' } : null;
+    const announced = Math.min(Number(incoming.headers['content-length'] ?? 0), options.maxBodyBytes) || 0;
+    if (channel.isFull(announced)) return { refused: 'channel_full' };
+    const trouble = journalRefusal(announced);
+    return trouble === null ? null : JOURNAL_REFUSALS[trouble];
   }
 
   async function credentialFromHeaders(c: Context): Promise<Credential | Refusal | null> {
@@ -168,10 +179,12 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
     return authorize(credentials, given, c.req.header('origin'));
   }
 
-  /** Decodes and offers at once, so that nothing can slip in between; only what was taken may have to be waited for. */
+  /** Decodes and takes its place at once, so that nothing can slip in between; only then may something have to be waited for. */
   function takeIn(c: Context, request: Taking): Promise<Answer | Refusal> {
-    const { opened, credential, receivedAt, reservation, ack } = request;
+    const { opened, credential, receivedAt, reservation, ack, key } = request;
     const { projectId, retentionDays } = credential;
+    // Ten mebibytes hold millions of tiny events: what can never be queued is not decoded first.
+    if (!channel.couldHold(opened.eventCount)) return Promise.resolve(OFFER_REFUSALS['never-fits']);
     const decoded = opened.decode({
       projectId,
       retentionDays,
@@ -180,35 +193,45 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
       maxFutureMs: options.maxFutureMs,
       newEventId,
     });
-    const settled = Promise.withResolvers<Home>();
-    const isWaiting = decoded.accepted > 0 && ack === 'stored';
-    if (decoded.accepted > 0) {
-      const envelope = { projectId, eventCount: decoded.accepted, rows: decoded.rows };
-      const offered = channel.offer(envelope, reservation, isWaiting ? settled.resolve : undefined);
-      if (offered !== 'queued') return Promise.resolve(OFFER_REFUSALS[offered]);
-    }
-    ledger.accepted += decoded.accepted;
-    ledger.rejected += decoded.rejected;
+    const { rejected } = decoded;
     const { status, body } = door.answer(decoded);
     const answer: Answer = { status, body: JSON.stringify(body), ack: 'queued' };
-    return isWaiting ? onceSettled(c, answer, settled.promise) : Promise.resolve(answer);
+    if (decoded.accepted === 0) {
+      ledger.rejected += rejected;
+      return Promise.resolve(answer);
+    }
+
+    const settled = Promise.withResolvers<Home>();
+    const kept = { ...answer, ack: 'journaled' };
+    const taken = accept(
+      { projectId, eventCount: decoded.accepted, rows: decoded.rows },
+      {
+        level: ack === 'queued' ? 'queued' : 'journaled',
+        reservation,
+        answer: key && { ...key, projectId, answer: JSON.stringify(kept), at: receivedAt },
+        onSettled: ack === 'stored' ? settled.resolve : undefined,
+      },
+    );
+    if (typeof taken === 'string') return Promise.resolve(OFFER_REFUSALS[taken]);
+    return taken.then((reached): Promise<Answer> | Answer | Refusal => {
+      if (reached === 'not-journaled') return JOURNAL_REFUSALS.failed;
+      ledger.rejected += rejected;
+      return ack === 'stored' ? onceSettled(c, answer, reached, settled.promise) : { ...answer, ack: reached };
+    });
   }
 
-  async function onceSettled(c: Context, answer: Answer, settled: Promise<Home>): Promise<Answer> {
-    return { ...answer, ack: await whenSettled(c, settled) };
-  }
-
-  async function whenSettled(c: Context, settled: Promise<Home>): Promise<Level> {
+  async function onceSettled(c: Context, answer: Answer, reached: Level, settled: Promise<Home>): Promise<Answer> {
     channel.hurry();
     const done = new AbortController();
     const waited = clock.sleep(MAX_ACK_WAIT_MS, AbortSignal.any([done.signal, c.req.raw.signal]));
-    const level = await Promise.race([settled, waited.then(() => 'queued' as const)]);
+    const level = await Promise.race([settled, waited.then(() => reached)]);
     done.abort('answered');
-    return level;
+    return { ...answer, ack: level };
   }
 
   /** No async function: its frame would hold the request, and with it the body, until the answer is there. */
-  function onlyOnce(c: Context, key: string, bodyHash: string, request: Taking): Promise<Answer | Refusal> {
+  function onlyOnce(c: Context, request: Taking & Required<Pick<Taking, 'key'>>): Promise<Answer | Refusal> {
+    const { key, bodyHash } = request.key;
     let refusal: Refusal | null = null;
     let untaken: Taking | null = request;
     const answering = idempotency.once(request.credential.projectId, key, bodyHash, () => {
@@ -235,6 +258,11 @@ const OFFER_REFUSALS: Record<'full' | 'over-share' | 'never-fits' | 'closed', Re
     message: 'more events than this service could ever hold at once; send them in parts',
   },
   closed: { refused: 'shutting_down' },
+};
+
+const JOURNAL_REFUSALS: Record<'full' | 'failed', Refusal> = {
+  full: { refused: 'channel_full', message: 'the journal is full at the moment' },
+  failed: { refused: 'ingest_down', message: 'events cannot be written to disk at the moment' },
 };
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;

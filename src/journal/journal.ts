@@ -17,6 +17,7 @@
  * whose renaming makes all older ones void in one step. So no file that a
  * failed sync or a crash has touched is ever written again.
  */
+import type { KeptAnswer } from '../pipeline/ports.ts';
 import { basename, join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import type { Envelope } from '../event/event.ts';
@@ -24,15 +25,7 @@ import type { Log } from '../log.ts';
 import { type Batch, type BatchId, freezeBatch } from '../pipeline/batch.ts';
 import { failureOf } from '../pipeline/outcome.ts';
 import type { JournalFiles, WritableFile } from './files.ts';
-import {
-  encodeRecord,
-  type IdempotencyKey,
-  type JournalRecord,
-  rangesOf,
-  SEGMENT_HEADER_BYTES,
-  segmentHeader,
-  sizeOf,
-} from './record.ts';
+import { encodeRecord, type JournalRecord, rangesOf, SEGMENT_HEADER_BYTES, segmentHeader, sizeOf } from './record.ts';
 import { type Damage, fileName, type Found, KEY_LIFETIME_MS, nameOf, recover } from './recover.ts';
 
 export type JournalLimits = {
@@ -66,7 +59,7 @@ export type Recovered = {
   readonly batches: readonly Batch[];
   /** Never cut, in order. */
   readonly envelopes: readonly { readonly sequence: number; readonly envelope: Envelope }[];
-  readonly keys: readonly IdempotencyKey[];
+  readonly keys: readonly KeptAnswer[];
   readonly damaged: readonly Damage[];
 };
 
@@ -92,7 +85,7 @@ export type Journal = {
    * `written` rejects, the journal has forgotten both, but for a crash before the
    * next success.
    */
-  append(envelope: Envelope, key?: IdempotencyKey): Appended;
+  append(envelope: Envelope, key?: KeptAnswer): Appended;
   /**
    * Freezes which sequences, in which order, are the batch. Must resolve before the
    * first insert is sent. When it rejects the journal still knows the batch and
@@ -104,7 +97,7 @@ export type Journal = {
   /** The envelope will be in no batch: whoever sent it was told no. */
   withdraw(sequence: number): void;
   /** Keeps a key that belongs to no envelope, or replaces its answer. */
-  remember(key: IdempotencyKey): Promise<void>;
+  remember(key: KeptAnswer): Promise<void>;
   usage(): { readonly bytes: number; readonly segments: number; readonly unsettled: number; readonly keys: number };
   state(): JournalState;
   /** Writes what is waiting and gives the lock back. What is unsettled stays for the next start. */
@@ -118,7 +111,7 @@ type Waiting = {
   readonly done: (segment: Segment) => void;
   readonly failed: (error: JournalUnavailable) => void;
 };
-type KeptKey = { readonly key: IdempotencyKey; readonly bytes: number; segment: Segment | null };
+type KeptKey = { readonly key: KeptAnswer; readonly bytes: number; segment: Segment | null };
 
 /** The most bytes of one round: at 100 MB/s it delays the next by 40 ms. */
 const MAX_ROUND_BYTES = 4 * 1024 * 1024;
@@ -217,7 +210,7 @@ export async function openJournal(
     return bytesIn(segments) + bytesIn(voided) + bytesIn(damagedFiles) + reserveBytes;
   }
 
-  function append(envelope: Envelope, key?: IdempotencyKey): Appended {
+  function append(envelope: Envelope, key?: KeptAnswer): Appended {
     const sequence = nextSequence++;
     const record: JournalRecord = { type: 'envelope', sequence, envelope, key: key ?? null };
     const refusal = refusalOf(record);
@@ -236,7 +229,7 @@ export async function openJournal(
     return { sequence, written: ignorable(written) };
   }
 
-  function remember(key: IdempotencyKey): Promise<void> {
+  function remember(key: KeptAnswer): Promise<void> {
     const record: JournalRecord = { type: 'key', key };
     const refusal = refusalOf(record);
     // Kept although it is refused: the next restating writes it.
@@ -299,7 +292,7 @@ export async function openJournal(
   }
 
   /** The oldest keys go when there are too many: an old key's client has long had its answer. */
-  function keep(key: IdempotencyKey, segment: Segment | null): KeptKey {
+  function keep(key: KeptAnswer, segment: Segment | null): KeptKey {
     const earlier = keys.get(nameOf(key));
     if (earlier) forget(earlier);
     const kept: KeptKey = { key, bytes: sizeOf({ type: 'key', key }), segment };
@@ -597,7 +590,7 @@ export async function openJournal(
     return null;
   }
 
-  function isExpired({ at }: IdempotencyKey) {
+  function isExpired({ at }: KeptAnswer) {
     return at + KEY_LIFETIME_MS <= clock.now();
   }
 

@@ -18,17 +18,7 @@ import assert from 'node:assert/strict';
 import { crc32 } from 'node:zlib';
 import type { Envelope, ProjectId } from '../event/event.ts';
 import type { BatchId } from '../pipeline/batch.ts';
-
-/** The answer an idempotency key stands for. */
-export type IdempotencyKey = {
-  readonly projectId: ProjectId;
-  readonly key: string;
-  readonly bodyHash: string;
-  /** JSON text. */
-  readonly answer: string;
-  /** Epoch ms of the first use. */
-  readonly at: number;
-};
+import type { KeptAnswer } from '../pipeline/ports.ts';
 
 /** Sequences from `first` to `last`, both included. */
 export type SequenceRange = { readonly first: number; readonly last: number };
@@ -39,7 +29,7 @@ export type JournalRecord =
       readonly type: 'envelope';
       readonly sequence: number;
       readonly envelope: Envelope;
-      readonly key: IdempotencyKey | null;
+      readonly key: KeptAnswer | null;
     }
   /** Ranges in the order of the batch's rows; nearly always one. */
   | { readonly type: 'batch'; readonly batchId: BatchId; readonly ranges: readonly SequenceRange[] }
@@ -47,7 +37,7 @@ export type JournalRecord =
   | { readonly type: 'settled'; readonly batchId: BatchId; readonly ranges: readonly SequenceRange[] }
   /** An envelope that will be in no batch. */
   | { readonly type: 'withdrawn'; readonly sequence: number }
-  | { readonly type: 'key'; readonly key: IdempotencyKey };
+  | { readonly type: 'key'; readonly key: KeptAnswer };
 
 export const FORMAT_VERSION = 1;
 export const SEGMENT_HEADER_BYTES = 24;
@@ -150,7 +140,7 @@ function payloadSize(record: JournalRecord): number {
   }
 }
 
-function keySize({ key, bodyHash, answer }: IdempotencyKey): number {
+function keySize({ key, bodyHash, answer }: KeptAnswer): number {
   return KEY_FIXED_BYTES + Buffer.byteLength(key) + Buffer.byteLength(bodyHash) + Buffer.byteLength(answer);
 }
 
@@ -184,7 +174,7 @@ function encodePayload(record: JournalRecord, target: Buffer): void {
   }
 }
 
-function encodeKey({ projectId, at, key, bodyHash, answer }: IdempotencyKey, target: Buffer): void {
+function encodeKey({ projectId, at, key, bodyHash, answer }: KeptAnswer, target: Buffer): void {
   writeId(target, projectId, 0);
   writeNumber(target, at, 16);
   let end = KEY_FIXED_BYTES;
@@ -238,7 +228,7 @@ function decodePayload(type: (typeof TYPES)[number], payload: Buffer): JournalRe
   }
 }
 
-function decodeKey(bytes: Buffer): IdempotencyKey {
+function decodeKey(bytes: Buffer): KeptAnswer {
   let end = KEY_FIXED_BYTES;
   const [key, bodyHash, answer] = [24, 28, 32].map((at) => {
     const start = end;

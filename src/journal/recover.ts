@@ -7,12 +7,13 @@
  * files of lower numbers, whether or not they are gone yet. `n.draft` is a base
  * that was never finished.
  */
+import type { KeptAnswer } from '../pipeline/ports.ts';
 import { basename, join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import type { Envelope } from '../event/event.ts';
 import type { BatchId } from '../pipeline/batch.ts';
 import type { JournalFiles } from './files.ts';
-import { type IdempotencyKey, type JournalRecord, readSegment } from './record.ts';
+import { type JournalRecord, readSegment } from './record.ts';
 
 export type FileKind = 'log' | 'base' | 'draft' | 'damaged';
 export type JournalFile = { readonly path: string; readonly number: number; readonly kind: FileKind };
@@ -38,7 +39,7 @@ export type Found = {
   readonly envelopes: Map<number, Envelope>;
   /** The readable sequences of every batch that was cut and not settled, in the order of its rows. */
   readonly batches: Map<BatchId, readonly number[]>;
-  readonly keys: Map<string, IdempotencyKey>;
+  readonly keys: Map<string, KeptAnswer>;
   readonly damaged: Damage[];
   readonly nextSequence: number;
 };
@@ -46,7 +47,7 @@ export type Found = {
 export const KEY_LIFETIME_MS = 24 * 60 * 60_000;
 
 /** The name under which a key is remembered. A space, as no project id holds one. */
-export const nameOf = ({ projectId, key }: Pick<IdempotencyKey, 'projectId' | 'key'>) => `${projectId} ${key}`;
+export const nameOf = ({ projectId, key }: Pick<KeptAnswer, 'projectId' | 'key'>) => `${projectId} ${key}`;
 
 export const fileName = (number: number, kind: FileKind) => `${String(number).padStart(12, '0')}.${kind}`;
 
@@ -112,7 +113,7 @@ function createReading() {
   const batches = new Map<BatchId, readonly number[]>();
   const settled = new Set<BatchId>();
   const gone = new Set<number>();
-  const keys = new Map<string, IdempotencyKey>();
+  const keys = new Map<string, KeptAnswer>();
   let highest = 0;
 
   return { keys, take, result, nextSequence: () => highest + 1 };

@@ -14,6 +14,8 @@ export type Batch = {
   readonly eventCount: number;
   readonly byteCount: number;
   readonly useByProject: ReadonlyMap<ProjectId, ProjectShare>;
+  /** Where its envelopes stand in the journal, in the order of the rows; empty when the journal does not have them. */
+  readonly sequences?: readonly number[];
   /** An earlier process held it and may have inserted it. */
   readonly mayHaveLanded?: boolean;
 };

@@ -44,6 +44,13 @@ export type Reservation = {
   release(): void;
 };
 
+/** An envelope's place in the channel. Exactly one of the two is called, once. */
+export type Held = {
+  /** `journalSequence`: where the journal has the envelope; null when it does not. */
+  queue(journalSequence: number | null): void;
+  cancel(): void;
+};
+
 export type ChannelUsage = { readonly events: number; readonly bytes: number; readonly reservedBytes: number };
 
 export type Channel = {
@@ -63,6 +70,10 @@ export type Channel = {
    * the rows in the same step, so that no other request can slip in between.
    */
   offer(envelope: Envelope, reservation: Reservation, onSettled?: (home: Home) => void): 'queued' | OfferRefusal;
+  /** As `offer`, but the envelope only takes its place; it is queued, or gives the place back, when the holder says so. */
+  hold(envelope: Envelope, reservation: Reservation, onSettled?: (home: Home) => void): Held | OfferRefusal;
+  /** Queues an envelope that was acknowledged before this process started, whatever the limits say. */
+  restore(envelope: Envelope, journalSequence: number): void;
   /** Takes in a batch that was frozen before this process started; it is handed out before anything else. */
   adopt(batch: Batch, onSettled: (home: Home) => void): void;
   /** The next batch, cut and frozen now; null once closed and empty. One caller at a time. */
@@ -84,6 +95,7 @@ type Queued = {
   readonly envelope: Envelope;
   readonly queuedAt: number;
   readonly sequence: number;
+  readonly journalSequence: number | null;
   readonly onSettled: ((home: Home) => void) | undefined;
 };
 type ProjectUse = { events: number; bytes: number; lastOfferAt: number };
@@ -104,8 +116,10 @@ export function createChannel(
   let head = 0;
   let queuedEvents = 0;
   let queuedBytes = 0;
+  /** Held, queued or taken, and not settled. */
   let pendingEvents = 0;
   let pendingBytes = 0;
+  let heldEvents = 0;
   let reservedBytes = 0;
   let unknownBytes = 0;
   let sequence = 0;
@@ -122,6 +136,8 @@ export function createChannel(
     isFull,
     couldHold: (eventCount) => eventCount <= limits.maxEvents,
     offer,
+    hold,
+    restore,
     adopt,
     take,
     takeAll,
@@ -131,7 +147,7 @@ export function createChannel(
       batchScale = scale;
     },
     close,
-    usage: () => ({ events: pendingEvents, bytes: pendingBytes, reservedBytes }),
+    usage: () => ({ events: pendingEvents - heldEvents, bytes: pendingBytes, reservedBytes }),
   };
 
   function reserve(of: 'known' | 'unknown' = 'known'): Reservation {
@@ -159,23 +175,52 @@ export function createChannel(
   }
 
   function offer(envelope: Envelope, reservation: Reservation, onSettled?: (home: Home) => void) {
+    const held = hold(envelope, reservation, onSettled);
+    if (typeof held === 'string') return held;
+    held.queue(null);
+    return 'queued';
+  }
+
+  function hold(envelope: Envelope, reservation: Reservation, onSettled?: (home: Home) => void): Held | OfferRefusal {
     const refused = refusalOf(envelope);
     reservation.release();
     if (refused !== null) return refused;
     if (pendingBytes + reservedBytes + envelope.rows.length > limits.maxBytes) return 'full';
 
+    occupy(envelope, 1);
+    heldEvents += envelope.eventCount;
+    return {
+      queue(journalSequence) {
+        heldEvents -= envelope.eventCount;
+        enqueue(envelope, journalSequence, onSettled);
+      },
+      cancel() {
+        heldEvents -= envelope.eventCount;
+        occupy(envelope, -1);
+      },
+    };
+  }
+
+  function restore(envelope: Envelope, journalSequence: number) {
+    occupy(envelope, 1);
+    enqueue(envelope, journalSequence, undefined);
+  }
+
+  function occupy({ projectId, eventCount, rows }: Envelope, sign: 1 | -1) {
+    const use = useOf(projectId);
+    use.events += sign * eventCount;
+    use.bytes += sign * rows.length;
+    pendingEvents += sign * eventCount;
+    pendingBytes += sign * rows.length;
+  }
+
+  function enqueue(envelope: Envelope, journalSequence: number | null, onSettled: Queued['onSettled']) {
     const wasEmpty = head === queue.length;
-    const use = useOf(envelope.projectId);
-    use.events += envelope.eventCount;
-    use.bytes += envelope.rows.length;
-    pendingEvents += envelope.eventCount;
-    pendingBytes += envelope.rows.length;
     queuedEvents += envelope.eventCount;
     queuedBytes += envelope.rows.length;
-    queue.push({ envelope, queuedAt: clock.elapsed(), sequence: ++sequence, onSettled });
+    queue.push({ envelope, queuedAt: clock.elapsed(), sequence: ++sequence, journalSequence, onSettled });
     // The taker sleeps on until its batch is due; the first event only starts its wait.
     if (wasEmpty || isDue()) wake?.();
-    return 'queued';
   }
 
   function refusalOf({ projectId, eventCount, rows }: Envelope): OfferRefusal | null {
@@ -280,15 +325,20 @@ export function createChannel(
   function cut(): Batch {
     const envelopes: Envelope[] = [];
     const heard: ((home: Home) => void)[] = [];
+    const sequences: number[] = [];
+    // Journaled envelopes and others do not mix: a batch is in the journal whole or not at all.
+    const isJournaled = queue[head]!.journalSequence !== null;
     let events = 0;
     let bytes = 0;
     while (head < queue.length) {
-      const { envelope, onSettled } = queue[head]!;
+      const { envelope, journalSequence, onSettled } = queue[head]!;
+      if ((journalSequence !== null) !== isJournaled) break;
       const isTooMuch =
         events + envelope.eventCount > batchLimits.maxEvents * batchScale ||
         bytes + envelope.rows.length > batchLimits.maxBytes * batchScale;
       if (isTooMuch && envelopes.length > 0) break;
       envelopes.push(envelope);
+      if (journalSequence !== null) sequences.push(journalSequence);
       if (onSettled) heard.push(onSettled);
       events += envelope.eventCount;
       bytes += envelope.rows.length;
@@ -301,7 +351,7 @@ export function createChannel(
       queue = queue.slice(head);
       head = 0;
     }
-    const batch = freezeBatch(newBatchId(), envelopes);
+    const batch = { ...freezeBatch(newBatchId(), envelopes), sequences };
     if (heard.length > 0) listeners.set(batch.id, heard);
     return batch;
   }

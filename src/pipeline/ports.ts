@@ -2,7 +2,7 @@
  * What the pipeline asks of the outside. The folders named after a vendor
  * implement these; the pipeline knows none of them.
  */
-import type { ProjectId } from '../event/event.ts';
+import type { Envelope, ProjectId } from '../event/event.ts';
 import type { Batch, BatchId } from './batch.ts';
 import type { DeadLetterDepth } from './flags.ts';
 
@@ -146,6 +146,29 @@ export type DeadLetterStore = {
    */
   split(letter: DeadLetter, parts: readonly Part[], leaseMs: number): Promise<DeadLetter[] | null>;
   measure(): Promise<DeadLetterDepth>;
+};
+
+/** The answer that an idempotency key stands for, as the journal keeps it. */
+export type KeptAnswer = {
+  readonly projectId: ProjectId;
+  readonly key: string;
+  readonly bodyHash: string;
+  /** JSON text. */
+  readonly answer: string;
+  /** Epoch ms of the first use. */
+  readonly at: number;
+};
+
+/** What makes an acknowledgement survive the end of this process, however it comes. */
+export type Journal = {
+  /** Whether an envelope of that many bytes would be refused now. */
+  isFull(bytes: number): boolean;
+  /** Keeps the envelope, and the answer if it has a key. `written` resolves when both survive a power cut. */
+  append(envelope: Envelope, answer?: KeptAnswer): { readonly sequence: number; readonly written: Promise<void> };
+  /** Freezes which envelopes are the batch; to be on disk before the batch is first sent. */
+  cut(id: BatchId, sequences: readonly number[]): Promise<void>;
+  /** The batch has another home now. */
+  settle(id: BatchId): void;
 };
 
 /** Told `(projectId, eventCount)` once per landed batch. */
