@@ -177,15 +177,30 @@ describe('a request that is served', () => {
   });
 
   test.each([
-    ['?ack=queued', 'queued'],
-    ['?ack=journaled', 'queued'],
-    ['?ack=stored', 'stored'],
-    ['?wait=true', 'stored'],
-    ['?wait=false', 'queued'],
-    ['', 'queued'],
-  ])('is as safe as asked for: %s', async (query, level) => {
-    const reply = await door.send({ events: [eventOf()] }, bearer(), query);
+    ['on', '?ack=queued', 'queued'],
+    ['on', '?ack=journaled', 'journaled'],
+    ['on', '?ack=stored', 'stored'],
+    ['on', '?wait=true', 'stored'],
+    ['on', '?wait=false', 'journaled'],
+    ['on', '', 'journaled'],
+    ['prefer', '', 'journaled'],
+    ['off', '?ack=queued', 'queued'],
+    ['off', '?ack=journaled', 'queued'],
+    ['off', '?ack=stored', 'stored'],
+    ['off', '?wait=true', 'stored'],
+    ['off', '?wait=false', 'queued'],
+    ['off', '', 'queued'],
+  ])('is as safe as asked for, and says so: journal %s, %s', async (journal, query, level) => {
+    const asked = journal === 'on' ? door : await open({ INGEST_JOURNAL: journal });
+    const reply = await asked.send({ events: [eventOf()] }, bearer(), query);
     expect({ status: reply.status, ack: reply.headers.get('weir-ack') }).toEqual({ status: 202, ack: level });
+  });
+
+  test('is as safe as INGEST_ACK says when it does not say itself', async () => {
+    const patient = await open({ INGEST_ACK: 'stored' });
+    expect((await patient.send({ events: [eventOf()] }, bearer())).headers.get('weir-ack')).toBe('stored');
+    const hurried = await open({ INGEST_ACK: 'queued' });
+    expect((await hurried.send({ events: [eventOf()] }, bearer())).headers.get('weir-ack')).toBe('queued');
   });
 
   test.each(['?ack=saved', '?ack=', '?wait=yes', '?wait', '?wait=1&ack=stored'])(

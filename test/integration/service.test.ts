@@ -345,23 +345,32 @@ describe('load', () => {
 });
 
 describe('both stores away', () => {
-  test(
-    '(e, f) SIGTERM saves to files, the next start waits for the stores and stores them',
+  test.each([
+    { journal: 'on', keeps: 'leaves them in the journal' },
+    { journal: 'off', keeps: 'saves them to files' },
+  ])(
+    '(e, f) SIGTERM with the journal $journal $keeps, the next start waits for the stores and stores them',
     { timeout: LONG },
-    async () => {
+    async ({ journal }) => {
+      const event = `saved with the journal ${journal}`;
       const dataDir = newDirectory();
-      const weir = await start(dataDir, { INGEST_FLUSH_INTERVAL: '2s', INGEST_SHUTDOWN_GRACE: '4s' });
+      const weir = await start(dataDir, {
+        INGEST_FLUSH_INTERVAL: '2s',
+        INGEST_SHUTDOWN_GRACE: '4s',
+        INGEST_JOURNAL: journal,
+      });
       const token = await newToken();
       await ready(weir.url);
-      const first = await load({ url: () => weir.url, token, event: 'saved', events: BATCH });
+      const first = await load({ url: () => weir.url, token, event, events: BATCH });
       await Promise.all([stores.clickhouseServer.kill(), stores.postgresServer.kill()]);
-      const second = await load({ url: () => weir.url, token, event: 'saved', events: BATCH * CONNECTIONS });
+      const second = await load({ url: () => weir.url, token, event, events: BATCH * CONNECTIONS });
       for (const id of first.acknowledged) second.acknowledged.add(id);
       await vi.waitFor(async () => expect((await json(`${weir.url}/healthz`)).status).toBe(503), SETTLED);
       expect(await json(`${weir.url}/readyz`)).toMatchObject({ status: 503, reason: 'ingest_down' });
       weir.child.kill('SIGTERM');
       expect(await weir.exited).toBe(0);
-      expect(filesIn(join(dataDir, 'journal')).filter((name) => name.endsWith('.batch')).length).toBeGreaterThan(0);
+      const saved = () => filesIn(join(dataDir, 'saved')).filter((name) => name.endsWith('.batch'));
+      expect(saved().length > 0).toBe(journal === 'off');
 
       const next = await start(dataDir);
       expect((await json(`${next.url}/livez`)).status).toBe(200);
@@ -378,8 +387,8 @@ describe('both stores away', () => {
       await stores.clickhouseServer.start();
       await vi.waitFor(async () => expect((await json(`${next.url}/ready`)).status).toBe(200), SETTLED);
       await atRest(next.url);
-      await expectStoredOnce('saved', second);
-      expect(filesIn(join(dataDir, 'journal'))).toEqual([]);
+      await expectStoredOnce(event, second);
+      expect(saved()).toEqual([]);
     },
   );
 });
@@ -419,7 +428,8 @@ describe('hostile neighbours', () => {
       const outcome = await load({ url: () => weir.url, token, event: 'besieged', events: EVENTS / 10 });
       await Promise.all(attack);
       expect([...hostile.random.keys()]).toEqual([401]);
-      expect([...hostile.bomb.keys()]).toEqual([413]);
+      // Nobody knows whose the bombs are: beyond a quarter of the buffer they are not even read to their limit.
+      expect([...hostile.bomb.keys()].filter((status) => ![413, 503].includes(status))).toEqual([]);
       expect(outcome.statuses).toEqual(new Map([[202, EVENTS / 10 / BATCH]]));
       for (const line of trickling) line.socket.destroy();
       await atRest(weir.url);

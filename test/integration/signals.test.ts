@@ -71,27 +71,45 @@ async function untilStored(ids: readonly string[]): Promise<void> {
   while ((await copiesOf(ids)).some((copies) => copies === 0)) await systemClock.sleep(50);
 }
 
-test('a second signal saves what is in memory to disk, exits at once and not with 0; the next start stores it once', async () => {
-  const { weir, url } = await start({ INGEST_SHUTDOWN_GRACE: '60s' });
-  const ids = await accept(url, 300);
+/** Ends it the hard way, while neither store answers. */
+async function signalTwice({ child, written, finished }: Running): Promise<number | null> {
   // Frozen stores: the first signal's orderly way cannot end.
   stores.clickhouseServer.pause();
   stores.postgresServer.pause();
-  weir.child.kill('SIGTERM');
-  while (!weir.written().includes('shutting down')) await systemClock.sleep(10);
-  weir.child.kill('SIGTERM');
-  const { code } = await weir.finished;
+  child.kill('SIGTERM');
+  while (!written().includes('shutting down')) await systemClock.sleep(10);
+  child.kill('SIGTERM');
+  const { code } = await finished;
   stores.clickhouseServer.resume();
   stores.postgresServer.resume();
-  expect(code).not.toBe(0);
-  expect(readdirSync(join(dataDir, 'journal'))).toHaveLength(1);
+  return code;
+}
 
-  const again = await start();
+const saved = () => readdirSync(join(dataDir, 'saved'));
+
+async function expectStoredOnceAfterStart(ids: readonly string[], env: Record<string, string> = {}) {
+  const { weir } = await start(env);
   await untilStored(ids);
   expect(await copiesOf(ids)).toEqual(ids.map(() => 1));
-  while (readdirSync(join(dataDir, 'journal')).length > 0) await systemClock.sleep(20);
-  again.weir.child.kill('SIGTERM');
-  expect((await again.weir.finished).code).toBe(0);
+  while (saved().length > 0) await systemClock.sleep(20);
+  weir.child.kill('SIGTERM');
+  expect((await weir.finished).code).toBe(0);
+}
+
+test('a second signal ends it at once and not with 0; what the journal holds needs no saving, the next start stores it once', async () => {
+  const { weir, url } = await start({ INGEST_SHUTDOWN_GRACE: '60s' });
+  const ids = await accept(url, 300);
+  expect(await signalTwice(weir)).not.toBe(0);
+  expect(saved()).toEqual([]);
+  await expectStoredOnceAfterStart(ids);
+});
+
+test('without a journal a second signal saves what is in memory to disk; the next start stores it once, journal or not', async () => {
+  const { weir, url } = await start({ INGEST_SHUTDOWN_GRACE: '60s', INGEST_JOURNAL: 'off' });
+  const ids = await accept(url, 300);
+  expect(await signalTwice(weir)).not.toBe(0);
+  expect(saved()).toHaveLength(1);
+  await expectStoredOnceAfterStart(ids);
 });
 
 test('an error nobody caught takes the way of a signal: everything accepted is stored, the exit code is 1', async () => {
@@ -117,16 +135,15 @@ test('an error nobody caught takes the way of a signal: everything accepted is s
 });
 
 test('a damaged saved batch is set aside and reported, and does not keep Weir from starting', async () => {
-  const journal = join(dataDir, 'journal');
   const { weir } = await start();
   weir.child.kill('SIGTERM');
   expect((await weir.finished).code).toBe(0);
-  writeFileSync(join(journal, '01890000-0000-7000-8000-000000000001.batch'), '{"version":1}\nhalf a ro');
+  writeFileSync(join(dataDir, 'saved', '01890000-0000-7000-8000-000000000001.batch'), '{"version":1}\nhalf a ro');
 
   const again = await start();
   again.weir.child.kill('SIGTERM');
   const { code, stderr } = await again.weir.finished;
   expect(code).toBe(0);
   expect(stderr).toContain('set aside');
-  expect(readdirSync(journal)).toEqual(['01890000-0000-7000-8000-000000000001.batch.unreadable']);
+  expect(saved()).toEqual(['01890000-0000-7000-8000-000000000001.batch.unreadable']);
 });
