@@ -45,8 +45,13 @@ export type ChaosReport = Audit & {
 
 const MIN_GAP_MS = 200;
 const MAX_GAP_MS = 2_500;
-/** A lease of a Weir that lost its stores in the middle lives for half a minute; then one more try. */
-const REST_WITHIN_MS = 100_000;
+/**
+ * Without a letter less in the table. A lease of a Weir that lost its stores in
+ * the middle lives for half a minute, and backoffs double from two seconds.
+ */
+const STANDSTILL_MS = 90_000;
+/** In all, per second of faults. */
+const REST_SHARE = 2;
 const RECOVERY_WITHIN_MS = 60_000;
 const PROGRESS_MS = 5_000;
 
@@ -104,7 +109,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     onProgress('healed; waiting for rest');
     await loading;
     if (primary.pid() === null) await primary.start();
-    const restAfterMs = await rest(rig, [primary], onProgress);
+    const restAfterMs = await rest(rig, [primary], options);
     if (restAfterMs === null) await explainUnrest(rig, primary, onProgress);
     const audit = await auditOf(rig.stores, tally);
     const { maxRssMiB, trend } = watch.stop();
@@ -156,19 +161,25 @@ async function recovery(place: WeirPlace): Promise<number> {
 async function rest(
   rig: Rig,
   places: readonly WeirPlace[],
-  onProgress: (line: string) => void,
+  { seconds, onProgress }: ChaosOptions,
 ): Promise<number | null> {
   const startedAt = performance.now();
+  const deadline = startedAt + STANDSTILL_MS + REST_SHARE * seconds * 1_000;
   let saidAt = startedAt;
-  while (performance.now() - startedAt < REST_WITHIN_MS) {
+  let fewest = Infinity;
+  let movedAt = startedAt;
+  while (performance.now() < deadline && performance.now() - movedAt < STANDSTILL_MS) {
     if (await isQuiet(rig, places)) return performance.now() - startedAt;
-    await sleep(100);
+    await sleep(250);
+    const { rows } = await rig.stores.postgres.pool.query<{ letters: number; events: number }>(
+      'SELECT count(*)::int AS letters, coalesce(sum(event_count), 0)::int AS events FROM failed_events WHERE quarantined_at IS NULL',
+    );
+    const { letters, events } = rows[0]!;
+    if (events < fewest) movedAt = performance.now();
+    fewest = Math.min(fewest, events);
     if (performance.now() - saidAt < PROGRESS_MS) continue;
     saidAt = performance.now();
-    const { rows } = await rig.stores.postgres.pool.query<{ count: string; events: string }>(
-      'SELECT count(*), coalesce(sum(event_count), 0) AS events FROM failed_events WHERE quarantined_at IS NULL',
-    );
-    onProgress(`waiting: ${rows[0]!.count} dead letters with ${rows[0]!.events} events`);
+    onProgress(`waiting: ${letters} dead letters with ${events} events`);
   }
   return null;
 }

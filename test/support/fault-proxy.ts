@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer as createHttpServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
+import { Agent, createServer as createHttpServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcpServer, type Server, type Socket } from 'node:net';
 
 /** What happens to a request. */
@@ -72,6 +72,8 @@ export async function startHttpProxy(upstreamUrl: string): Promise<HttpProxy> {
   const bytesOfToken = new Map<string, string>();
   const rewritten: string[] = [];
   const switched = createSwitch<HttpFault>();
+  // A ClickHouse told to close after this request does not read on when it refuses it, and its answer may be lost.
+  const agent = new Agent({ keepAlive: true });
   const door = await openDoor(
     createHttpServer({ keepAliveTimeout: 30_000 }, (incoming, answer) => {
       // Whatever breaks in between, breaks the client's connection, as without a proxy.
@@ -90,7 +92,10 @@ export async function startHttpProxy(upstreamUrl: string): Promise<HttpProxy> {
     hits: switched.hits,
     statements: () => ({ ...statements }),
     rewrittenTokens: () => rewritten,
-    stop: door.close,
+    async stop() {
+      await door.close();
+      agent.destroy();
+    },
   };
 
   async function handle(incoming: IncomingMessage, answer: ServerResponse): Promise<void> {
@@ -119,9 +124,7 @@ export async function startHttpProxy(upstreamUrl: string): Promise<HttpProxy> {
       case 'slow':
       case undefined: {
         const answered = await exchange(incoming, fault?.bytesPerSecond ?? Infinity);
-        // The connection to the store was for this request only; the client's lives on.
-        const { connection: _, ...headers } = answered.headers;
-        answer.writeHead(answered.statusCode ?? 500, headers);
+        answer.writeHead(answered.statusCode ?? 500, answered.headers);
         answered.on('error', () => breakOff(incoming.socket)).pipe(answer);
       }
     }
@@ -142,8 +145,8 @@ export async function startHttpProxy(upstreamUrl: string): Promise<HttpProxy> {
       port: upstream.port,
       method: incoming.method,
       path: incoming.url,
-      headers: { ...incoming.headers, connection: 'close' },
-      agent: false,
+      headers: incoming.headers,
+      agent,
     });
     // A client that gives up takes its request with it, as far as the store can notice.
     const end = () => forwarded.destroy();

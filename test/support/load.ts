@@ -230,6 +230,8 @@ export type Audit = {
 
 export async function auditOf(stores: Stores, tally: Tally): Promise<Audit> {
   const { database } = stores;
+  // First: what moves on meanwhile is then seen twice rather than not at all.
+  const letters = await readLetters(stores);
   const rows = await stores.select<{ id: string; copies: string; is_right: number }>(
     `SELECT toString(event_id) AS id, count() AS copies, min(JSONExtractString(properties, 'id') IN (id, '')) AS is_right
      FROM ${database}.events_raw_v1 GROUP BY event_id`,
@@ -244,7 +246,6 @@ export async function auditOf(stores: Stores, tally: Tally): Promise<Audit> {
        SELECT event, 0 AS counted, uniqExact(event_id) AS present FROM ${database}.events_raw_v1 GROUP BY event
      ) GROUP BY event`,
   );
-  const letters = await readLetters(stores);
   const stored = new Set(rows.map(({ id }) => id));
   const quarantined = letters.filter(({ isQuarantined }) => isQuarantined);
   const isQuarantined = new Set(quarantined.map(({ eventId }) => eventId));
