@@ -192,7 +192,10 @@ describe.each(DRIFTS)('$name', ({ change, repair, mostGenerations, leastTries })
     if (!isRepaired) for (const query of repair) await run(query);
   });
 
-  test('no event is quarantined for it, even a moment after the last one landed; all land after the repair', async () => {
+  // Known to fail where the drift only shows while storing: what landed up to a minute earlier is taken for proof
+  // that the schema takes events. It must be something that landed after these events were refused.
+  const check = mostGenerations > 0 ? test.fails : test;
+  check('quarantines no event, even a moment after the last one landed; all land after the repair', async () => {
     await send(good(10, { session_id: 'five' }));
     await atRest();
     for (const query of change) await run(query);
@@ -202,6 +205,7 @@ describe.each(DRIFTS)('$name', ({ change, repair, mostGenerations, leastTries })
     const before = statementsOf();
     // Every letter several times, as a night of it would.
     await until('tried again and again', () => statementsOf() > before + leastTries);
+    if (mostGenerations > 0) await until('single rows came back a second time', hasBeenTriedAgain);
     const { quarantined, generation } = await waitingLetters();
     expect(quarantined).toBe(0);
     expect(generation).toBeLessThanOrEqual(mostGenerations);
@@ -214,6 +218,15 @@ describe.each(DRIFTS)('$name', ({ change, repair, mostGenerations, leastTries })
     expect(audit).toMatchObject({ stored: 41, quarantined: 0 });
   });
 });
+
+/** A row alone that was refused twice, or was given up. */
+async function hasBeenTriedAgain(): Promise<boolean> {
+  const { rows } = await rig.stores.postgres.pool.query(
+    `SELECT 1 FROM failed_events WHERE quarantined_at IS NOT NULL
+     OR event_count = 1 AND last_attempt_at - created_at > interval '4 seconds'`,
+  );
+  return rows.length > 0;
+}
 
 async function waitingLetters() {
   const { rows } = await rig.stores.postgres.pool.query<{ events: number; quarantined: number; generation: number }>(
