@@ -1,5 +1,5 @@
 /** How a Weir ends when it is told twice, or breaks: whatever it had accepted is somewhere. */
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -85,7 +85,7 @@ async function signalTwice({ child, written, finished }: Running): Promise<numbe
   return code;
 }
 
-const saved = () => readdirSync(join(dataDir, 'saved'));
+const saved = () => (existsSync(join(dataDir, 'saved')) ? readdirSync(join(dataDir, 'saved')) : []);
 
 async function expectStoredOnceAfterStart(ids: readonly string[], env: Record<string, string> = {}) {
   const { weir } = await start(env);
@@ -138,6 +138,7 @@ test('a damaged saved batch is set aside and reported, and does not keep Weir fr
   const { weir } = await start();
   weir.child.kill('SIGTERM');
   expect((await weir.finished).code).toBe(0);
+  mkdirSync(join(dataDir, 'saved'));
   writeFileSync(join(dataDir, 'saved', '01890000-0000-7000-8000-000000000001.batch'), '{"version":1}\nhalf a ro');
 
   const again = await start();
