@@ -1,0 +1,239 @@
+/** The journal under a real Weir when its files are damaged, or its disk is full or read-only. */
+import { execFileSync } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { getuid } from 'node:process';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type WeirPlace, healthOf, isReady, until } from '../chaos/rig.ts';
+import { type Grounds, NEVER, filesIn, logOf, startGrounds } from '../support/grounds.ts';
+import { auditOf } from '../support/load.ts';
+import { runWeir, startWeir } from '../support/weir.ts';
+
+const EVENTS_PER_SECOND = 600;
+const SEED = 1;
+
+let grounds: Grounds;
+let rig: Grounds['rig'];
+
+beforeAll(async () => {
+  grounds = await startGrounds();
+  rig = grounds.rig;
+});
+afterAll(() => rig?.stop());
+beforeEach(() => grounds.clear());
+afterEach(() => grounds.endLatest());
+
+describe('a damaged journal', () => {
+  const segmentsOf = ({ dataDir }: WeirPlace) =>
+    filesIn(join(dataDir, 'journal'))
+      .filter((name) => /\.(log|base)$/.test(name))
+      .sort();
+
+  /** Three requests that stand in the journal only; then its last file is changed. */
+  async function damaged(change: (content: Buffer) => Buffer): Promise<WeirPlace> {
+    const weir = await grounds.newWeir(NEVER);
+    for (let i = 0; i < 3; i++) await grounds.accept(weir, 10);
+    await weir.kill();
+    const path = join(weir.dataDir, 'journal', segmentsOf(weir).at(-1)!);
+    writeFileSync(path, change(readFileSync(path)));
+    await grounds.startAt(weir);
+    return weir;
+  }
+
+  /** It goes on serving, keeps what is readable, and does not stumble over the damage a second time. */
+  async function expectLost(weir: WeirPlace, count: number) {
+    expect(logOf(weir)).toMatch(/torn end of the journal cut|journal damaged/);
+    expect(logOf(weir)).toContain('journal file was damaged and is set aside');
+    expect(filesIn(join(weir.dataDir, 'journal')).filter((name) => name.endsWith('.damaged'))).toHaveLength(1);
+    expect((await grounds.accept(weir, 1)).ack).toBe('journaled');
+    const said = logOf(weir).length;
+    await weir.kill();
+    await grounds.startAt(weir);
+    expect(logOf(weir).slice(said)).not.toMatch(/torn|damaged/);
+    expect(await weir.terminate()).toBe(0);
+    const audit = await auditOf(rig.stores, grounds.tally());
+    expect({ lost: audit.lost.length, invented: audit.invented, doubled: audit.doubledInTable }).toEqual({
+      lost: count,
+      invented: [],
+      doubled: [],
+    });
+  }
+
+  test('with half a record and zeroes at its end, which nobody was told of, loses nothing', async () => {
+    await expectLost(
+      await damaged((content) => Buffer.concat([content, content.subarray(24, 200), Buffer.alloc(4_096)])),
+      0,
+    );
+  });
+
+  test('torn within the last record keeps the others', async () => {
+    await expectLost(await damaged((content) => content.subarray(0, -20)), 10);
+  });
+
+  test('with a bad byte in the middle keeps the records on both sides', async () => {
+    const flip = (content: Buffer) => {
+      const changed = Buffer.from(content);
+      const middle = Math.floor(content.length / 2);
+      changed[middle] = changed[middle]! ^ 0xff;
+      return changed;
+    };
+    await expectLost(await damaged(flip), 10);
+  });
+});
+
+// A file system that fills up takes one of its own, which only root can mount.
+describe.skipIf(getuid?.() !== 0)('disk trouble', () => {
+  const mounted: string[] = [];
+  afterEach(async () => {
+    await grounds.endLatest();
+    for (const dir of mounted.splice(0)) execFileSync('umount', [dir]);
+  });
+
+  function mount(dir: string, options: string): void {
+    mkdirSync(dir, { recursive: true });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', dir]);
+    mounted.push(dir);
+  }
+
+  function smallDisk(env: Record<string, string> = {}): WeirPlace {
+    const weir = grounds.newPlace(env);
+    mount(weir.dataDir, 'size=4m');
+    return weir;
+  }
+
+  const fillerOf = ({ dataDir }: WeirPlace) => join(dataDir, 'filler');
+
+  function fill(weir: WeirPlace): void {
+    const file = openSync(fillerOf(weir), 'w');
+    const chunk = Buffer.alloc(4_096);
+    try {
+      for (;;) writeSync(file, chunk);
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'ENOSPC' });
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  const makeRoom = (weir: WeirPlace) => rmSync(fillerOf(weir));
+  const hasTrouble = async (weir: WeirPlace) =>
+    (await healthOf(weir.url()))?.reasons.some((reason) => reason.includes('the journal cannot be written (ENOSPC)')) ??
+    false;
+
+  test('on: a disk that fills up in the middle is said and refused, loses nothing, and room is noticed', async () => {
+    const weir = smallDisk();
+    await grounds.startAt(weir);
+    const load = grounds.loadOn(weir, SEED);
+    const stop = new AbortController();
+    const loading = load.run(EVENTS_PER_SECOND, stop.signal);
+    await until('some were taken', () => load.counts().acknowledged > 5);
+    fill(weir);
+    await until('said in /health', () => hasTrouble(weir));
+    const refused = await grounds.post(weir, grounds.newBody(1).body);
+    expect(refused!.status).toBe(503);
+    expect(JSON.parse(refused!.text)).toMatchObject({ code: 'ingest_down' });
+    expect(await isReady(weir.url())).toBe(false);
+    makeRoom(weir);
+    await until('ready by itself', () => isReady(weir.url()));
+    const before = load.counts().acknowledged;
+    await until('taken again', () => load.counts().acknowledged > before + 5);
+    stop.abort();
+    await loading;
+    await grounds.expectAllStoredOnce(weir);
+  });
+
+  test('on: killed while the disk is full, and started on the full disk, it keeps what it had', async () => {
+    const weir = smallDisk({ ...NEVER });
+    await grounds.startAt(weir);
+    for (let i = 0; i < 3; i++) await grounds.accept(weir, 50);
+    fill(weir);
+    await grounds.post(weir, grounds.newBody(100).body);
+    await weir.kill();
+    await expect(weir.start()).rejects.toThrow(/cannot be used \(ENOSPC\)/);
+    makeRoom(weir);
+    await weir.start();
+    await until('ready', () => isReady(weir.url()));
+    expect(await weir.terminate()).toBe(0);
+    await grounds.startAt(weir);
+    await grounds.expectAllStoredOnce(weir);
+  });
+
+  test('prefer: with a full disk memory has to do, and that is said; with room it is journaled again', async () => {
+    const weir = smallDisk({ INGEST_JOURNAL: 'prefer' });
+    await grounds.startAt(weir);
+    expect((await grounds.accept(weir, 10)).ack).toBe('journaled');
+    fill(weir);
+    await until('degraded', async () => (await grounds.accept(weir, 50)).ack === 'queued');
+    await until('said in /health', () => hasTrouble(weir));
+    expect(logOf(weir)).toContain('disk full: the journal takes nothing until there is room');
+    expect(await isReady(weir.url())).toBe(true);
+    expect((await grounds.accept(weir, 1, 'stored')).ack).toBe('stored');
+    makeRoom(weir);
+    await until('journaled again', async () => (await grounds.accept(weir, 1)).ack === 'journaled');
+    await grounds.expectAllStoredOnce(weir);
+  });
+
+  /** Without the file that says where it listens, only the log does. */
+  async function listening({ dataDir }: WeirPlace, journal: string) {
+    const { stores } = rig;
+    const env = {
+      PORT: '0',
+      WEIR_DATA_DIR: dataDir,
+      DATABASE_URL: stores.databaseUrl,
+      CLICKHOUSE_URL: stores.clickhouseUrl,
+      INGEST_JOURNAL: journal,
+    };
+    const { child, finished, written } = startWeir(['serve'], { cwd: '/', env });
+    const urlOf = () => /"url":"(http:[^"]+)"/.exec(written())?.[1] ?? null;
+    await until('ready', () => {
+      expect(child.exitCode, written()).toBeNull();
+      return isReady(urlOf());
+    });
+    return {
+      url: urlOf()!,
+      written,
+      async stop() {
+        child.kill('SIGTERM');
+        return (await finished).code;
+      },
+    };
+  }
+
+  describe.each([
+    ['the data directory', ''],
+    ['the journal', 'journal'],
+  ])('%s is read-only', (_name, sub) => {
+    test('on: it does not start, and says what to do', async () => {
+      const weir = grounds.newPlace();
+      mount(join(weir.dataDir, sub), 'ro');
+      const { stores } = rig;
+      const { code, stderr } = await runWeir(['serve'], {
+        cwd: '/',
+        env: {
+          PORT: '0',
+          WEIR_DATA_DIR: weir.dataDir,
+          DATABASE_URL: stores.databaseUrl,
+          CLICKHOUSE_URL: stores.clickhouseUrl,
+        },
+      });
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: expect.stringMatching(/cannot be used \(\w+\): make it writable.*WEIR_DATA_DIR/),
+      });
+      expect(stderr).not.toContain('    at ');
+    });
+
+    test.each(['prefer', 'off'])('%s: it starts and takes events in memory', async (journal) => {
+      const weir = grounds.newPlace({ INGEST_JOURNAL: journal });
+      mount(join(weir.dataDir, sub), 'ro');
+      const { url, stop } = await listening(weir, journal);
+      const answer = await fetch(`${url}/api/v1/ingest/events`, {
+        method: 'POST',
+        body: grounds.newBody(1).body,
+        headers: { authorization: `Bearer ${rig.token}` },
+      });
+      expect({ status: answer.status, ack: answer.headers.get('weir-ack') }).toEqual({ status: 202, ack: 'queued' });
+      expect(await stop()).toBe(0);
+    });
+  });
+});

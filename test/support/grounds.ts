@@ -1,0 +1,135 @@
+/** A place for Weirs with a journal between real stores that can be hurt, and an account of every promise they made. */
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { expect } from 'vitest';
+import { type Rig, type WeirPlace, forgetEvents, isQuiet, isReady, startRig, until } from '../chaos/rig.ts';
+import { randomOf } from './factory.ts';
+import { type Load, type Tally, auditOf, createLoad, createTally, wrongIn } from './load.ts';
+
+/** A dead letter that a killed Weir was about to replay is leased for half a minute more. */
+const REST_MS = 90_000;
+/** So long that nothing is flushed but by need. */
+export const NEVER = { INGEST_FLUSH_INTERVAL: '10m' };
+
+type Answered = { readonly status: number; readonly text: string; readonly ack: string | null };
+
+export type Grounds = {
+  readonly rig: Rig;
+  /** Of the events sent since the last `clear`. */
+  tally(): Tally;
+  /** A place where nothing runs yet. */
+  newPlace(env?: Record<string, string>): WeirPlace;
+  startAt(where: WeirPlace): Promise<void>;
+  /** A place where a Weir is ready. */
+  newWeir(env?: Record<string, string>): Promise<WeirPlace>;
+  loadOn(weir: WeirPlace, seed: number): Load;
+  /** One request as it is; null when it got no answer. */
+  post(weir: WeirPlace, body: string, options?: { ack?: string; key?: string }): Promise<Answered | null>;
+  /** A body of `count` events under new ids. */
+  newBody(count: number, more?: object): { ids: string[]; body: string };
+  /** Sends new events and takes note of the promise. */
+  accept(weir: WeirPlace, count: number, ack?: string): Promise<Answered>;
+  rest(weir: WeirPlace): Promise<void>;
+  /** Everything comes to rest, and every promise was kept. */
+  expectAllStoredOnce(weir: WeirPlace): Promise<void>;
+  /** Gives the stores back. */
+  heal(): Promise<void>;
+  /** Heals, and ends what runs at the latest place. */
+  endLatest(): Promise<void>;
+  /** Empty stores, and a new account. */
+  clear(): Promise<void>;
+};
+
+export async function startGrounds(): Promise<Grounds> {
+  const rig = await startRig();
+  let tally = createTally();
+  const places: WeirPlace[] = [];
+  return {
+    rig,
+    tally: () => tally,
+    newPlace,
+    startAt,
+    async newWeir(env) {
+      const place = newPlace(env);
+      await startAt(place);
+      return place;
+    },
+    loadOn: (weir, seed) =>
+      createLoad(
+        { tally, urls: () => [weir.url()].filter((url) => url !== null), random: randomOf(seed) },
+        { token: rig.token, ack: 'journaled' },
+      ),
+    post,
+    newBody,
+    async accept(weir, count, ack) {
+      const { ids, body } = newBody(count);
+      const answer = await post(weir, body, ack === undefined ? {} : { ack });
+      expect(answer).toMatchObject({ status: 202 });
+      tally.acknowledge(ids, answer!.ack!);
+      return answer!;
+    },
+    rest,
+    async expectAllStoredOnce(weir) {
+      await rest(weir);
+      expect(wrongIn(await auditOf(rig.stores, tally))).toEqual([]);
+      expect(rig.clickhouse.rewrittenTokens()).toEqual([]);
+    },
+    heal,
+    async endLatest() {
+      await heal();
+      await places.at(-1)?.kill();
+    },
+    async clear() {
+      tally = createTally();
+      await forgetEvents(rig);
+    },
+  };
+
+  function newPlace(env: Record<string, string> = {}): WeirPlace {
+    const place = rig.place(`weir-${places.length}`, env);
+    places.push(place);
+    return place;
+  }
+
+  async function startAt(where: WeirPlace): Promise<void> {
+    await where.start();
+    await until('ready', () => isReady(where.url()));
+  }
+
+  async function post(
+    { url }: WeirPlace,
+    body: string,
+    { ack = 'journaled', key }: { ack?: string; key?: string } = {},
+  ): Promise<Answered | null> {
+    try {
+      const answer = await fetch(`${url()}/api/v1/ingest/events?ack=${ack}`, {
+        method: 'POST',
+        body,
+        headers: { authorization: `Bearer ${rig.token}`, ...(key === undefined ? {} : { 'idempotency-key': key }) },
+      });
+      return { status: answer.status, text: await answer.text(), ack: answer.headers.get('weir-ack') };
+    } catch {
+      return null; // The process went away, or was not there.
+    }
+  }
+
+  function newBody(count: number, more: object = {}): { ids: string[]; body: string } {
+    const ids = Array.from({ length: count }, () => tally.newId());
+    const events = ids.map((event_id) => ({ event: 'kept', event_id, timestamp: Date.now() }));
+    return { ids, body: JSON.stringify({ events, ...more }) };
+  }
+
+  async function rest(weir: WeirPlace) {
+    await until('at rest', () => isQuiet(rig, [weir]), REST_MS);
+  }
+
+  async function heal(): Promise<void> {
+    rig.stores.clickhouseServer.resume();
+    await rig.clickhouse.accept();
+    await rig.postgres.accept();
+    rig.clickhouse.set(null);
+  }
+}
+
+export const filesIn = (dir: string) => (existsSync(dir) ? readdirSync(dir) : []);
+
+export const logOf = ({ logFile }: WeirPlace) => readFileSync(logFile, 'utf8');
