@@ -189,6 +189,7 @@ export async function startWeir({
       isFreshBusy: flusher.isBusy,
       isPaused: () => positions.drain === 'paused',
       clock,
+      random,
       log,
     },
     {

@@ -31,7 +31,17 @@ async function withSlowReplays(letters: number, limits: Partial<DrainLimits> = {
     },
   };
   const drain = createDrain(
-    { deadLetters, replayer, breaker, flags, isFreshBusy: () => seen.isBusy, isPaused: () => false, clock, log },
+    {
+      deadLetters,
+      replayer,
+      breaker,
+      flags,
+      isFreshBusy: () => seen.isBusy,
+      isPaused: () => false,
+      clock,
+      random: () => 0.5,
+      log,
+    },
     { intervalMs: 2_000, maxRows: 10, maxInFlight: 8, leaseMs: LEASE_MS, ...limits },
   );
   return { ...parts, drain, seen };

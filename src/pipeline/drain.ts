@@ -20,6 +20,7 @@ export type DrainDeps = {
   /** Whether an operator has paused draining. */
   readonly isPaused: () => boolean;
   readonly clock: Clock;
+  readonly random: () => number;
   readonly log: Log;
 };
 
@@ -46,7 +47,7 @@ export type Drain = {
 const MAX_PASS_BYTES = 32 * 1024 * 1024;
 
 export function createDrain(deps: DrainDeps, limits: DrainLimits): Drain {
-  const { deadLetters, replayer, breaker, flags, isFreshBusy, isPaused, clock, log } = deps;
+  const { deadLetters, replayer, breaker, flags, isFreshBusy, isPaused, clock, random, log } = deps;
   /** Letters at once; small after an outage and doubled with every pass that went well. */
   let ramp = 1;
   let isFailing = false;
@@ -55,7 +56,8 @@ export function createDrain(deps: DrainDeps, limits: DrainLimits): Drain {
 
   async function run(stop: AbortSignal) {
     while (!stop.aborted) {
-      if ((await attempt(stop)) !== 'more') await clock.sleep(limits.intervalMs, stop);
+      // Now sooner, now later: in step, one of two processes would always be the second to claim.
+      if ((await attempt(stop)) !== 'more') await clock.sleep(limits.intervalMs * (0.5 + random()), stop);
     }
   }
 

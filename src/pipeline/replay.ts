@@ -68,14 +68,20 @@ const OPERATOR_DELAY_MS = 10_000;
 /** After a failure that does not count: soon enough after the store is well again, and no storm while it is not. */
 const UNHEALTHY_DELAY_MS = 20_000;
 
-type Try = { readonly budget: Budget; readonly stop: AbortSignal; isProbe: boolean };
+type Try = {
+  readonly budget: Budget;
+  readonly stop: AbortSignal;
+  isProbe: boolean;
+  /** Some part of the letter was stored in this pass, after the whole had been refused. */
+  hasLanded: boolean;
+};
 
 export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer {
   const { events, deadLetters, breaker, heartbeat, ledger, clock, random, log, usage, onInsert } = deps;
 
   return {
     async replay(letter, { isProbe, stop }) {
-      const pass: Try = { budget: { left: STATEMENTS_PER_LETTER }, stop, isProbe };
+      const pass: Try = { budget: { left: STATEMENTS_PER_LETTER }, stop, isProbe, hasLanded: false };
       try {
         await replay(letter, pass);
       } finally {
@@ -91,7 +97,10 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     if (letter.ambiguous && (letter.sinceLastAttemptMs ?? 0) > DOUBT_KEEPS_MS) return settleDoubt(letter, pass);
 
     const failure = await insert(letter, pass);
-    if (failure === null) return landed(letter);
+    if (failure === null) {
+      pass.hasLanded = true;
+      return landed(letter);
+    }
     if (failure === 'not admitted') return void (await deadLetters.release(letter));
     log.info(
       { letterId: letter.id, events: letter.eventCount, class: failure.failureClass, code: failure.code },
@@ -228,12 +237,18 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
   /**
    * A single row that was refused is bad, unless ordinary events would be refused
    * as well: for what shows while reading a dry run can tell, for what shows only
-   * while storing nothing but events that landed, and a second try.
+   * while storing nothing but events that landed since: the row's own neighbours
+   * in this pass, or others between two of its tries.
    */
   async function condemn(letter: DeadLetter, failure: InsertFailure, pass: Try): Promise<void> {
     const refusal = asInsertFailure(await failureOf(events.dryRun(letter.chunks, pass.stop)));
     if (refusal !== null && !isAboutRows(refusal)) return wait(letter, refusal, AMBIGUOUS_DELAY_MS);
-    if (refusal === null && !(hasLandedRecently() && letter.attemptCount > 0)) return count(letter, failure);
+    if (refusal === null && !pass.hasLanded && !hasLandedSinceLastTry(letter)) {
+      // The first refusal of the row alone always counts: it is what later landings are compared with.
+      // A process that sees nothing land leaves its age as it is, for another that does.
+      const isFirst = letter.attemptCount === 0;
+      return count(letter, failure, { isFirstRefusal: isFirst, wasSent: isFirst || hasLandedRecently() });
+    }
     const ordinary = await readsOrdinary(pass);
     if (ordinary !== null) return hold(letter, failure, ordinary);
     if (await deadLetters.quarantine(letter, 'refused', failure)) quarantined(letter.eventCount, letter);
@@ -248,6 +263,11 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
   async function hold(letter: DeadLetter, failure: InsertFailure, refusal: InsertFailure | null): Promise<void> {
     const isDrift = refusal !== null && isAboutRows(refusal);
     await (isDrift ? holdForDrift(letter, failure) : wait(letter, refusal ?? failure, AMBIGUOUS_DELAY_MS));
+  }
+
+  function hasLandedSinceLastTry({ attemptCount, sinceLastAttemptMs }: DeadLetter): boolean {
+    const landedAt = breaker.lastLandedAt();
+    return attemptCount > 0 && landedAt !== null && clock.elapsed() - landedAt < (sinceLastAttemptMs ?? 0);
   }
 
   function hasLandedRecently(): boolean {
@@ -265,10 +285,14 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
   }
 
   /** Another try after a failure that counts, or quarantine when that was the last one. */
-  async function count(letter: DeadLetter, failure: InsertFailure): Promise<void> {
+  async function count(
+    letter: DeadLetter,
+    failure: InsertFailure,
+    { isFirstRefusal, wasSent } = { isFirstRefusal: false, wasSent: true },
+  ): Promise<void> {
     // A store that answers but takes nothing is away too, whatever it calls its trouble.
     const isHealthy = breaker.state().kind === 'closed' && heartbeat.isUp() === true && hasLandedRecently();
-    const isCounted = policy.quarantine === 'strict' || isHealthy;
+    const isCounted = policy.quarantine === 'strict' || isHealthy || isFirstRefusal;
     const delayMs = isCounted
       ? backoffMs(letter.attemptCount + 1, RETRY, random)
       : backoffMs(1, { firstMs: UNHEALTHY_DELAY_MS, maxMs: UNHEALTHY_DELAY_MS }, random);
@@ -282,7 +306,7 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     await deadLetters.retry(letter, {
       failure,
       ambiguous: letter.ambiguous,
-      wasSent: true,
+      wasSent,
       isCounted,
       exposedMs,
       delayMs,

@@ -70,7 +70,7 @@ export function createDrainParts(
     { ...POLICY, ...policy },
   );
   const parts = createDrain(
-    { deadLetters, replayer, clock, log, isPaused: () => false, ...shared },
+    { deadLetters, replayer, clock, random, log, isPaused: () => false, ...shared },
     { intervalMs: 2_000, maxRows: 10, maxInFlight: 4, leaseMs: LEASE_MS, ...drain },
   );
   return { replayer, drain: parts };
