@@ -33,7 +33,7 @@ export async function serve(config: Config, io: Io): Promise<number> {
   let embedded: Embedded | null = null;
   try {
     await assertPortIsFree(config);
-    runtime = claimRuntime(config.dataDir, process.pid);
+    runtime = claimDirectory(config, log);
     embedded = await startMissingStores(config, log, io);
     const weir = await startWeir({ config, access: embedded.access, version: readVersion(), clock: systemClock, log });
     stopOnSignals({ weir, stores: embedded.stores, runtime, config, log });
@@ -45,6 +45,24 @@ export async function serve(config: Config, io: Io): Promise<number> {
     if (!(error instanceof Error) || !isExplained(error)) throw error;
     io.stderr(`${error.message}\n`);
     return 1;
+  }
+}
+
+/** The file that says who runs here is a convenience; a journal that has to be there is not. */
+function claimDirectory({ dataDir, journal }: Config, log: Log): RuntimeClaim {
+  try {
+    return claimRuntime(dataDir, process.pid);
+  } catch (error) {
+    if (error instanceof AlreadyRunning) throw error;
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
+    if (journal.mode === 'on') {
+      throw new JournalUnusable(
+        `the data directory ${dataDir} cannot be used (${code}): make it writable, set WEIR_DATA_DIR to another directory, or INGEST_JOURNAL to prefer or off`,
+        { cause: error },
+      );
+    }
+    log.warn({ err: error, code }, 'data directory cannot be written; other commands will not find this process');
+    return { publish: () => {}, release: () => {} };
   }
 }
 

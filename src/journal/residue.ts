@@ -7,6 +7,7 @@
 import { hash } from 'node:crypto';
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -83,7 +84,8 @@ export function removeSavedBatch(dir: string, id: BatchId): void {
 const pathOf = (dir: string, id: string) => join(dir, `${id}${SUFFIX}`);
 
 function listed(dir: string): string[] {
-  mkdirSync(dir, { recursive: true });
+  // Nothing was ever saved; and a disk that is read-only now must not keep Weir from starting.
+  if (!existsSync(dir)) return [];
   return readdirSync(dir)
     .filter((name) => name.endsWith(SUFFIX))
     .sort();
