@@ -9,7 +9,6 @@ import { type Grounds, NEVER, filesIn, logOf, startGrounds } from '../support/gr
 import { auditOf } from '../support/load.ts';
 import { runWeir, startWeir } from '../support/weir.ts';
 
-const EVENTS_PER_SECOND = 600;
 const SEED = 1;
 
 let grounds: Grounds;
@@ -123,10 +122,9 @@ describe.skipIf(getuid?.() !== 0)('disk trouble', () => {
   test('on: a disk that fills up in the middle is said and refused, loses nothing, and room is noticed', async () => {
     const weir = smallDisk();
     await grounds.startAt(weir);
-    const load = grounds.loadOn(weir, SEED);
     const stop = new AbortController();
-    const loading = load.run(EVENTS_PER_SECOND, stop.signal);
-    await until('some were taken', () => load.counts().acknowledged > 5);
+    const load = grounds.load(weir, { seed: SEED, stop: stop.signal });
+    await until('some were taken', () => load.acknowledged() > 5);
     fill(weir);
     await until('said in /health', () => hasTrouble(weir));
     const refused = await grounds.post(weir, grounds.newBody(1).body);
@@ -135,10 +133,10 @@ describe.skipIf(getuid?.() !== 0)('disk trouble', () => {
     expect(await isReady(weir.url())).toBe(false);
     makeRoom(weir);
     await until('ready by itself', () => isReady(weir.url()));
-    const before = load.counts().acknowledged;
-    await until('taken again', () => load.counts().acknowledged > before + 5);
+    const before = load.acknowledged();
+    await until('taken again', () => load.acknowledged() > before + 5);
     stop.abort();
-    await loading;
+    await load.done;
     await grounds.expectAllStoredOnce(weir);
   });
 

@@ -1,14 +1,18 @@
 /** A place for Weirs with a journal between real stores that can be hurt, and an account of every promise they made. */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { type Rig, type WeirPlace, forgetEvents, isQuiet, isReady, startRig, until } from '../chaos/rig.ts';
 import { randomOf } from './factory.ts';
-import { type Load, type Tally, auditOf, createLoad, createTally, wrongIn } from './load.ts';
+import { type Tally, auditOf, createTally, wrongIn } from './load.ts';
 
 /** A dead letter that a killed Weir was about to replay is leased for half a minute more. */
 const REST_MS = 90_000;
 /** So long that nothing is flushed but by need. */
 export const NEVER = { INGEST_FLUSH_INTERVAL: '10m' };
+
+const CONNECTIONS = 8;
+const REFUSALS = [429, 500, 503];
 
 type Answered = { readonly status: number; readonly text: string; readonly ack: string | null };
 
@@ -21,7 +25,11 @@ export type Grounds = {
   startAt(where: WeirPlace): Promise<void>;
   /** A place where a Weir is ready. */
   newWeir(env?: Record<string, string>): Promise<WeirPlace>;
-  loadOn(weir: WeirPlace, seed: number): Load;
+  /** Requests of varied sizes until `stop` aborts, for `journaled` and one in ten for `stored`; what is refused is sent again. */
+  load(
+    weir: WeirPlace,
+    options: { seed: number; stop: AbortSignal },
+  ): { done: Promise<unknown>; acknowledged(): number };
   /** One request as it is; null when it got no answer. */
   post(weir: WeirPlace, body: string, options?: { ack?: string; key?: string }): Promise<Answered | null>;
   /** A body of `count` events under new ids. */
@@ -53,11 +61,7 @@ export async function startGrounds(): Promise<Grounds> {
       await startAt(place);
       return place;
     },
-    loadOn: (weir, seed) =>
-      createLoad(
-        { tally, urls: () => [weir.url()].filter((url) => url !== null), random: randomOf(seed) },
-        { token: rig.token, ack: 'journaled' },
-      ),
+    load,
     post,
     newBody,
     async accept(weir, count, ack) {
@@ -93,6 +97,28 @@ export async function startGrounds(): Promise<Grounds> {
   async function startAt(where: WeirPlace): Promise<void> {
     await where.start();
     await until('ready', () => isReady(where.url()));
+  }
+
+  function load(weir: WeirPlace, { seed, stop }: { seed: number; stop: AbortSignal }) {
+    const random = randomOf(seed);
+    let acknowledged = 0;
+    const work = async () => {
+      while (!stop.aborted) {
+        const { ids, body } = newBody(1 + Math.floor(random() * 20));
+        const ack = random() < 0.1 ? 'stored' : 'journaled';
+        let answer = await post(weir, body, { ack });
+        while (answer !== null && REFUSALS.includes(answer.status) && !stop.aborted) {
+          await sleep(50);
+          answer = await post(weir, body, { ack });
+        }
+        if (answer?.status === 202) {
+          tally.acknowledge(ids, answer.ack!);
+          acknowledged++;
+        } else if (answer !== null) expect(REFUSALS).toContain(answer.status);
+        await sleep(20 + random() * 200);
+      }
+    };
+    return { done: Promise.all(Array.from({ length: CONNECTIONS }, work)), acknowledged: () => acknowledged };
   }
 
   async function post(
