@@ -20,7 +20,7 @@ export type Outcome = 'acknowledged' | 'refused' | 'uncertain';
 export type SentEvent = { readonly id: string; readonly isPoison: boolean };
 
 /** `queued` is the weakest promise: only it may be broken by kill -9. */
-type Ack = 'queued' | 'dead-lettered' | 'stored';
+type Ack = 'queued' | 'journaled' | 'dead-lettered' | 'stored';
 
 export type Tally = {
   /** Makes ids that no other run makes. */
@@ -60,7 +60,10 @@ export function createTally(): Tally {
 
 export type Load = {
   /** One request of `count` events, sent until it is taken or its fate is uncertain, or `stop` aborts. */
-  send(count: number, options?: { ack?: 'queued' | 'stored'; poisoned?: number; stop?: AbortSignal }): Promise<Outcome>;
+  send(
+    count: number,
+    options?: { ack?: 'queued' | 'journaled' | 'stored'; poisoned?: number; stop?: AbortSignal },
+  ): Promise<Outcome>;
   /** About `eventsPerSecond`, in requests of varied sizes, until `stop` aborts. Never waits for answers. */
   run(eventsPerSecond: number, stop: AbortSignal): Promise<void>;
   counts(): Readonly<Record<Outcome | 'retries', number>>;
@@ -82,7 +85,11 @@ export function createLoad(
 
   async function send(
     count: number,
-    { ack = 'queued', poisoned = 0, stop }: { ack?: 'queued' | 'stored'; poisoned?: number; stop?: AbortSignal } = {},
+    {
+      ack = 'queued',
+      poisoned = 0,
+      stop,
+    }: { ack?: 'queued' | 'journaled' | 'stored'; poisoned?: number; stop?: AbortSignal } = {},
   ): Promise<Outcome> {
     const ids: string[] = [];
     const events = Array.from({ length: count }, (_, index) => {
@@ -153,7 +160,7 @@ export function createLoad(
         due -= count;
         const isPoisoned = random() < poisonShare * 10;
         const poisoned = isPoisoned ? Math.max(1, Math.round(count * 0.1)) : 0;
-        const sent = send(count, { ack: random() < 0.1 ? 'stored' : 'queued', poisoned, stop })
+        const sent = send(count, { ack: ackOf(random()), poisoned, stop })
           .catch((error: unknown) => failures.push(error))
           .finally(() => running.delete(sent));
         running.add(sent);
@@ -161,6 +168,11 @@ export function createLoad(
     }
     await Promise.all(running);
     if (failures.length > 0) throw failures[0];
+  }
+
+  function ackOf(dice: number) {
+    if (dice < 0.1) return 'stored';
+    return dice < 0.5 ? 'journaled' : 'queued';
   }
 
   function sizeOfRequest(): number {
@@ -187,6 +199,29 @@ function eventOf(id: string, isPoison: boolean): object {
     properties: { id, text: 'x'.repeat(number % 200), number },
     channel: 'load',
   };
+}
+
+/** An event with fields of the test's choice; `isBad` when it must end in quarantine. */
+export type Handmade = { readonly isBad: boolean; readonly fields: Record<string, unknown> };
+
+/** One request, so that it becomes one batch. Throws when an event is not accepted. */
+export async function sendHandmade(
+  events: readonly Handmade[],
+  { url, token, tally }: { url: string; token: string; tally: Tally },
+): Promise<void> {
+  const sent = events.map(({ isBad, fields }, index) => {
+    const id = tally.newId(isBad);
+    return { event: 'visit', event_id: id, timestamp: 1_760_000_000_000 + index, properties: { id }, ...fields };
+  });
+  const answer = await fetch(`${url}/api/v1/ingest/events`, {
+    method: 'POST',
+    body: JSON.stringify({ events: sent }),
+    headers: { authorization: `Bearer ${token}` },
+  });
+  const text = await answer.text();
+  if (text !== JSON.stringify({ accepted: sent.length, rejected: 0 })) throw new Error(`${answer.status}: ${text}`);
+  const ids = sent.map(({ event_id: id }) => id);
+  tally.acknowledge(ids, answer.headers.get('weir-ack') ?? 'queued');
 }
 
 /** Makes ClickHouse refuse every event named `POISON`, one by one. */

@@ -1,0 +1,17 @@
+/** A short run of what `npm run chaos` does for longer, with the faults that are over quickly. */
+import { expect, test } from 'vitest';
+import { runChaos } from '../chaos/run.ts';
+
+test('a dozen seconds of faults cost no event', { timeout: 180_000 }, async () => {
+  const report = await runChaos({
+    seconds: 12,
+    seed: 7,
+    eventsPerSecond: 100,
+    kill9: false,
+    only: '^(answers cut|requests cut|inserts reset|connections cut|gateway error|clickhouse killed|clickhouse refused|postgres refused|weir terminated)$',
+    keepLogs: false,
+    onProgress: () => {},
+  });
+  expect(report.broken).toEqual([]);
+  expect(report.acknowledged).toBeGreaterThan(300);
+});

@@ -1,0 +1,128 @@
+/** A schema that changed costs no event: all of them wait for its repair. Against the real stores, with a real Weir. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type Rig, type WeirPlace, forgetEvents, isQuiet, isReady, startRig, until } from '../chaos/rig.ts';
+import { type Handmade, type Tally, auditOf, createTally, sendHandmade, wrongIn } from '../support/load.ts';
+
+let rig: Rig;
+let weir: WeirPlace;
+let tally: Tally;
+
+beforeAll(async () => {
+  rig = await startRig();
+  weir = rig.place('weir', { DLQ_DRAIN_INTERVAL: '100ms' });
+  await weir.start();
+  await until('ready', () => isReady(weir.url()));
+});
+afterAll(() => rig?.stop());
+beforeEach(async () => {
+  tally = createTally();
+  await forgetEvents(rig);
+});
+
+const TABLE = 'analytics.events_raw_v1';
+const run = (query: string) => rig.stores.clickhouse.command({ query });
+
+const send = (events: readonly Handmade[]) => sendHandmade(events, { url: weir.url()!, token: rig.token, tally });
+
+const good = (count: number, fields: Handmade['fields'] = {}) =>
+  Array.from({ length: count }, () => ({ isBad: false, fields }));
+
+const statementsOf = () => {
+  const { events, dryRuns } = rig.clickhouse.statements();
+  return events + dryRuns;
+};
+
+const atRest = (timeoutMs?: number) => until('at rest', () => isQuiet(rig, [weir]), timeoutMs);
+
+/**
+ * Changes that make every ordinary event impossible. What only shows while
+ * storing has to be tried on rows of their own, so those letters are split.
+ */
+const DRIFTS: { name: string; change: string[]; repair: string[]; mostGenerations: number; leastTries: number }[] = [
+  {
+    name: 'a column changed its type',
+    change: [`ALTER TABLE ${TABLE} MODIFY COLUMN session_id Nullable(UInt64)`],
+    repair: [`ALTER TABLE ${TABLE} MODIFY COLUMN session_id Nullable(String)`],
+    mostGenerations: 0,
+    leastTries: 3,
+  },
+  {
+    name: 'a constraint that nothing meets',
+    change: [`ALTER TABLE ${TABLE} ADD CONSTRAINT never CHECK event = ''`],
+    repair: [`ALTER TABLE ${TABLE} DROP CONSTRAINT never`],
+    mostGenerations: Infinity,
+    leastTries: 40,
+  },
+  {
+    name: 'a computed column that always throws',
+    change: [`ALTER TABLE ${TABLE} ADD COLUMN n UInt8 MATERIALIZED toUInt8(concat('x', event))`],
+    repair: [`ALTER TABLE ${TABLE} DROP COLUMN n`],
+    mostGenerations: Infinity,
+    leastTries: 40,
+  },
+  {
+    name: 'a column is gone',
+    change: [`ALTER TABLE ${TABLE} DROP COLUMN source`],
+    repair: [`ALTER TABLE ${TABLE} ADD COLUMN source LowCardinality(String)`],
+    mostGenerations: 0,
+    leastTries: 3,
+  },
+  {
+    name: 'a view is broken',
+    change: [
+      'CREATE TABLE analytics.extra (x UInt8) ENGINE = MergeTree ORDER BY x',
+      `CREATE MATERIALIZED VIEW analytics.broken TO analytics.extra AS SELECT throwIf(event != '') AS x FROM ${TABLE}`,
+    ],
+    repair: ['DROP TABLE analytics.broken', 'DROP TABLE analytics.extra'],
+    mostGenerations: 0,
+    leastTries: 3,
+  },
+];
+
+describe.each(DRIFTS)('$name', ({ change, repair, mostGenerations, leastTries }) => {
+  let isRepaired = false;
+  afterEach(async () => {
+    if (!isRepaired) for (const query of repair) await run(query);
+  });
+
+  test('quarantines no event, even a moment after the last one landed; all land after the repair', async () => {
+    await send(good(10, { session_id: 'five' }));
+    await atRest();
+    for (const query of change) await run(query);
+    await send(good(30, { session_id: 'five' }));
+    await until('dead-lettered', async () => (await waitingLetters()).events === 30);
+    await send(good(1, { session_id: 'six' }));
+    const before = statementsOf();
+    // Every letter several times, as a night of it would.
+    await until('tried again and again', () => statementsOf() > before + leastTries);
+    if (mostGenerations > 0) await until('single rows came back a second time', hasBeenTriedAgain);
+    const { quarantined, generation } = await waitingLetters();
+    expect(quarantined).toBe(0);
+    expect(generation).toBeLessThanOrEqual(mostGenerations);
+
+    for (const query of repair) await run(query);
+    isRepaired = true;
+    await atRest(55_000);
+    const audit = await auditOf(rig.stores, tally);
+    expect(wrongIn(audit)).toEqual([]);
+    expect(audit).toMatchObject({ stored: 41, quarantined: 0 });
+  });
+});
+
+/** A row alone that was refused twice, or was given up. */
+async function hasBeenTriedAgain(): Promise<boolean> {
+  const { rows } = await rig.stores.postgres.pool.query(
+    `SELECT 1 FROM failed_events WHERE quarantined_at IS NOT NULL
+     OR event_count = 1 AND last_attempt_at - created_at > interval '4 seconds'`,
+  );
+  return rows.length > 0;
+}
+
+async function waitingLetters() {
+  const { rows } = await rig.stores.postgres.pool.query<{ events: number; quarantined: number; generation: number }>(
+    `SELECT coalesce(sum(event_count), 0)::int AS events, coalesce(max(generation), 0)::int AS generation,
+       count(*) FILTER (WHERE quarantined_at IS NOT NULL)::int AS quarantined
+     FROM failed_events`,
+  );
+  return rows[0]!;
+}
