@@ -185,6 +185,8 @@ export type Health = {
   readonly status: 'ok' | 'degraded' | 'down';
   readonly reasons: readonly string[];
   readonly pending: number;
+  /** Also of events that were answered and are on their way to the journal. */
+  readonly pending_bytes: number;
   readonly unhomed_batches: number;
   readonly breaker: string;
 };
@@ -209,7 +211,9 @@ export async function until(what: string, holds: () => Promise<boolean> | boolea
 /** Whether nothing is on its way any more: all memory empty, no dead letter that is still replayed. */
 export async function isQuiet(rig: Rig, places: readonly WeirPlace[]): Promise<boolean> {
   const healths = await Promise.all(places.map(({ url }) => healthOf(url())));
-  if (!healths.every((health) => health !== null && health.pending === 0 && health.unhomed_batches === 0)) return false;
+  const isEmpty = (health: Health | null) =>
+    health !== null && health.pending === 0 && health.pending_bytes === 0 && health.unhomed_batches === 0;
+  if (!healths.every(isEmpty)) return false;
   const { rows } = await rig.stores.postgres.pool.query(
     'SELECT 1 FROM failed_events WHERE quarantined_at IS NULL LIMIT 1',
   );

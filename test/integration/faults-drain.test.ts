@@ -36,7 +36,7 @@ test('two Weirs drain one table: every letter lands once', async () => {
   for (let i = 0; i < 60; i++) await load.send(20);
   await until(
     'all dead-lettered',
-    async () => (await healthOf(one.url()))?.pending === 0 && (await healthOf(two.url()))?.pending === 0,
+    async () => (await healthOf(one.url()))?.pending_bytes === 0 && (await healthOf(two.url()))?.pending_bytes === 0,
   );
   expect(await letters()).toBeGreaterThan(20);
 
@@ -62,7 +62,7 @@ test(
     const load = createLoad({ tally, urls: () => [first.url()!], random: randomOf(3) }, rig);
     await rig.clickhouse.refuse();
     for (let i = 0; i < 10; i++) await load.send(30);
-    await until('all dead-lettered', async () => (await healthOf(first.url()))?.pending === 0);
+    await until('all dead-lettered', async () => (await healthOf(first.url()))?.pending_bytes === 0);
 
     const before = rig.clickhouse.hits();
     // The store does everything, and the answer is on its way when the process ends.

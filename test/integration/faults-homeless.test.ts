@@ -106,7 +106,7 @@ test('a spill whose answer is lost is one dead letter', async () => {
   const before = rig.postgres.hits();
   await sendMany(10);
   await until('the answer was lost', () => rig.postgres.hits() > before);
-  await until('dead-lettered', async () => (await healthOf(weir.url()))?.pending === 0);
+  await until('dead-lettered', async () => (await healthOf(weir.url()))?.pending_bytes === 0);
   const { rows } = await rig.stores.postgres.pool.query('SELECT sum(event_count)::int AS events FROM failed_events');
   expect(rows).toEqual([{ events: 500 }]);
   await rig.clickhouse.accept();
@@ -116,7 +116,7 @@ test('a spill whose answer is lost is one dead letter', async () => {
 test('every answer of Postgres lost for a while, while it drains', async () => {
   await rig.clickhouse.refuse();
   await sendMany(10);
-  await until('dead-lettered', async () => (await healthOf(weir.url()))?.pending === 0);
+  await until('dead-lettered', async () => (await healthOf(weir.url()))?.pending_bytes === 0);
   rig.postgres.set({ kind: 'commit-then-cut', message: /delete from "failed_events"/ }, { times: 2 });
   const before = rig.postgres.hits();
   await rig.clickhouse.accept();
