@@ -49,12 +49,15 @@ export function createAccept(
         return 'not-journaled' as const;
       },
     );
+    if (level !== 'queued') return kept;
     // In memory it is already; who asks for no more does not wait for the disk.
-    return level === 'queued' ? Promise.resolve('queued') : kept;
+    held.promise();
+    ledger.accepted += envelope.eventCount;
+    return Promise.resolve('queued');
 
     function queue(place: Held, journalSequence: number | null): Accepted {
       place.queue(journalSequence);
-      ledger.accepted += envelope.eventCount;
+      if (journal === null || level !== 'queued') ledger.accepted += envelope.eventCount;
       return journalSequence === null ? 'queued' : 'journaled';
     }
   };

@@ -49,6 +49,8 @@ export type Held = {
   /** `journalSequence`: where the journal has the envelope; null when it does not. */
   queue(journalSequence: number | null): void;
   cancel(): void;
+  /** It is promised already, so it counts as pending from now on; `cancel` is out of the question. */
+  promise(): void;
 };
 
 export type ChannelUsage = { readonly events: number; readonly bytes: number; readonly reservedBytes: number };
@@ -188,14 +190,20 @@ export function createChannel(
     if (pendingBytes + reservedBytes + envelope.rows.length > limits.maxBytes) return 'full';
 
     occupy(envelope, 1);
-    heldEvents += envelope.eventCount;
+    let silentEvents = envelope.eventCount;
+    heldEvents += silentEvents;
+    const promise = () => {
+      heldEvents -= silentEvents;
+      silentEvents = 0;
+    };
     return {
+      promise,
       queue(journalSequence) {
-        heldEvents -= envelope.eventCount;
+        promise();
         enqueue(envelope, journalSequence, onSettled);
       },
       cancel() {
-        heldEvents -= envelope.eventCount;
+        promise();
         occupy(envelope, -1);
       },
     };
