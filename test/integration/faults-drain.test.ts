@@ -38,7 +38,7 @@ test('two Weirs drain one table: every letter lands once', async () => {
     'all dead-lettered',
     async () => (await healthOf(one.url()))?.pending_bytes === 0 && (await healthOf(two.url()))?.pending_bytes === 0,
   );
-  expect(await letters()).toBeGreaterThan(20);
+  expect(await letters()).toBeGreaterThan(5);
 
   // Answers are lost now and then, so that the same letter is tried by both.
   rig.clickhouse.set({ kind: 'cut-answer' }, { only: 'inserts', times: 4 });
