@@ -14,7 +14,7 @@ import { type Grounds, NEVER, filesIn, startGrounds } from '../support/grounds.t
 import { auditOf, wrongIn } from '../support/load.ts';
 import { runWeir } from '../support/weir.ts';
 
-const ROUNDS = Number(process.env['WEIR_KILL_ROUNDS'] ?? 6);
+const ROUNDS = Number(process.env['WEIR_KILL_ROUNDS'] ?? 3);
 const SEED = Number(process.env['WEIR_KILL_SEED'] ?? 1);
 
 let grounds: Grounds;
