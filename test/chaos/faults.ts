@@ -24,10 +24,7 @@ export type FaultTargets = {
 const TROUBLED_CODES = [159, 202, 209, 210, 236, 241, 242, 243, 252, 319, 394, 497, 999, 1000];
 const SPILL = /insert into "failed_events"/;
 
-export function faultsOn(
-  { rig, primary, second, random, onBadExit }: FaultTargets,
-  { kill9 }: { kill9: boolean },
-): Fault[] {
+export function faultsOn({ rig, primary, second, random, onBadExit }: FaultTargets): Fault[] {
   const { clickhouse, postgres, stores } = rig;
   const { clickhouseServer, postgresServer } = stores;
 
@@ -105,6 +102,20 @@ export function faultsOn(
     begin: () => terminate(primary),
     end: () => primary.start(),
   };
+  const killed: Fault = {
+    name: 'weir killed',
+    minMs: 50,
+    maxMs: 500,
+    begin: () => primary.kill(),
+    end: () => primary.start(),
+  };
+  const secondKilled: Fault = {
+    name: 'second weir killed',
+    minMs: 3_000,
+    maxMs: 8_000,
+    begin: () => second.start(),
+    end: () => second.kill(),
+  };
   const secondWeir: Fault = {
     name: 'second weir',
     minMs: 3_000,
@@ -121,13 +132,22 @@ export function faultsOn(
     clickhouseRefused,
     postgresRefused,
     restarted,
+    killed,
     secondWeir,
+    secondKilled,
     both('both killed', clickhouseKilled, postgresKilled),
     both('both frozen', clickhouseFrozen, postgresFrozen),
     both('both refused', clickhouseRefused, postgresRefused),
     both('second weir, then clickhouse killed', secondWeir, clickhouseKilled),
     both('second weir, then postgres frozen', secondWeir, postgresFrozen),
     both('clickhouse refused, weir terminated', clickhouseRefused, restarted),
+    both('clickhouse refused, weir killed', clickhouseRefused, killed),
+    both('both frozen, weir killed', both('', clickhouseFrozen, postgresFrozen), killed),
+    both(
+      'answers cut, weir killed',
+      onInserts('', () => ({ kind: 'cut-answer' })),
+      killed,
+    ),
     both('both refused, weir terminated', both('', clickhouseRefused, postgresRefused), restarted),
     both('both frozen, weir terminated', both('', clickhouseFrozen, postgresFrozen), restarted),
     onInserts('answers cut', () => ({ kind: 'cut-answer' })),
@@ -178,17 +198,6 @@ export function faultsOn(
       begin: () => postgres.set({ kind: 'commit-then-cut', message: /failed_events|commit/i }),
       end: () => postgres.set(null),
     },
-    ...(kill9
-      ? [
-          {
-            name: 'weir killed',
-            minMs: 50,
-            maxMs: 500,
-            begin: () => primary.kill(),
-            end: () => primary.start(),
-          } satisfies Fault,
-        ]
-      : []),
   ];
 }
 

@@ -1,5 +1,5 @@
 /**
- * npm run chaos -- --minutes 2 --seed 7 [--rate 300] [--kill9] [--only pattern] [--json] [--keep-logs]
+ * npm run chaos -- --minutes 2 --seed 7 [--rate 300] [--only pattern] [--json] [--keep-logs]
  *
  * Hurts a real Weir between real stores for a while and checks that every
  * acknowledged event is where it should be, once. Exits 1 when one is not.
@@ -12,7 +12,6 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '1' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     rate: { type: 'string', default: '300' },
-    kill9: { type: 'boolean', default: false },
     only: { type: 'string' },
     json: { type: 'boolean', default: false },
     'keep-logs': { type: 'boolean', default: false },
@@ -28,7 +27,7 @@ const report = await runChaos({
   seconds: Number(values.minutes) * 60,
   seed: Number(values.seed),
   eventsPerSecond: Number(values.rate),
-  kill9: values.kill9,
+  readyWithinMs: 10_000,
   only: values.only ?? null,
   keepLogs: values['keep-logs'],
   onProgress: say,
