@@ -31,6 +31,8 @@ export type Config = {
   readonly ack: 'queued' | 'journaled' | 'stored';
   readonly journal: { readonly mode: 'on' | 'prefer' | 'off'; readonly maxBytes: number };
   readonly maxFutureMs: number;
+  /** The project that requests without a token belong to, or `off`; null leaves it to the demo. */
+  readonly anonymousProject: string | null;
   readonly rateLimit: { readonly requests: number; readonly perMs: number } | null;
   readonly deadLetters: {
     readonly drainIntervalMs: number;
@@ -186,6 +188,7 @@ function assemble(values: Values, written: Written, production: boolean): Config
     ack: values.INGEST_ACK ?? (values.INGEST_JOURNAL === 'off' ? 'queued' : 'journaled'),
     journal: { mode: values.INGEST_JOURNAL!, maxBytes: values.INGEST_JOURNAL_MAX_BYTES! },
     maxFutureMs: values.INGEST_MAX_FUTURE!,
+    anonymousProject: values.INGEST_ANONYMOUS_PROJECT,
     rateLimit: values.INGEST_RATE_LIMIT,
     deadLetters: {
       drainIntervalMs: values.DLQ_DRAIN_INTERVAL!,

@@ -151,6 +151,7 @@ async function announce({ weir, embedded, runtime, config, log, io }: Running): 
   if (hasOwnPostgres) await weir.postgresReady;
   if (hasOwnPostgres && config.clickhouse.url === null) await weir.migrated;
   const demo = hasOwnPostgres ? await findOrCreateDemo(config.dataDir, weir) : null;
+  if (demo && config.anonymousProject === null) weir.admitAnonymous(demo.project_id);
   io.stdout(
     banner({ url, dataDir: config.dataDir, token: demo?.public_token ?? null, isEmbedded: embedded.stores.length > 0 }),
   );

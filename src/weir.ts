@@ -51,6 +51,8 @@ export type Weir = {
   readonly migrated: Promise<void>;
   readonly projects: ReturnType<typeof createProjects>;
   readonly tokens: ReturnType<typeof createTokens>;
+  /** Lets requests without a token belong to the project, at the doors that allow it. */
+  admitAnonymous(projectId: string): void;
   /** Gives every accepted event a durable home and closes everything. */
   stop(): Promise<Residue>;
   /** The same for a process that has no time left: synchronous, files only. */
@@ -132,6 +134,8 @@ export async function startWeir({
   });
 
   const credentials = createCredentials({ lookUp: tokens.lookUp, clock, log });
+  const { anonymousProject } = config;
+  if (anonymousProject !== null && anonymousProject !== 'off') credentials.admitAnonymous(anonymousProject);
   const metrics = createMetrics(
     {
       channel,
@@ -260,6 +264,7 @@ export async function startWeir({
     migrated,
     projects,
     tokens,
+    admitAnonymous: credentials.admitAnonymous,
     stop,
     saveNow,
   };

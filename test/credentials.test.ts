@@ -9,7 +9,6 @@ import { PROJECT } from './support/factory.ts';
 const MINUTE_MS = 60_000;
 const OUTAGE_MS = 15 * MINUTE_MS;
 const CREDENTIAL: Credential = {
-  tokenId: '01890000-0000-7000-8000-000000000001',
   projectId: PROJECT,
   kind: 'public',
   retentionDays: null,

@@ -69,14 +69,19 @@ test('a hostile token is judged in linear time', () => {
 });
 
 const credential: Credential = {
-  tokenId: '01890000-0000-7000-8000-000000000001',
   projectId: PROJECT,
   kind: 'public',
   retentionDays: null,
   allowedOrigins: ['https://shop.example'],
 };
+const nobody = {
+  find: async () => null,
+  anonymous: async () => null,
+  admitAnonymous: () => {},
+  hasUsable: () => true,
+};
 const check = (found: Credential | null, projectId: string | null = null, origin?: string) =>
-  authorize({ find: async () => found, hasUsable: () => true }, { token: TOKEN, projectId }, origin);
+  authorize({ ...nobody, find: async () => found }, { token: TOKEN, projectId }, origin);
 const failToFind = () => Promise.reject(new Error('connect ECONNREFUSED 10.0.0.7:5432'));
 
 describe('a credential', () => {
@@ -96,11 +101,7 @@ describe('a credential', () => {
   });
 
   test('that cannot be looked up is our failure, not the client’s', async () => {
-    const refusal = await authorize(
-      { find: failToFind, hasUsable: () => false },
-      { token: TOKEN, projectId: null },
-      undefined,
-    );
+    const refusal = await authorize({ ...nobody, find: failToFind }, { token: TOKEN, projectId: null }, undefined);
     expect(refusal).toMatchObject({ refused: 'internal' });
     expect(JSON.stringify(refusal)).not.toContain('10.0.0.7');
   });

@@ -63,6 +63,12 @@ export const rate: Kind<{ requests: number; perMs: number } | null> = plain(
   },
 );
 
+/** `off` stays as it is; otherwise the id in lower case. */
+export const projectOrOff: Kind<string> = plain('a project id (see: weir project list), or off', (text) => {
+  if (text === 'off') return text;
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text) ? text.toLowerCase() : undefined;
+});
+
 export const origins: Kind<readonly string[]> = plain(
   'exact origins separated by commas, such as https://app.example.com (no path, no *); empty allows every origin',
   (text) => {

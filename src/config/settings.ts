@@ -9,6 +9,7 @@ import {
   matching,
   oneOf,
   origins,
+  projectOrOff,
   rate,
   secret,
   share,
@@ -82,6 +83,10 @@ export const SETTINGS = {
     'How safe an event is when its request is answered: queued (memory), journaled (disk), stored; empty is journaled with a journal, else queued',
   ),
   INGEST_MAX_FUTURE: setting(duration('0s', '3650d'), '24h', "How far ahead of the server's clock a timestamp may be"),
+  INGEST_ANONYMOUS_PROJECT: optional(
+    projectOrOff,
+    'Project that requests without a token belong to, at /events, /events/bulk and /metrics; off: none; empty: the demo project beside the embedded Postgres, else none',
+  ),
   INGEST_RATE_LIMIT: setting(rate, 'off', 'Requests per project: off, 100/s, 600/m'),
 
   DLQ_DRAIN_INTERVAL: setting(duration('10ms', '10m'), '2s', 'Pause between two passes over the dead letters'),

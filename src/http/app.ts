@@ -1,7 +1,8 @@
 /** All HTTP surfaces on one app: what every request passes, the routes, and the answers when nothing fits. */
 import { Hono } from 'hono';
-import type { MiddlewareHandler } from 'hono';
+import type { Handler, MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
+import { routePath } from 'hono/route';
 import type { Log } from '../log.ts';
 import { nativeDoor } from './doors/native.ts';
 import { type HealthDeps, healthRoutes } from './health.ts';
@@ -28,11 +29,14 @@ export type AppOptions = {
 
 type Env = { Variables: { requestId: string } };
 
+/** `path` is Hono's pattern and the name of the route in metrics and logs. */
+type Route = { readonly method: 'GET' | 'POST'; readonly path: string; readonly handler: Handler };
+
 /** The front doors. Adding one is adding a file and naming it here. */
 const DOORS: readonly Door[] = [nativeDoor];
 
-/** Every path outside the front doors and the methods it takes, for an honest 405. */
-const OTHER_PATHS = [
+/** Asked every few seconds by machines: neither counted as use nor logged. */
+const PROBES = [
   '/healthz',
   '/health',
   '/health/live',
@@ -45,22 +49,17 @@ const OTHER_PATHS = [
 
 export function createApp(deps: AppDeps, options: AppOptions): Hono<Env> {
   const app = new Hono<Env>();
-  const methods = new Map<string, string>(OTHER_PATHS.map((path) => [path, 'GET, HEAD, OPTIONS']));
-  for (const { path } of DOORS) methods.set(path, 'POST, OPTIONS');
-
-  app.use(observe(deps, methods), corsFor(options.allowedOrigins));
-  for (const door of DOORS) app.post(door.path, ingest(door, deps.ingest, options.ingest));
+  app.use(observe(deps), corsFor(options.allowedOrigins));
+  for (const { method, path, handler } of routesOf(deps, options)) app.on(method, path, handler);
   app.route('/', healthRoutes(deps.health, options));
   app.get('/internal/metrics', async (c) =>
     c.text(await deps.metricsText(), 200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' }),
   );
 
-  app.notFound((c) => {
-    const allowed = methods.get(c.req.path);
-    if (allowed === undefined) return refuse(c, { refused: 'not_found' });
-    c.header('Allow', allowed);
-    return refuse(c, { refused: 'method_not_allowed' });
-  });
+  // Behind every handler: whoever comes here has the path right and the method wrong.
+  const methodsByPath = Map.groupBy(app.routes.filter(isHandler), ({ path }) => path);
+  for (const [path, routes] of methodsByPath) app.all(path, wrongMethod(routes));
+  app.notFound((c) => refuse(c, { refused: 'not_found' }));
   app.onError((error, c) => {
     deps.log.error({ err: error, requestId: c.get('requestId'), path: c.req.path }, 'request failed');
     return refuse(c, { refused: 'internal' });
@@ -68,11 +67,23 @@ export function createApp(deps: AppDeps, options: AppOptions): Hono<Env> {
   return app;
 }
 
+function routesOf(deps: AppDeps, options: AppOptions): Route[] {
+  return DOORS.map((door) => ({ method: 'POST', path: door.path, handler: ingest(door, deps.ingest, options.ingest) }));
+}
+
+const isHandler = ({ method }: { method: string }) => method !== 'ALL';
+
+function wrongMethod(routes: readonly { method: string }[]): Handler {
+  const methods = routes.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+  const allowed = [...methods, 'OPTIONS'].join(', ');
+  return (c) => {
+    c.header('Allow', allowed);
+    return refuse(c, { refused: 'method_not_allowed' });
+  };
+}
+
 /** Request id, the headers every answer carries, and one observation a request. */
-function observe(
-  { newRequestId, onRequest, log, ingest: { flags } }: AppDeps,
-  routes: ReadonlyMap<string, string>,
-): MiddlewareHandler<Env> {
+function observe({ newRequestId, onRequest, log, ingest: { flags } }: AppDeps): MiddlewareHandler<Env> {
   return async (c, next) => {
     const given = c.req.header('x-request-id');
     const requestId = given !== undefined && WELL_FORMED_ID.test(given) ? given : newRequestId();
@@ -83,14 +94,17 @@ function observe(
     // A client that keeps its connection would keep sending here.
     if (flags.facts().intake === 'draining') c.header('Connection', 'close');
     const { method, path } = c.req;
-    const route = routes.has(path) ? path : 'other';
+    // The pattern, so that ids in paths do not become names of metrics.
+    const found = routePath(c, -1);
+    const route = found === EVERY_PATH ? 'other' : found;
     onRequest({ method, route, status: c.res.status });
     if (!isProbe(path)) log.debug({ requestId, method, route, status: c.res.status }, 'request answered');
   };
 }
 
 const WELL_FORMED_ID = /^[\w.:@/+=-]{1,128}$/;
-const isProbe = (path: string) => OTHER_PATHS.some((probe) => probe === path);
+const EVERY_PATH = '/*';
+const isProbe = (path: string) => PROBES.some((probe) => probe === path);
 
 function corsFor(allowedOrigins: readonly string[]): MiddlewareHandler<Env> {
   return cors({

@@ -2,7 +2,7 @@ import type { Context } from 'hono';
 import { failureOf } from '../pipeline/outcome.ts';
 import type { Credential } from '../pipeline/ports.ts';
 import type { Credentials } from './credentials.ts';
-import type { Refusal } from './refusals.ts';
+import { isRefusal, type Refusal } from './refusals.ts';
 
 /** A token as the client presented it, with the project it claims to belong to if it named one. */
 export type Presented = { readonly token: string; readonly projectId: string | null };
@@ -46,13 +46,56 @@ export function presented(given: string): Presented | Refusal {
 export const hasOwnPrefix = ({ token }: Presented): boolean => OWN_PREFIXES.some((prefix) => token.startsWith(prefix));
 
 /** The credential for a presented token and the page it comes from, or the refusal. */
-export async function authorize(
+export function authorize(
   credentials: Credentials,
   { token, projectId }: Presented,
   origin: string | undefined,
 ): Promise<Credential | Refusal> {
+  return judged(credentials.find(token), projectId, origin);
+}
+
+/** The credential of whoever presented no token, or the refusal. */
+export function authorizeAnonymous(
+  credentials: Credentials,
+  origin: string | undefined,
+): Promise<Credential | Refusal> {
+  return judged(credentials.anonymous(), null, origin);
+}
+
+/**
+ * Who asks to read: a secret token, or nobody where `allowsAnonymous` and a
+ * project is open to everybody.
+ */
+export async function authorizeReader(
+  c: Context,
+  credentials: Credentials,
+  { allowsAnonymous = false }: { allowsAnonymous?: boolean } = {},
+): Promise<Credential | Refusal> {
+  const given = presentedInHeaders(c);
+  if (given !== null && isRefusal(given)) return given;
+  const origin = c.req.header('origin');
+  if (given === null && !allowsAnonymous) return NO_TOKEN;
+  const found = await (given ? authorize(credentials, given, origin) : authorizeAnonymous(credentials, origin));
+  if (isRefusal(found)) return given ? found : { ...found, challenge: 'invalid_request' };
+  if (found.kind === 'public') {
+    return { refused: 'forbidden', message: 'a public token may only send events; reading needs a secret one' };
+  }
+  return found;
+}
+
+const NO_TOKEN: Refusal = {
+  refused: 'unauthorized',
+  challenge: 'invalid_request',
+  message: 'no token: send Authorization: Bearer <token> or X-Api-Key',
+};
+
+async function judged(
+  finding: Promise<Credential | null>,
+  projectId: string | null,
+  origin: string | undefined,
+): Promise<Credential | Refusal> {
   let credential: Credential | null = null;
-  const error = await failureOf(credentials.find(token).then((found) => (credential = found)));
+  const error = await failureOf(finding.then((found) => (credential = found)));
   // Our own failure is never a 401: the client would throw its token away.
   if (error !== null)
     return { refused: 'internal', message: 'the token could not be looked up; send the request again' };

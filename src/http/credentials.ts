@@ -10,11 +10,15 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { failureOf } from '../pipeline/outcome.ts';
-import type { Credential, LookUpTokens } from '../pipeline/ports.ts';
+import { type Credential, type LookUpCredentials, anonymousKey } from '../pipeline/ports.ts';
 
 export type Credentials = {
   /** The credential behind a token, or null when there is none. Throws when that could not be found out. */
   find(token: string): Promise<Credential | null>;
+  /** The credential of whoever has no token, or null when no project is open to everybody. Throws like `find`. */
+  anonymous(): Promise<Credential | null>;
+  /** Opens the project to everybody, at the doors that allow it. */
+  admitAnonymous(projectId: string): void;
   /** Whether at least one token could be served from memory if the database were away. */
   hasUsable(): boolean;
 };
@@ -27,7 +31,7 @@ const MISSING_MS = 5_000;
 /** 64-character keys and small values: about 10 MB when full. */
 const MAX_FOUND = 20_000;
 const MAX_MISSING = 50_000;
-/** Hashes in one query. */
+/** Keys in one query. */
 const MAX_ASKED = 500;
 /** A failure as old as that says nothing about now. Longer than a query may take, so that one is always under way. */
 const FAILURE_COUNTS_MS = 10_000;
@@ -46,7 +50,7 @@ export function createCredentials({
   clock,
   log,
 }: {
-  lookUp: LookUpTokens;
+  lookUp: LookUpCredentials;
   clock: Clock;
   log: Log;
 }): Credentials {
@@ -57,26 +61,34 @@ export function createCredentials({
   /** When the last query failed, null when it did not: known tokens are then served without waiting for the next. */
   let failedAt: number | null = null;
 
-  return { find, hasUsable };
+  let anonymousProject: string | null = null;
 
-  async function find(token: string): Promise<Credential | null> {
-    const tokenHash = hash('sha256', token);
-    const known = found.get(tokenHash);
+  return {
+    find: (token) => findBy(hash('sha256', token)),
+    anonymous: async () => (anonymousProject === null ? null : findBy(anonymousKey(anonymousProject))),
+    admitAnonymous: (projectId) => {
+      anonymousProject = projectId;
+    },
+    hasUsable,
+  };
+
+  async function findBy(key: string): Promise<Credential | null> {
+    const known = found.get(key);
     const age = known ? clock.elapsed() - known.at : Infinity;
     if (known && age < FOUND_MS) {
-      if (age >= REFRESH_MS) refresh(tokenHash);
+      if (age >= REFRESH_MS) refresh(key);
       return known.credential;
     }
-    const missedAt = missing.get(tokenHash);
+    const missedAt = missing.get(key);
     if (missedAt !== undefined && clock.elapsed() - missedAt < MISSING_MS) return null;
     if (known && age < FOUND_MS + OUTAGE_MS) {
       if (failedAt !== null && clock.elapsed() - failedAt < FAILURE_COUNTS_MS) {
-        refresh(tokenHash);
+        refresh(key);
         return known.credential;
       }
-      return ask(tokenHash).catch(() => known.credential);
+      return ask(key).catch(() => known.credential);
     }
-    return ask(tokenHash);
+    return ask(key);
   }
 
   function hasUsable() {
@@ -84,17 +96,17 @@ export function createCredentials({
     return false;
   }
 
-  function refresh(tokenHash: string) {
+  function refresh(key: string) {
     // A failed refresh changes nothing: the entry stays good, and the failure is logged where the query is made.
-    void ask(tokenHash).catch(() => {});
+    void ask(key).catch(() => {});
   }
 
-  function ask(tokenHash: string): Promise<Credential | null> {
-    const asked = waiting.get(tokenHash);
+  function ask(key: string): Promise<Credential | null> {
+    const asked = waiting.get(key);
     if (asked) return asked.promise;
     if (waiting.size >= MAX_WAITING) return Promise.reject(new Error('too many token look-ups are waiting'));
     const waiter: Waiter = Promise.withResolvers<Credential | null>();
-    waiting.set(tokenHash, waiter);
+    waiting.set(key, waiter);
     // The queries' failures reach the callers through their waiters.
     if (!isAsking) void askAll();
     return waiter.promise;
@@ -105,9 +117,9 @@ export function createCredentials({
     // One turn, so that requests that arrived together share the query.
     await Promise.resolve();
     while (waiting.size > 0) {
-      const hashes = waiting.keys().take(MAX_ASKED).toArray();
+      const keys = waiting.keys().take(MAX_ASKED).toArray();
       const askedAt = clock.elapsed();
-      const error = await failureOf(lookUp(hashes).then((answer) => settle(hashes, answer, askedAt)));
+      const error = await failureOf(lookUp(keys).then((answer) => settle(keys, answer, askedAt)));
       if (error !== null) fail(error);
       else failedAt = null;
     }
@@ -115,16 +127,16 @@ export function createCredentials({
   }
 
   /** Ages count from the question: what changed while it was answered may not be in the answer. */
-  function settle(hashes: readonly string[], answer: ReadonlyMap<string, Credential>, askedAt: number) {
-    for (const tokenHash of hashes) {
-      const credential = answer.get(tokenHash) ?? null;
-      if (credential) found.set(tokenHash, { credential, at: askedAt });
+  function settle(keys: readonly string[], answer: ReadonlyMap<string, Credential>, askedAt: number) {
+    for (const key of keys) {
+      const credential = answer.get(key) ?? null;
+      if (credential) found.set(key, { credential, at: askedAt });
       else {
-        found.delete(tokenHash);
-        missing.set(tokenHash, askedAt);
+        found.delete(key);
+        missing.set(key, askedAt);
       }
-      if (credential) missing.delete(tokenHash);
-      take(tokenHash).resolve(credential);
+      if (credential) missing.delete(key);
+      take(key).resolve(credential);
     }
   }
 
@@ -132,12 +144,12 @@ export function createCredentials({
   function fail(error: Error) {
     if (failedAt === null) log.warn({ err: error, tokens: waiting.size }, 'token look-up failed');
     failedAt = clock.elapsed();
-    for (const tokenHash of waiting.keys()) take(tokenHash).reject(error);
+    for (const key of waiting.keys()) take(key).reject(error);
   }
 
-  function take(tokenHash: string): Waiter {
-    const waiter = waiting.get(tokenHash)!;
-    waiting.delete(tokenHash);
+  function take(key: string): Waiter {
+    const waiter = waiting.get(key)!;
+    waiting.delete(key);
     return waiter;
   }
 }

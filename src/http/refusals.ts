@@ -18,8 +18,11 @@ const REFUSALS = {
     message: 'the body is not valid UTF-8, or does not match its Content-Encoding',
   },
   invalid_envelope: { status: 400, retryAfterS: null, message: 'the body is not an ingest request' },
+  invalid_events: { status: 400, retryAfterS: null, message: 'none of the events could be used' },
+  too_many_events: { status: 400, retryAfterS: null, message: 'too many events in one request; send them in parts' },
   invalid_query: { status: 400, retryAfterS: null, message: 'a query parameter or header is not valid' },
   invalid_request: { status: 400, retryAfterS: null, message: 'this is not a valid HTTP request' },
+  query_refused: { status: 400, retryAfterS: null, message: 'this query is not allowed or not valid' },
   unauthorized: { status: 401, retryAfterS: null, message: 'a valid token is required' },
   forbidden: { status: 403, retryAfterS: null, message: 'this token is not allowed to do that' },
   not_found: { status: 404, retryAfterS: null, message: 'no such path' },
@@ -39,6 +42,7 @@ const REFUSALS = {
   shutting_down: { status: 503, retryAfterS: 1, message: 'this process is shutting down' },
   ingest_down: { status: 503, retryAfterS: 5, message: 'no store can take events at the moment' },
   channel_full: { status: 503, retryAfterS: 1, message: 'no room at the moment' },
+  store_unavailable: { status: 503, retryAfterS: 5, message: 'ClickHouse does not answer at the moment' },
 } as const satisfies Record<string, Row>;
 
 export type RefusalCode = keyof typeof REFUSALS;
@@ -48,6 +52,8 @@ export type Refusal = {
   readonly refused: RefusalCode;
   readonly message?: string;
   readonly retryAfterS?: number;
+  /** What is wrong one by one, where that helps. */
+  readonly details?: readonly object[];
   /** RFC 6750: whether the credential was missing or malformed, or well-formed and not good. */
   readonly challenge?: 'invalid_request' | 'invalid_token';
 };
@@ -55,13 +61,13 @@ export type Refusal = {
 export const isRefusal = (value: object | null): value is Refusal => value !== null && 'refused' in value;
 
 /** The answer for a refusal, in the one error shape of every path. */
-export function refuse(c: Context, { refused, message, retryAfterS, challenge }: Refusal): Response {
+export function refuse(c: Context, { refused, message, retryAfterS, details, challenge }: Refusal): Response {
   const row: Row = REFUSALS[refused];
   const wait = retryAfterS ?? row.retryAfterS;
   if (wait !== null) c.header('Retry-After', String(wait));
   if (row.status === 401) c.header('WWW-Authenticate', `Bearer realm="weir", error="${challenge ?? 'invalid_token'}"`);
   if (refused === 'shutting_down') c.header('Connection', 'close');
-  return c.json({ error: message ?? row.message, code: refused }, row.status);
+  return c.json({ error: message ?? row.message, code: refused, ...(details && { details }) }, row.status);
 }
 
 /** The same for what never became a request: all there is to send, without the headers of the connection. */

@@ -174,12 +174,14 @@ export type Journal = {
 /** Told `(projectId, eventCount)` once per landed batch. */
 export type UsageSink = (projectId: string, eventCount: number) => void;
 
-/** What a good token stands for. */
+/** What a good token stands for, or the absence of one where that is allowed. */
 export type Credential = {
-  readonly tokenId: string;
   readonly projectId: ProjectId;
-  /** A public token may live in a page and may only ingest; a secret one may also read its own project. */
-  readonly kind: 'public' | 'secret';
+  /**
+   * A public token may live in a page and may only ingest; a secret one may also read its own project.
+   * `anonymous`: no token at all, for the project that the operator opened to everybody.
+   */
+  readonly kind: 'public' | 'secret' | 'anonymous';
   /** Days after which the project's events expire, counted from their arrival; null keeps them. */
   readonly retentionDays: number | null;
   /** Browser origins that may use the project's tokens; empty allows every one. */
@@ -187,8 +189,17 @@ export type Credential = {
 };
 
 /**
- * Looks up live tokens by the lowercase hex SHA-256 of their whole plaintext. A
- * hash that is absent from the answer is unknown, revoked, or of a deleted
- * project. Throws when it could not be asked.
+ * Looks up live tokens by the lowercase hex SHA-256 of their whole plaintext, and
+ * projects by `anonymousKey`. A key that is absent from the answer is unknown,
+ * revoked, or of a deleted project. Throws when it could not be asked.
  */
-export type LookUpTokens = (hashes: readonly string[]) => Promise<ReadonlyMap<string, Credential>>;
+export type LookUpCredentials = (keys: readonly string[]) => Promise<ReadonlyMap<string, Credential>>;
+
+const ANONYMOUS_KEY = 'anonymous:';
+
+/** The key under which the credential of whoever has no token is looked up. */
+export const anonymousKey = (projectId: string): string => ANONYMOUS_KEY + projectId;
+
+/** The project of such a key; null when the key is the hash of a token. */
+export const anonymousProjectOf = (key: string): string | null =>
+  key.startsWith(ANONYMOUS_KEY) ? key.slice(ANONYMOUS_KEY.length) : null;

@@ -1,7 +1,7 @@
 import { hash, randomBytes } from 'node:crypto';
 import { and, asc, eq, inArray, isNull, lt, or, sql } from 'drizzle-orm';
 import type { ProjectId } from '../event/event.ts';
-import type { Credential, LookUpTokens } from '../pipeline/ports.ts';
+import { anonymousKey, anonymousProjectOf, type Credential, type LookUpCredentials } from '../pipeline/ports.ts';
 import { answerOf, PostgresFailure } from './errors.ts';
 import type { Database } from './pool.ts';
 import { isUuid } from './projects.ts';
@@ -44,7 +44,7 @@ export type Tokens = {
   /** For good. False when there is no live token with that id. */
   revoke(id: string): Promise<boolean>;
   /** Also notes that they were used, in the background and at most every five minutes each. */
-  lookUp: LookUpTokens;
+  lookUp: LookUpCredentials;
 };
 
 const COLUMNS = {
@@ -107,14 +107,37 @@ export function createTokens(db: Database): Tokens {
     return revoked.length > 0;
   }
 
-  async function lookUp(hashes: readonly string[]): Promise<ReadonlyMap<string, Credential>> {
-    if (hashes.length === 0) return new Map();
+  async function lookUp(keys: readonly string[]): Promise<ReadonlyMap<string, Credential>> {
+    const [opened, found] = await Promise.all([
+      lookUpProjects(keys.flatMap((key) => anonymousProjectOf(key) ?? [])),
+      lookUpTokens(keys.filter((key) => anonymousProjectOf(key) === null)),
+    ]);
+    return new Map([...opened, ...found]);
+  }
+
+  async function lookUpProjects(ids: readonly string[]): Promise<[string, Credential][]> {
+    if (ids.length === 0) return [];
+    const found = await answerOf(
+      db
+        .select({
+          projectId: sql<ProjectId>`${projects.id}`,
+          retentionDays: projects.retentionDays,
+          allowedOrigins: projects.allowedOrigins,
+        })
+        .from(projects)
+        .where(and(inArray(projects.id, [...ids]), isNull(projects.deletedAt))),
+    );
+    return found.map((project) => [anonymousKey(project.projectId), { ...project, kind: 'anonymous' }]);
+  }
+
+  async function lookUpTokens(hashes: readonly string[]): Promise<[string, Credential][]> {
+    if (hashes.length === 0) return [];
     const found = await answerOf(
       db
         .select({
           tokenHash: apiTokens.tokenHash,
+          id: apiTokens.id,
           credential: {
-            tokenId: apiTokens.id,
             projectId: sql<ProjectId>`${apiTokens.projectId}`,
             kind: apiTokens.kind,
             retentionDays: projects.retentionDays,
@@ -126,10 +149,10 @@ export function createTokens(db: Database): Tokens {
         .innerJoin(projects, eq(projects.id, apiTokens.projectId))
         .where(and(inArray(apiTokens.tokenHash, [...hashes]), isNull(apiTokens.revokedAt), isNull(projects.deletedAt))),
     );
-    const unnoted = found.filter(({ isUseUnnoted }) => isUseUnnoted).map(({ credential }) => credential.tokenId);
+    const unnoted = found.filter(({ isUseUnnoted }) => isUseUnnoted).map(({ id }) => id);
     // Not awaited: the answer does not depend on it, and what fails now is written at the next look-up.
     if (unnoted.length > 0) void noteUse(unnoted).catch(() => {});
-    return new Map(found.map(({ tokenHash, credential }) => [tokenHash, credential]));
+    return found.map(({ tokenHash, credential }) => [tokenHash, credential]);
   }
 
   async function noteUse(ids: readonly string[]): Promise<void> {

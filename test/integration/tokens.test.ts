@@ -105,7 +105,6 @@ describe('looking up tokens', () => {
     await createProjects(postgres.db).delete(deleted.id);
     const hashes = [live, revoked, orphan, { plaintext: 'unknown' }].map(({ plaintext }) => hash('sha256', plaintext));
     const credential = {
-      tokenId: live.id,
       projectId: project.id,
       kind: 'public',
       retentionDays: 90,
