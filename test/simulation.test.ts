@@ -53,6 +53,7 @@ const ACTIONS: Record<string, Action> = {
   clickhouseRelents: { weight: 4, act: ({ events }) => void Object.assign(events, { failWith: null, minRows: 0 }) },
   clickhouseBusy: { weight: 2, act: ({ events }, random) => void (events.minRows = upTo(12, random)) },
   clickhouseCuts: { weight: 5, act: ({ events }) => void (events.commitThenCut = true) },
+  clickhouseDiesBeforeView: { weight: 3, act: ({ events }) => void (events.diesBeforeView = true) },
   clickhouseResets: { weight: 2, act: ({ events }, random) => void (events.resets = upTo(3, random)) },
   postgresDown: { weight: 3, act: ({ deadLetters }) => void (deadLetters.down = true) },
   postgresUp: { weight: 5, act: ({ deadLetters }) => void (deadLetters.down = false) },

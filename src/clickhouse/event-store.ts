@@ -28,6 +28,9 @@ const STRUCTURE_MS = 5_000;
 /** Ids in one question: 39 bytes each, of the 128 kB that ClickHouse takes in one form field. */
 const MAX_ASKED = 2_000;
 
+/** Whoever asks counts time by another clock than ClickHouse's. */
+const CLOCK_MARGIN_MS = 60_000;
+
 export type InsertOptions = {
   readonly database: string;
   /** Our own deadline; ClickHouse is told to stop a little earlier. */
@@ -53,7 +56,7 @@ export function createEventStore(
   } as const;
   let knownStructure: { text: string; at: number } | null = null;
 
-  return { insert, dryRun, findStored };
+  return { insert, dryRun, findStored, countInserts };
 
   async function insert({ id, chunks }: Insertable, signal?: AbortSignal): Promise<void> {
     try {
@@ -109,6 +112,20 @@ export function createEventStore(
       for (const { project, id } of found) stored.add(`${project} ${id}`);
     }
     return ids.map((id) => id !== null && stored.has(`${id.projectId} ${id.eventId}`));
+  }
+
+  /**
+   * Parts are numbered by one counter for the whole table, one number an insert.
+   * A part that was written before the age began and was not merged since says
+   * how far it was then; merges can only make the part found older.
+   */
+  async function countInserts(ageMs: number): Promise<number> {
+    const [counted] = await ask<{ inserts: string }>(
+      `SELECT toString(max(max_block_number) - maxIf(max_block_number, modification_time < now() - {seconds:UInt32})) AS inserts
+       FROM system.parts WHERE database = {database:String} AND table = 'events_raw_v1'`,
+      { database, seconds: Math.ceil((ageMs + CLOCK_MARGIN_MS) / 1_000) },
+    );
+    return Number(counted!.inserts);
   }
 
   /** Rows of a query. Whatever goes wrong, nothing was learned and nothing has changed. */

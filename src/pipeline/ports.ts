@@ -71,6 +71,8 @@ export type EventStore = {
   dryRun(rows: readonly Buffer[], signal?: AbortSignal): Promise<void>;
   /** Which of the rows are stored, by project and event id, as `true` at their index. Throws `InsertFailure`. */
   findStored(rows: readonly Buffer[], signal?: AbortSignal): Promise<readonly boolean[]>;
+  /** How many inserts the table took in the last `ageMs`, by anybody; may be more than true, never less. Throws `InsertFailure`. */
+  countInserts(ageMs: number): Promise<number>;
 };
 
 /** Why a batch became a dead letter. */

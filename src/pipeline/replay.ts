@@ -58,8 +58,10 @@ const RETRY: Backoff = { firstMs: 2_000, maxMs: 5 * 60_000 };
 const STATEMENTS_PER_LETTER = 64;
 /** Failures nobody can explain, on a healthy store, before rows are suspected. */
 const UNKNOWN_BEFORE_ISOLATION = 3;
-/** A doubt older than this may have left ClickHouse's memory of recent inserts and is settled by asking. */
+/** A doubt this young is among the inserts that ClickHouse remembers, whatever the load. */
 const DOUBT_KEEPS_MS = 5 * 60_000;
+/** Half of `non_replicated_deduplication_window`: inserts go on while the answer is on its way. */
+const REMEMBERED_INSERTS = 5_000;
 /** A landed insert this recent shows that ClickHouse takes events. */
 const RECENTLY_MS = 60_000;
 const AMBIGUOUS_DELAY_MS = 5_000;
@@ -94,7 +96,7 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
   async function replay(letter: DeadLetter, pass: Try): Promise<void> {
     if (pass.stop.aborted || pass.budget.left <= 0) return void (await deadLetters.release(letter));
     if (!(await deadLetters.renew(letter, policy.leaseMs))) return;
-    if (letter.ambiguous && (letter.sinceLastAttemptMs ?? 0) > DOUBT_KEEPS_MS) return settleDoubt(letter, pass);
+    if (letter.ambiguous && !(await isRemembered(letter, pass))) return settleDoubt(letter, pass);
 
     const failure = await insert(letter, pass);
     if (failure === null) {
@@ -158,6 +160,21 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     log.debug({ letterId: letter.id, events: letter.eventCount }, 'dead letter landed');
   }
 
+  /**
+   * Whether ClickHouse would recognise the letter if it had landed. Sending it
+   * again is then better than asking for its rows: it also completes a view that
+   * missed them because ClickHouse died between the table and the view. The
+   * memory counts inserts, so it outlasts an outage of any length.
+   */
+  async function isRemembered({ sinceLastAttemptMs }: DeadLetter, pass: Try): Promise<boolean> {
+    if (sinceLastAttemptMs === null || sinceLastAttemptMs <= DOUBT_KEEPS_MS) return true;
+    let inserts = Infinity;
+    pass.budget.left--;
+    // What cannot be told counts as forgotten.
+    await failureOf(events.countInserts(sinceLastAttemptMs).then((count) => (inserts = count)));
+    return inserts <= REMEMBERED_INSERTS;
+  }
+
   /** Asks ClickHouse which rows are there before anything else may be done with the letter; `next` if none is. */
   async function settleDoubt(
     letter: DeadLetter,
@@ -171,6 +188,7 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     if (error !== null) return wait(letter, asInsertFailure(error)!, AMBIGUOUS_DELAY_MS, { wasSent: false });
 
     const missing = rows.filter((_, index) => !stored[index]);
+    log.info({ letterId: letter.id, events: rows.length, missing: missing.length }, 'doubt settled by asking');
     if (missing.length === 0) return landed(letter);
     if (missing.length === rows.length) {
       if (await deadLetters.settleDoubt(letter)) await next({ ...letter, ambiguous: false });

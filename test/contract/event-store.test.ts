@@ -110,6 +110,14 @@ function contract(open: () => Subject) {
     expect(await store.findStored([rowOf({ ...spec!, projectId: OTHER_PROJECT })])).toEqual([false]);
   });
 
+  test('countInserts counts at least what landed in the time asked about', async () => {
+    const { store } = open();
+    const before = await store.countInserts(3_600_000);
+    for (const spec of fresh(3)) await store.insert(batchOf(next, [spec]));
+    expect(await store.countInserts(3_600_000)).toBeGreaterThanOrEqual(before + 3);
+    expect(await store.countInserts(60_000)).toBeGreaterThanOrEqual(3);
+  });
+
   test('a call that was cancelled before it began sends nothing', async () => {
     const { store, stored } = open();
     const specs = fresh(2);

@@ -48,6 +48,8 @@ export type EventStoreFake = EventStore & {
   landsLateMs: number | null;
   /** The next insert lands and its answer is lost. */
   commitThenCut: boolean;
+  /** The next insert reaches the table and not the view; its answer is lost. */
+  diesBeforeView: boolean;
   /** So many of the next inserts meet a connection that breaks before anything landed. */
   resets: number;
   /** Every request fails with this class. */
@@ -83,11 +85,14 @@ export function createEventStoreFake({
 }: { clock?: Clock; window?: number } = {}): EventStoreFake {
   const remembered: string[] = [];
   const bytesOf = new Map<string, Buffer>();
+  const landedAt: number[] = [];
+  const missedByView = new Set<string>();
 
   const store: EventStoreFake = {
     insert,
     dryRun,
     findStored,
+    countInserts,
     answers,
     stored: new Map(),
     counted: 0,
@@ -100,6 +105,7 @@ export function createEventStoreFake({
     hangs: false,
     landsLateMs: null,
     commitThenCut: false,
+    diesBeforeView: false,
     resets: 0,
     failWith: null,
     minRows: 0,
@@ -126,8 +132,8 @@ export function createEventStoreFake({
       const forbidden = rows.findIndex(store.isForbidden);
       if (forbidden !== -1) throw refusedRow('violated constraint', 469, forbidden, rows);
       land(batch.id, rows);
-      if (store.commitThenCut) {
-        store.commitThenCut = false;
+      if (store.commitThenCut || store.diesBeforeView) {
+        store.commitThenCut = store.diesBeforeView = false;
         throw refused('cut after the commit', { failureClass: 'ambiguous', retryAtOnce: true });
       }
     } finally {
@@ -143,6 +149,12 @@ export function createEventStoreFake({
   async function findStored(rows: readonly Buffer[], signal?: AbortSignal): Promise<readonly boolean[]> {
     await reach(signal);
     return rows.map((row) => store.stored.has(numberOf(row)));
+  }
+
+  async function countInserts(ageMs: number): Promise<number> {
+    await reach(undefined);
+    const since = clock.elapsed() - ageMs;
+    return landedAt.filter((at) => at >= since).length;
   }
 
   async function answers(): Promise<void> {
@@ -179,11 +191,16 @@ export function createEventStoreFake({
 
   function land(id: string, rows: readonly Buffer[]) {
     if (rows.some((row) => store.drifted || store.isUnreadable(row) || store.isForbidden(row))) return;
-    if (store.dedupes && remembered.includes(id)) return;
+    if (store.dedupes && remembered.includes(id)) {
+      if (missedByView.delete(id)) store.counted += rows.length;
+      return;
+    }
+    landedAt.push(clock.elapsed());
     remembered.push(id);
     if (remembered.length > window) remembered.shift();
     for (const row of rows) store.stored.set(numberOf(row), (store.stored.get(numberOf(row)) ?? 0) + 1);
-    store.counted += rows.length;
+    if (store.diesBeforeView) missedByView.add(id);
+    else store.counted += rows.length;
     store.landed.push(rows.length);
   }
 }

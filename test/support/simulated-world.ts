@@ -150,7 +150,9 @@ export function createSimulatedWorld(random: () => number, settings: Settings = 
       'events stored twice (I2)',
       [...events.stored].flatMap(([n, count]) => (count > 1 ? [n] : [])),
     );
-    same('events in the counting view (I2)', events.counted, events.stored.size);
+    // Fewer only until what the view missed is sent again.
+    if (events.counted > events.stored.size)
+      same('events in the counting view (I2)', events.counted, events.stored.size);
     none(
       'good events in quarantine (I4)',
       numbersOf(deadLetters.quarantined()).filter((n) => kinds.get(n) === 'good'),
@@ -167,7 +169,7 @@ export function createSimulatedWorld(random: () => number, settings: Settings = 
 
   function heal() {
     Object.assign(events, { down: false, hangs: false, failWith: null, minRows: 0, drifted: false, resets: 0 });
-    events.commitThenCut = deadLetters.commitThenCut = deadLetters.down = false;
+    events.commitThenCut = events.diesBeforeView = deadLetters.commitThenCut = deadLetters.down = false;
   }
 
   function isAtRest() {
@@ -177,6 +179,7 @@ export function createSimulatedWorld(random: () => number, settings: Settings = 
   /** What must hold once everything was healed and given its time. */
   function checkEnd() {
     check();
+    same('events in the counting view at rest (I2)', events.counted, events.stored.size);
     const good = [...kinds].filter(([, kind]) => kind === 'good').map(([n]) => n);
     const poison = [...kinds].filter(([, kind]) => kind !== 'good').map(([n]) => n);
     expect([...events.stored.keys()].sort(byNumber), 'every good event is stored (I2)').toEqual(good);
