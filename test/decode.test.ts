@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeEvents, type DecodeContext, type Decoded } from '../src/event/decode.ts';
+import { decodeEvents, decoderOf, type DecodeContext, type Decoded } from '../src/event/decode.ts';
 import { readEnvelope } from '../src/event/envelope.ts';
 import { MAX_LISTED_REJECTIONS, type ProjectId } from '../src/event/event.ts';
+import { nativeFormat } from '../src/http/doors/native.ts';
 
 const NEW_ID = '0198c0de-0000-7000-8000-000000000001';
 const CONTEXT: DecodeContext = {
@@ -14,11 +15,13 @@ const CONTEXT: DecodeContext = {
   retentionDays: null,
 };
 
+const decodeNative = decoderOf(nativeFormat);
+
 /** Decodes events that are given as raw JSON. */
 function decode(...events: string[]): Decoded & { lines: string[] } {
   const envelope = readEnvelope(Buffer.from(`{"events":[${events.join(',')}]}`));
   if (!envelope.ok) throw new Error(envelope.message);
-  const decoded = decodeEvents(envelope.events, CONTEXT);
+  const decoded = decodeEvents(envelope.events, decodeNative(CONTEXT));
   return { ...decoded, lines: decoded.rows.toString().split('\n').slice(0, -1) };
 }
 
@@ -474,7 +477,9 @@ describe('for arbitrary events', () => {
           Buffer.concat([body.subarray(0, start), noise, body.subarray(start + noise.length)]),
         );
         if (envelope.ok)
-          expect(decodeEvents(envelope.events, CONTEXT).accepted).toBeLessThanOrEqual(envelope.events.count);
+          expect(decodeEvents(envelope.events, decodeNative(CONTEXT)).accepted).toBeLessThanOrEqual(
+            envelope.events.count,
+          );
       }),
       { numRuns: 2000 },
     );

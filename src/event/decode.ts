@@ -1,14 +1,16 @@
 /**
- * Request body → rows. The body was scanned once (`readEnvelope`); here each
- * event becomes a row made of pieces of the body's own bytes, or a rejection.
- * Total: whatever a client sent, nothing throws, and every event is counted
- * once. Time and randomness come in as arguments.
+ * Scanned event → row. An event becomes a row made of pieces of the body's own
+ * bytes, or a rejection. Total: whatever a client sent, nothing throws, and
+ * every event is counted once. Time and randomness come in as arguments.
  */
-import { MAX_LISTED_REJECTIONS, type ProjectId, type Rejection } from './event.ts';
+import type { ProjectId, Rejection } from './event.ts';
+import { MAX_LISTED_REJECTIONS } from './event.ts';
 import type { ScannedEvents } from './envelope.ts';
 import { foldExtras, type RawMember } from './extras.ts';
 import { createFieldPicker, type Picked } from './fields.ts';
-import { stringOf } from './json.ts';
+import { type ChosenFormat, type EventFormat, MAX_TEXT_LENGTH, type TextField } from './format.ts';
+import { rawStringOf, stringOf } from './json.ts';
+import type { CheckedField } from './kinds.ts';
 import {
   deepestOf,
   firstValue,
@@ -49,23 +51,89 @@ export type Decoded = {
   readonly truncated: boolean;
 };
 
-/** The most code points of an event's name and of its ids. */
-export const MAX_TEXT_LENGTH = 200;
+/** One event's row, or the first reason against it. */
+export type DecodeEvent = (event: Members) => string | Refusal;
+
+/** Made once for a format; the inner function once for a request. */
+export type Decoder = (context: DecodeContext) => DecodeEvent;
 
 /** The most containers a field's value may nest; the outermost one counts. */
 export const MAX_DEPTH = 64;
 
-/** The fields, each with the keys it is known under, the strongest first. */
-const KEYS = [
-  ['event'],
-  ['timestamp'],
-  ['anonymous_id', 'anonymousId'],
-  ['user_id', 'userId'],
-  ['session_id', 'sessionId'],
-  ['event_id', 'eventId', 'messageId', 'uuid'],
-  ['properties'],
-  ['extras'],
-] as const;
+/** Decodes the events of one request: every one is accepted or rejected, whatever its neighbours are. */
+export function decodeEvents(events: ScannedEvents, decodeEvent: DecodeEvent): Decoded {
+  const collected = createCollector();
+  const event = firstValue(events);
+  for (let index = 0; index < events.count; index += 1) {
+    collected.add(index, decodeEvent(event));
+    moveToNextValue(event);
+  }
+  return collected.finish();
+}
+
+/** Gathers what becomes of the events of a request. `rowBytes` counts what its rows take so far. */
+export type Collector = {
+  readonly accepted: () => number;
+  readonly rowBytes: () => number;
+  add(index: number, row: string | Refusal): void;
+  finish(): Decoded;
+};
+
+export function createCollector(): Collector {
+  const rejections: Rejection[] = [];
+  const rows = createRowWriter();
+  let accepted = 0;
+  let rejected = 0;
+  let rowBytes = 0;
+  return {
+    accepted: () => accepted,
+    rowBytes: () => rowBytes,
+    add(index, row) {
+      if (typeof row === 'string') {
+        rows.write(row);
+        accepted += 1;
+        rowBytes += row.length;
+        return;
+      }
+      rejected += 1;
+      if (rejections.length < MAX_LISTED_REJECTIONS) rejections.push({ index, reason: row.reason });
+    },
+    finish: () => ({
+      rows: rows.finish(),
+      accepted,
+      rejected,
+      rejections,
+      truncated: rejected > rejections.length,
+    }),
+  };
+}
+
+/** The decoder of a format. */
+export function decoderOf(format: EventFormat | ChosenFormat): Decoder {
+  return 'by' in format ? choosingDecoder(format) : plainDecoder(format);
+}
+
+const NOT_AN_OBJECT = refused('event must be an object');
+
+function choosingDecoder({ by, formats }: ChosenFormat): Decoder {
+  const pick = createFieldPicker([[by]]);
+  const decoders = new Map(Object.entries(formats).map(([value, format]) => [value, plainDecoder(format, value)]));
+  const unknown = refused(`${by} must be one of ${[...decoders.keys()].join(', ')}`);
+  const missing = refused(`${by} required`);
+  return (context) => {
+    const ready = new Map([...decoders].map(([value, decoder]) => [value, decoder(context)]));
+    return (members) => {
+      if (!isObject(members)) return NOT_AN_OBJECT;
+      const member = pick(members).byField[0] ?? -1;
+      const raw = member < 0 ? 'null' : rawValueOf(members, member);
+      if (raw === 'null') return missing;
+      const decodeEvent = raw[0] === '"' ? ready.get(stringOf(raw)) : undefined;
+      return decodeEvent ? decodeEvent(members) : unknown;
+    };
+  };
+}
+
+/** The fields every format may have come first, at these places. */
 const EVENT = 0;
 const TIMESTAMP = 1;
 const ANONYMOUS_ID = 2;
@@ -74,105 +142,153 @@ const SESSION_ID = 4;
 const EVENT_ID = 5;
 const PROPERTIES = 6;
 const EXTRAS = 7;
+const PROJECT = 8;
+const FIRST_CHECKED = 9;
 
-const pickNativeFields = createFieldPicker(KEYS);
+type Checked = CheckedField & { readonly name: string; readonly place: number };
 
-/** Decodes native events: every one is accepted or rejected, whatever its neighbours are. */
-export function decodeEvents(events: ScannedEvents, context: DecodeContext): Decoded {
-  const encodeRow = createRowEncoder(context);
-  const latestMs = context.receivedAt + context.maxFutureMs;
-  const rejections: Rejection[] = [];
-  const rows = createRowWriter();
-  let accepted = 0;
-  const event = firstValue(events);
-  for (let index = 0; index < events.count; index += 1) {
-    const row = decodeEvent(event);
-    moveToNextValue(event);
-    if (typeof row === 'string') {
-      rows.write(row);
-      accepted += 1;
-    } else if (rejections.length < MAX_LISTED_REJECTIONS) {
-      rejections.push({ index, reason: row.reason });
+/** `chosenBy`: the name of an event that has no field for it. */
+function plainDecoder(format: EventFormat, chosenBy = ''): Decoder {
+  const { event, timestamp, anonymousId, userId, sessionId, eventId, properties, extras, project } = format;
+  const kept = Object.entries(format.kept ?? {});
+  const gathered = Object.entries(format.gathered ?? {});
+  const checked = [...kept, ...gathered].map(([name, field], index): Checked => ({
+    name,
+    place: FIRST_CHECKED + index,
+    ...field,
+  }));
+  const gatheredFrom = FIRST_CHECKED + kept.length;
+  const pickFields = createFieldPicker([
+    ...[event, timestamp, anonymousId, userId, sessionId, eventId, properties, extras, project].map(
+      (field) => field?.keys ?? [],
+    ),
+    ...checked.map(({ name }) => [name]),
+  ]);
+  const constantName = rawStringOf(chosenBy);
+  const readEvent = event ? textReader({ ...event, required: true }) : () => constantName;
+  const readAnonymousId = textReader(anonymousId);
+  const readUserId = textReader(userId);
+  const readSessionId = textReader(sessionId);
+  const readEventId = textReader(eventId);
+  const timestampName = timestamp.keys[0];
+  const timestampRequired = refused(`${timestampName} required`);
+  const propertiesName = properties?.keys[0] ?? '';
+  const notAnObject = refused(`${propertiesName} must be an object`);
+  const keepsMore = kept.length > 0 || project !== undefined;
+
+  return (context) => {
+    const encodeRow = createRowEncoder(context);
+    const latestMs = context.receivedAt + context.maxFutureMs;
+
+    return function decodeEvent(members) {
+      if (!isObject(members)) return NOT_AN_OBJECT;
+      const picked = pickFields(members);
+
+      const name = readEvent(rawOf(EVENT));
+      if (isRefusal(name)) return name;
+      const rawTimestamp = rawOf(TIMESTAMP);
+      if (rawTimestamp === 'null') return timestampRequired;
+      const at = readInstant(rawTimestamp, latestMs);
+      if (typeof at === 'string') return refused(`${timestampName} ${at}`);
+      const anonymous = readAnonymousId(rawOf(ANONYMOUS_ID));
+      if (isRefusal(anonymous)) return anonymous;
+      const user = readUserId(rawOf(USER_ID));
+      if (isRefusal(user)) return user;
+      const session = readSessionId(rawOf(SESSION_ID));
+      if (isRefusal(session)) return session;
+      const sentId = readEventId(rawOf(EVENT_ID));
+      if (isRefusal(sentId)) return sentId;
+      if (project && !isOurs(rawOf(PROJECT))) return refused('tenant mismatch');
+      for (const field of checked) {
+        const reason = reasonAgainst(field, rawOf(field.place));
+        if (reason !== null) return refused(reason);
+      }
+
+      const sentProperties = rawOf(PROPERTIES);
+      if (sentProperties === 'null' && properties?.required) return refused(`${propertiesName} required`);
+      if (sentProperties !== 'null' && sentProperties[0] !== '{') return notAnObject;
+      const against = sentProperties === 'null' ? null : properties?.kind?.refuse(sentProperties, propertiesName);
+      if (against) return refused(against);
+      const base = rawOf(EXTRAS);
+      if (base !== 'null' && base[0] !== '{') return refused(`${extras?.keys[0]} must be an object`);
+
+      const isHashed = sentId !== null && !isUuid(sentId.slice(1, -1));
+      const strays = membersAt(members, straysOf(picked, isHashed));
+      const ours = gathered.length === 0 ? null : membersAt(members, gatheredOf(picked));
+      // What alone is too large for a row is not looked into.
+      const isHuge = sentProperties.length > MAX_ROW_BYTES || base.length > MAX_ROW_BYTES;
+      if (strays === null || (gathered.length > 0 && ours === null) || isHuge) return refused('event too large');
+      const row = encodeRow({
+        eventId: eventIdOf(sentId, isHashed),
+        event: name!,
+        anonymousId: anonymous,
+        userId: user,
+        timestamp: at,
+        sessionId: session,
+        properties: ours ? foldExtras(null, ours) : sentProperties === 'null' ? '{}' : sentProperties,
+        extras: foldExtras(base === 'null' ? null : base, strays),
+      });
+      if (row.length - 1 > MAX_ROW_BYTES) return refused('event too large');
+      return deepestOf(members) > MAX_DEPTH ? refused('nesting too deep') : row;
+
+      /** The field's raw value; a missing field is null. */
+      function rawOf(field: number): string {
+        const member = picked.byField[field] ?? -1;
+        return member < 0 ? 'null' : rawValueOf(members, member);
+      }
+    };
+
+    /** The id to store for the sent one, a raw string. */
+    function eventIdOf(sentId: string | null, isHashed: boolean): string {
+      if (sentId === null) return context.newEventId();
+      return isHashed ? uuidOf(stringOf(sentId)) : sentId.slice(1, -1).toLowerCase();
     }
-  }
-  const rejected = events.count - accepted;
-  const truncated = rejected > rejections.length;
-  return { rows: rows.finish(), accepted, rejected, rejections, truncated };
 
-  /** The event's row, or the first reason against it, in the order the contract lists them. */
-  function decodeEvent(members: Members): string | Refusal {
-    if (!isObject(members)) return refused('event must be an object');
-    const picked = pickNativeFields(members);
-
-    const event = readText(rawOf(EVENT), MAX_TEXT_LENGTH);
-    if (event === null) return refused('event required');
-    if (isRefusal(event)) return refused(`event ${event.reason}`);
-
-    const rawTimestamp = rawOf(TIMESTAMP);
-    if (rawTimestamp === 'null') return refused('timestamp required');
-    const timestamp = readInstant(rawTimestamp, latestMs);
-    if (typeof timestamp === 'string') return refused(`timestamp ${timestamp}`);
-
-    const anonymousId = readText(rawOf(ANONYMOUS_ID), MAX_TEXT_LENGTH);
-    if (isRefusal(anonymousId)) return refused(`anonymous_id ${anonymousId.reason}`);
-    const userId = readText(rawOf(USER_ID), MAX_TEXT_LENGTH);
-    if (isRefusal(userId)) return refused(`user_id ${userId.reason}`);
-    const sessionId = readText(rawOf(SESSION_ID), MAX_TEXT_LENGTH);
-    if (isRefusal(sessionId)) return refused(`session_id ${sessionId.reason}`);
-    const sentId = readText(rawOf(EVENT_ID), MAX_TEXT_LENGTH);
-    if (isRefusal(sentId)) return refused(`event_id ${sentId.reason}`);
-
-    const properties = rawOf(PROPERTIES);
-    if (properties !== 'null' && properties[0] !== '{') return refused('properties must be an object');
-    const base = rawOf(EXTRAS);
-    if (base !== 'null' && base[0] !== '{') return refused('extras must be an object');
-
-    const isHashed = sentId !== null && !isUuid(sentId.slice(1, -1));
-    const strays = strayMembers(members, isHashed ? withEventId(picked) : picked.strays);
-    // What alone is too large for a row is not looked into.
-    const isHuge = properties.length > MAX_ROW_BYTES || base.length > MAX_ROW_BYTES;
-    if (strays === null || isHuge) return refused('event too large');
-    const row = encodeRow({
-      eventId: eventIdOf(sentId, isHashed),
-      event,
-      anonymousId,
-      userId,
-      timestamp,
-      sessionId,
-      properties: properties === 'null' ? '{}' : properties,
-      extras: foldExtras(base === 'null' ? null : base, strays),
-    });
-    if (row.length - 1 > MAX_ROW_BYTES) return refused('event too large');
-    return deepestOf(members) > MAX_DEPTH ? refused('nesting too deep') : row;
-
-    /** The field's raw value; a missing field is null. */
-    function rawOf(field: number): string {
-      const member = picked.byField[field] ?? -1;
-      return member < 0 ? 'null' : rawValueOf(members, member);
+    function isOurs(raw: string): boolean {
+      return raw === 'null' || (raw[0] === '"' && stringOf(raw).toLowerCase() === context.projectId);
     }
+  };
+
+  /** What goes to the extras besides the sent ones, in the order it was sent. */
+  function straysOf({ strays, byField }: Picked, isHashed: boolean): readonly number[] {
+    if (!isHashed && !keepsMore) return strays;
+    const more = byField.slice(PROJECT, gatheredFrom);
+    return inOrder([...strays, ...more, isHashed ? (byField[EVENT_ID] ?? -1) : -1]);
   }
 
-  /** The id to store for the sent one, a raw string. */
-  function eventIdOf(sentId: string | null, isHashed: boolean): string {
-    if (sentId === null) return context.newEventId();
-    return isHashed ? uuidOf(stringOf(sentId)) : sentId.slice(1, -1).toLowerCase();
+  function gatheredOf({ byField }: Picked): readonly number[] {
+    return inOrder(byField.slice(gatheredFrom));
   }
 }
 
-/** The strays with the member that gave the event its id, all in the order they were sent. */
-function withEventId({ strays, byField }: Picked): number[] {
-  return [...strays, byField[EVENT_ID] ?? -1].sort((a, b) => a - b);
+const inOrder = (members: readonly number[]) => members.filter((member) => member >= 0).sort((a, b) => a - b);
+
+/** Reads a text field: the raw string to store, null, or the reason against it. */
+function textReader(field: TextField | undefined): (raw: string) => string | null | Refusal {
+  if (!field) return () => null;
+  const { keys, required = false, maxLength = MAX_TEXT_LENGTH, kind } = field;
+  const [name] = keys;
+  const missing = refused(`${name} required`);
+  return (raw) => {
+    const read = readText(raw, maxLength);
+    if (read === null) return required ? missing : null;
+    if (isRefusal(read)) return refused(`${name} ${read.reason}`);
+    const reason = kind?.refuse(raw, name) ?? null;
+    return reason === null ? read : refused(reason);
+  };
 }
 
-/**
- * What goes to extras besides the sent extras. Null when it alone is too large
- * for a row, so that a hostile event is not taken apart.
- */
-function strayMembers(members: Members, strays: readonly number[]): RawMember[] | null {
+function reasonAgainst({ name, kind, required = false }: Checked, raw: string): string | null {
+  if (raw !== 'null') return kind.refuse(raw, name);
+  return required ? `${name} required` : null;
+}
+
+/** Null when they alone are too large for a row, so that a hostile event is not taken apart. */
+function membersAt(members: Members, places: readonly number[]): RawMember[] | null {
   let byteCount = 0;
-  for (const stray of strays) byteCount += sizeOf(members, stray);
+  for (const place of places) byteCount += sizeOf(members, place);
   if (byteCount > MAX_ROW_BYTES) return null;
-  return strays.map((stray) => ({ key: rawKeyOf(members, stray), value: rawValueOf(members, stray) }));
+  return places.map((place) => ({ key: rawKeyOf(members, place), value: rawValueOf(members, place) }));
 }
 
 function refused(reason: string): Refusal {

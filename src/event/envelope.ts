@@ -28,7 +28,7 @@ export type ScannedEvents = Tape;
 /** Why a body cannot be used at all: the code and the message of the answer. */
 export type BodyProblem = {
   readonly ok: false;
-  readonly code: 'invalid_json' | 'invalid_encoding' | 'invalid_envelope';
+  readonly code: 'invalid_json' | 'invalid_encoding' | 'invalid_envelope' | 'too_many_events';
   readonly message: string;
 };
 
@@ -45,7 +45,7 @@ export type NativeEnvelope = {
  */
 export function readEnvelope(body: Buffer): NativeEnvelope | BodyProblem {
   const opened = openBody(body);
-  if ('ok' in opened) return opened;
+  if (isBodyProblem(opened)) return opened;
   const scanner = opened;
   if (!isAtObject(scanner)) {
     scanValue(scanner);
@@ -72,6 +72,10 @@ export function readEnvelope(body: Buffer): NativeEnvelope | BodyProblem {
   if (broken) return broken;
   if (problem !== null) return invalid(problem);
   return checkedEnvelope(raw, events);
+}
+
+export function isBodyProblem(value: object): value is BodyProblem {
+  return 'code' in value;
 }
 
 /** A scanner at the first value of a body; or why the body cannot be text, or is none. */

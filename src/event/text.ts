@@ -7,7 +7,7 @@ export function isRefusal(value: unknown): value is Refusal {
   return typeof value === 'object' && value !== null;
 }
 
-const NOT_A_STRING: Refusal = { reason: 'must be a string' };
+export const NOT_A_STRING: Refusal = { reason: 'must be a string' };
 const TOO_LONG: Refusal = { reason: 'too long' };
 
 /** The longest escape of one code point is a surrogate pair, `\ud83d\ude00`. */

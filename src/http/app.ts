@@ -4,9 +4,13 @@ import type { Handler, MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
 import { routePath } from 'hono/route';
 import type { Log } from '../log.ts';
+import type { Door } from './doors/door.ts';
 import { nativeDoor } from './doors/native.ts';
+import { ndjsonDoor } from './doors/ndjson.ts';
+import { productBulkDoor, productDoor } from './doors/product.ts';
+import { webDoor } from './doors/web.ts';
 import { type HealthDeps, healthRoutes } from './health.ts';
-import { type Door, type IngestDeps, type IngestOptions, ingest } from './ingest.ts';
+import { type IngestDeps, type IngestOptions, ingest } from './ingest.ts';
 import { refuse } from './refusals.ts';
 
 export type RequestObservation = { readonly method: string; readonly route: string; readonly status: number };
@@ -33,7 +37,7 @@ type Env = { Variables: { requestId: string } };
 type Route = { readonly method: 'GET' | 'POST'; readonly path: string; readonly handler: Handler };
 
 /** The front doors. Adding one is adding a file and naming it here. */
-const DOORS: readonly Door[] = [nativeDoor];
+const DOORS: readonly Door[] = [nativeDoor, ndjsonDoor, productDoor, productBulkDoor, webDoor];
 
 /** Asked every few seconds by machines: neither counted as use nor logged. */
 const PROBES = [

@@ -59,7 +59,9 @@ export function authorizeAnonymous(
   credentials: Credentials,
   origin: string | undefined,
 ): Promise<Credential | Refusal> {
-  return judged(credentials.anonymous(), null, origin);
+  return judged(credentials.anonymous(), null, origin).then((found) =>
+    isRefusal(found) && found.refused === 'unauthorized' ? NO_TOKEN : found,
+  );
 }
 
 /**
@@ -76,14 +78,15 @@ export async function authorizeReader(
   const origin = c.req.header('origin');
   if (given === null && !allowsAnonymous) return NO_TOKEN;
   const found = await (given ? authorize(credentials, given, origin) : authorizeAnonymous(credentials, origin));
-  if (isRefusal(found)) return given ? found : { ...found, challenge: 'invalid_request' };
+  if (isRefusal(found)) return found;
   if (found.kind === 'public') {
     return { refused: 'forbidden', message: 'a public token may only send events; reading needs a secret one' };
   }
   return found;
 }
 
-const NO_TOKEN: Refusal = {
+/** The refusal of whoever has to have a token and sent none. */
+export const NO_TOKEN: Refusal = {
   refused: 'unauthorized',
   challenge: 'invalid_request',
   message: 'no token: send Authorization: Bearer <token> or X-Api-Key',

@@ -13,6 +13,9 @@ import type { Refusal } from './refusals.ts';
 /** The body's bytes after decompression; `aborted` when the client went away before the end. */
 export type Body = { readonly bytes: Buffer } | Refusal | 'aborted';
 
+/** Takes a body piece by piece; a refusal ends the reading. It runs to its end before the next piece is read. */
+export type Sink = (chunk: Buffer) => Refusal | null;
+
 /** A map, because a client names the key: on an object, `constructor` would be an encoding. */
 const DECOMPRESSORS: ReadonlyMap<string, () => Transform> = new Map<string, () => Transform>([
   ['gzip', () => createGunzip()],
@@ -25,28 +28,43 @@ const DECOMPRESSORS: ReadonlyMap<string, () => Transform> = new Map<string, () =
 
 const TOO_LARGE: Refusal = { refused: 'body_too_large' };
 
+/** Reads the whole body into memory. */
 export async function readBody(
   incoming: IncomingMessage,
   reservation: Reservation,
-  { maxBytes }: { maxBytes: number },
+  limits: { maxBytes: number },
 ): Promise<Body> {
+  const chunks: Buffer[] = [];
+  const end = await streamBody(incoming, limits, (chunk) => {
+    if (!reservation.grow(chunk.length)) return { refused: 'channel_full' };
+    chunks.push(chunk);
+    return null;
+  });
+  return end ?? { bytes: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks) };
+}
+
+/** Hands the body's decompressed bytes to the sink as they arrive; null when all of them were taken. */
+export async function streamBody(
+  incoming: IncomingMessage,
+  { maxBytes }: { maxBytes: number },
+  sink: Sink,
+): Promise<Refusal | 'aborted' | null> {
   const encoding = (incoming.headers['content-encoding'] ?? 'identity').trim().toLowerCase();
   const open = DECOMPRESSORS.get(encoding);
   if (encoding !== 'identity' && encoding !== '' && !open) return { refused: 'unsupported_encoding' };
   if (Number(incoming.headers['content-length'] ?? 0) > maxBytes) return TOO_LARGE;
-  return collect(incoming, open?.() ?? null, reservation, maxBytes);
+  return pump(incoming, open?.() ?? null, maxBytes, sink);
 }
 
-function collect(
+function pump(
   incoming: IncomingMessage,
   decompressor: Transform | null,
-  reservation: Reservation,
   maxBytes: number,
-): Promise<Body> {
-  const { promise, resolve } = Promise.withResolvers<Body>();
-  const chunks: Buffer[] = [];
+  sink: Sink,
+): Promise<Refusal | 'aborted' | null> {
+  const { promise, resolve } = Promise.withResolvers<Refusal | 'aborted' | null>();
   let wireBytes = 0;
-  let heldBytes = 0;
+  let bodyBytes = 0;
   let wireEnded = false;
   // Gone while its token was looked up: no event would tell.
   if (incoming.destroyed) return Promise.resolve('aborted');
@@ -54,7 +72,7 @@ function collect(
   incoming.on('end', onWireEnd);
   incoming.on('close', onClose);
   incoming.on('error', onClose);
-  decompressor?.on('data', hold);
+  decompressor?.on('data', take);
   decompressor?.on('end', onEnd);
   decompressor?.on('error', () => finish({ refused: 'invalid_encoding' }));
   decompressor?.on('drain', () => incoming.resume());
@@ -63,7 +81,7 @@ function collect(
   function onWire(chunk: Buffer) {
     wireBytes += chunk.length;
     if (wireBytes > maxBytes) return finish(TOO_LARGE);
-    if (!decompressor) return hold(chunk);
+    if (!decompressor) return take(chunk);
     if (!decompressor.write(chunk)) incoming.pause();
   }
 
@@ -73,15 +91,15 @@ function collect(
     else onEnd();
   }
 
-  function hold(chunk: Buffer) {
-    heldBytes += chunk.length;
-    if (heldBytes > maxBytes) return finish(TOO_LARGE);
-    if (!reservation.grow(chunk.length)) return finish({ refused: 'channel_full' });
-    chunks.push(chunk);
+  function take(chunk: Buffer) {
+    bodyBytes += chunk.length;
+    if (bodyBytes > maxBytes) return finish(TOO_LARGE);
+    const refusal = sink(chunk);
+    if (refusal) finish(refusal);
   }
 
   function onEnd() {
-    finish({ bytes: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, heldBytes) });
+    finish(null);
   }
 
   function onClose() {
@@ -89,7 +107,7 @@ function collect(
   }
 
   /** The first call decides; what still arrives after a refusal is left to the server to discard. */
-  function finish(body: Body) {
+  function finish(end: Refusal | 'aborted' | null) {
     incoming.off('data', onWire);
     incoming.off('end', onWireEnd);
     incoming.off('close', onClose);
@@ -102,7 +120,7 @@ function collect(
       decompressor.destroy();
     }
     incoming.pause();
-    resolve(body);
+    resolve(end);
   }
 }
 

@@ -7,37 +7,29 @@ import { hash } from 'node:crypto';
 import type { Context, Handler } from 'hono';
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../clock.ts';
-import type { DecodeContext, Decoded } from '../event/decode.ts';
+import { type DecodeEvent, type Decoded, decodeEvents, decoderOf } from '../event/decode.ts';
+import { isBodyProblem } from '../event/envelope.ts';
 import type { Accept } from '../pipeline/accept.ts';
 import type { Channel, Home, Reservation } from '../pipeline/channel.ts';
 import { type Flags, closedBecause } from '../pipeline/flags.ts';
 import type { Ledger } from '../pipeline/ledger.ts';
 import type { Credential } from '../pipeline/ports.ts';
-import { type Presented, authorize, hasOwnPrefix, presented, presentedInHeaders } from './auth.ts';
+import {
+  type Presented,
+  NO_TOKEN,
+  authorize,
+  authorizeAnonymous,
+  hasOwnPrefix,
+  presented,
+  presentedInHeaders,
+} from './auth.ts';
 import { readBody } from './body.ts';
 import type { Credentials } from './credentials.ts';
+import type { Door } from './doors/door.ts';
 import type { Answer, Idempotency } from './idempotency.ts';
+import { TOO_MANY, readLines } from './lines.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { type Refusal, isRefusal, refuse } from './refusals.ts';
-
-/** What a door read from a body: what the envelope says of itself, and its events, not yet decoded. */
-export type Opened = {
-  readonly token: string | null;
-  readonly idempotencyKey: string | null;
-  /** Events sent, good or bad. */
-  readonly eventCount: number;
-  readonly decode: (context: DecodeContext) => Decoded;
-};
-
-export type Door = {
-  readonly path: string;
-  /** Stored with every event: which door it came through. */
-  readonly source: string;
-  /** Whether a token may stand in the body, and only tokens of Weir's own shape are looked up. */
-  readonly isNative: boolean;
-  open(body: Buffer): Opened | Refusal;
-  answer(decoded: Decoded): { readonly status: 200 | 202; readonly body: object };
-};
 
 export type IngestDeps = {
   readonly flags: Flags;
@@ -76,17 +68,28 @@ type Arrival = {
   readonly reservation: Reservation;
   readonly ack: Ack;
 };
-/** A request whose events are to be taken. */
-type Taking = Omit<Arrival, 'incoming' | 'fromHeaders'> & {
-  readonly opened: Opened;
+/** A request whose body was read. */
+type Read = {
   readonly credential: Credential;
-  readonly key?: { readonly key: string; readonly bodyHash: string };
+  /** The idempotency key in the body. */
+  readonly key: string | null;
+  readonly bodyHash: () => string;
+  /** Events sent, good or bad, as far as that is known before they are decoded. */
+  readonly eventCount: number;
+  readonly decode: () => Decoded;
 };
+/** A request whose events are to be taken. */
+type Taking = Pick<Arrival, 'receivedAt' | 'reservation' | 'ack'> &
+  Pick<Read, 'credential' | 'eventCount' | 'decode'> & {
+    readonly key?: { readonly key: string; readonly bodyHash: string };
+  };
 
 /** The handler of one front door. */
 export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Handler {
   const { flags, channel, accept, journalRefusal, credentials, idempotency, rateLimit, ledger, clock, newEventId } =
     deps;
+  const { body: shape } = door;
+  const decoder = decoderOf(door.format);
 
   return async (c) => {
     const incoming = (c.env as { incoming: IncomingMessage }).incoming;
@@ -118,20 +121,15 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
    */
   async function enter(
     c: Context,
-    { incoming, fromHeaders, receivedAt, reservation, ack }: Arrival,
+    arrival: Arrival,
   ): Promise<{ readonly answering: Promise<Answer | Refusal> } | Refusal | 'aborted'> {
-    const body = await readBody(incoming, reservation, { maxBytes: options.maxBodyBytes });
-    if (body === 'aborted' || isRefusal(body)) return body;
-    const opened = door.open(body.bytes);
-    if (isRefusal(opened)) return opened;
-
-    const credential = fromHeaders ?? (await credentialFromBody(c, opened.token));
-    if (isRefusal(credential)) return credential;
-    const limited = await rateLimit?.(credential.projectId);
-    if (limited) return limited;
-
-    const request = { opened, credential, receivedAt, reservation, ack };
-    const key = c.req.header('idempotency-key') ?? opened.idempotencyKey;
+    const read =
+      shape.kind === 'whole' ? await readWhole(c, arrival, shape) : await readByLine(arrival, arrival.fromHeaders!);
+    if (read === 'aborted' || isRefusal(read)) return read;
+    const { credential, eventCount, decode, bodyHash } = read;
+    const { receivedAt, reservation, ack } = arrival;
+    const request = { credential, eventCount, decode, receivedAt, reservation, ack };
+    const key = c.req.header('idempotency-key') ?? read.key;
     if (key === null) return { answering: takeIn(c, request) };
     if (key === '' || key.length > MAX_KEY_LENGTH) {
       return {
@@ -139,7 +137,55 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
         message: `the idempotency key must have 1 to ${MAX_KEY_LENGTH} characters`,
       };
     }
-    return { answering: onlyOnce(c, { ...request, key: { key, bodyHash: hash('sha256', body.bytes) } }) };
+    return { answering: onlyOnce(c, { ...request, key: { key, bodyHash: bodyHash() } }) };
+  }
+
+  async function readWhole(
+    c: Context,
+    { incoming, fromHeaders, receivedAt, reservation }: Arrival,
+    { open }: Extract<Door['body'], { kind: 'whole' }>,
+  ): Promise<Read | Refusal | 'aborted'> {
+    const body = await readBody(incoming, reservation, { maxBytes: options.maxBodyBytes });
+    if (body === 'aborted' || isRefusal(body)) return body;
+    const opened = open(body.bytes);
+    if (isBodyProblem(opened)) return { refused: opened.code, message: opened.message };
+
+    const credential = fromHeaders ?? (await credentialFromBody(c, opened.token ?? null));
+    if (isRefusal(credential)) return credential;
+    const limited = await rateLimit?.(credential.projectId);
+    if (limited) return limited;
+    const { events } = opened;
+    return {
+      credential,
+      key: opened.idempotencyKey ?? null,
+      bodyHash: () => hash('sha256', body.bytes),
+      eventCount: events.count,
+      decode: () => decodeEvents(events, decodeEventOf(credential, receivedAt)),
+    };
+  }
+
+  /** Decoding is part of the reading here, so whatever can refuse the request has to do so before. */
+  async function readByLine(
+    { incoming, receivedAt, reservation }: Arrival,
+    credential: Credential,
+  ): Promise<Read | Refusal | 'aborted'> {
+    const limited = await rateLimit?.(credential.projectId);
+    if (limited) return limited;
+    const decodeEvent = decodeEventOf(credential, receivedAt);
+    const lines = await readLines(
+      incoming,
+      { decodeEvent, reservation, couldHold: channel.couldHold },
+      { maxBytes: options.maxBodyBytes },
+    );
+    if (lines === 'aborted' || isRefusal(lines)) return lines;
+    const { decoded, bodyHash } = lines;
+    const eventCount = decoded.accepted;
+    return { credential, key: null, bodyHash: () => bodyHash, eventCount, decode: () => decoded };
+  }
+
+  function decodeEventOf({ projectId, retentionDays }: Credential, receivedAt: number): DecodeEvent {
+    const { source } = door;
+    return decoder({ projectId, retentionDays, receivedAt, source, maxFutureMs: options.maxFutureMs, newEventId });
   }
 
   function whyClosed(incoming: IncomingMessage): Refusal | null {
@@ -155,11 +201,9 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
 
   async function credentialFromHeaders(c: Context): Promise<Credential | Refusal | null> {
     const given = presentedInHeaders(c);
-    if (given === null) {
-      if (door.isNative) return null;
-      return { refused: 'unauthorized', challenge: 'invalid_request' };
-    }
-    return isRefusal(given) ? given : check(c, given);
+    if (given !== null) return isRefusal(given) ? given : check(c, given);
+    if (door.withoutHeader === 'token in body') return null;
+    return door.withoutHeader === 'anonymous' ? authorizeAnonymous(credentials, c.req.header('origin')) : NO_TOKEN;
   }
 
   async function credentialFromBody(c: Context, token: string | null): Promise<Credential | Refusal> {
@@ -175,26 +219,25 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
   }
 
   async function check(c: Context, given: Presented): Promise<Credential | Refusal> {
-    if (door.isNative && !hasOwnPrefix(given)) return { refused: 'unauthorized', challenge: 'invalid_token' };
+    if (door.withoutHeader === 'token in body' && !hasOwnPrefix(given))
+      return { refused: 'unauthorized', challenge: 'invalid_token' };
     return authorize(credentials, given, c.req.header('origin'));
   }
 
   /** Decodes and takes its place at once, so that nothing can slip in between; only then may something have to be waited for. */
   function takeIn(c: Context, request: Taking): Promise<Answer | Refusal> {
-    const { opened, credential, receivedAt, reservation, ack, key } = request;
-    const { projectId, retentionDays } = credential;
+    const { credential, eventCount, decode, receivedAt, reservation, ack, key } = request;
+    const { projectId } = credential;
     // Ten mebibytes hold millions of tiny events: what can never be queued is not decoded first.
-    if (!channel.couldHold(opened.eventCount)) return Promise.resolve(OFFER_REFUSALS['never-fits']);
-    const decoded = opened.decode({
-      projectId,
-      retentionDays,
-      receivedAt,
-      source: door.source,
-      maxFutureMs: options.maxFutureMs,
-      newEventId,
-    });
+    if (!channel.couldHold(eventCount)) return Promise.resolve(OFFER_REFUSALS['never-fits']);
+    const decoded = decode();
     const { rejected } = decoded;
-    const { status, body } = door.answer(decoded);
+    const answered = door.answer(decoded, { batchId: newEventId(), elapsedMs: clock.now() - receivedAt });
+    if (isRefusal(answered)) {
+      ledger.rejected += rejected;
+      return Promise.resolve(answered);
+    }
+    const { status, body } = answered;
     const answer: Answer = { status, body: JSON.stringify(body), ack: 'queued' };
     if (decoded.accepted === 0) {
       ledger.rejected += rejected;
@@ -255,7 +298,7 @@ const OFFER_REFUSALS: Record<'full' | 'over-share' | 'never-fits' | 'closed', Re
   'over-share': { refused: 'rate_limited' },
   'never-fits': {
     refused: 'body_too_large',
-    message: 'more events than this service could ever hold at once; send them in parts',
+    message: TOO_MANY,
   },
   closed: { refused: 'shutting_down' },
 };

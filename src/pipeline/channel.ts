@@ -64,8 +64,8 @@ export type Channel = {
   reserve(of?: 'known' | 'unknown'): Reservation;
   /** Whether a body of `bytes` has no chance of a place now. */
   isFull(bytes: number): boolean;
-  /** Whether that many events could ever be queued together, in an empty channel. */
-  couldHold(eventCount: number): boolean;
+  /** Whether that much could ever be queued together, in an empty channel. */
+  couldHold(eventCount: number, byteCount?: number): boolean;
   /**
    * Queues the envelope whole or refuses it whole; never waits. `onSettled` hears
    * once where the envelope's batch went. The body's reservation is exchanged for
@@ -136,7 +136,7 @@ export function createChannel(
   return {
     reserve,
     isFull,
-    couldHold: (eventCount) => eventCount <= limits.maxEvents,
+    couldHold: (eventCount, byteCount = 0) => eventCount <= limits.maxEvents && byteCount <= limits.maxBytes,
     offer,
     hold,
     restore,

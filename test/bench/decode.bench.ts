@@ -3,11 +3,13 @@
  * body, check and pick the fields, `JSON.stringify` a row. The ratio of the two is
  * what can be compared between machines.
  */
-import { decodeEvents, type DecodeContext } from '../../src/event/decode.ts';
+import { decodeEvents, decoderOf, type DecodeContext } from '../../src/event/decode.ts';
+import { nativeFormat } from '../../src/http/doors/native.ts';
 import { readEnvelope } from '../../src/event/envelope.ts';
 import type { ProjectId } from '../../src/event/event.ts';
 import { createScanner, scanValue } from '../../src/event/json.ts';
 
+const decodeNative = decoderOf(nativeFormat);
 const CONTEXT: DecodeContext = {
   projectId: 'p-1' as ProjectId,
   source: 'native',
@@ -76,7 +78,7 @@ function smallEvent(i: number): string {
 
 function decode(body: Buffer): number {
   const envelope = readEnvelope(body);
-  return envelope.ok ? decodeEvents(envelope.events, CONTEXT).rows.length : 0;
+  return envelope.ok ? decodeEvents(envelope.events, decodeNative(CONTEXT)).rows.length : 0;
 }
 
 type PlainEvent = Record<string, unknown>;

@@ -12,7 +12,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createEventStore } from '../../src/clickhouse/event-store.ts';
 import { systemClock } from '../../src/clock.ts';
-import { decodeEvents } from '../../src/event/decode.ts';
+import { decodeEvents, decoderOf } from '../../src/event/decode.ts';
+import { nativeFormat } from '../../src/http/doors/native.ts';
 import { readEnvelope } from '../../src/event/envelope.ts';
 import type { ProjectId } from '../../src/event/event.ts';
 import type { BatchId } from '../../src/pipeline/batch.ts';
@@ -206,7 +207,10 @@ async function insertDirectly({ clickhouse, database }: Stores, projectId: Proje
   const batches = Array.from({ length: 40 }, () => {
     const envelope = readEnvelope(bodyOf(5_000));
     if (!envelope.ok) throw new Error(envelope.message);
-    return { id: randomUUID() as string as BatchId, chunks: [decodeEvents(envelope.events, origin).rows] };
+    return {
+      id: randomUUID() as string as BatchId,
+      chunks: [decodeEvents(envelope.events, decoderOf(nativeFormat)(origin)).rows],
+    };
   });
   const startedAt = performance.now();
   const inserted = batches.length * 5_000;

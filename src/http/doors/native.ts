@@ -1,33 +1,49 @@
-import { decodeEvents } from '../../event/decode.ts';
 import { readEnvelope } from '../../event/envelope.ts';
-import type { Door } from '../ingest.ts';
+import type { EventFormat } from '../../event/format.ts';
+import { COUNTS, type Door, TRUNCATED, answerSchema, listed, rejectionsSchema } from './door.ts';
+
+export const nativeFormat: EventFormat = {
+  event: { keys: ['event'] },
+  timestamp: { keys: ['timestamp'] },
+  anonymousId: { keys: ['anonymous_id', 'anonymousId'] },
+  userId: { keys: ['user_id', 'userId'] },
+  sessionId: { keys: ['session_id', 'sessionId'] },
+  eventId: { keys: ['event_id', 'eventId', 'messageId', 'uuid'] },
+  properties: { keys: ['properties'] },
+  extras: { keys: ['extras'] },
+};
+
+const ANSWER = answerSchema(COUNTS, { errors: rejectionsSchema('index'), ...TRUNCATED });
 
 /** Weir's own format: `{"token"?, "events": [...], "batch_id"?, "sent_at"?}`. */
 export const nativeDoor: Door = {
   path: '/api/v1/ingest/events',
   source: 'native',
-  isNative: true,
-
-  open(body) {
-    const envelope = readEnvelope(body);
-    if (!envelope.ok) return { refused: envelope.code, message: envelope.message };
-    return {
-      token: envelope.token,
-      idempotencyKey: envelope.batchId,
-      eventCount: envelope.events.count,
-      decode: (context) => decodeEvents(envelope.events, context),
-    };
-  },
-
-  answer({ accepted, rejected, rejections, truncated }) {
-    return {
-      status: accepted > 0 ? 202 : 200,
-      body: {
-        accepted,
-        rejected,
-        ...(rejections.length > 0 ? { errors: rejections } : {}),
-        ...(truncated ? { errors_truncated: true } : {}),
+  summary: 'Send events in Weir’s own format.',
+  withoutHeader: 'token in body',
+  format: nativeFormat,
+  body: {
+    kind: 'whole',
+    open(body) {
+      const envelope = readEnvelope(body);
+      return envelope.ok
+        ? { events: envelope.events, token: envelope.token, idempotencyKey: envelope.batchId }
+        : envelope;
+    },
+    schema: (event) => ({
+      type: 'object',
+      properties: {
+        token: { type: ['string', 'null'], maxLength: 512, description: 'For beacons, which cannot set headers.' },
+        events: { anyOf: [{ type: 'array', items: event }, { type: 'null' }] },
+        batch_id: { type: ['string', 'null'], maxLength: 200, description: 'The same as an Idempotency-Key.' },
+        sent_at: { anyOf: [{ type: 'string', format: 'date-time' }, { type: 'number' }, { type: 'null' }] },
       },
-    };
+      additionalProperties: false,
+    }),
   },
+  answer: (decoded) => ({
+    status: decoded.accepted > 0 ? 202 : 200,
+    body: { accepted: decoded.accepted, rejected: decoded.rejected, ...listed(decoded, 'index') },
+  }),
+  answers: { 200: ANSWER, 202: ANSWER },
 };

@@ -1,0 +1,150 @@
+/**
+ * What a field may hold: how a raw JSON value is judged, and how the same rule
+ * reads in JSON Schema. A front door that checks and describes its fields from
+ * one of these cannot describe anything else than it checks.
+ */
+import { membersOf } from './extras.ts';
+import { createScanner, enter, nextElement, scanValue, stringOf } from './json.ts';
+import { isRefusal, NOT_A_STRING, readText } from './text.ts';
+import { isUuid } from './uuid.ts';
+
+export type JsonSchema = { readonly [keyword: string]: unknown };
+
+export type Kind = {
+  /** The whole reason against the raw value of the field so named, or null. A raw `null` is only seen in a list: elsewhere it is absence. */
+  refuse(raw: string, name: string): string | null;
+  readonly schema: JsonSchema;
+};
+
+/** A field with a rule of its own; absent and null are the same. */
+export type CheckedField = { readonly kind: Kind; readonly required?: boolean };
+
+/** A text of so many code points. */
+export function text(maxLength: number, { minLength = 0 }: { minLength?: 0 | 1 } = {}): Kind {
+  return {
+    schema: { type: 'string', maxLength, ...(minLength > 0 ? { minLength } : {}) },
+    refuse(raw, name) {
+      const read = raw === 'null' ? NOT_A_STRING : readText(raw, maxLength);
+      if (isRefusal(read)) return `${name} ${read.reason}`;
+      return read === null && minLength > 0 ? `${name} required` : null;
+    },
+  };
+}
+
+/** One of the texts. */
+export function oneOf(...choices: readonly string[]): Kind {
+  const accepted = choices.filter((choice) => choice !== '').join(', ');
+  return {
+    schema: { type: 'string', enum: choices },
+    refuse(raw, name) {
+      if (raw[0] === '"' && choices.includes(stringOf(raw))) return null;
+      return `${name} must be one of ${accepted}`;
+    },
+  };
+}
+
+export const uuid: Kind = {
+  schema: { type: 'string', format: 'uuid' },
+  refuse: (raw, name) => (raw[0] === '"' && isUuid(stringOf(raw)) ? null : `${name} must be a UUID`),
+};
+
+/** A number within both bounds, which are part of it. */
+export function number(minimum = -Infinity, maximum = Infinity): Kind {
+  return {
+    schema: {
+      type: 'number',
+      ...(minimum === -Infinity ? {} : { minimum }),
+      ...(maximum === Infinity ? {} : { maximum }),
+    },
+    refuse(raw, name) {
+      if (!/^[-\d]/.test(raw)) return `${name} must be a number`;
+      const value = Number(raw);
+      return value >= minimum && value <= maximum ? null : `${name} out of range`;
+    },
+  };
+}
+
+export const flag: Kind = {
+  schema: { type: 'boolean' },
+  refuse: (raw, name) => (raw === 'true' || raw === 'false' ? null : `${name} must be true or false`),
+};
+
+/** An object of at most so many bytes as sent, whatever it holds. */
+export function object({ maxBytes = Infinity }: { maxBytes?: number } = {}): Kind {
+  return {
+    schema: { type: 'object' },
+    refuse(raw, name) {
+      if (raw[0] !== '{') return `${name} must be an object`;
+      return raw.length > maxBytes ? `${name} too large` : null;
+    },
+  };
+}
+
+/** An array whose elements are all of one kind. */
+export function listOf(element: Kind, { maxItems }: { maxItems: number }): Kind {
+  return {
+    schema: { type: 'array', items: element.schema, maxItems },
+    refuse(raw, name) {
+      if (raw[0] !== '[') return `${name} must be an array`;
+      let index = 0;
+      for (const item of elementsOf(raw)) {
+        if (index === maxItems) return `${name} too long`;
+        const reason = element.refuse(item, `${name}[${index}]`);
+        if (reason !== null) return reason;
+        index += 1;
+      }
+      return null;
+    },
+  };
+}
+
+/** An object with rules for some of its members; others are let be. */
+export function shape(fields: Readonly<Record<string, CheckedField>>): Kind {
+  const known = new Map(Object.entries(fields));
+  return {
+    schema: objectSchema(fields),
+    refuse(raw, name) {
+      if (raw[0] !== '{') return `${name} must be an object`;
+      const present = new Set<string>();
+      for (const { key, value } of membersOf(raw)) {
+        const member = stringOf(key);
+        const field = known.get(member);
+        if (!field || value === 'null') continue;
+        present.add(member);
+        const reason = field.kind.refuse(value, `${name}.${member}`);
+        if (reason !== null) return reason;
+      }
+      const missing = [...known].find(([member, { required }]) => required && !present.has(member));
+      return missing ? `${name}.${missing[0]} required` : null;
+    },
+  };
+}
+
+/** The JSON Schema of an object with these fields and any others. An optional field may be null. */
+export function objectSchema(fields: Readonly<Record<string, CheckedField>>): JsonSchema {
+  const required = Object.keys(fields).filter((name) => fields[name]?.required);
+  const properties = Object.entries(fields).map(([name, field]) => [
+    name,
+    field.required ? field.kind.schema : orNull(field.kind.schema),
+  ]);
+  return {
+    type: 'object',
+    properties: Object.fromEntries(properties) as JsonSchema,
+    ...(required.length > 0 ? { required } : {}),
+  };
+}
+
+function orNull(schema: JsonSchema): JsonSchema {
+  return { anyOf: [schema, { type: 'null' }] };
+}
+
+/** The elements of a raw JSON array, as they were written. */
+function* elementsOf(array: string): Generator<string> {
+  const scanner = createScanner(Buffer.from(array, 'latin1'));
+  enter(scanner);
+  while (nextElement(scanner)) {
+    const start = scanner.at;
+    if (!scanValue(scanner)) return;
+    yield array.slice(start, scanner.at);
+  }
+}

@@ -1,0 +1,39 @@
+import { text } from '../../event/kinds.ts';
+import { MAX_TEXT_LENGTH } from '../../event/format.ts';
+import { COUNTS, type Door, TRUNCATED, answerSchema, listed, noneUsable, rejectionsSchema } from './door.ts';
+
+const optional = { kind: text(MAX_TEXT_LENGTH) };
+
+/** What services report, one JSON object a line: `{"timestamp", "service", "name", …, "data"}`. */
+export const ndjsonDoor: Door = {
+  path: '/v1/events',
+  source: 'ndjson',
+  summary: 'Send service events as NDJSON, one event a line, decoded as the body streams in.',
+  withoutHeader: 'nobody',
+  body: { kind: 'lines' },
+  format: {
+    event: { keys: ['name'] },
+    timestamp: { keys: ['timestamp'] },
+    userId: { keys: ['user_id'] },
+    properties: { keys: ['data'] },
+    kept: {
+      service: { kind: text(MAX_TEXT_LENGTH, { minLength: 1 }), required: true },
+      env: optional,
+      job_id: optional,
+      request_id: optional,
+      trace_id: optional,
+      level: optional,
+    },
+  },
+  answer(decoded) {
+    const { accepted, rejected } = decoded;
+    if (accepted === 0 && rejected > 0) return noneUsable(decoded, 'line');
+    return { status: 200, body: { accepted, ...(rejected > 0 ? { rejected } : {}), ...listed(decoded, 'line') } };
+  },
+  answers: {
+    200: answerSchema(
+      { accepted: COUNTS.accepted },
+      { rejected: COUNTS.rejected, errors: rejectionsSchema('line'), ...TRUNCATED },
+    ),
+  },
+};
