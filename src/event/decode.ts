@@ -10,7 +10,7 @@ import { foldExtras, type RawMember } from './extras.ts';
 import { createFieldPicker, type Picked } from './fields.ts';
 import { type ChosenFormat, type EventFormat, MAX_TEXT_LENGTH, type TextField } from './format.ts';
 import { rawStringOf, stringOf } from './json.ts';
-import type { CheckedField } from './kinds.ts';
+import { type CheckedField, reasonAgainst } from './kinds.ts';
 import {
   deepestOf,
   firstValue,
@@ -200,7 +200,7 @@ function plainDecoder(format: EventFormat, chosenBy = ''): Decoder {
       if (isRefusal(sentId)) return sentId;
       if (project && !isOurs(rawOf(PROJECT))) return refused('tenant mismatch');
       for (const field of checked) {
-        const reason = reasonAgainst(field, rawOf(field.place));
+        const reason = reasonAgainst(field, rawOf(field.place), field.name);
         if (reason !== null) return refused(reason);
       }
 
@@ -276,11 +276,6 @@ function textReader(field: TextField | undefined): (raw: string) => string | nul
     const reason = kind?.refuse(raw, name) ?? null;
     return reason === null ? read : refused(reason);
   };
-}
-
-function reasonAgainst({ name, kind, required = false }: Checked, raw: string): string | null {
-  if (raw !== 'null') return kind.refuse(raw, name);
-  return required ? `${name} required` : null;
 }
 
 /** Null when they alone are too large for a row, so that a hostile event is not taken apart. */

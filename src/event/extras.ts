@@ -14,22 +14,20 @@ export function foldExtras(base: string | null, strays: readonly RawMember[]): s
   if (base === null || base === '{}') return `{${folded}}`;
 
   const names = new Set(strays.map(({ key }) => stringOf(key)));
-  const members = membersOf(base);
+  const members = [...membersOf(base)];
   const kept = members.filter(({ key }) => !names.has(stringOf(key)));
   if (kept.length === 0) return `{${folded}}`;
   if (kept.length === members.length) return `${base.slice(0, -1)},${folded}}`;
   return `{${kept.map(({ key, value }) => `${key}:${value}`).join(',')},${folded}}`;
 }
 
-/** The members of a raw JSON object, as they were written. */
-export function membersOf(object: string): RawMember[] {
+/** The members of a raw JSON object, as they were written; one by one, because there may be millions. */
+export function* membersOf(object: string): Generator<RawMember> {
   const scanner = createScanner(Buffer.from(object, 'latin1'));
-  const members: RawMember[] = [];
   enter(scanner);
   while (nextKey(scanner)) {
     const { keyStart, keyEnd, at } = scanner;
-    if (!scanValue(scanner)) break;
-    members.push({ key: object.slice(keyStart, keyEnd), value: object.slice(at, scanner.at) });
+    if (!scanValue(scanner)) return;
+    yield { key: object.slice(keyStart, keyEnd), value: object.slice(at, scanner.at) };
   }
-  return members;
 }

@@ -105,19 +105,25 @@ export function shape(fields: Readonly<Record<string, CheckedField>>): Kind {
     schema: objectSchema(fields),
     refuse(raw, name) {
       if (raw[0] !== '{') return `${name} must be an object`;
-      const present = new Set<string>();
+      // A member that is sent twice counts where it was sent last, as everywhere.
+      const sent = new Map<string, string>();
       for (const { key, value } of membersOf(raw)) {
         const member = stringOf(key);
-        const field = known.get(member);
-        if (!field || value === 'null') continue;
-        present.add(member);
-        const reason = field.kind.refuse(value, `${name}.${member}`);
+        if (known.has(member)) sent.set(member, value);
+      }
+      for (const [member, field] of known) {
+        const reason = reasonAgainst(field, sent.get(member) ?? 'null', `${name}.${member}`);
         if (reason !== null) return reason;
       }
-      const missing = [...known].find(([member, { required }]) => required && !present.has(member));
-      return missing ? `${name}.${missing[0]} required` : null;
+      return null;
     },
   };
+}
+
+/** The reason against the raw value of a field, where null stands for a missing one. */
+export function reasonAgainst({ kind, required = false }: CheckedField, raw: string, name: string): string | null {
+  if (raw !== 'null') return kind.refuse(raw, name);
+  return required ? `${name} required` : null;
 }
 
 /** The JSON Schema of an object with these fields and any others. An optional field may be null. */
