@@ -64,6 +64,21 @@ describe('what a client sent', () => {
     }
   });
 
+  test.each(ENCODINGS)('%s with more behind it is refused, whatever that is', async (encoding) => {
+    for (const more of ['\0\0\0\0', '{"events":[]}', '\0'.repeat(2_000)]) {
+      const packed = Buffer.concat([COMPRESS[encoding](TEXT), Buffer.from(more)]);
+      expect(await read(packed, { 'content-encoding': encoding }), more).toEqual({ refused: 'invalid_encoding' });
+    }
+  });
+
+  test('gzip may come in several members; several frames of zstd are refused, not cut short', async () => {
+    const [gzip, zstd] = [gzipSync(TEXT), zstdCompressSync(TEXT)];
+    const twice = await read(Buffer.concat([gzip, gzip]), { 'content-encoding': 'gzip' });
+    expect(twice).toEqual({ bytes: Buffer.concat([TEXT, TEXT]) });
+    const frames = await read(Buffer.concat([zstd, zstd]), { 'content-encoding': 'zstd' });
+    expect(frames).toEqual({ refused: 'invalid_encoding' });
+  });
+
   test.each(ENCODINGS)('%s of something else is refused', async (encoding) => {
     expect(await read(TEXT, { 'content-encoding': encoding })).toEqual({ refused: 'invalid_encoding' });
   });

@@ -16,8 +16,11 @@ export type Body = { readonly bytes: Buffer } | Refusal | 'aborted';
 /** Takes a body piece by piece; a refusal ends the reading. It runs to its end before the next piece is read. */
 export type Sink = (chunk: Buffer) => Refusal | null;
 
+/** Counts the bytes it has used of those it was given. */
+type Decompressor = Transform & { readonly bytesWritten: number };
+
 /** A map, because a client names the key: on an object, `constructor` would be an encoding. */
-const DECOMPRESSORS: ReadonlyMap<string, () => Transform> = new Map<string, () => Transform>([
+const DECOMPRESSORS: ReadonlyMap<string, () => Decompressor> = new Map<string, () => Decompressor>([
   ['gzip', () => createGunzip()],
   ['x-gzip', () => createGunzip()],
   ['deflate', () => createInflate()],
@@ -27,6 +30,7 @@ const DECOMPRESSORS: ReadonlyMap<string, () => Transform> = new Map<string, () =
 ]);
 
 const TOO_LARGE: Refusal = { refused: 'body_too_large' };
+const NOT_AS_ENCODED: Refusal = { refused: 'invalid_encoding' };
 
 /** Reads the whole body into memory. */
 export async function readBody(
@@ -58,7 +62,7 @@ export async function streamBody(
 
 function pump(
   incoming: IncomingMessage,
-  decompressor: Transform | null,
+  decompressor: Decompressor | null,
   maxBytes: number,
   sink: Sink,
 ): Promise<Refusal | 'aborted' | null> {
@@ -73,8 +77,9 @@ function pump(
   incoming.on('close', onClose);
   incoming.on('error', onClose);
   decompressor?.on('data', take);
-  decompressor?.on('end', onEnd);
-  decompressor?.on('error', () => finish({ refused: 'invalid_encoding' }));
+  // Bytes behind the end of what was compressed would be lost without a word.
+  decompressor?.on('end', () => finish(decompressor.bytesWritten < wireBytes ? NOT_AS_ENCODED : null));
+  decompressor?.on('error', () => finish(NOT_AS_ENCODED));
   decompressor?.on('drain', () => incoming.resume());
   return promise;
 
@@ -88,7 +93,7 @@ function pump(
   function onWireEnd() {
     wireEnded = true;
     if (decompressor) decompressor.end();
-    else onEnd();
+    else finish(null);
   }
 
   function take(chunk: Buffer) {
@@ -96,10 +101,6 @@ function pump(
     if (bodyBytes > maxBytes) return finish(TOO_LARGE);
     const refusal = sink(chunk);
     if (refusal) finish(refusal);
-  }
-
-  function onEnd() {
-    finish(null);
   }
 
   function onClose() {
