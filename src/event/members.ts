@@ -23,9 +23,14 @@ export type Tape = {
 const VALUE_NUMBERS = 2;
 const MEMBER_NUMBERS = 4;
 
-export function createTape({ bytes, text }: Scanner): Tape {
-  // One number for eight bytes is what ordinary events take.
-  return { bytes, text, numbers: new Int32Array(64 + (text.length >> 3)), length: 0, count: 0 };
+/** `numbers`: memory to write to, of a tape that is not read any more. */
+export function createTape({ bytes, text }: Scanner, numbers = numbersFor(text)): Tape {
+  return { bytes, text, numbers, length: 0, count: 0 };
+}
+
+/** One number for eight bytes is what ordinary events take. */
+function numbersFor(text: string): Int32Array {
+  return new Int32Array(64 + (text.length >> 3));
 }
 
 /** Scans the value at the cursor and records it. False when it is not JSON. */

@@ -8,6 +8,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Transform } from 'node:stream';
 import { constants, createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import type { Reservation } from '../pipeline/channel.ts';
+import { gatherPieces } from './pieces.ts';
 import type { Refusal } from './refusals.ts';
 
 /** The body's bytes after decompression; `aborted` when the client went away before the end. */
@@ -38,13 +39,13 @@ export async function readBody(
   reservation: Reservation,
   limits: { maxBytes: number },
 ): Promise<Body> {
-  const chunks: Buffer[] = [];
+  const pieces = gatherPieces();
   const end = await streamBody(incoming, limits, (chunk) => {
     if (!reservation.grow(chunk.length)) return { refused: 'channel_full' };
-    chunks.push(chunk);
+    pieces.add(chunk);
     return null;
   });
-  return end ?? { bytes: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks) };
+  return end ?? { bytes: pieces.take() };
 }
 
 /** Hands the body's decompressed bytes to the sink as they arrive; null when all of them were taken. */

@@ -11,11 +11,14 @@ import { createTape, firstValue, recordValue } from '../event/members.ts';
 import type { Refusal as EventRefusal } from '../event/text.ts';
 import type { Reservation } from '../pipeline/channel.ts';
 import { streamBody } from './body.ts';
+import { gatherPieces } from './pieces.ts';
 import type { Refusal } from './refusals.ts';
 
 /** A line that is longer is rejected without being read to its end. */
 const MAX_LINE_BYTES = 1024 * 1024;
 const LINE_END = 0x0a;
+/** Enough for a line of a hundred members; a longer one gets more for itself. */
+const NUMBERS = 512;
 
 export type LinesRead = { readonly decoded: Decoded; readonly bodyHash: string };
 
@@ -27,9 +30,10 @@ export async function readLines(
 ): Promise<LinesRead | Refusal | 'aborted'> {
   const bodyHash: Hash = createHash('sha256');
   const collected = createCollector();
+  const decodeLine = lineDecoder(decodeEvent);
   const splitter = createSplitter((line, number) => {
     if (line === null) collected.add(number, LINE_TOO_LONG);
-    else if (!isBlank(line)) collected.add(number, decodeLine(line, decodeEvent));
+    else if (!isBlank(line)) collected.add(number, decodeLine(line));
   });
   let reservedBytes = 0;
 
@@ -62,12 +66,16 @@ export const TOO_MANY = 'more events than this service could ever hold at once; 
 const LINE_TOO_LONG: EventRefusal = { reason: 'line too long' };
 const NOT_UTF8: EventRefusal = { reason: 'line must be valid UTF-8' };
 
-function decodeLine(line: Buffer, decodeEvent: DecodeEvent): string | EventRefusal {
-  if (!isUtf8(line)) return NOT_UTF8;
-  const scanner = createScanner(line);
-  const tape = createTape(scanner);
-  if (!recordValue(scanner, tape) || !isAtEnd(scanner)) return { reason: scanner.problem ?? 'invalid JSON' };
-  return decodeEvent(firstValue(tape));
+/** Every line is scanned into the same memory: one of its own would take longer to get than a short line to read. */
+function lineDecoder(decodeEvent: DecodeEvent): (line: Buffer) => string | EventRefusal {
+  const numbers = new Int32Array(NUMBERS);
+  return (line) => {
+    if (!isUtf8(line)) return NOT_UTF8;
+    const scanner = createScanner(line);
+    const tape = createTape(scanner, numbers);
+    if (!recordValue(scanner, tape) || !isAtEnd(scanner)) return { reason: scanner.problem ?? 'invalid JSON' };
+    return decodeEvent(firstValue(tape));
+  };
 }
 
 type Splitter = {
@@ -80,7 +88,7 @@ type Splitter = {
 
 /** Tells lines, without their ends, with their number; null for one that is too long. */
 function createSplitter(onLine: (line: Buffer | null, number: number) => void): Splitter {
-  let parts: Buffer[] = [];
+  const parts = gatherPieces();
   let partBytes = 0;
   let isTooLong = false;
   let number = 1;
@@ -101,14 +109,13 @@ function createSplitter(onLine: (line: Buffer | null, number: number) => void): 
   function hold(part: Buffer) {
     partBytes += part.length;
     isTooLong ||= partBytes > MAX_LINE_BYTES;
-    if (isTooLong) parts = [];
-    else parts.push(part);
+    if (isTooLong) parts.take();
+    else parts.add(part);
   }
 
   function complete() {
-    onLine(isTooLong ? null : parts.length === 1 ? parts[0]! : Buffer.concat(parts), number);
+    onLine(isTooLong ? null : parts.take(), number);
     number += 1;
-    parts = [];
     partBytes = 0;
     isTooLong = false;
   }
