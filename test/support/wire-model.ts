@@ -1,0 +1,325 @@
+/**
+ * What the contract makes of a request, said once more in plain JavaScript, as
+ * an independent judge of the front doors: which of its events are accepted,
+ * and what is stored of each. Events are lists of raw members, so that what is
+ * stored can be compared byte for byte.
+ */
+
+export type RawMember = readonly [key: string, value: string];
+/** An event as it is sent: members, or some other text in the place of an event. */
+export type SentEvent = readonly RawMember[] | string;
+
+export type StoredEvent = {
+  readonly source: string;
+  readonly event: string;
+  /** Null when the server makes it or hashes one. */
+  readonly event_id: string | null;
+  readonly user_id: string | null;
+  readonly anonymous_id: string | null;
+  readonly session_id: string | null;
+  /** Epoch milliseconds. */
+  readonly timestamp: number;
+  readonly properties: string;
+  readonly extras: string;
+};
+
+export const PATHS = ['/api/v1/ingest/events', '/v1/events', '/events', '/events/bulk', '/ingest'] as const;
+export type Path = (typeof PATHS)[number];
+
+export const textOf = (event: SentEvent): string =>
+  typeof event === 'string' ? event : `{${event.map(([key, value]) => `${key}:${value}`).join(',')}}`;
+
+type Rule = (value: unknown, raw: string) => boolean;
+type Role = 'own' | 'properties' | 'extras' | 'gathered' | 'kept';
+type Field = { readonly role: Role; readonly is: Rule; readonly required?: boolean };
+
+const isText =
+  (maxLength: number): Rule =>
+  (value) =>
+    typeof value === 'string' && [...value].length <= maxLength;
+const isObject: Rule = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isNumber =
+  (minimum: number, maximum: number): Rule =>
+  (value) =>
+    typeof value === 'number' && value >= minimum && value <= maximum;
+const isOneOf =
+  (...choices: string[]): Rule =>
+  (value) =>
+    choices.includes(value as string);
+const isUuid: Rule = (value) =>
+  typeof value === 'string' && value.length === 36 && /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(value);
+const isFlag: Rule = (value) => typeof value === 'boolean';
+const isAnything: Rule = () => true;
+/** A map, because a client names the members. */
+const hasMembers =
+  (rules: Record<string, Field>): Rule =>
+  (value) =>
+    isObject(value, '') &&
+    Object.entries(rules).every(([name, field]) => isMet(field, ownOf(value as object, name), ''));
+const ownOf = (value: object, name: string): unknown =>
+  Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
+const isMet = ({ is, required }: Field, value: unknown, raw: string) =>
+  value === undefined || value === null ? !required : is(value, raw);
+
+const own = (is: Rule, required = false): Field => ({ role: 'own', is, required });
+const kept = (is: Rule, required = false): Field => ({ role: 'kept', is, required });
+const gathered = (is: Rule, required = false): Field => ({ role: 'gathered', is, required });
+const must =
+  (rule: Rule): Rule =>
+  (value, raw) =>
+    value !== '' && rule(value, raw);
+const TIMESTAMP = own((_value, raw) => instantOf(raw) !== null, true);
+const OBJECT: Field = { role: 'properties', is: isObject };
+const optional = { required: false, role: 'own' } as const;
+const measure = isNumber(0, 1e9);
+
+const SERVICE: Record<string, Field> = {
+  name: own(must(isText(200)), true),
+  timestamp: TIMESTAMP,
+  user_id: own(isText(200)),
+  data: OBJECT,
+  service: kept(must(isText(200)), true),
+  ...Object.fromEntries(['env', 'job_id', 'request_id', 'trace_id', 'level'].map((name) => [name, kept(isText(200))])),
+};
+const PRODUCT: Record<string, Field> = {
+  event_name: own(must(isText(200)), true),
+  timestamp: TIMESTAMP,
+  user_id: own(must(isText(200)), true),
+  metadata: OBJECT,
+  channel: kept(isOneOf('web', 'mobile', 'api', 'email', 'push', '')),
+  campaign_id: kept(isText(200)),
+  tags: kept((value) => Array.isArray(value) && value.length <= 1_000 && value.every((tag) => isText(200)(tag, ''))),
+};
+const milliseconds = isNumber(0, 60_000);
+const sizes = ['device_pixel_ratio', 'screen_width', 'screen_height', 'viewport_width', 'viewport_height'];
+const webCommon = (projectId: string): Record<string, Field> => ({
+  id: own(isUuid, true),
+  session_id: own(isUuid, true),
+  timestamp: TIMESTAMP,
+  user_id: own(isText(200)),
+  tenant_id: kept((value) => typeof value === 'string' && value.toLowerCase() === projectId),
+  metadata: kept(
+    hasMembers({
+      user_agent: { ...optional, is: isText(512) },
+      ...Object.fromEntries(['ip', 'timezone', 'language'].map((name) => [name, { ...optional, is: isText(64) }])),
+      ...Object.fromEntries(sizes.map((name) => [name, { ...optional, is: measure }])),
+    }),
+  ),
+});
+const WEB: Record<string, Record<string, Field>> = {
+  pageview: {
+    title: gathered(isText(500), true),
+    path: gathered(isText(2_000), true),
+    referrer: gathered(isText(2_000)),
+    load_time: gathered(measure),
+    time_to_first_byte: gathered(measure),
+  },
+  click: {
+    element: gathered(isText(64), true),
+    selector: gathered(isText(2_000)),
+    coordinates: gathered(
+      hasMembers({
+        x: { ...optional, is: isNumber(-Infinity, Infinity), required: true },
+        y: { ...optional, is: isNumber(-Infinity, Infinity), required: true },
+      }),
+    ),
+    is_double_click: gathered(isFlag),
+    text: gathered(isText(200)),
+  },
+  scroll: {
+    scroll_depth: gathered(isNumber(0, 100), true),
+    direction: gathered(isOneOf('up', 'down'), true),
+    element: gathered(isText(64)),
+  },
+  performance: {
+    metrics: gathered(
+      hasMembers({
+        ...Object.fromEntries(['lcp', 'fcp', 'ttfb'].map((name) => [name, { ...optional, is: milliseconds }])),
+        fid: { ...optional, is: isNumber(0, 10_000) },
+        cls: { ...optional, is: isNumber(0, 10) },
+      }),
+      true,
+    ),
+  },
+  custom: {
+    event_name: own(must(isText(100)), true),
+    properties: {
+      role: 'properties',
+      is: (value, raw) => isObject(value, raw) && Buffer.byteLength(raw) <= 16_384,
+      required: true,
+    },
+  },
+};
+const NATIVE: Record<string, Field> = {
+  event: own(must(isText(200)), true),
+  timestamp: TIMESTAMP,
+  anonymous_id: own(isText(200)),
+  user_id: own(isText(200)),
+  session_id: own(isText(200)),
+  event_id: own(isText(200)),
+  properties: OBJECT,
+  extras: { role: 'extras', is: isObject },
+};
+const ALIASES: Record<string, readonly string[]> = {
+  anonymous_id: ['anonymousId'],
+  user_id: ['userId'],
+  session_id: ['sessionId'],
+  event_id: ['eventId', 'messageId', 'uuid'],
+};
+
+/** The instants that are sent, with their milliseconds; null where they are refused. */
+export const INSTANTS: ReadonlyMap<string, number | null> = new Map([
+  ['"2024-01-01T00:00:00Z"', Date.UTC(2024, 0, 1)],
+  ['"2024-01-01T00:00:00.123987+01:30"', Date.UTC(2023, 11, 31, 22, 30, 0, 123)],
+  ['"2024-02-29 23:59:59.9z"', Date.UTC(2024, 1, 29, 23, 59, 59, 900)],
+  ['"\\u0032024-01-01T00:00:00Z"', Date.UTC(2024, 0, 1)],
+  ['1708732800000', 1_708_732_800_000],
+  ['1708732800', 1_708_732_800_000],
+  ['1708732800.1239', 1_708_732_800_123],
+  ['1.7087328e9', 1_708_732_800_000],
+  ['0', 0],
+  ['-0', 0],
+  ['99999999999', null],
+  ['-1', null],
+  ['1e400', null],
+  ['"2023-02-29T00:00:00Z"', null],
+  ['"2024-01-01T00:00:00"', null],
+  ['"2024-01-01"', null],
+  ['"1708732800"', null],
+  ['true', null],
+  ['""', null],
+  ['{}', null],
+]);
+
+/** Numbers that no list foresaw come from arbitrary JSON, in which nothing is near the edge. */
+function instantOf(raw: string): number | null {
+  const known = INSTANTS.get(raw);
+  if (known !== undefined) return known;
+  const value: unknown = JSON.parse(raw);
+  if (typeof value !== 'number') return null;
+  const ms = Math.floor(value < 1e11 ? value * 1_000 : value);
+  return value < 0 || ms > Date.now() + 86_400_000 ? null : ms;
+}
+
+const MAX_DEPTH = 64;
+/** Rows of nearly 256 KiB are not sent, so that the model need not know how a row is written. */
+const LARGE_BYTES = 250_000;
+
+function depthOf(raw: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (const [token] of raw.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/g)) {
+    if (token === '{' || token === '[') deepest = Math.max(deepest, (depth += 1));
+    else if (token === '}' || token === ']') depth -= 1;
+  }
+  return deepest;
+}
+
+const nameOf = ([key]: RawMember) => JSON.parse(key) as string;
+const onOneLine = (raw: string) => raw.replaceAll(/[\r\n]/g, ' ');
+
+/** What is stored of an event that comes through a door; null when it is rejected. */
+export function judge(path: Path, event: SentEvent, projectId: string): StoredEvent | null {
+  const members = typeof event === 'string' ? membersOf(event) : event;
+  if (members === null) return null;
+  const lastOf = (name: string) => members.findLastIndex((member) => nameOf(member) === name);
+  const rawAt = (index: number) => (index < 0 ? 'null' : members[index]![1]);
+  const valueAt = (index: number): unknown => JSON.parse(rawAt(index));
+
+  const type = valueAt(lastOf('type')) as string;
+  const fields =
+    path === '/ingest'
+      ? Object.hasOwn(WEB, type) && typeof type === 'string'
+        ? { ...webCommon(projectId), ...WEB[type] }
+        : null
+      : path === '/v1/events'
+        ? SERVICE
+        : path === '/api/v1/ingest/events'
+          ? NATIVE
+          : PRODUCT;
+  if (fields === null) return null;
+
+  const places = new Map<string, number>();
+  for (const [name, field] of Object.entries(fields)) {
+    const spellings = path === '/api/v1/ingest/events' ? [name, ...(ALIASES[name] ?? [])] : [name];
+    const place = spellings.map(lastOf).find((index) => index >= 0) ?? -1;
+    if (!isMet(field, valueAt(place), rawAt(place))) return null;
+    places.set(name, place);
+  }
+  if (members.some(([, raw]) => depthOf(raw) > MAX_DEPTH)) return null;
+  if (Buffer.byteLength(textOf(members)) > LARGE_BYTES) return null;
+
+  const textAt = (name: string) => {
+    const value = valueAt(places.get(name) ?? -1) as string | null;
+    return value === null || value === '' ? null : value.toWellFormed();
+  };
+  const idName = path === '/ingest' ? 'id' : 'event_id';
+  const id = textAt(idName);
+  const isHashed = id !== null && !isUuid(id, '');
+  const base = [...places].find(([name]) => fields[name]?.role === 'extras')?.[1] ?? -1;
+  const properties = [...places].find(([name]) => fields[name]?.role === 'properties')?.[1] ?? -1;
+  const toExtras: RawMember[] = [];
+  const toProperties: RawMember[] = [];
+  for (const [index, member] of members.entries()) {
+    const taker = [...places].find(([, place]) => place === index)?.[0];
+    const role = taker === undefined ? null : fields[taker]!.role;
+    const isEarlierCopy =
+      taker === undefined && isKnown(path, fields, nameOf(member)) && lastOf(nameOf(member)) !== index;
+    if (isEarlierCopy) continue;
+    if (role === 'gathered') toProperties.push(member);
+    else if (role === null || role === 'kept' || (taker === idName && isHashed)) toExtras.push(member);
+  }
+  const hasGathered = Object.values(fields).some(({ role }) => role === 'gathered');
+  const event_ = path === '/ingest' && type !== 'custom' ? type : textAt(NAMES[path]);
+  return {
+    source: SOURCES[path],
+    event: event_!,
+    event_id: isHashed || id === null ? null : id.toLowerCase(),
+    user_id: textAt('user_id'),
+    anonymous_id: textAt('anonymous_id'),
+    session_id: textAt('session_id'),
+    timestamp: instantOf(rawAt(places.get('timestamp')!))!,
+    properties: onOneLine(
+      hasGathered ? textOf(toProperties) : properties < 0 || rawAt(properties) === 'null' ? '{}' : rawAt(properties),
+    ),
+    extras: onOneLine(folded(rawAt(base), toExtras)),
+  };
+}
+
+const NAMES: Record<Path, string> = {
+  '/api/v1/ingest/events': 'event',
+  '/v1/events': 'name',
+  '/events': 'event_name',
+  '/events/bulk': 'event_name',
+  '/ingest': 'event_name',
+};
+const SOURCES: Record<Path, string> = {
+  '/api/v1/ingest/events': 'native',
+  '/v1/events': 'ndjson',
+  '/events': 'product',
+  '/events/bulk': 'product',
+  '/ingest': 'web',
+};
+
+const isKnown = (path: Path, fields: Record<string, Field>, name: string) =>
+  Object.hasOwn(fields, name) ||
+  (path === '/api/v1/ingest/events' && Object.values(ALIASES).some((all) => all.includes(name)));
+
+/** Strays win over the members of an explicit extras object, which is otherwise kept as it was sent. */
+function folded(base: string, strays: readonly RawMember[]): string {
+  if (base === 'null') return textOf(strays);
+  if (strays.length === 0) return base;
+  const names = new Set(strays.map(nameOf));
+  const members = membersOf(base)!;
+  const kept = members.filter((member) => !names.has(nameOf(member)));
+  const text = textOf(strays).slice(1);
+  if (kept.length === 0) return `{${text}`;
+  return kept.length === members.length ? `${base.slice(0, -1)},${text}` : `${textOf(kept).slice(0, -1)},${text}`;
+}
+
+/** The members of an object as `JSON.stringify` would write them; null when the text is no object. */
+function membersOf(text: string): RawMember[] | null {
+  const value: unknown = JSON.parse(text);
+  if (!isObject(value, text)) return null;
+  return Object.entries(value as object).map(([key, member]) => [JSON.stringify(key), JSON.stringify(member)]);
+}
