@@ -469,14 +469,14 @@ describe('NDJSON streams in', () => {
 
   test('ten mebibytes, with hardly any of it held', async () => {
     let peakBytes = 0;
-    let isOver = false;
+    const over = new AbortController();
     const watching = (async () => {
-      while (!isOver) peakBytes = Math.max(peakBytes, Number((await door.health())['reserved_bytes']));
+      while (!over.signal.aborted) peakBytes = Math.max(peakBytes, Number((await door.health())['reserved_bytes']));
     })();
     const reply = await post('/v1/events?wait=true', gzipSync(body, { level: 1 }), {
       headers: { ...bearer(), 'content-encoding': 'gzip' },
     });
-    isOver = true;
+    over.abort();
     await watching;
     expect(reply.json).toMatchObject({ accepted: goodCount, errors_truncated: true });
     expect(peakBytes).toBeLessThan(100_000);

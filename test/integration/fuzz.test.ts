@@ -28,6 +28,7 @@ import { INSTANTS, PATHS, type Path, type RawMember, type SentEvent, judge, text
 const RUNS = Number(process.env['WEIR_FUZZ_RUNS'] ?? 200);
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 const MAX_EVENTS = 1_000;
+const MAX_BODY = 10 * 1024 * 1024;
 
 let stores: Stores;
 let door: OpenDoor;
@@ -48,27 +49,31 @@ const long = (length: number, of = 'x') => `"${of.repeat(length)}"`;
 const deep = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`;
 
 const AWKWARD = [
-  ...['null', 'true', 'false', '0', '-0', '-1', '1', '50', '100', '101', '60001', '1e400', '12345678901234567890'],
-  ...['""', '"x"', '"web"', '"up"', '"click"', '"\\ud800"', '"\\ud83d\\ude00"', '"\\u0000"', '"é😀"', '"\ufeff"'],
-  ...[
+  ['null', 'true', 'false', '0', '-0', '-1', '1', '50', '100', '101', '60001', '1e400', '12345678901234567890'],
+  ['""', '"x"', '"web"', '"up"', '"click"', '"\\ud800"', '"\\ud83d\\ude00"', '"\\u0000"', '"é😀"', '"\ufeff"'],
+  [
     '[]',
     '{}',
     '["a",""]',
     '[null]',
     '{"a":1,"a":2}',
     '{ "a" :\n[ 1 ,\r\n2 ] }',
+    '{"__proto__":{"a":1},"toString":null}',
+  ],
+  [
     '{"x":1,"y":-2.50}',
     '{"x":1,"x":null,"y":1}',
+    '{"lcp":60000,"cls":10}',
+    '{"lcp":60001}',
+    '{"user_agent":"m","ip":5}',
   ],
-  ...['{"lcp":60000,"cls":10}', '{"lcp":60001}', '{"user_agent":"m","ip":5}', '{"__proto__":{"a":1},"toString":null}'],
-  ...[64, 65, 100, 101, 200, 201, 500, 501, 512, 513, 2_000, 2_001].map((length) => long(length)),
-  ...[100, 101, 200, 201, 500, 501].map((length) => long(length, '😀')),
-  ...[63, 64, 65, 500].map(deep),
-  ...[16_384, 16_385, 300_000].map((byteCount) => `{"a":${long(byteCount - 8)}}`),
-  `{"a":${deep(63)}}`,
-  `{"a":${deep(64)}}`,
-  JSON.stringify(Array(1_001).fill('t')),
-];
+  [64, 65, 100, 101, 200, 201, 500, 501, 512, 513, 2_000, 2_001].map((length) => long(length)),
+  [100, 101, 200, 201, 500, 501].map((length) => long(length, '😀')),
+  [63, 64, 65, 500].map(deep),
+  [63, 64].map((depth) => `{"a":${deep(depth)}}`),
+  [16_384, 16_385, 300_000].map((byteCount) => `{"a":${long(byteCount - 8)}}`),
+  [JSON.stringify(Array(1_001).fill('t'))],
+].flat();
 const awkward = fc.oneof(
   fc.constantFrom(...AWKWARD),
   fc.jsonValue({ maxDepth: 2 }).map((value) => JSON.stringify(value)),
@@ -237,13 +242,9 @@ function heldBy(path: Path, bytes: Buffer): readonly SentEvent[] | string {
   const isBare = path === '/events/bulk' && Array.isArray(body);
   const isObject = typeof body === 'object' && body !== null && !Array.isArray(body);
   if (!isBare && !isObject) return 'invalid_envelope';
-  const events: unknown = isBare
-    ? body
-    : Object.hasOwn(body as object, 'events')
-      ? (body as { events: unknown }).events
-      : null;
+  const events: unknown = isBare ? body : Object.hasOwn(body, 'events') ? (body as { events: unknown }).events : null;
   if (path === '/api/v1/ingest/events') {
-    if (Object.keys(body as object).some((key) => !['token', 'events', 'batch_id', 'sent_at'].includes(key)))
+    if (Object.keys(body).some((key) => !['token', 'events', 'batch_id', 'sent_at'].includes(key)))
       return 'invalid_envelope';
     if (events === null) return [];
   }
@@ -264,7 +265,7 @@ function listBody(path: Path, events: readonly SentEvent[], frame: readonly [str
 function bodyOf(path: Path): fc.Arbitrary<Body> {
   if (path === '/v1/events') {
     const line = fc.oneof(
-      { weight: 6, arbitrary: anyEvent(path) as fc.Arbitrary<SentEvent | Buffer> },
+      { weight: 6, arbitrary: anyEvent(path) },
       { weight: 1, arbitrary: noise },
       { weight: 1, arbitrary: fc.constantFrom('', ' ', '\t\r').map((blank) => Buffer.from(blank)) },
     );
@@ -408,9 +409,10 @@ function expected(sent: SentRequest, projectId: string) {
   if (!sent.isKnown && !isNative) return nothing(401, 'unauthorized');
   const encoding = sent.label ?? sent.packing;
   if (encoding !== '' && encoding !== 'identity' && !isPacking(encoding)) return nothing(415, 'unsupported_encoding');
-  if (sent.label !== null && sent.label !== sent.packing && (isPacking(sent.label) || isPacking(sent.packing))) {
-    return isReadable(packed(sent), encoding) ? null : nothing(400, 'invalid_encoding');
-  }
+  const isMislabelled =
+    encoding.replace('x-', '') !== sent.packing.replace('x-', '') && (isPacking(encoding) || isPacking(sent.packing));
+  if (body.bytes.length > MAX_BODY) return isMislabelled ? null : nothing(413, 'body_too_large');
+  if (isMislabelled) return isReadable(packed(sent), encoding) ? null : nothing(400, 'invalid_encoding');
   if (typeof body.holds === 'string') return nothing(400, body.holds);
   if (!sent.isKnown) return nothing(401, 'unauthorized');
   const key = sent.key?.trim() ?? null;
@@ -448,7 +450,11 @@ function judgedFrom(path: Path, status: number, answer: string): Judged {
 }
 
 const inWords = (sent: SentRequest) =>
-  JSON.stringify({ ...sent, body: sent.body.bytes.toString('latin1').slice(0, 3_000), holds: typeof sent.body.holds });
+  JSON.stringify({
+    ...sent,
+    body: sent.body.bytes.toString('latin1').replaceAll(/(.{1,2}?)\1{30,}/g, '$1…'),
+    holds: typeof sent.body.holds,
+  });
 
 test(
   `any request is answered as the contract says, and stored so (SEED=${SEED}, ${RUNS} runs)`,
@@ -468,29 +474,25 @@ test(
 
     await fc.assert(
       fc.asyncProperty(sentRequest, async (sent) => {
+        const key = sent.key?.trim() ?? '';
+        const first = usedKeys.get(key);
         const { status, text, ack } = await send(sent, token);
+        // Before anything can fail: what was answered is remembered behind the door as well.
+        if (key !== '' && status < 300) usedKeys.set(key, first ?? text);
         expect(status, text).toBeLessThan(500);
-        expect(door.logged()).not.toContain('request failed');
+        if (first !== undefined && (status < 300 || status === 422)) {
+          if (status < 300) expect(text).toBe(first);
+          return;
+        }
         const { judged, stored } = expected(sent, projectId) ?? { judged: null, stored: [] };
         if (judged === null) return;
-        const key = sent.key?.trim() ?? '';
-        const isOurs = judged.status < 300 && key !== '';
-        if (status === 422) {
-          expect(usedKeys.has(key)).toBe(true);
-          return;
-        }
-        if (isOurs && usedKeys.has(key)) {
-          expect(text).toBe(usedKeys.get(key));
-          return;
-        }
         expect(judgedFrom(sent.path, status, text)).toEqual({ ...judged, rejectedAt: judged.rejectedAt.slice(0, 100) });
         expect(ack === undefined).toBe(status >= 300);
         statuses.set(`${sent.path} ${status}`, (statuses.get(`${sent.path} ${status}`) ?? 0) + 1);
-        if (isOurs) usedKeys.set(key, text);
         acceptedCount += stored.length;
         for (const event of stored) promised.set(JSON.stringify(event), inWords(sent));
         // The same once more is the same answer, and nothing more is stored.
-        if (isOurs) expect((await send(sent, token)).text).toBe(text);
+        if (key !== '' && status < 300) expect((await send(sent, token)).text).toBe(text);
       }),
       { seed: SEED, numRuns: RUNS, reporter: reportWith(inWords) },
     );
@@ -511,6 +513,7 @@ test(
       const asSent = JSON.stringify(event);
       held.add(promised.has(asSent) ? asSent : JSON.stringify({ ...event, event_id: null }));
     }
+    expect(door.logged()).not.toContain('request failed');
     const missing = [...promised].find(([event]) => !held.has(event));
     expect(missing, `SEED=${SEED}: accepted and not stored as sent`).toBeUndefined();
     expect(

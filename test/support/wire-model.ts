@@ -36,7 +36,7 @@ type Field = { readonly role: Role; readonly is: Rule; readonly required?: boole
 const isText =
   (maxLength: number): Rule =>
   (value) =>
-    typeof value === 'string' && [...value].length <= maxLength;
+    typeof value === 'string' && Array.from(value).length <= maxLength;
 const isObject: Rule = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isNumber =
   (minimum: number, maximum: number): Rule =>
@@ -49,7 +49,6 @@ const isOneOf =
 const isUuid: Rule = (value) =>
   typeof value === 'string' && value.length === 36 && /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(value);
 const isFlag: Rule = (value) => typeof value === 'boolean';
-const isAnything: Rule = () => true;
 /** A map, because a client names the members. */
 const hasMembers =
   (rules: Record<string, Field>): Rule =>
@@ -229,7 +228,7 @@ export function judge(path: Path, event: SentEvent, projectId: string): StoredEv
   const type = valueAt(lastOf('type')) as string;
   const fields =
     path === '/ingest'
-      ? Object.hasOwn(WEB, type) && typeof type === 'string'
+      ? typeof type === 'string' && Object.hasOwn(WEB, type)
         ? { ...webCommon(projectId), ...WEB[type] }
         : null
       : path === '/v1/events'
@@ -247,7 +246,6 @@ export function judge(path: Path, event: SentEvent, projectId: string): StoredEv
     places.set(name, place);
   }
   if (members.some(([, raw]) => depthOf(raw) > MAX_DEPTH)) return null;
-  if (Buffer.byteLength(textOf(members)) > LARGE_BYTES) return null;
 
   const textAt = (name: string) => {
     const value = valueAt(places.get(name) ?? -1) as string | null;
@@ -270,20 +268,20 @@ export function judge(path: Path, event: SentEvent, projectId: string): StoredEv
     else if (role === null || role === 'kept' || (taker === idName && isHashed)) toExtras.push(member);
   }
   const hasGathered = Object.values(fields).some(({ role }) => role === 'gathered');
-  const event_ = path === '/ingest' && type !== 'custom' ? type : textAt(NAMES[path]);
-  return {
+  const name = path === '/ingest' && type !== 'custom' ? type : textAt(NAMES[path]);
+  const sent = rawAt(properties) === 'null' ? '{}' : rawAt(properties);
+  const stored: StoredEvent = {
     source: SOURCES[path],
-    event: event_!,
+    event: name!,
     event_id: isHashed || id === null ? null : id.toLowerCase(),
     user_id: textAt('user_id'),
     anonymous_id: textAt('anonymous_id'),
     session_id: textAt('session_id'),
     timestamp: instantOf(rawAt(places.get('timestamp')!))!,
-    properties: onOneLine(
-      hasGathered ? textOf(toProperties) : properties < 0 || rawAt(properties) === 'null' ? '{}' : rawAt(properties),
-    ),
+    properties: onOneLine(hasGathered ? textOf(toProperties) : sent),
     extras: onOneLine(folded(rawAt(base), toExtras)),
   };
+  return stored.properties.length + stored.extras.length > LARGE_BYTES ? null : stored;
 }
 
 const NAMES: Record<Path, string> = {
