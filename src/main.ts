@@ -4,11 +4,17 @@
  * streams and the exit code. What the commands do is in `cli/`.
  */
 import { existsSync, readFileSync } from 'node:fs';
+import { enableCompileCache } from 'node:module';
 import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 import { text } from 'node:stream/consumers';
-import { runProgram } from './cli/program.ts';
-import { systemClock } from './clock.ts';
+import { fileURLToPath } from 'node:url';
+
+// TypeScript and its dependencies are compiled once, not at every start: 0.1 s of CPU instead of 0.4 for a command.
+// Where the directory cannot be written nothing is kept. What it holds is run, so it is not the shared /tmp.
+enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/weir', import.meta.url)));
+const { runProgram } = await import('./cli/program.ts');
+const { systemClock } = await import('./clock.ts');
 
 // `weir query … | head` closes the pipe early; that is the reader's right and no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
