@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { BatchId } from '../src/pipeline/batch.ts';
 import { isFatal } from '../src/pipeline/flags.ts';
 import { settled } from './support/clock.ts';
 import { OTHER_PROJECT, PROJECT } from './support/factory.ts';
@@ -82,6 +83,19 @@ describe('a doubt is remembered', () => {
     channel.adopt({ ...batchOf(77, [{ n: 1 }]), mayHaveLanded: true }, () => {});
     await clock.advance(0);
     expect(deadLetters.alive()).toMatchObject([{ failureClass: 'unavailable', ambiguous: true }]);
+  });
+
+  test.each([
+    ['is sent again while ClickHouse remembers it', 5_000, [1, 0]],
+    ['is left to the drain, which asks for its rows, when others inserted much since', 5_001, [0, 1]],
+  ])('of a batch that was cut an hour ago: it %s', async (_what, inserts, [sent, letters]) => {
+    const { clock, channel, events, deadLetters } = startPipeline();
+    Object.assign(events, { countInserts: async () => inserts });
+    const cutAt = (clock.now() - 3_600_000).toString(16).padStart(12, '0');
+    const id = `${cutAt.slice(0, 8)}-${cutAt.slice(8)}-7000-8000-000000000001` as BatchId;
+    channel.adopt({ ...batchOf(77, [{ n: 1 }]), id, mayHaveLanded: true }, () => {});
+    await clock.advance(0);
+    expect([events.sent, deadLetters.alive().length]).toEqual([sent, letters]);
   });
 
   test('over all tries, when only the first of them was in doubt', async () => {

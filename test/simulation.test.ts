@@ -102,7 +102,7 @@ test.each(SEEDS)('every accepted event ends in exactly one place (SEED=%i)', asy
   }
 });
 
-describe('an outage of half an hour (I4)', () => {
+describe('an outage of half an hour (I4)', { timeout: 60_000 }, () => {
   test.each(['down', 'hangs', 'unknown', 'operator', 'capacity'] as const)(
     'of the kind "%s" quarantines nothing, and everything lands within a minute of its end',
     async (kind) => {

@@ -10,10 +10,11 @@ import { type Backoff, backoffMs } from './backoff.ts';
 import type { Batch, BatchId } from './batch.ts';
 import type { Breaker } from './breaker.ts';
 import type { Channel, Home } from './channel.ts';
+import { ageOfBatch, isRemembered } from './doubt.ts';
 import type { Flags } from './flags.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import type { Ledger } from './ledger.ts';
-import { failureOf } from './outcome.ts';
+import { asInsertFailure, failureOf } from './outcome.ts';
 import { type DeadLetterStore, type EventStore, InsertFailure, type UsageSink } from './ports.ts';
 
 export type InsertObservation = {
@@ -160,7 +161,7 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
         failureClass: breaker.state().reason ?? 'unavailable',
       });
     }
-    let failure = await insertOnce(batch, tries);
+    let failure = (await outOfMemory(batch, tries)) ?? (await insertOnce(batch, tries));
     if (failure?.retryAtOnce && !stopInserts.signal.aborted) failure = await insertOnce(batch, tries);
     if (failure !== null && stopInserts.signal.aborted) {
       // We cut it short ourselves: that says nothing about the store.
@@ -173,6 +174,19 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
     return failure;
   }
 
+  /** After a long pause, in which others went on, ClickHouse may not recognise the batch: the drain then asks for its rows. */
+  async function outOfMemory(batch: Batch, { ambiguous }: Tries): Promise<InsertFailure | null> {
+    if (!ambiguous) return null;
+    let isKnown = false;
+    const age = ageOfBatch(batch.id, clock.now());
+    const error = await failureOf(isRemembered(events, age).then((answer) => (isKnown = answer)));
+    if (error !== null) return asInsertFailure(error);
+    if (isKnown) return null;
+    return new InsertFailure('not sent: it may have landed too long ago to be recognised', {
+      failureClass: 'ambiguous',
+    });
+  }
+
   async function insertOnce(batch: Batch, tries: Tries): Promise<InsertFailure | null> {
     const startedAt = clock.elapsed();
     const answered = new AbortController();
@@ -180,11 +194,7 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
     if (tries.isUnhomed) cuts.push(after(UNHOMED_TRY_MS, answered.signal));
     const thrown = await failureOf(events.insert(batch, AbortSignal.any(cuts)));
     answered.abort('answered');
-    // Anything but the store's own verdict is kept like one that cannot be judged: never a reason to drop.
-    const failure =
-      thrown === null || thrown instanceof InsertFailure
-        ? thrown
-        : new InsertFailure('insert failed in an unforeseen way', { failureClass: 'ambiguous', cause: thrown });
+    const failure = asInsertFailure(thrown);
     if (failure?.mayHaveLanded) tries.ambiguous = true;
     onInsert({ failure, events: batch.eventCount, bytes: batch.byteCount, elapsedMs: clock.elapsed() - startedAt });
     return failure;

@@ -8,11 +8,12 @@ import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { type Backoff, backoffMs } from './backoff.ts';
 import type { Breaker } from './breaker.ts';
+import { ageOfBatch, isRemembered } from './doubt.ts';
 import type { InsertObservation } from './flusher.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import { type Budget, type Found, findUnreadableRows } from './isolate.ts';
 import type { Ledger } from './ledger.ts';
-import { failureOf } from './outcome.ts';
+import { asInsertFailure, failureOf } from './outcome.ts';
 import {
   type DeadLetter,
   type DeadLetterStore,
@@ -58,10 +59,6 @@ const RETRY: Backoff = { firstMs: 2_000, maxMs: 5 * 60_000 };
 const STATEMENTS_PER_LETTER = 64;
 /** Failures nobody can explain, on a healthy store, before rows are suspected. */
 const UNKNOWN_BEFORE_ISOLATION = 3;
-/** A doubt this young is among the inserts that ClickHouse remembers, whatever the load. */
-const DOUBT_KEEPS_MS = 5 * 60_000;
-/** Half of `non_replicated_deduplication_window`: inserts go on while the answer is on its way. */
-const REMEMBERED_INSERTS = 5_000;
 /** A landed insert this recent shows that ClickHouse takes events. */
 const RECENTLY_MS = 60_000;
 const AMBIGUOUS_DELAY_MS = 5_000;
@@ -96,7 +93,12 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
   async function replay(letter: DeadLetter, pass: Try): Promise<void> {
     if (pass.stop.aborted || pass.budget.left <= 0) return void (await deadLetters.release(letter));
     if (!(await deadLetters.renew(letter, policy.leaseMs))) return;
-    if (letter.ambiguous && !(await isRemembered(letter, pass))) return settleDoubt(letter, pass);
+    if (letter.ambiguous) {
+      let isKnown = false;
+      const error = await failureOf(wouldBeRecognised(letter, pass).then((answer) => (isKnown = answer)));
+      if (error !== null) return wait(letter, asInsertFailure(error)!, AMBIGUOUS_DELAY_MS, { wasSent: false });
+      if (!isKnown) return settleDoubt(letter, pass);
+    }
 
     const failure = await insert(letter, pass);
     if (failure === null) {
@@ -160,19 +162,11 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     log.debug({ letterId: letter.id, events: letter.eventCount }, 'dead letter landed');
   }
 
-  /**
-   * Whether ClickHouse would recognise the letter if it had landed. Sending it
-   * again is then better than asking for its rows: it also completes a view that
-   * missed them because ClickHouse died between the table and the view. The
-   * memory counts inserts, so it outlasts an outage of any length.
-   */
-  async function isRemembered({ sinceLastAttemptMs }: DeadLetter, pass: Try): Promise<boolean> {
-    if (sinceLastAttemptMs === null || sinceLastAttemptMs <= DOUBT_KEEPS_MS) return true;
-    let inserts = Infinity;
+  /** It may have landed at its very first try: one that was recognised since does not renew the memory of it. */
+  async function wouldBeRecognised({ id, createdAt, sinceLastAttemptMs }: DeadLetter, pass: Try): Promise<boolean> {
+    const now = clock.now();
     pass.budget.left--;
-    // What cannot be told counts as forgotten.
-    await failureOf(events.countInserts(sinceLastAttemptMs).then((count) => (inserts = count)));
-    return inserts <= REMEMBERED_INSERTS;
+    return isRemembered(events, Math.max(sinceLastAttemptMs ?? 0, now - createdAt, ageOfBatch(id, now)));
   }
 
   /** Asks ClickHouse which rows are there before anything else may be done with the letter; `next` if none is. */
@@ -352,11 +346,6 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     ledger.quarantined += eventCount;
     log.warn({ letterId: id, events: eventCount }, 'events quarantined');
   }
-}
-
-function asInsertFailure(thrown: Error | null): InsertFailure | null {
-  if (thrown === null || thrown instanceof InsertFailure) return thrown;
-  return new InsertFailure('insert failed in an unforeseen way', { failureClass: 'ambiguous', cause: thrown });
 }
 
 /**

@@ -154,7 +154,7 @@ export function createEventStoreFake({
   async function countInserts(ageMs: number): Promise<number> {
     await reach(undefined);
     const since = clock.elapsed() - ageMs;
-    return landedAt.filter((at) => at >= since).length;
+    return landedAt.length - landedAt.findLastIndex((at) => at < since) - 1;
   }
 
   async function answers(): Promise<void> {

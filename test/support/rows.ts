@@ -19,10 +19,11 @@ export type RowSpec = {
 
 const RECEIVED_AT = Date.UTC(2026, 0, 1, 12);
 
-const uuidOf = (head: string, n: number) => `${head}-0000-7000-8000-${String(n).padStart(12, '0')}`;
-export const eventIdOf = (n: number) => uuidOf('01900000', n);
+const uuidOf = (head: string, n: number) => `${head}-8000-8000-${String(n).padStart(12, '0')}`;
+export const eventIdOf = (n: number) => uuidOf('01900000-0000', n);
 /** Ids that tell the order in which they were made, and that Postgres takes. */
-export const batchIdOf = (n: number) => uuidOf('01910000', n) as BatchId;
+/** No version 7: it tells no time. */
+export const batchIdOf = (n: number) => uuidOf('01910000-0000', n) as BatchId;
 
 export function rowOf({
   n,

@@ -1,0 +1,24 @@
+/**
+ * Rows that may have landed. Sending them again under their id is harmless, and
+ * better than asking for them, as long as ClickHouse remembers the id: it also
+ * completes a view that missed the rows because ClickHouse died between the
+ * table and the view. The memory counts inserts, so it outlasts an outage of any
+ * length, and not an hour in which others inserted much.
+ */
+import type { EventStore } from './ports.ts';
+
+/** What is this young is among the inserts that ClickHouse remembers, whatever the load. */
+const SURELY_REMEMBERED_MS = 5 * 60_000;
+/** Half of `non_replicated_deduplication_window`: inserts go on while the answer is on its way. */
+const REMEMBERED_INSERTS = 5_000;
+
+/** Whether ClickHouse would recognise what was first sent `ageMs` ago. Throws `InsertFailure` when it cannot be asked. */
+export async function isRemembered(events: Pick<EventStore, 'countInserts'>, ageMs: number): Promise<boolean> {
+  return ageMs <= SURELY_REMEMBERED_MS || (await events.countInserts(ageMs)) <= REMEMBERED_INSERTS;
+}
+
+/** How long ago a batch was cut, told by its id, a UUID v7; 0 for an id that does not tell. */
+export function ageOfBatch(id: string, now: number): number {
+  const isTold = id[14] === '7';
+  return isTold ? now - Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16) : 0;
+}
