@@ -17,6 +17,8 @@ import { AlreadyRunning, type RuntimeClaim, claimRuntime } from './runtime-file.
 import { JournalUnusable } from './safekeeping.ts';
 import { type StoreAccess, type Weir, startWeir } from './weir.ts';
 
+const DISK_FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
+
 /** Beyond the grace for the events: closing connections and ending embedded stores. */
 const FOR_STORES_MS = 20_000;
 
@@ -55,7 +57,8 @@ function claimDirectory({ dataDir, journal }: Config, log: Log): RuntimeClaim {
   } catch (error) {
     if (error instanceof AlreadyRunning) throw error;
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
-    if (journal.mode === 'on') {
+    // A full disk is no reason to stay away: what the journal holds can be delivered, and that makes room.
+    if (journal.mode === 'on' && !DISK_FULL.has(code)) {
       throw new JournalUnusable(
         `the data directory ${dataDir} cannot be used (${code}): make it writable, set WEIR_DATA_DIR to another directory, or INGEST_JOURNAL to prefer or off`,
         { cause: error },

@@ -119,58 +119,6 @@ describe.skipIf(getuid?.() !== 0)('disk trouble', () => {
     (await healthOf(weir.url()))?.reasons.some((reason) => reason.includes('the journal cannot be written (ENOSPC)')) ??
     false;
 
-  test('on: a disk that fills up in the middle is said and refused, loses nothing, and room is noticed', async () => {
-    const weir = smallDisk();
-    await grounds.startAt(weir);
-    const stop = new AbortController();
-    const load = grounds.load(weir, { seed: SEED, stop: stop.signal });
-    await until('some were taken', () => load.acknowledged() > 5);
-    fill(weir);
-    await until('said in /health', () => hasTrouble(weir));
-    const refused = await grounds.post(weir, grounds.newBody(1).body);
-    expect(refused!.status).toBe(503);
-    expect(JSON.parse(refused!.text)).toMatchObject({ code: 'ingest_down' });
-    expect(await isReady(weir.url())).toBe(false);
-    makeRoom(weir);
-    await until('ready by itself', () => isReady(weir.url()));
-    const before = load.acknowledged();
-    await until('taken again', () => load.acknowledged() > before + 5);
-    stop.abort();
-    await load.done;
-    await grounds.expectAllStoredOnce(weir);
-  });
-
-  test('on: killed while the disk is full, and started on the full disk, it keeps what it had', async () => {
-    const weir = smallDisk({ ...NEVER });
-    await grounds.startAt(weir);
-    for (let i = 0; i < 3; i++) await grounds.accept(weir, 50);
-    fill(weir);
-    await grounds.post(weir, grounds.newBody(100).body);
-    await weir.kill();
-    await expect(weir.start()).rejects.toThrow(/cannot be used \(ENOSPC\)/);
-    makeRoom(weir);
-    await weir.start();
-    await until('ready', () => isReady(weir.url()));
-    expect(await weir.terminate()).toBe(0);
-    await grounds.startAt(weir);
-    await grounds.expectAllStoredOnce(weir);
-  });
-
-  test('prefer: with a full disk memory has to do, and that is said; with room it is journaled again', async () => {
-    const weir = smallDisk({ INGEST_JOURNAL: 'prefer' });
-    await grounds.startAt(weir);
-    expect((await grounds.accept(weir, 10)).ack).toBe('journaled');
-    fill(weir);
-    await until('degraded', async () => (await grounds.accept(weir, 50)).ack === 'queued');
-    await until('said in /health', () => hasTrouble(weir));
-    expect(logOf(weir)).toContain('disk full: the journal takes nothing until there is room');
-    expect(await isReady(weir.url())).toBe(true);
-    expect((await grounds.accept(weir, 1, 'stored')).ack).toBe('stored');
-    makeRoom(weir);
-    await until('journaled again', async () => (await grounds.accept(weir, 1)).ack === 'journaled');
-    await grounds.expectAllStoredOnce(weir);
-  });
-
   /** Without the file that says where it listens, only the log does. */
   async function listening({ dataDir }: WeirPlace, journal: string) {
     const { stores } = rig;
@@ -196,6 +144,59 @@ describe.skipIf(getuid?.() !== 0)('disk trouble', () => {
       },
     };
   }
+
+  test('on: a disk that fills up in the middle is said and refused, loses nothing, and room is noticed', async () => {
+    const weir = smallDisk();
+    await grounds.startAt(weir);
+    const stop = new AbortController();
+    const load = grounds.load(weir, { seed: SEED, stop: stop.signal });
+    await until('some were taken', () => load.acknowledged() > 5);
+    fill(weir);
+    await until('said in /health', () => hasTrouble(weir));
+    const refused = await grounds.post(weir, grounds.newBody(1).body);
+    expect(refused!.status).toBe(503);
+    expect(JSON.parse(refused!.text)).toMatchObject({ code: 'ingest_down' });
+    expect(await isReady(weir.url())).toBe(false);
+    makeRoom(weir);
+    await until('ready by itself', () => isReady(weir.url()));
+    const before = load.acknowledged();
+    await until('taken again', () => load.acknowledged() > before + 5);
+    stop.abort();
+    await load.done;
+    await grounds.expectAllStoredOnce(weir);
+  });
+
+  test('on: killed while the disk is full, and started on the full disk, it delivers what it had', async () => {
+    const weir = smallDisk({ ...NEVER });
+    await grounds.startAt(weir);
+    for (let i = 0; i < 3; i++) await grounds.accept(weir, 50);
+    fill(weir);
+    await grounds.post(weir, grounds.newBody(100).body);
+    await weir.kill();
+    const started = await listening(weir, 'on');
+    expect(started.written()).toContain('data directory cannot be written');
+    await until('delivered', async () => (await healthOf(started.url))?.pending === 0);
+    makeRoom(weir);
+    await until('ready', () => isReady(started.url));
+    expect(await started.stop()).toBe(0);
+    await grounds.startAt(weir);
+    await grounds.expectAllStoredOnce(weir);
+  });
+
+  test('prefer: with a full disk memory has to do, and that is said; with room it is journaled again', async () => {
+    const weir = smallDisk({ INGEST_JOURNAL: 'prefer' });
+    await grounds.startAt(weir);
+    expect((await grounds.accept(weir, 10)).ack).toBe('journaled');
+    fill(weir);
+    await until('degraded', async () => (await grounds.accept(weir, 50)).ack === 'queued');
+    await until('said in /health', () => hasTrouble(weir));
+    expect(logOf(weir)).toContain('disk full: the journal takes nothing until there is room');
+    expect(await isReady(weir.url())).toBe(true);
+    expect((await grounds.accept(weir, 1, 'stored')).ack).toBe('stored');
+    makeRoom(weir);
+    await until('journaled again', async () => (await grounds.accept(weir, 1)).ack === 'journaled');
+    await grounds.expectAllStoredOnce(weir);
+  });
 
   describe.each([
     ['the data directory', ''],
