@@ -23,7 +23,7 @@ export async function findOrCreateDemo(dataDir: string, { projects, tokens }: St
   const known = readDemo(path);
   if (known && (await projects.get(known.project_id)) !== null) return known;
 
-  const project = await projects.create({ name: 'demo', retentionDays: null, allowedOrigins: [] });
+  const project = await projects.create({ name: 'demo', retentionSeconds: null, allowedOrigins: [] });
   const tokenOf = async (kind: 'public' | 'secret') => {
     const token = await tokens.create({ projectId: project.id, kind, name: `demo ${kind}`, imported: null });
     return token!.plaintext;

@@ -11,7 +11,7 @@ const OUTAGE_MS = 15 * MINUTE_MS;
 const CREDENTIAL: Credential = {
   projectId: PROJECT,
   kind: 'public',
-  retentionDays: null,
+  retentionSeconds: null,
   allowedOrigins: [],
 };
 

@@ -12,7 +12,7 @@ const CONTEXT: DecodeContext = {
   receivedAt: Date.UTC(2026, 0, 2),
   maxFutureMs: 86_400_000,
   newEventId: () => NEW_ID,
-  retentionDays: null,
+  retentionSeconds: null,
 };
 
 const decodeNative = decoderOf(nativeFormat);

@@ -71,7 +71,7 @@ test('a hostile token is judged in linear time', () => {
 const credential: Credential = {
   projectId: PROJECT,
   kind: 'public',
-  retentionDays: null,
+  retentionSeconds: null,
   allowedOrigins: ['https://shop.example'],
 };
 const nobody = {

@@ -7,7 +7,7 @@ const ORIGIN = {
   projectId: 'p-1' as ProjectId,
   source: 'native',
   receivedAt: Date.UTC(2026, 0, 2, 3, 4, 5, 6),
-  retentionDays: null,
+  retentionSeconds: null,
 };
 
 const PIECES: RowPieces = {
@@ -30,13 +30,15 @@ test('the field names and their order are frozen', () => {
 });
 
 test('a row of a project with a retention ends with the second it expires', () => {
-  const row = createRowEncoder({ ...ORIGIN, retentionDays: 30 })(PIECES);
+  const row = createRowEncoder({ ...ORIGIN, retentionSeconds: 30 * 86_400 })(PIECES);
   expect(row).toMatch(/"received_at":"2026-01-02T03:04:05\.006Z","expires_at":"2026-02-01T03:04:05Z"\}\n$/);
-  expect(createRowEncoder({ ...ORIGIN, retentionDays: 0 })(PIECES)).toContain('"expires_at":"2026-01-02T03:04:05Z"');
+  expect(createRowEncoder({ ...ORIGIN, retentionSeconds: 0 })(PIECES)).toContain('"expires_at":"2026-01-02T03:04:05Z"');
 });
 
 test('a retention of any length expires at a second that can be stored', () => {
-  expect(createRowEncoder({ ...ORIGIN, retentionDays: 1e15 })(PIECES)).toContain('"expires_at":"2106-02-07T06:28:15Z"');
+  expect(createRowEncoder({ ...ORIGIN, retentionSeconds: 1e15 })(PIECES)).toContain(
+    '"expires_at":"2106-02-07T06:28:15Z"',
+  );
 });
 
 test('line ends between tokens become spaces of the same length, escaped ones stay', () => {

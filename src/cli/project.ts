@@ -1,8 +1,10 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { isOrigin } from '../config/kinds.ts';
 import type { Database } from '../postgres/pool.ts';
+import type { Project } from '../postgres/projects.ts';
 import { printJson, type Cli } from './cli.ts';
 import { addProjectDelete } from './project-delete.ts';
+import { parseRetention, showRetention } from './retention.ts';
 import { withPostgres } from './stores.ts';
 import { textTable } from './table.ts';
 
@@ -15,7 +17,12 @@ export function addProject(program: Command, cli: Cli): void {
     .command('create')
     .description('create a project and print its id')
     .argument('<name>', 'a name for people')
-    .option('--retention-days <days>', 'events expire this many days after they arrived (default: never)', parseDays)
+    .option(
+      '--retention <duration>',
+      'events expire so long after they arrived: 24h, 90d or any other from 1m on; none keeps them',
+      parseRetention,
+      null,
+    )
     .option(
       '--allow-origin <origin>',
       'a browser origin that may use the tokens; repeat it (default: every origin)',
@@ -28,17 +35,17 @@ export function addProject(program: Command, cli: Cli): void {
       `
 Examples:
   weir project create demo
-  weir project create shop --retention-days 90 --allow-origin https://shop.example.com`,
+  weir project create shop --retention 90d --allow-origin https://shop.example.com`,
     )
-    .action(async (name: string, options: { retentionDays?: number; allowOrigin: string[]; json?: boolean }) => {
+    .action(async (name: string, options: { retention: number | null; allowOrigin: string[]; json?: boolean }) => {
       const created = await withPostgres(cli, async (db) =>
         (await projectsOf(db)).create({
           name,
-          retentionDays: options.retentionDays ?? null,
+          retentionSeconds: options.retention,
           allowedOrigins: options.allowOrigin,
         }),
       );
-      if (options.json) return printJson(cli.io, created);
+      if (options.json) return printJson(cli.io, withRetention(created));
       cli.io.stdout(`${created.id}\n`);
       cli.io.stderr(`Project "${created.name}" created. Next: weir token create --project ${created.id}\n`);
     });
@@ -50,11 +57,11 @@ Examples:
     .addHelpText('after', '\nExamples:\n  weir project list\n  weir project list --json')
     .action(async (options: { json?: boolean }) => {
       const projects = await withPostgres(cli, async (db) => (await projectsOf(db)).list());
-      if (options.json) return printJson(cli.io, projects);
-      const rows = projects.map(({ id, name, retentionDays, allowedOrigins, createdAt }) => [
+      if (options.json) return printJson(cli.io, projects.map(withRetention));
+      const rows = projects.map(({ id, name, retentionSeconds, allowedOrigins, createdAt }) => [
         id,
         name,
-        retentionDays === null ? 'forever' : `${retentionDays} days`,
+        showRetention(retentionSeconds),
         allowedOrigins.length === 0 ? 'any' : allowedOrigins.join(' '),
         createdAt.toISOString(),
       ]);
@@ -69,11 +76,9 @@ async function projectsOf(db: Database) {
   return createProjects(db);
 }
 
-function parseDays(text: string): number {
-  const days = Number(text);
-  if (!Number.isInteger(days) || days < 1 || days > 36_500)
-    throw new InvalidArgumentError('A whole number of days, 1 to 36500.');
-  return days;
+/** As people write it, beside the number for programs. */
+function withRetention({ retentionSeconds, ...project }: Project) {
+  return { ...project, retention: showRetention(retentionSeconds), retentionSeconds };
 }
 
 function collectOrigin(text: string, earlier: string[]): string[] {

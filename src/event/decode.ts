@@ -37,7 +37,7 @@ export type DecodeContext = {
   /** Makes the id of an event that came without one: a UUID (v7) in lower case. */
   readonly newEventId: () => string;
   /** Days until the project's events expire; null keeps them. */
-  readonly retentionDays: number | null;
+  readonly retentionSeconds: number | null;
 };
 
 export type Decoded = {

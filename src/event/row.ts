@@ -11,8 +11,8 @@ export type RowOrigin = {
   readonly source: string;
   /** When the request arrived, in epoch milliseconds. */
   readonly receivedAt: number;
-  /** Days until the rows expire; null keeps them. */
-  readonly retentionDays: number | null;
+  /** Seconds from their arrival until the rows expire; null keeps them. */
+  readonly retentionSeconds: number | null;
 };
 
 /** One event's own part of its row: raw JSON as byte text, except where noted. */
@@ -37,7 +37,7 @@ export type RowPieces = {
 export function createRowEncoder(origin: RowOrigin): (pieces: RowPieces) => string {
   const head = `{"project_id":${rawStringOf(origin.projectId)},"event_id":"`;
   const isoOf = createIsoFormat();
-  const expiry = origin.retentionDays === null ? '' : `,"expires_at":"${expiresAt(origin)}"`;
+  const expiry = origin.retentionSeconds === null ? '' : `,"expires_at":"${expiresAt(origin)}"`;
   const tail = `,"source":${rawStringOf(origin.source)},"received_at":"${new Date(origin.receivedAt).toISOString()}"${expiry}}\n`;
 
   return function encodeRow(pieces) {
@@ -86,8 +86,8 @@ function createIsoFormat(): (epochMs: number) => string {
 /** The last second that fits the 32 bits of a ClickHouse `DateTime`, in 2106. */
 const LATEST_EXPIRY_MS = 4_294_967_295_000;
 
-function expiresAt({ receivedAt, retentionDays }: RowOrigin): string {
-  const expiryMs = Math.min(receivedAt + (retentionDays ?? 0) * DAY_MS, LATEST_EXPIRY_MS);
+function expiresAt({ receivedAt, retentionSeconds }: RowOrigin): string {
+  const expiryMs = Math.min(receivedAt + (retentionSeconds ?? 0) * 1000, LATEST_EXPIRY_MS);
   return `${new Date(expiryMs).toISOString().slice(0, 19)}Z`;
 }
 

@@ -38,7 +38,7 @@ export const ORDINARY_ROW: Buffer = Buffer.from(
     projectId: '00000000-0000-0000-0000-000000000000' as ProjectId,
     source: 'native',
     receivedAt: Date.UTC(2026, 0, 1),
-    retentionDays: null,
+    retentionSeconds: null,
   })({
     eventId: '00000000-0000-7000-8000-000000000000',
     event: '"ordinary"',

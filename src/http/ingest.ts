@@ -183,9 +183,9 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
     return { credential, key: null, bodyHash: () => bodyHash, eventCount, decode: () => decoded };
   }
 
-  function decodeEventOf({ projectId, retentionDays }: Credential, receivedAt: number): DecodeEvent {
+  function decodeEventOf({ projectId, retentionSeconds }: Credential, receivedAt: number): DecodeEvent {
     const { source } = door;
-    return decoder({ projectId, retentionDays, receivedAt, source, maxFutureMs: options.maxFutureMs, newEventId });
+    return decoder({ projectId, retentionSeconds, receivedAt, source, maxFutureMs: options.maxFutureMs, newEventId });
   }
 
   function whyClosed(incoming: IncomingMessage): Refusal | null {

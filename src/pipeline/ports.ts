@@ -184,8 +184,8 @@ export type Credential = {
    * `anonymous`: no token at all, for the project that the operator opened to everybody.
    */
   readonly kind: 'public' | 'secret' | 'anonymous';
-  /** Days after which the project's events expire, counted from their arrival; null keeps them. */
-  readonly retentionDays: number | null;
+  /** Seconds after which the project's events expire, counted from their arrival; null keeps them. */
+  readonly retentionSeconds: number | null;
   /** Browser origins that may use the project's tokens; empty allows every one. */
   readonly allowedOrigins: readonly string[];
 };

@@ -6,8 +6,8 @@ import { apiTokens, projects } from './schema.ts';
 export type Project = {
   readonly id: string;
   readonly name: string;
-  /** Days from arrival until events expire; null keeps them. */
-  readonly retentionDays: number | null;
+  /** Seconds from arrival until events expire; null keeps them. */
+  readonly retentionSeconds: number | null;
   /** Browser origins that may use the project's tokens; empty allows every one. */
   readonly allowedOrigins: readonly string[];
   readonly createdAt: Date;
@@ -15,7 +15,7 @@ export type Project = {
 
 /** The tenants that are not deleted. Throws `PostgresFailure`. */
 export type Projects = {
-  create(project: Pick<Project, 'name' | 'retentionDays' | 'allowedOrigins'>): Promise<Project>;
+  create(project: Pick<Project, 'name' | 'retentionSeconds' | 'allowedOrigins'>): Promise<Project>;
   /** Oldest first. */
   list(): Promise<Project[]>;
   get(id: string): Promise<Project | null>;
@@ -28,15 +28,15 @@ export type Projects = {
 const COLUMNS = {
   id: projects.id,
   name: projects.name,
-  retentionDays: projects.retentionDays,
+  retentionSeconds: projects.retentionSeconds,
   allowedOrigins: projects.allowedOrigins,
   createdAt: projects.createdAt,
 };
 
 export function createProjects(db: Database): Projects {
   return {
-    async create({ name, retentionDays, allowedOrigins }) {
-      const values = { name, retentionDays, allowedOrigins: [...allowedOrigins] };
+    async create({ name, retentionSeconds, allowedOrigins }) {
+      const values = { name, retentionSeconds, allowedOrigins: [...allowedOrigins] };
       const [project] = await answerOf(db.insert(projects).values(values).returning(COLUMNS));
       return project!;
     },

@@ -27,8 +27,13 @@ export const projects = pgTable(
   {
     id: uuid('id').primaryKey().defaultRandom(),
     name: text('name').notNull(),
-    /** Days from arrival until events expire; null keeps them. */
-    retentionDays: integer('retention_days'),
+    /** Seconds from arrival until events expire; null keeps them. */
+    retentionSeconds: bigint('retention_seconds', { mode: 'number' }),
+    /**
+     * What processes of the version before read, rounded up so that they expire nothing early. They cannot write it:
+     * their `project create` fails instead of making a project that keeps everything. The next migration may drop it.
+     */
+    retentionDays: integer('retention_days').generatedAlwaysAs(sql`((retention_seconds + 86399) / 86400)::integer`),
     /** Exact browser origins that may use the tokens; empty allows every one. */
     allowedOrigins: text('allowed_origins')
       .array()
@@ -37,7 +42,7 @@ export const projects = pgTable(
     createdAt: instant('created_at').notNull().defaultNow(),
     deletedAt: instant('deleted_at'),
   },
-  (table) => [check('projects_retention_days_positive', sql`${table.retentionDays} > 0`)],
+  (table) => [check('projects_retention_seconds_positive', sql`${table.retentionSeconds} > 0`)],
 );
 
 /** The credentials of clients, as hashes only. */

@@ -121,7 +121,7 @@ export function createTokens(db: Database): Tokens {
       db
         .select({
           projectId: sql<ProjectId>`${projects.id}`,
-          retentionDays: projects.retentionDays,
+          retentionSeconds: projects.retentionSeconds,
           allowedOrigins: projects.allowedOrigins,
         })
         .from(projects)
@@ -140,7 +140,7 @@ export function createTokens(db: Database): Tokens {
           credential: {
             projectId: sql<ProjectId>`${apiTokens.projectId}`,
             kind: apiTokens.kind,
-            retentionDays: projects.retentionDays,
+            retentionSeconds: projects.retentionSeconds,
             allowedOrigins: projects.allowedOrigins,
           },
           isUseUnnoted: sql<boolean>`${lastUseIsOld}`,

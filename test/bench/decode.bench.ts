@@ -16,7 +16,7 @@ const CONTEXT: DecodeContext = {
   receivedAt: Date.UTC(2026, 0, 2),
   maxFutureMs: 86_400_000,
   newEventId: () => '0198c0de-0000-7000-8000-000000000001',
-  retentionDays: null,
+  retentionSeconds: null,
 };
 
 const EVENTS_PER_BODY = 1000;

@@ -36,7 +36,7 @@ export async function run(): Promise<Figure[]> {
   const stores = await startStores();
   const project = await createProjects(stores.postgres.db).create({
     name: 'bench',
-    retentionDays: null,
+    retentionSeconds: null,
     allowedOrigins: [],
   });
   const token = await createTokens(stores.postgres.db).create({
@@ -202,7 +202,7 @@ async function insertDirectly({ clickhouse, database }: Stores, projectId: Proje
     receivedAt: Date.now(),
     maxFutureMs: 60_000,
     newEventId: randomUUID,
-    retentionDays: null,
+    retentionSeconds: null,
   };
   const batches = Array.from({ length: 40 }, () => {
     const envelope = readEnvelope(bodyOf(5_000));

@@ -61,7 +61,7 @@ export async function startRig(): Promise<Rig> {
   const databaseUrl = stores.databaseUrl.replace(`:${stores.postgresServer.port}/`, `:${postgres.port}/`);
   const { id: projectId } = await createProjects(stores.postgres.db).create({
     name: 'rig',
-    retentionDays: null,
+    retentionSeconds: null,
     allowedOrigins: [],
   });
   const token = await createTokens(stores.postgres.db).create({

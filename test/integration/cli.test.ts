@@ -76,7 +76,7 @@ describe('after the migrations', () => {
   test('a project is created, listed and deleted', async () => {
     const id = await createProject('shop');
     expect(id).toMatch(/^[0-9a-f-]{36}$/);
-    expect(await succeed('project', 'list')).toMatch(new RegExp(`^${id}  shop +forever +any `, 'm'));
+    expect(await succeed('project', 'list')).toMatch(new RegExp(`^${id}  shop +none +any `, 'm'));
 
     const refused = await weir('project', 'delete', id);
     expect(refused.code).toBe(1);
@@ -87,11 +87,12 @@ describe('after the migrations', () => {
   });
 
   test('a project keeps its retention and origins', async () => {
-    const options = '--json --retention-days 30 --allow-origin https://a.example --allow-origin https://b.example';
+    const options = '--json --retention 30d --allow-origin https://a.example --allow-origin https://b.example';
     const created = await succeed('project', 'create', 'short', ...options.split(' '));
     expect(JSON.parse(created)).toMatchObject({
       name: 'short',
-      retentionDays: 30,
+      retention: '30d',
+      retentionSeconds: 2_592_000,
       allowedOrigins: ['https://a.example', 'https://b.example'],
     });
   });

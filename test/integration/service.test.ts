@@ -133,7 +133,7 @@ const atRest = (url: string) =>
 async function newToken(): Promise<string> {
   const { id } = await createProjects(stores.postgres.db).create({
     name: 'load',
-    retentionDays: null,
+    retentionSeconds: null,
     allowedOrigins: [],
   });
   return (await createTokens(stores.postgres.db).create({ projectId: id, kind: 'public', name: null, imported: null }))!

@@ -16,7 +16,7 @@ let dataDir: string;
 beforeAll(async () => {
   stores = await startStores();
   const { db } = stores.postgres;
-  const { id } = await createProjects(db).create({ name: 'signals', retentionDays: null, allowedOrigins: [] });
+  const { id } = await createProjects(db).create({ name: 'signals', retentionSeconds: null, allowedOrigins: [] });
   token = (await createTokens(db).create({ projectId: id, kind: 'public', name: null, imported: null }))!.plaintext;
 });
 afterAll(() => stores.stop());

@@ -23,7 +23,11 @@ afterAll(async () => {
 
 const NOBODY = '00000000-0000-0000-0000-000000000000';
 const newProject = (name = 'shop') =>
-  createProjects(postgres.db).create({ name, retentionDays: 90, allowedOrigins: ['https://shop.example.com'] });
+  createProjects(postgres.db).create({
+    name,
+    retentionSeconds: 90 * 86_400,
+    allowedOrigins: ['https://shop.example.com'],
+  });
 const newToken = async (projectId: string, imported: string | null = null) =>
   (await createTokens(postgres.db).create({ projectId, kind: 'public', name: 'page', imported }))!;
 
@@ -107,7 +111,7 @@ describe('looking up tokens', () => {
     const credential = {
       projectId: project.id,
       kind: 'public',
-      retentionDays: 90,
+      retentionSeconds: 90 * 86_400,
       allowedOrigins: ['https://shop.example.com'],
     };
     expect([...(await tokens.lookUp(hashes))]).toEqual([[hashes[0], credential]]);

@@ -64,7 +64,7 @@ export async function startDesk() {
   /** Without a process of its own: what is tried is what comes afterwards. */
   async function createProject(name: string): Promise<string> {
     const { db } = stores.postgres;
-    return (await createProjects(db).create({ name, retentionDays: null, allowedOrigins: [] })).id;
+    return (await createProjects(db).create({ name, retentionSeconds: null, allowedOrigins: [] })).id;
   }
 
   async function createToken(projectId: string): Promise<string> {

@@ -35,7 +35,7 @@ export async function writeLetter(stores: Stores, options: Options): Promise<Wri
       projectId: projectId as ProjectId,
       source: 'native',
       receivedAt: options.receivedAt ?? Date.now(),
-      retentionDays: null,
+      retentionSeconds: null,
     });
     return Array.from({ length: count }, () => {
       const eventId = randomUUIDv7();

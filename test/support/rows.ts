@@ -32,7 +32,7 @@ export function rowOf({
   receivedAt = RECEIVED_AT,
   properties = '{}',
 }: RowSpec): Buffer {
-  const encode = createRowEncoder({ projectId, source: 'native', receivedAt, retentionDays: null });
+  const encode = createRowEncoder({ projectId, source: 'native', receivedAt, retentionSeconds: null });
   const text = encode({
     eventId: eventIdOf(n),
     event: kind === 'forbidden' ? '"forbidden"' : '"visit"',
