@@ -84,11 +84,11 @@ async function readActual(client: ClickHouseClient, database: string): Promise<R
   );
 }
 
-/** Relations of other databases (`monitor.events`) are for convenience and not checked. */
+/** Of what was created again later, the last word counts. Relations of other databases (`monitor.events`) are for convenience and not checked. */
 function readExpected(): Expected[] {
-  return readMigrations()
+  const expected = readMigrations()
     .flatMap(({ text }) => splitStatements(text))
-    .flatMap((create) => {
+    .flatMap((create): Expected[] => {
       const name = /^CREATE (?:OR REPLACE )?(?:TABLE|MATERIALIZED VIEW|VIEW) (?:IF NOT EXISTS )?(\w+)\s/.exec(
         create,
       )?.[1];
@@ -96,6 +96,7 @@ function readExpected(): Expected[] {
       const isTable = create.startsWith('CREATE TABLE');
       return [{ name, create, columns: isTable ? columnsOf(create) : [], hasWindow: WINDOW.test(create) }];
     });
+  return [...new Map(expected.map((relation) => [relation.name, relation])).values()];
 }
 
 /** Relies on how the migrations are written: one column a line, indented by four. */

@@ -346,17 +346,25 @@ describe('among many rows', () => {
   });
 });
 
-test('an event whose time has come expires, one without retention stays', async () => {
+test('an event whose time has come is gone from the views at once and from the table with the next merge', async () => {
   const projectId = newProject();
+  const names = (table: string, name = 'event') =>
+    stores.select(`SELECT ${name} FROM ${table} WHERE service = 'expiry' ORDER BY 1`);
+  await stores.clickhouse.command({ query: 'SYSTEM STOP TTL MERGES events_raw_v1' });
   await stores.clickhouse.command({
-    query: `INSERT INTO events_raw_v1 (project_id, event_id, event, timestamp, properties, extras, source, received_at, expires_at)
-      SELECT '${projectId}', generateUUIDv4(), 'old', now64(3), '{}', '{}', 'n', now64(3), now() - 10`,
+    query: `INSERT INTO events_raw_v1 (project_id, event_id, event, timestamp, user_id, session_id, properties, extras, source, received_at, expires_at)
+      SELECT '${projectId}', generateUUIDv4(), 'old', now64(3), 'gone', 'gone', '{}', '{"service":"expiry"}', 'n', now64(3), now() - 10`,
   });
-  await insert(projectId, row(projectId, 1));
+  await insert(projectId, row(projectId, 1, { extras: '{"service":"expiry"}' }));
+  expect(await names('events_raw_v1')).toEqual([{ event: 'old' }, { event: 'visit' }]);
+  expect(await names('events')).toEqual([{ event: 'visit' }]);
+  expect(await names('monitor.events', 'name')).toEqual([{ name: 'visit' }]);
+  expect(await stores.select(`SELECT 1 FROM persons WHERE distinct_id = 'gone'`)).toEqual([]);
+  expect(await stores.select(`SELECT 1 FROM sessions WHERE session_id = 'gone'`)).toEqual([]);
+
+  await stores.clickhouse.command({ query: 'SYSTEM START TTL MERGES events_raw_v1' });
   await stores.clickhouse.command({ query: 'OPTIMIZE TABLE events_raw_v1 FINAL' });
-  expect(await stores.select(`SELECT event FROM events_raw_v1 WHERE project_id = '${projectId}'`)).toEqual([
-    { event: 'visit' },
-  ]);
+  expect(await names('events_raw_v1')).toEqual([{ event: 'visit' }]);
 });
 
 async function rowsReadBy(query: string): Promise<number> {

@@ -89,6 +89,7 @@ describe('the schema check', () => {
     ['is missing', 'event_counts_hourly_mv', 'DROP TABLE event_counts_hourly_mv'],
     ['is missing', 'identity_links', 'DROP TABLE identity_links SYNC'],
     ['is missing', 'sessions', 'DROP TABLE sessions'],
+    ['is missing', 'events', 'DROP TABLE events'],
   ])('finds that it %s (%s), with the statement that cures it', async (problem, table, damage) => {
     await command(damage);
     const drifts = await checkSchema(stores.clickhouse, stores.database);
