@@ -139,7 +139,10 @@ async function forget(
   desk: LetterDesk,
   projectId: string,
 ): Promise<Forgotten[]> {
-  const { countLanded, ForgetFailed, forgetProject } = await import('../clickhouse/forget.ts');
+  const [{ countLanded, forgetProject }, { MutationFailed }] = await Promise.all([
+    import('../clickhouse/forget.ts'),
+    import('../clickhouse/mutation.ts'),
+  ]);
   const say = createProgress({ io, clock });
   // Before it is gone: the ledger can only be balanced with what is written down.
   const landed = await countLanded(client, projectId);
@@ -149,7 +152,7 @@ async function forget(
       say(() => `ClickHouse: deleting ${grouped(rows)} ${NAMES[table]}, ${counted(partsToDo, 'part')} to go`),
     );
   } catch (error) {
-    if (!(error instanceof ForgetFailed)) throw error;
+    if (!(error instanceof MutationFailed)) throw error;
     throw new CommandFailure(`${error.message}.`, { cause: error });
   }
 }

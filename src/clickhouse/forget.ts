@@ -5,21 +5,12 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Clock } from '../clock.ts';
+import { ask, mutate } from './mutation.ts';
 
 /** The events first: what is derived from them cannot come back then. */
 const TABLES = ['events_raw_v1', 'event_counts_hourly', 'identity_links'] as const;
-const POLL_MS = 250;
 /** Rows may go on arriving while a table is cleaned; what comes after that many rounds is left to the next call. */
 const ROUNDS = 3;
-
-/** ClickHouse gave up on a deletion. The code says why; its text stays here, it may quote rows. */
-export class ForgetFailed extends Error {
-  override readonly name = 'ForgetFailed';
-
-  constructor(table: string, code: string) {
-    super(`ClickHouse cannot delete from ${table} (code ${code}) and goes on trying: see system.mutations`);
-  }
-}
 
 export type Forgotten = { readonly table: string; readonly rows: number; readonly left: number };
 export type ForgetProgress = { readonly table: string; readonly rows: number; readonly partsToDo: number };
@@ -44,7 +35,7 @@ export async function countLanded(client: ClickHouseClient, projectId: string): 
   return Number(sum!.events);
 }
 
-/** Throws `ForgetFailed`, and what the driver throws. */
+/** Throws `MutationFailed`, and what the driver throws. */
 export async function forgetProject(
   { client, clock }: { client: ClickHouseClient; clock: Clock },
   projectId: string,
@@ -59,33 +50,16 @@ export async function forgetProject(
     let left = await countIn(client, table, projectId);
     for (let round = 0; left > 0 && round < ROUNDS; round++) {
       rows += left;
-      onProgress({ table, rows: left, partsToDo: 0 });
-      // Not waited for by the statement: it may take hours, a connection does not live that long.
-      await client.command({
-        query: `ALTER TABLE ${table} DELETE WHERE project_id = {project:UUID}`,
-        query_params: { project: projectId },
-        clickhouse_settings: { mutations_sync: '0' },
-      });
-      await untilDone(table, left);
+      const deleting = left;
+      onProgress({ table, rows: deleting, partsToDo: 0 });
+      await mutate(
+        { client, clock },
+        { table, change: 'DELETE WHERE project_id = {project:UUID}', projectId, doing: `delete from ${table}` },
+        (partsToDo) => onProgress({ table, rows: deleting, partsToDo }),
+      );
       left = await countIn(client, table, projectId);
     }
     return { table, rows: rows - left, left };
-  }
-
-  async function untilDone(table: string, rows: number): Promise<void> {
-    for (;;) {
-      const open = await ask<{ parts: string; reason: string }>(
-        client,
-        `SELECT toString(parts_to_do) AS parts, latest_fail_reason AS reason FROM system.mutations
-         WHERE database = currentDatabase() AND table = {table:String} AND NOT is_done AND position(command, {project:String}) > 0`,
-        { table, project: projectId },
-      );
-      if (open.length === 0) return;
-      const reason = open.find(({ reason }) => reason !== '')?.reason;
-      if (reason !== undefined) throw new ForgetFailed(table, /^Code: (\d+)/.exec(reason)?.[1] ?? 'unknown');
-      onProgress({ table, rows, partsToDo: open.reduce((sum, { parts }) => sum + Number(parts), 0) });
-      await clock.sleep(POLL_MS);
-    }
   }
 }
 
@@ -96,9 +70,4 @@ async function countIn(client: ClickHouseClient, table: string, projectId: strin
     { project: projectId },
   );
   return Number(count!.rows);
-}
-
-async function ask<Row>(client: ClickHouseClient, query: string, query_params: Record<string, unknown>) {
-  const answer = await client.query({ query, query_params, format: 'JSONEachRow' });
-  return answer.json<Row>();
 }
