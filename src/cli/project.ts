@@ -4,6 +4,7 @@ import type { Database } from '../postgres/pool.ts';
 import type { Project } from '../postgres/projects.ts';
 import { printJson, type Cli } from './cli.ts';
 import { addProjectDelete } from './project-delete.ts';
+import { addProjectRetention } from './project-retention.ts';
 import { parseRetention, showRetention } from './retention.ts';
 import { withPostgres } from './stores.ts';
 import { textTable } from './table.ts';
@@ -11,7 +12,7 @@ import { textTable } from './table.ts';
 export function addProject(program: Command, cli: Cli): void {
   const project = program
     .command('project')
-    .description('create, list and delete projects; every event belongs to one');
+    .description('create, list, change and delete projects; every event belongs to one');
 
   project
     .command('create')
@@ -68,6 +69,7 @@ Examples:
       cli.io.stdout(textTable(['ID', 'NAME', 'RETENTION', 'ORIGINS', 'CREATED'], rows));
     });
 
+  addProjectRetention(project, cli);
   addProjectDelete(project, cli);
 }
 

@@ -88,9 +88,10 @@ export async function withClickHouse<T>(
   try {
     return await work(client, found.database);
   } catch (error) {
-    // What the driver throws has a code; anything else is explained already, or a bug.
+    const { PostgresFailure } = await import('../postgres/errors.ts');
+    // What the driver throws has a code; anything else is the other store's, explained already, or a bug.
     const isDrivers = error instanceof Error && typeof (error as { code?: unknown }).code === 'string';
-    if (!isDrivers) throw error;
+    if (!isDrivers || error instanceof PostgresFailure) throw error;
     throw new CommandFailure(`${explainFailure(error)} (from ${found.from}).`, { cause: error });
   } finally {
     await client.close();

@@ -2,12 +2,22 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import type { ClickHouseClient } from '@clickhouse/client';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { migrate } from 'drizzle-orm/node-postgres/migrator';
 import { Client } from 'pg';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { parseRetention } from '../../src/cli/retention.ts';
+import { restampProject } from '../../src/clickhouse/restamp.ts';
+import { systemClock } from '../../src/clock.ts';
+import type { ProjectId } from '../../src/event/event.ts';
+import { createRowEncoder, type RowPieces } from '../../src/event/row.ts';
 import { migratePostgres } from '../../src/postgres/migrate.ts';
 import { type Desk, startDesk } from '../support/desk.ts';
+import { openDoor } from '../support/door.ts';
+import { writeLetter } from '../support/letters.ts';
+import { commandWeir } from '../support/weir.ts';
 
 let desk: Desk;
 beforeAll(async () => {
@@ -42,6 +52,307 @@ test('a retention in days is carried over, and processes of the version before g
     await client.end();
     rmSync(folder, { recursive: true });
   }
+});
+
+const HOUR = 3_600;
+
+const PIECES: Omit<RowPieces, 'eventId'> = {
+  event: '"visit"',
+  anonymousId: null,
+  userId: '"u1"',
+  timestamp: Date.UTC(2026, 0, 1),
+  sessionId: null,
+  properties: '{}',
+  extras: '{}',
+};
+
+type Stamp = { readonly receivedAgoS: number; readonly expiresInS: number | null };
+
+/** Events that arrived so long ago and carry that expiry, each group one part; null for never. */
+async function land(projectId: string, count: number, { receivedAgoS, expiresInS }: Stamp) {
+  const expiry = expiresInS === null ? `toDateTime(4294967295, 'UTC')` : `now() + ${expiresInS}`;
+  await command(`INSERT INTO events_raw_v1 (project_id, event_id, event, timestamp, properties, extras, source, received_at, expires_at)
+    SELECT '${projectId}', generateUUIDv4(number), 'visit', now64(3), '{}', '{}', 'native', now64(3) - ${receivedAgoS}, ${expiry} FROM numbers(${count})`);
+}
+
+const command = (query: string) => desk.stores.clickhouse.command({ query });
+const retention = (...args: string[]) => desk.weir('project', 'retention', ...args);
+
+async function idsOf(projectId: string, table = 'events_raw_v1'): Promise<string[]> {
+  const rows = await desk.stores.select<{ id: string }>(
+    `SELECT toString(event_id) AS id FROM ${table} WHERE project_id = '${projectId}' ORDER BY 1`,
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** Seconds from arrival to expiry, of every event of the project. */
+async function retentionsOf(projectId: string): Promise<number[]> {
+  const rows = await desk.stores.select<{ s: string }>(
+    `SELECT DISTINCT toString(toInt64(toUnixTimestamp(expires_at)) - toUnixTimestamp64Second(received_at)) AS s
+     FROM events_raw_v1 WHERE project_id = '${projectId}' ORDER BY 1`,
+  );
+  return rows.map(({ s }) => Number(s));
+}
+
+describe('project retention', () => {
+  test('shows the retention as people write it', async () => {
+    const id = (await desk.weir('project', 'create', 'shown', '--retention', '24h')).stdout.trim();
+    expect(await retention(id)).toEqual({ code: 0, stdout: '24h\n', stderr: '' });
+    expect(JSON.parse((await retention(id.toUpperCase(), '--json')).stdout)).toEqual({
+      id,
+      name: 'shown',
+      retention: '24h',
+      retentionSeconds: 86_400,
+    });
+    const listed = JSON.parse((await desk.weir('project', 'list', '--json')).stdout) as unknown[];
+    expect(listed).toContainEqual(expect.objectContaining({ id, retention: '24h', retentionSeconds: 86_400 }));
+    expect((await desk.weir('project', 'list')).stdout).toMatch(new RegExp(`^${id} +shown +24h +any `, 'm'));
+  });
+
+  test('a change is for new events, is in the audit, and needs no ClickHouse', async () => {
+    await desk.clear();
+    const id = await desk.createProject('changed');
+    const env = { ...desk.env, CLICKHOUSE_URL: 'http://127.0.0.1:1' };
+    const changed = await commandWeir(['project', 'retention', id, '90d', '--actor', 'ada'], { env, cwd: desk.cwd });
+    expect(changed).toMatchObject({
+      code: 0,
+      stdout: '',
+      stderr: expect.stringMatching(/90d.* a minute .*[^]*--existing/),
+    });
+    expect((await retention(id, '90d', '--json')).stdout).toContain('"changed":false');
+    expect((await retention(id, 'none', '--json')).stdout).toContain('"changed":true');
+    expect(await desk.auditNow()).toMatchObject([
+      { action: 'retention', actor: 'ada', events: 0, detail: { projects: [id], from: null, to: 7_776_000 } },
+      { action: 'retention', detail: { from: 7_776_000, to: null } },
+    ]);
+  });
+
+  test('what the door stamps and what is stamped anew is the same', async () => {
+    const short = (await desk.weir('project', 'create', 'short', '--retention', '36h')).stdout.trim();
+    const kept = await desk.createProject('kept');
+    const door = await openDoor(desk.stores);
+    try {
+      for (const id of [short, kept]) {
+        const events = [1, 2, 3].map((n) => ({ event: `e${n}`, timestamp: 1_700_000_000 + n }));
+        const token = await desk.createToken(id);
+        const sent = await door.send({ events }, { authorization: `Bearer ${token}` }, '?ack=stored');
+        expect(sent.headers.get('weir-ack')).toBe('stored');
+      }
+    } finally {
+      await door.stop();
+    }
+    expect(await retentionsOf(short)).toEqual([36 * HOUR]);
+    expect(await retentionsOf(kept)).not.toEqual([36 * HOUR]);
+    expect((await retention(kept, '36h', '--existing')).code).toBe(0);
+    expect(await retentionsOf(kept)).toEqual([36 * HOUR]);
+    expect((await retention(kept, 'none', '--existing')).code).toBe(0);
+    const expiries = await desk.stores.select(
+      `SELECT DISTINCT toUnixTimestamp(expires_at) AS at FROM events_raw_v1 WHERE project_id = '${kept}'`,
+    );
+    expect(expiries).toEqual([{ at: 4_294_967_295 }]);
+  });
+
+  test.each(['25567d', '90m'])('at any instant, %s is the same second as at the door', async (text) => {
+    const [stamped, anew] = [await desk.createProject('stamped'), await desk.createProject('anew')];
+    const retentionSeconds = parseRetention(text);
+    const now = Date.now();
+    // Whole seconds, the first and the last millisecond of one, and what only fits when it is cut to 2106.
+    const instants = [0, 1, 999, 1_000].map((ms) => now - (now % 1_000) + ms);
+    instants.push(Date.UTC(2099, 11, 31, 23, 59, 59, 999));
+    const rows = [stamped, anew].flatMap((projectId) =>
+      instants.map((receivedAt, index) => {
+        const origin = { projectId: projectId as ProjectId, source: 'native', receivedAt };
+        const encode = createRowEncoder({
+          ...origin,
+          retentionSeconds: projectId === stamped ? retentionSeconds : null,
+        });
+        return encode({ ...PIECES, eventId: `0198c0de-0000-7000-8000-00000000000${index}` });
+      }),
+    );
+    await desk.stores.clickhouse.insert({
+      table: 'events_raw_v1',
+      values: rows.map((text) => JSON.parse(text) as unknown),
+      format: 'JSONEachRow',
+      clickhouse_settings: { date_time_input_format: 'best_effort', input_format_json_read_objects_as_strings: 1 },
+    });
+    expect((await retention(anew, text, '--existing')).code).toBe(0);
+    const expiries = (id: string) =>
+      desk.stores.select(`SELECT event_id, expires_at FROM events_raw_v1 WHERE project_id = '${id}' ORDER BY event_id`);
+    expect(await expiries(anew)).toHaveLength(instants.length);
+    expect(await expiries(anew)).toEqual(await expiries(stamped));
+  });
+
+  test('shorter: what is too old is deleted at once, after asking; other projects keep every event', async () => {
+    await desk.clear();
+    const [id, other] = [await desk.createProject('shorter'), await desk.createProject('other')];
+    for (const project of [id, other]) {
+      await land(project, 4, { receivedAgoS: 30 * HOUR, expiresInS: null });
+      await land(project, 3, { receivedAgoS: HOUR, expiresInS: 90 * 24 * HOUR });
+    }
+    // One part, so that what is deleted lies beside what stays.
+    await command('OPTIMIZE TABLE events_raw_v1 FINAL');
+    const before = await idsOf(other);
+
+    const tried = await retention(id, '24h', '--existing', '--dry-run', '--json');
+    expect(JSON.parse(tried.stdout)).toMatchObject({ retention: '24h', stored: 7, differing: 7, expiring: 4 });
+    const said = await retention(id, '24h', '--existing', '--dry-run');
+    expect(said.stderr).toMatch(/7 events stored.* 24h, 7 of them.* 4 of those[^]*Nothing was changed/);
+    const asked = await retention(id, '24h', '--existing');
+    expect(asked).toMatchObject({ code: 1, stderr: expect.stringMatching(/4 of those[^]*--yes/) });
+    expect(await retention(id)).toMatchObject({ stdout: 'none\n' });
+    expect(await idsOf(id)).toHaveLength(7);
+
+    const done = await retention(id, '24h', '--existing', '--yes', '--json', '--actor', 'ada');
+    expect(JSON.parse(done.stdout)).toEqual({
+      id,
+      name: 'shorter',
+      retention: '24h',
+      retentionSeconds: 86_400,
+      changed: true,
+      stored: { changed: 7, expired: 4, left: 0 },
+      deadLetters: 0,
+    });
+    // Not only hidden: nothing merged in between.
+    expect(await idsOf(id)).toHaveLength(3);
+    expect(await retentionsOf(id)).toEqual([24 * HOUR]);
+    expect(await idsOf(other)).toEqual(before);
+    expect(await desk.auditNow()).toMatchObject([
+      { action: 'retention', actor: 'ada', detail: { projects: [id], from: null, to: 86_400 } },
+      { action: 'restamp', actor: 'ada', events: 7, detail: { projects: [id], events: 7, expiring: 4, to: 86_400 } },
+    ]);
+
+    const again = await retention(id, '--existing');
+    expect(again).toMatchObject({ code: 0, stderr: expect.stringContaining('0 events changed') });
+    expect(again.stderr).not.toContain('run ');
+  });
+
+  test('longer: ClickHouse forgets the expiry of before, of this project only', async () => {
+    const [id, other] = [await desk.createProject('longer'), await desk.createProject('passing')];
+    for (const project of [id, other]) await land(project, 3, { receivedAgoS: 10, expiresInS: HOUR });
+    const before = [await idsOf(id), await idsOf(other), await retentionsOf(other)];
+    // Nothing is deleted, so nobody is asked.
+    expect((await retention(id, '90d', '--existing')).code).toBe(0);
+    // By this ClickHouse decides about a whole part, without a look at its rows.
+    const [part] = await desk.stores.select<{ days: number }>(
+      `SELECT toInt32(dateDiff('day', now(), min(delete_ttl_info_max))) AS days FROM system.parts
+       WHERE active AND name IN (SELECT DISTINCT _part FROM events_raw_v1 WHERE project_id = '${id}')`,
+    );
+    expect(part!.days).toBeGreaterThanOrEqual(89);
+    await command('OPTIMIZE TABLE events_raw_v1 FINAL');
+    expect([await idsOf(id), await idsOf(other), await retentionsOf(other)]).toEqual(before);
+  });
+
+  test('what has expired does not come back, removed or not', async () => {
+    const id = await desk.createProject('expired');
+    await command('SYSTEM STOP MERGES events_raw_v1');
+    await command(`INSERT INTO events_raw_v1 (project_id, event_id, event, timestamp, properties, extras, source, received_at, expires_at)
+      SELECT '${id}', generateUUIDv4(number), 'visit', now64(3), '{}', '{}', 'native', now64(3) - 100, now() + if(number < 2, -10, 100) FROM numbers(5)`);
+    expect(await idsOf(id)).toHaveLength(5);
+    await command('SYSTEM START MERGES events_raw_v1');
+    const restamped = await retention(id, '90d', '--existing', '--json');
+    expect(JSON.parse(restamped.stdout)).toMatchObject({ stored: { changed: 3, expired: 0, left: 0 } });
+    expect(await idsOf(id, 'events')).toHaveLength(3);
+  });
+
+  test('a mistake is ended by its correction before it has deleted anything', async () => {
+    const id = await desk.createProject('mistake');
+    await land(id, 3, { receivedAgoS: 30 * HOUR, expiresInS: null });
+    await command('SYSTEM STOP MERGES events_raw_v1');
+    const mistake = retention(id, '24h', '--existing', '--yes');
+    const open = () =>
+      desk.stores.select<{ command: string }>(
+        `SELECT command FROM system.mutations WHERE NOT is_done AND position(command, '${id}') > 0`,
+      );
+    await vi.waitUntil(async () => (await open()).length > 0, { timeout: 20_000, interval: 50 });
+    const correction = retention(id, '90d', '--existing');
+    await vi.waitUntil(async () => (await open()).some(({ command }) => command.includes(String(90 * 24 * HOUR))), {
+      timeout: 20_000,
+      interval: 50,
+    });
+    expect(await open()).toHaveLength(1);
+    await command('SYSTEM START MERGES events_raw_v1');
+    expect((await correction).code).toBe(0);
+    expect(await mistake).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('set the retention to 90d meanwhile'),
+    });
+    expect(await idsOf(id, 'events')).toHaveLength(3);
+    expect(await retentionsOf(id)).toEqual([90 * 24 * HOUR]);
+  });
+
+  test('when ClickHouse cannot do it, it says so and how to go on; the next run finishes', async () => {
+    const id = await desk.createProject('stuck');
+    await land(id, 2, { receivedAgoS: HOUR, expiresInS: null });
+    await command(
+      `ALTER TABLE events_raw_v1 ADD COLUMN trap UInt8 MATERIALIZED throwIf(toYear(expires_at) < 2100, 'trap')`,
+    );
+    try {
+      const failed = await retention(id, '24h', '--existing');
+      expect(failed).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/cannot change the expiry.*\(code 395\)/),
+      });
+      expect(failed.stderr).toContain(`weir project retention ${id} --existing`);
+      expect(failed.stderr).not.toContain('trap');
+    } finally {
+      await command(`KILL MUTATION WHERE database = currentDatabase() AND NOT is_done`);
+      await command('ALTER TABLE events_raw_v1 DROP COLUMN trap');
+    }
+    expect((await retention(id, '--existing')).code).toBe(0);
+    expect(await retentionsOf(id)).toEqual([24 * HOUR]);
+  });
+
+  test('events of before that land meanwhile are counted, and the next run changes them', async () => {
+    const id = await desk.createProject('late');
+    const late = () => land(id, 1, { receivedAgoS: HOUR, expiresInS: null });
+    await late();
+    // Whenever the table is being changed, one more lands.
+    const client = new Proxy(desk.stores.clickhouse, {
+      get(target, name: keyof ClickHouseClient) {
+        if (name !== 'command') return target[name].bind(target);
+        return async (...args: Parameters<ClickHouseClient['command']>) => {
+          const answer = await target.command(...args);
+          await late();
+          return answer;
+        };
+      },
+    });
+    const wish = { projectId: id, retentionSeconds: 24 * HOUR, confirmWanted: () => Promise.resolve() };
+    const restamped = await restampProject({ client, clock: systemClock }, wish, () => {});
+    expect(restamped).toEqual({ changed: 3, expired: 0, left: 1 });
+    const letter = await writeLetter(desk.stores, { shares: [[id, 1]] });
+    const again = await retention(id, '24h', '--existing', '--json');
+    expect(JSON.parse(again.stdout)).toMatchObject({ stored: { changed: 1, left: 0 }, deadLetters: 1 });
+    expect((await retention(id, '--existing')).stderr).toMatch(
+      /1 dead letter may hold.*\n.*once they have landed: .*--existing/,
+    );
+    await desk.query('delete from failed_events where id = $1', [letter.id]);
+  });
+
+  test('without ClickHouse --existing changes nothing', async () => {
+    const id = await desk.createProject('apart');
+    const env = { ...desk.env, CLICKHOUSE_URL: 'http://127.0.0.1:1' };
+    const failed = await commandWeir(['project', 'retention', id, '24h', '--existing', '--yes'], {
+      env,
+      cwd: desk.cwd,
+    });
+    expect(failed).toMatchObject({ code: 1, stderr: expect.stringContaining('Nothing was changed') });
+    expect((await retention(id)).stdout).toBe('none\n');
+  });
+
+  test.each([['nonsense'], ['0198c0de-0000-7000-8000-000000000000']])(
+    'a project that never was is a failure: %s',
+    async (id) => {
+      for (const args of [[], ['24h'], ['24h', '--existing', '--yes']]) {
+        const failed = await retention(id, ...args);
+        expect(failed).toMatchObject({
+          code: 1,
+          stdout: '',
+          stderr: expect.stringContaining(`There is no project ${id}`),
+        });
+      }
+    },
+  );
 });
 
 /** A copy of the migrations that ends with `last`, as the version had it that came with that one. */
