@@ -243,14 +243,17 @@ describe('project retention', () => {
 
   test('what has expired does not come back, removed or not', async () => {
     const id = await desk.createProject('expired');
-    await command('SYSTEM STOP MERGES events_raw_v1');
-    await command(`INSERT INTO events_raw_v1 (project_id, event_id, event, timestamp, properties, extras, source, received_at, expires_at)
+    await command('SYSTEM STOP TTL MERGES events_raw_v1');
+    try {
+      await command(`INSERT INTO events_raw_v1 (project_id, event_id, event, timestamp, properties, extras, source, received_at, expires_at)
       SELECT '${id}', generateUUIDv4(number), 'visit', now64(3), '{}', '{}', 'native', now64(3) - 100, now() + if(number < 2, -10, 100) FROM numbers(5)`);
-    expect(await idsOf(id)).toHaveLength(5);
-    await command('SYSTEM START MERGES events_raw_v1');
-    const restamped = await retention(id, '90d', '--existing', '--json');
-    expect(JSON.parse(restamped.stdout)).toMatchObject({ stored: { changed: 3, expired: 0, left: 0 } });
-    expect(await idsOf(id, 'events')).toHaveLength(3);
+      expect(await idsOf(id)).toHaveLength(5);
+      const restamped = await retention(id, '90d', '--existing', '--json');
+      expect(JSON.parse(restamped.stdout)).toMatchObject({ stored: { changed: 3, expired: 0, left: 0 } });
+      expect(await idsOf(id, 'events')).toHaveLength(3);
+    } finally {
+      await command('SYSTEM START TTL MERGES events_raw_v1');
+    }
   });
 
   test('a mistake is ended by its correction before it has deleted anything', async () => {
@@ -264,12 +267,13 @@ describe('project retention', () => {
       );
     await vi.waitUntil(async () => (await open()).length > 0, { timeout: 20_000, interval: 50 });
     const correction = retention(id, '90d', '--existing');
-    await vi.waitUntil(async () => (await open()).some(({ command }) => command.includes(String(90 * 24 * HOUR))), {
-      timeout: 20_000,
-      interval: 50,
-    });
-    expect(await open()).toHaveLength(1);
-    await command('SYSTEM START MERGES events_raw_v1');
+    try {
+      const isOnlyCorrection = (all: { command: string }[]) =>
+        all.length === 1 && all[0]!.command.includes(String(90 * 24 * HOUR));
+      await vi.waitUntil(async () => isOnlyCorrection(await open()), { timeout: 20_000, interval: 50 });
+    } finally {
+      await command('SYSTEM START MERGES events_raw_v1');
+    }
     expect((await correction).code).toBe(0);
     expect(await mistake).toMatchObject({
       code: 1,
