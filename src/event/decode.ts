@@ -36,7 +36,7 @@ export type DecodeContext = {
   readonly maxFutureMs: number;
   /** Makes the id of an event that came without one: a UUID (v7) in lower case. */
   readonly newEventId: () => string;
-  /** Days until the project's events expire; null keeps them. */
+  /** Seconds until the project's events expire; null keeps them. */
   readonly retentionSeconds: number | null;
 };
 
