@@ -5,8 +5,10 @@
  */
 import { randomUUIDv7 } from 'node:crypto';
 import { createClickHouse } from './clickhouse/client.ts';
+import { createCountEvents } from './clickhouse/event-counts.ts';
 import { createEventStore } from './clickhouse/event-store.ts';
 import { isAnswering as isClickHouseAnswering } from './clickhouse/heartbeat.ts';
+import { createReads } from './clickhouse/reads.ts';
 import type { Clock } from './clock.ts';
 import { type Config, FLUSH_MAX_BYTES } from './config.ts';
 import { createApp } from './http/app.ts';
@@ -65,6 +67,14 @@ const POSTGRES_CONNECTIONS = 8;
 const LEASE_MARGIN_MS = 30_000;
 /** Beside the inserts of flusher and drain: heartbeat, schema check, isolation. */
 const OTHER_CLICKHOUSE_CONNECTIONS = 8;
+/** What clients may ask of ClickHouse at the same time, all together: inserts come first. */
+const READS = {
+  maxAtOnce: 4,
+  maxWaiting: 64,
+  timeoutMs: 30_000,
+  maxMemoryBytes: 1024 ** 3,
+  maxThreads: 4,
+} as const;
 
 /** Builds all parts, listens, and starts the loops. Throws `CannotListen`; never waits for a store. */
 export async function startWeir({
@@ -94,6 +104,13 @@ export async function startWeir({
     maxConnections: config.maxInFlight * 2 + OTHER_CLICKHOUSE_CONNECTIONS,
     // Only a net below the insert's own deadline.
     requestTimeoutMs: config.insertTimeoutMs + 5_000,
+  });
+  // Of its own, so that no insert waits for a connection behind somebody's question.
+  const readingClickHouse = createClickHouse({
+    ...access.clickhouse,
+    database,
+    maxConnections: READS.maxAtOnce,
+    requestTimeoutMs: READS.timeoutMs + 5_000,
   });
   const projects = createProjects(db);
   const tokens = createTokens(db);
@@ -132,6 +149,8 @@ export async function startWeir({
       log[isUp ? 'info' : 'warn']({ store: 'postgres' }, isUp ? 'store answers' : 'store does not answer'),
     onDown: () => {},
   });
+
+  const reads = createReads({ client: readingClickHouse, downSignal: clickhouseBeat.downSignal, clock }, READS);
 
   const credentials = createCredentials({ lookUp: tokens.lookUp, clock, log });
   const { anonymousProject } = config;
@@ -233,6 +252,7 @@ export async function startWeir({
         journalRefusal: safekeeping.refusal,
         version,
       },
+      countEvents: createCountEvents(reads),
       metricsText: metrics.text,
       newRequestId: randomUUIDv7,
       onRequest: metrics.request,
@@ -279,7 +299,7 @@ export async function startWeir({
     stopping.abort();
     await Promise.allSettled(loops);
     await failureOf(safekeeping.close());
-    await Promise.all([failureOf(pool.end()), failureOf(clickhouse.close())]);
+    await Promise.all([failureOf(pool.end()), failureOf(clickhouse.close()), failureOf(readingClickHouse.close())]);
     return residue;
   }
 

@@ -9,6 +9,7 @@ import { nativeDoor } from './doors/native.ts';
 import { ndjsonDoor } from './doors/ndjson.ts';
 import { productBulkDoor, productDoor } from './doors/product.ts';
 import { webDoor } from './doors/web.ts';
+import { type EventCountsDeps, eventCounts } from './event-counts.ts';
 import { type HealthDeps, healthRoutes } from './health.ts';
 import { type IngestDeps, type IngestOptions, ingest } from './ingest.ts';
 import { refuse } from './refusals.ts';
@@ -18,6 +19,7 @@ export type RequestObservation = { readonly method: string; readonly route: stri
 export type AppDeps = {
   readonly ingest: IngestDeps;
   readonly health: HealthDeps;
+  readonly countEvents: EventCountsDeps['countEvents'];
   /** The metrics page in Prometheus text. */
   readonly metricsText: () => Promise<string>;
   readonly newRequestId: () => string;
@@ -72,7 +74,15 @@ export function createApp(deps: AppDeps, options: AppOptions): Hono<Env> {
 }
 
 function routesOf(deps: AppDeps, options: AppOptions): Route[] {
-  return DOORS.map((door) => ({ method: 'POST', path: door.path, handler: ingest(door, deps.ingest, options.ingest) }));
+  const { countEvents, log } = deps;
+  return [
+    ...DOORS.map((door): Route => ({
+      method: 'POST',
+      path: door.path,
+      handler: ingest(door, deps.ingest, options.ingest),
+    })),
+    { method: 'GET', path: '/metrics', handler: eventCounts({ ...deps.ingest, countEvents, log }) },
+  ];
 }
 
 const isHandler = ({ method }: { method: string }) => method !== 'ALL';

@@ -205,3 +205,53 @@ export const anonymousKey = (projectId: string): string => ANONYMOUS_KEY + proje
 /** The project of such a key; null when the key is the hash of a token. */
 export const anonymousProjectOf = (key: string): string | null =>
   key.startsWith(ANONYMOUS_KEY) ? key.slice(ANONYMOUS_KEY.length) : null;
+
+/** Which events of a project are counted: those of one name in [fromMs, toMs), epoch ms. */
+export type CountQuestion = {
+  readonly projectId: ProjectId;
+  readonly event: string;
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly groupBy: 'channel' | 'hour' | 'day' | null;
+  /** Whether every event and user is counted one by one, which reads every row. */
+  readonly isExact: boolean;
+};
+
+/** How many events, and how many different people they are of. */
+export type Count = { readonly events: number; readonly users: number };
+
+export type EventCounts = {
+  /** Of the window as a whole: somebody in two groups is one person here. */
+  readonly total: Count;
+  /** Ascending; empty without a grouping. Channels are texts, hours and days the epoch seconds they begin at. */
+  readonly groups: readonly (Count & { readonly group: string | number })[];
+  /** There are more groups than are listed. The total has them all. */
+  readonly isTruncated: boolean;
+};
+
+/** Counts events as they are stored. Throws `ReadFailure`. */
+export type CountEvents = (question: CountQuestion, signal: AbortSignal) => Promise<EventCounts>;
+
+/**
+ * Why there is no answer to a question: `busy` when too many others were being
+ * answered, `too-much` when it costs more than one answer may, `unavailable`
+ * when the store could not be asked or failed.
+ */
+export type ReadFailureKind = 'busy' | 'too-much' | 'unavailable';
+
+/** A question that the event store did not answer. The message is safe to log; the store's text is in `cause`. */
+export class ReadFailure extends Error {
+  override readonly name = 'ReadFailure';
+  readonly kind: ReadFailureKind;
+  /** The store's own error number or a system's error code, when there was one. */
+  readonly code: string | null;
+
+  constructor(
+    message: string,
+    { kind, code = null, cause }: { kind: ReadFailureKind; code?: string | null; cause?: unknown },
+  ) {
+    super(message, { cause });
+    this.kind = kind;
+    this.code = code;
+  }
+}
