@@ -395,7 +395,8 @@ describe('while ClickHouse', () => {
     const tenant = await newTenant();
     await tenant.send({ at: '2026-02-06T10:10:00Z', user: 'u' });
     await stores.clickhouseServer.stop();
-    const answer = await tenant.get({ event_name: 'visit' }).finally(() => stores.clickhouseServer.start());
+    const answer = await tenant.get({ event_name: 'visit' });
+    await stores.clickhouseServer.start();
     expect(answer).toMatchObject({
       status: 503,
       json: { error: 'ClickHouse does not answer at the moment', code: 'store_unavailable' },
