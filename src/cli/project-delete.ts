@@ -25,6 +25,7 @@ const REASON = 'project deleted';
 const NAMES: Readonly<Record<string, string>> = {
   events_raw_v1: 'events',
   event_counts_hourly: 'hourly counts',
+  event_users: 'bitmaps of users',
   identity_links: 'identity links',
 };
 

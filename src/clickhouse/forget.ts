@@ -8,7 +8,7 @@ import type { Clock } from '../clock.ts';
 import { ask, mutate } from './mutation.ts';
 
 /** The events first: what is derived from them cannot come back then. */
-const TABLES = ['events_raw_v1', 'event_counts_hourly', 'identity_links'] as const;
+const TABLES = ['events_raw_v1', 'event_counts_hourly', 'event_users', 'identity_links'] as const;
 /** Rows may go on arriving while a table is cleaned; what comes after that many rounds is left to the next call. */
 const ROUNDS = 3;
 

@@ -3,10 +3,11 @@
  * each other as ratios; absolute ones depend on the machine and on what else it
  * is doing. `--json` for scripts, a name as argument for one of them.
  */
+import { run as counts } from './counts.bench.ts';
 import { run as decode } from './decode.bench.ts';
 import { run as ingest } from './ingest.bench.ts';
 
-const BENCHES = { decode, ingest };
+const BENCHES = { decode, ingest, counts };
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
 const asJson = process.argv.includes('--json');

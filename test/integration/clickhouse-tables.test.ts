@@ -129,7 +129,7 @@ describe('what a client sends as an object', () => {
 });
 
 describe('one batch inserted three times', () => {
-  test('is one row in the table and one in what both materialized views feed', async () => {
+  test('is one row in the table and one in what each materialized view feeds', async () => {
     const projectId = newProject();
     const both = row(projectId, 1, { event: '"$identify"', anonymous_id: '"a"', user_id: '"u"' });
     for (let n = 0; n < 3; n++) await insert(projectId, both);
@@ -139,6 +139,10 @@ describe('one batch inserted three times', () => {
       );
       expect(counted, table).toEqual([{ rows: 1 }]);
     }
+    expect(await stores.select(`SELECT seconds FROM event_users WHERE project_id = '${projectId}'`)).toEqual([
+      { seconds: 3_600 },
+      { seconds: 86_400 },
+    ]);
     expect(await countsOf(projectId)).toMatchObject([{ events: 1, users: 1 }]);
     // The control: under another token nothing recognises it.
     await insert(`${projectId} again`, both);

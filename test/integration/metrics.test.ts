@@ -299,6 +299,46 @@ test(`random windows over random events are what a plain model says, counted eit
   }
 });
 
+test(`many events of many users agree with what is counted exactly, users within one in a hundred (SEED=${SEED})`, async () => {
+  const random = randomOf(SEED + 1);
+  const tenant = await newTenant();
+  const start = Date.UTC(2026, 2, 1);
+  // Twelve days; users that come back, some of them anonymous, and events of nobody.
+  await stores.clickhouse.command({
+    query: `INSERT INTO events_raw_v1 (project_id, event_id, event, user_id, anonymous_id, timestamp, properties, extras, source, received_at)
+      SELECT {project:UUID}, generateUUIDv4(number), 'visit',
+        if(number % 3 = 0, NULL, concat('u', toString(cityHash64(number, 1) % 20000))),
+        if(number % 7 = 0, NULL, concat('a', toString(cityHash64(number, 2) % 9000))),
+        fromUnixTimestamp64Milli(toInt64(${start} + number * 5184), 'UTC'), '{}', '{}', 'test', now64(3)
+      FROM numbers(200000)`,
+    query_params: { project: tenant.id },
+  });
+  for (let round = 0; round < 10; round += 1) {
+    const from = start + Math.floor(random() * 4 * DAY);
+    // From four days on there are enough events for bitmaps.
+    const to = from + (3.2 + random() * 5) * DAY;
+    for (const grouping of [{}, { group_by: 'day' }]) {
+      const asked = { from, to: Math.floor(to), ...grouping };
+      const counted = await tenant.counts(asked);
+      const exactly = await tenant.counts({ ...asked, exact: 'true' });
+      const lines = (counts: Record<string, unknown>) =>
+        [counts, ...((counts['data'] as Record<string, unknown>[] | undefined) ?? [])].map(
+          ({ group, total_events, unique_users }) => ({ group, events: total_events, users: Number(unique_users) }),
+        );
+      expect(counted['total_events']).toBeGreaterThan(50_000);
+      const expected = lines(exactly).map(({ group, events, users }) => {
+        const near: unknown = expect.closeTo(users, 0);
+        return {
+          group,
+          events,
+          users: users < 100 ? near : expect.toSatisfy((n: number) => Math.abs(n / users - 1) < 0.01),
+        };
+      });
+      expect(lines(counted), `round ${round}: ${JSON.stringify(asked)}`).toEqual(expected);
+    }
+  }
+});
+
 test('hours and days of decades are listed up to a bound, and the total has them all', async () => {
   const tenant = await newTenant();
   const hours = 10_500;

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => desk.stop());
 
-const TABLES = ['events_raw_v1', 'event_counts_hourly', 'identity_links'];
+const TABLES = ['events_raw_v1', 'event_counts_hourly', 'event_users', 'identity_links'];
 
 /** Events that landed, a few of them linking identities. */
 async function land(projectId: string, count: number) {
