@@ -125,9 +125,8 @@ function fromBitmaps(question: CountQuestion, hours: Span): Asking {
   const days = wholeDays(hours);
   return {
     query: `SELECT bucket, sum(landed) + uniqExactMerge(ids) AS events, ${USERS_ON_PLACES} AS users FROM (
-        SELECT ${ofSpan('hour')} AS bucket, sum(event_counts_hourly.events) AS landed, ${NO_IDS} AS ids, ${NO_PLACES} AS people
+        SELECT ${ofSpan('hour')} AS bucket, event_counts_hourly.events AS landed, ${NO_IDS} AS ids, ${NO_PLACES} AS people
         FROM event_counts_hourly WHERE ${OF_PROJECT} AND ${spans('hour', 'hoursFrom', 'hoursTo')}
-        GROUP BY bucket
         UNION ALL
         SELECT ${ofSpan('start')} AS bucket, 0 AS landed, ${NO_IDS} AS ids, event_users.users AS people
         FROM event_users
