@@ -56,6 +56,8 @@ const BITMAPS_FROM_EVENTS = 50_000;
 const BITMAPS_TO_USERS = 4 * PLACES;
 
 const OF_PROJECT = 'project_id = {project:UUID} AND event = {event:String}';
+/** Of the events: one is gone with the second it expires, wherever it still lies. What was counted stays counted. */
+const LIVE = 'expires_at > now()';
 
 type Row = { readonly bucket: string | number; readonly events: number; readonly users: number };
 
@@ -98,7 +100,7 @@ const ENDING = `GROUP BY bucket WITH TOTALS ORDER BY bucket LIMIT ${MAX_GROUPS +
 function exactly({ projectId, event, fromMs, toMs, groupBy }: CountQuestion): Asking {
   return {
     query: `SELECT ${GROUPINGS[groupBy ?? 'none'].ofEvent} AS bucket, uniqExact(event_id) AS events, uniqExact(${USER}) AS users
-      FROM events_raw_v1 WHERE ${OF_PROJECT} AND ${within('from', 'to')} ${ENDING}`,
+      FROM events_raw_v1 WHERE ${OF_PROJECT} AND ${LIVE} AND ${within('from', 'to')} ${ENDING}`,
     params: { project: projectId, event, from: fromMs, to: toMs },
   };
 }
@@ -112,7 +114,7 @@ function fromStates(question: CountQuestion, hours: Span | null): Asking {
         FROM event_counts_hourly WHERE ${OF_PROJECT} AND ${spans('hour', 'hoursFrom', 'hoursTo')}
         UNION ALL
         SELECT ${ofEvent} AS bucket, 0 AS landed, uniqExactState(event_id) AS ids, ${USERS_OF_EVENTS} AS people
-        FROM events_raw_v1 WHERE ${OF_PROJECT} AND ${IN_EDGES}
+        FROM events_raw_v1 WHERE ${OF_PROJECT} AND ${LIVE} AND ${IN_EDGES}
         GROUP BY bucket
       ) ${ENDING}`,
     params: paramsOf(question, hours),
@@ -134,7 +136,7 @@ function fromBitmaps(question: CountQuestion, hours: Span): Asking {
           OR seconds = 3600 AND (${spans('start', 'hoursFrom', 'daysFrom')} OR ${spans('start', 'daysTo', 'hoursTo')}))
         UNION ALL
         SELECT ${ofEvent} AS bucket, 0 AS landed, uniqExactState(event_id) AS ids, ${PLACES_OF_EVENTS} AS people
-        FROM events_raw_v1 WHERE ${OF_PROJECT} AND ${IN_EDGES}
+        FROM events_raw_v1 WHERE ${OF_PROJECT} AND ${LIVE} AND ${IN_EDGES}
         GROUP BY bucket
       ) ${ENDING}`,
     params: {

@@ -28,7 +28,7 @@ export async function run(): Promise<Figure[]> {
   }
 
   async function compare(users: number): Promise<Figure[]> {
-    const { id } = await door.weir.projects.create({ name: 'bench', retentionDays: null, allowedOrigins: [] });
+    const { id } = await door.weir.projects.create({ name: 'bench', retentionSeconds: null, allowedOrigins: [] });
     const token = await door.weir.tokens.create({ projectId: id, kind: 'secret', name: null, imported: null });
     const to = Date.now();
     const from = to - DAYS * DAY_MS;

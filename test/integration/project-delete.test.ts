@@ -61,12 +61,12 @@ describe('project delete', () => {
 
     const asked = await desk.weir('project', 'delete', doomed);
     expect(asked).toMatchObject({ code: 1, stderr: expect.stringContaining('--yes') });
-    expect(await rowsOf(doomed)).toEqual([6, 2, 3]);
+    expect(await rowsOf(doomed)).toEqual([6, 2, 4, 3]);
 
     const deleted = await desk.weir('project', 'delete', doomed, '--yes', '--actor', 'ada');
     expect(deleted).toMatchObject({ code: 0, stderr: expect.stringContaining('6 events removed') });
     expect(deleted.stderr).toContain('7 events removed out of 2 letters, 1 of them shared');
-    expect(await rowsOf(doomed)).toEqual([0, 0, 0]);
+    expect(await rowsOf(doomed)).toEqual([0, 0, 0, 0]);
     expect(await rowsOf(kept)).toEqual(before);
     const [rest, ...others] = await desk.lettersNow();
     expect(others).toEqual([]);
@@ -90,9 +90,9 @@ describe('project delete', () => {
     expect(JSON.parse(again.stdout)).toMatchObject({
       deleted: doomed,
       deadLetters: { events: 1, left: 0 },
-      tables: [{ table: 'events_raw_v1', rows: 2, left: 0 }, { rows: 2 }, { rows: 1 }],
+      tables: [{ table: 'events_raw_v1', rows: 2, left: 0 }, { rows: 2 }, { rows: 4 }, { rows: 1 }],
     });
-    expect(await rowsOf(doomed)).toEqual([0, 0, 0]);
+    expect(await rowsOf(doomed)).toEqual([0, 0, 0, 0]);
     expect(await desk.idsNow()).toEqual([rest!['id']]);
   });
 
@@ -105,7 +105,7 @@ describe('project delete', () => {
     await desk.query('update projects set deleted_at = now() where id = $1', [id]);
     await desk.stores.clickhouse.command({ query: `ALTER TABLE events_raw_v1 DELETE WHERE project_id = '${id}'` });
     expect((await desk.weir('project', 'delete', id, '--yes')).code).toBe(0);
-    expect(await rowsOf(id)).toEqual([0, 0, 0]);
+    expect(await rowsOf(id)).toEqual([0, 0, 0, 0]);
     expect(await desk.idsNow()).toEqual([]);
   });
 
@@ -115,7 +115,7 @@ describe('project delete', () => {
     await land(id, 2);
     const letter = await writeLetter(desk.stores, { shares: [[id, 1]] });
     expect((await desk.weir('project', 'delete', id, '--keep-events', '--yes')).code).toBe(0);
-    expect(await rowsOf(id)).toEqual([2, 2, 1]);
+    expect(await rowsOf(id)).toEqual([2, 2, 4, 1]);
     expect(await desk.idsNow()).toEqual([letter.id]);
     expect(await desk.query('select 1 from projects where id = $1 and deleted_at is null', [id])).toEqual([]);
     const exported = (await desk.dlq('export', '--all')).stdout;
