@@ -19,7 +19,7 @@ const CONTEXT: DecodeContext = {
   receivedAt: RECEIVED_AT,
   maxFutureMs: 86_400_000,
   newEventId: () => NEW_ID,
-  retentionDays: null,
+  retentionSeconds: null,
 };
 const DECODERS = new Map([ndjsonDoor, productDoor, webDoor].map((door) => [door, decoderOf(door.format)(CONTEXT)]));
 

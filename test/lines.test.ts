@@ -23,7 +23,7 @@ const decodeEvent = decoderOf(ndjsonDoor.format)({
   receivedAt: Date.UTC(2026, 0, 1),
   maxFutureMs: 0,
   newEventId: () => '0198c0de-0000-7000-8000-000000000001',
-  retentionDays: null,
+  retentionSeconds: null,
 });
 
 const requestOf = (chunks: Iterable<Buffer>, headers: Record<string, string> = {}) =>

@@ -37,7 +37,7 @@ async function open(settings: Record<string, string> = {}, of = stores): Promise
 }
 
 const newProject = async (allowedOrigins: string[] = []) =>
-  (await door.weir.projects.create({ name: 'shop', retentionDays: null, allowedOrigins })).id;
+  (await door.weir.projects.create({ name: 'shop', retentionSeconds: null, allowedOrigins })).id;
 
 async function newToken({
   kind = 'public',

@@ -462,7 +462,7 @@ test(
   async () => {
     const { id: projectId } = await door.weir.projects.create({
       name: 'fuzz',
-      retentionDays: null,
+      retentionSeconds: null,
       allowedOrigins: [],
     });
     const made = await door.weir.tokens.create({ projectId, kind: 'public', name: null, imported: null });
