@@ -1,6 +1,6 @@
 import { Hono } from 'hono';
 import { expect, test } from 'vitest';
-import { type Refusal, refuse, statusOf } from '../src/http/refusals.ts';
+import { type Refusal, refuse, rowOf } from '../src/http/refusals.ts';
 
 const answerTo = (refusal: Refusal) => new Hono().get('/', (c) => refuse(c, refusal)).request('/');
 const challengeOf = async (refusal: Refusal) => (await answerTo(refusal)).headers.get('www-authenticate');
@@ -29,7 +29,7 @@ test.each([
 ] as const)('%s is %i, Retry-After %s', async (refused, status, retryAfter) => {
   const answer = await answerTo({ refused });
   expect(answer.status).toBe(status);
-  expect(statusOf(refused)).toBe(status);
+  expect(rowOf(refused).status).toBe(status);
   expect(answer.headers.get('retry-after')).toBe(retryAfter);
   expect(answer.headers.get('content-type')).toBe('application/json');
   expect(await answer.json()).toEqual({ error: expect.stringMatching(/^\w.{8,}$/), code: refused });

@@ -46,16 +46,32 @@ export const MAX_TEXT_LENGTH = 200;
 
 /** The JSON Schema of an event in the format. Fields that are not listed are welcome everywhere: they become extras. */
 export function schemaOf(format: EventFormat | ChosenFormat): JsonSchema {
-  if (!('by' in format)) return objectSchema(fieldsOf(format));
+  if (!('by' in format)) return plainSchema(format);
   const { by, formats } = format;
-  const schemas = Object.entries(formats).map(([value, one]) => {
-    const fields = { ...fieldsOf(one), [by]: { kind: constant(value), required: true } };
-    return { title: value, ...objectSchema(fields) };
-  });
+  const schemas = Object.entries(formats).map(([value, one]) => ({
+    title: value,
+    ...plainSchema(one, { [by]: { kind: constant(value), required: true } }),
+  }));
   return { oneOf: schemas };
 }
 
-const INSTANT: Kind = {
+function plainSchema(format: EventFormat, more: Record<string, CheckedField> = {}): JsonSchema {
+  const fields = { ...fieldsOf(format), ...more };
+  const schema = objectSchema(fields);
+  // A required field may be under any of its keys.
+  const choices = [format.event, format.timestamp, format.anonymousId, format.userId, format.sessionId, format.eventId]
+    .concat(format.properties)
+    .flatMap((field) => (field && field.keys.length > 1 && fields[field.keys[0]]?.required ? [field.keys] : []));
+  if (choices.length === 0) return schema;
+  const alternatives = new Set<string>(choices.flat());
+  return {
+    ...schema,
+    required: Object.keys(fields).filter((name) => fields[name]?.required && !alternatives.has(name)),
+    allOf: choices.map((keys) => ({ anyOf: keys.map((key) => ({ required: [key] })) })),
+  };
+}
+
+export const INSTANT: Kind = {
   refuse: () => null,
   schema: {
     description:
@@ -81,11 +97,16 @@ function fieldsOf(format: EventFormat): Record<string, CheckedField> {
   addText(event, true);
   add(timestamp.keys, { kind: INSTANT, required: true });
   for (const field of [anonymousId, userId, sessionId, eventId]) addText(field);
-  add(project?.keys, { kind: text(MAX_TEXT_LENGTH) });
+  add(project?.keys, { kind: PROJECT_ID });
   add(properties?.keys, { kind: properties?.kind ?? object(), required: properties?.required ?? false });
   add(extras?.keys, { kind: object() });
   return { ...fields, ...format.kept, ...format.gathered };
 }
+
+const PROJECT_ID: Kind = {
+  refuse: () => null,
+  schema: { type: 'string', format: 'uuid', description: 'The project of the credential; any other is refused.' },
+};
 
 function constant(value: string): Kind {
   return { refuse: () => null, schema: { type: 'string', const: value } };

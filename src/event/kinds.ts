@@ -72,7 +72,7 @@ export const flag: Kind = {
 /** An object of at most so many bytes as sent, whatever it holds. */
 export function object({ maxBytes = Infinity }: { maxBytes?: number } = {}): Kind {
   return {
-    schema: { type: 'object' },
+    schema: { type: 'object', ...(maxBytes === Infinity ? {} : { description: `At most ${maxBytes} bytes as sent.` }) },
     refuse(raw, name) {
       if (raw[0] !== '{') return `${name} must be an object`;
       return raw.length > maxBytes ? `${name} too large` : null;

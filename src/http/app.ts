@@ -5,14 +5,19 @@ import { cors } from 'hono/cors';
 import { routePath } from 'hono/route';
 import type { Log } from '../log.ts';
 import type { Door } from './doors/door.ts';
+import { operationOf } from './doors/operation.ts';
 import { nativeDoor } from './doors/native.ts';
 import { ndjsonDoor } from './doors/ndjson.ts';
 import { productBulkDoor, productDoor } from './doors/product.ts';
 import { webDoor } from './doors/web.ts';
+import { countsOperation } from './event-counts-operation.ts';
 import { type EventCountsDeps, eventCounts } from './event-counts.ts';
+import { pageOperation } from './health-operations.ts';
 import { type HealthDeps, healthRoutes } from './health.ts';
 import { type IngestDeps, type IngestOptions, ingest } from './ingest.ts';
+import { describedRoutes } from './openapi.ts';
 import { refuse } from './refusals.ts';
+import type { Route } from './route.ts';
 
 export type RequestObservation = { readonly method: string; readonly route: string; readonly status: number };
 
@@ -35,36 +40,17 @@ export type AppOptions = {
 
 type Env = { Variables: { requestId: string } };
 
-/** `path` is Hono's pattern and the name of the route in metrics and logs. */
-type Route = { readonly method: 'GET' | 'POST'; readonly path: string; readonly handler: Handler };
-
 /** The front doors. Adding one is adding a file and naming it here. */
 const DOORS: readonly Door[] = [nativeDoor, ndjsonDoor, productDoor, productBulkDoor, webDoor];
 
-/** Asked every few seconds by machines: neither counted as use nor logged. */
-const PROBES = [
-  '/healthz',
-  '/health',
-  '/health/live',
-  '/livez',
-  '/health/ready',
-  '/readyz',
-  '/ready',
-  '/internal/metrics',
-] as const;
-
 export function createApp(deps: AppDeps, options: AppOptions): Hono<Env> {
   const app = new Hono<Env>();
-  app.use(observe(deps), corsFor(options.allowedOrigins));
-  for (const { method, path, handler } of routesOf(deps, options)) app.on(method, path, handler);
-  app.route('/', healthRoutes(deps.health, options));
-  app.get('/internal/metrics', async (c) =>
-    c.text(await deps.metricsText(), 200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' }),
-  );
+  const routes = routesOf(deps, options);
+  app.use(observe(deps, routes), corsFor(options.allowedOrigins));
+  for (const { method, path, handler } of routes) app.on(method, path, handler);
 
   // Behind every handler: whoever comes here has the path right and the method wrong.
-  const methodsByPath = Map.groupBy(app.routes.filter(isHandler), ({ path }) => path);
-  for (const [path, routes] of methodsByPath) app.all(path, wrongMethod(routes));
+  for (const [path, known] of Map.groupBy(routes, ({ path }) => path)) app.all(path, wrongMethod(known));
   app.notFound((c) => refuse(c, { refused: 'not_found' }));
   app.onError((error, c) => {
     deps.log.error({ err: error, requestId: c.get('requestId'), path: c.req.path }, 'request failed');
@@ -73,19 +59,29 @@ export function createApp(deps: AppDeps, options: AppOptions): Hono<Env> {
   return app;
 }
 
-function routesOf(deps: AppDeps, options: AppOptions): Route[] {
-  const { countEvents, log } = deps;
-  return [
-    ...DOORS.map((door): Route => ({
-      method: 'POST',
-      path: door.path,
-      handler: ingest(door, deps.ingest, options.ingest),
-    })),
-    { method: 'GET', path: '/metrics', handler: eventCounts({ ...deps.ingest, countEvents, log }) },
-  ];
-}
+/** Every route there is. */
+export function routesOf(deps: AppDeps, options: AppOptions): readonly Route[] {
+  const { countEvents, health, log, metricsText } = deps;
+  const counts: Route = {
+    method: 'GET',
+    path: '/metrics',
+    handler: eventCounts({ ...deps.ingest, countEvents, log }),
+    operation: countsOperation,
+  };
+  const routes = [...DOORS.map(doorRoute), counts, ...healthRoutes(health, options), metricsPage()];
+  return describedRoutes(routes, health);
 
-const isHandler = ({ method }: { method: string }) => method !== 'ALL';
+  function metricsPage(): Route {
+    const contentType = { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' };
+    const handler: Handler = async (c) => c.text(await metricsText(), 200, contentType);
+    return { method: 'GET', path: '/internal/metrics', handler, isProbe: true, operation: pageOperation };
+  }
+
+  function doorRoute(door: Door): Route {
+    const handler = ingest(door, deps.ingest, options.ingest);
+    return { method: 'POST', path: door.path, handler, operation: operationOf(door) };
+  }
+}
 
 function wrongMethod(routes: readonly { method: string }[]): Handler {
   const methods = routes.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
@@ -97,7 +93,11 @@ function wrongMethod(routes: readonly { method: string }[]): Handler {
 }
 
 /** Request id, the headers every answer carries, and one observation a request. */
-function observe({ newRequestId, onRequest, log, ingest: { flags } }: AppDeps): MiddlewareHandler<Env> {
+function observe(
+  { newRequestId, onRequest, log, ingest: { flags } }: AppDeps,
+  routes: readonly Route[],
+): MiddlewareHandler<Env> {
+  const probes = new Set(routes.filter(({ isProbe }) => isProbe).map(({ path }) => path));
   return async (c, next) => {
     const given = c.req.header('x-request-id');
     const requestId = given !== undefined && WELL_FORMED_ID.test(given) ? given : newRequestId();
@@ -112,13 +112,12 @@ function observe({ newRequestId, onRequest, log, ingest: { flags } }: AppDeps): 
     const found = routePath(c, -1);
     const route = found === EVERY_PATH ? 'other' : found;
     onRequest({ method, route, status: c.res.status });
-    if (!isProbe(path)) log.debug({ requestId, method, route, status: c.res.status }, 'request answered');
+    if (!probes.has(path)) log.debug({ requestId, method, route, status: c.res.status }, 'request answered');
   };
 }
 
 const WELL_FORMED_ID = /^[\w.:@/+=-]{1,128}$/;
 const EVERY_PATH = '/*';
-const isProbe = (path: string) => PROBES.some((probe) => probe === path);
 
 function corsFor(allowedOrigins: readonly string[]): MiddlewareHandler<Env> {
   return cors({

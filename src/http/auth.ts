@@ -2,7 +2,10 @@ import type { Context } from 'hono';
 import { failureOf } from '../pipeline/outcome.ts';
 import type { Credential } from '../pipeline/ports.ts';
 import type { Credentials } from './credentials.ts';
-import { isRefusal, type Refusal } from './refusals.ts';
+import { isRefusal, type Refusal as AnyRefusal } from './refusals.ts';
+
+/** What may be said against whoever asks. */
+type Refusal = AnyRefusal<'unauthorized' | 'forbidden' | 'internal'>;
 
 /** A token as the client presented it, with the project it claims to belong to if it named one. */
 export type Presented = { readonly token: string; readonly projectId: string | null };

@@ -9,7 +9,9 @@ import type { Transform } from 'node:stream';
 import { constants, createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import type { Reservation } from '../pipeline/channel.ts';
 import { gatherPieces } from './pieces.ts';
-import type { Refusal } from './refusals.ts';
+import type { Refusal as AnyRefusal } from './refusals.ts';
+
+type Refusal = AnyRefusal<'body_too_large' | 'unsupported_encoding' | 'invalid_encoding' | 'channel_full'>;
 
 /** The body's bytes after decompression; `aborted` when the client went away before the end. */
 export type Body = { readonly bytes: Buffer } | Refusal | 'aborted';

@@ -14,7 +14,10 @@ import {
 } from '../pipeline/ports.ts';
 import { authorizeReader } from './auth.ts';
 import type { Credentials } from './credentials.ts';
-import { type Refusal, isRefusal, refuse } from './refusals.ts';
+import { type CountRefusal, GROUPINGS } from './event-counts-operation.ts';
+import { type Refusal as AnyRefusal, isRefusal, refuse } from './refusals.ts';
+
+type Refusal = AnyRefusal<CountRefusal>;
 
 export type EventCountsDeps = {
   readonly credentials: Credentials;
@@ -29,7 +32,6 @@ export type AskedCounts = Omit<CountQuestion, 'projectId'>;
 
 /** What can be asked. Other parameters are ignored: proxies and browsers add theirs. */
 const PARAMETERS = ['event_name', 'from', 'to', 'group_by', 'exact'] as const;
-const GROUPINGS = ['channel', 'hour', 'day'] as const;
 
 /** As long as the name of an event may be: no longer one was ever stored. */
 const NAME = /^.{1,200}$/su;

@@ -2,13 +2,21 @@
  * The health paths. All of them answer from facts that are kept up to date in
  * the background; none asks a store, needs a credential or is logged.
  */
-import { Hono } from 'hono';
+import type { Context, Handler } from 'hono';
 import type { Breaker } from '../pipeline/breaker.ts';
 import type { Channel } from '../pipeline/channel.ts';
 import { type Flags, closedBecause, isFatal } from '../pipeline/flags.ts';
 import type { Heartbeat } from '../pipeline/heartbeat.ts';
 import type { Ledger } from '../pipeline/ledger.ts';
 import type { Credentials } from './credentials.ts';
+import {
+  healthOperation,
+  healthzOperation,
+  liveOperation,
+  readyOperation,
+  storesOperation,
+} from './health-operations.ts';
+import type { Operation, Route } from './route.ts';
 
 /** What has been found out about a store's schema: null until it is known to be up to date. */
 export type SchemaFacts = {
@@ -42,12 +50,12 @@ export type HealthDeps = {
   readonly version: string;
 };
 
-export function healthRoutes(deps: HealthDeps, { depth503Threshold }: { depth503Threshold: number }): Hono {
+export function healthRoutes(deps: HealthDeps, { depth503Threshold }: { depth503Threshold: number }): Route[] {
   const { flags, channel, ledger, breaker, clickhouse, postgres, version } = deps;
   const live = { status: 'ok' };
 
-  return new Hono()
-    .get('/healthz', (c) => {
+  return [
+    probe('/healthz', healthzOperation, (c) => {
       const facts = flags.facts();
       const depth = facts.deadLetters?.rows ?? 0;
       const isDown = isFatal(facts) || depth > depth503Threshold;
@@ -60,13 +68,13 @@ export function healthRoutes(deps: HealthDeps, { depth503Threshold }: { depth503
         },
         isDown ? 503 : 200,
       );
-    })
-    .get('/health', (c) => c.json(health()))
-    .get('/health/live', (c) => c.json(live))
-    .get('/livez', (c) => c.json(live))
-    .get('/health/ready', (c) => ready(c.json.bind(c)))
-    .get('/readyz', (c) => ready(c.json.bind(c)))
-    .get('/ready', (c) => {
+    }),
+    probe('/health', healthOperation, (c) => c.json(health())),
+    probe('/health/live', liveOperation, (c) => c.json(live)),
+    probe('/livez', liveOperation, (c) => c.json(live)),
+    probe('/health/ready', readyOperation, ready),
+    probe('/readyz', readyOperation, ready),
+    probe('/ready', storesOperation, (c) => {
       const { postgresReady, clickhouseReady } = deps.schema();
       const missing = [
         ...(clickhouse.isUp() && clickhouseReady ? [] : ['clickhouse']),
@@ -75,12 +83,13 @@ export function healthRoutes(deps: HealthDeps, { depth503Threshold }: { depth503
       return missing.length === 0
         ? c.json({ status: 'ready' })
         : c.json({ status: 'not_ready', error: `not answering or not migrated: ${missing.join(', ')}`, missing }, 503);
-    });
+    }),
+  ];
 
   /** Ready means exactly: an event sent now would be accepted. The shared dead-letter depth has no say in it. */
-  function ready(json: (body: object, status: 200 | 503) => Response): Response {
+  function ready(c: Context): Response {
     const reason = whyNotReady(deps);
-    return reason === null ? json({ status: 'ready' }, 200) : json({ status: 'not_ready', reason }, 503);
+    return reason === null ? c.json({ status: 'ready' }) : c.json({ status: 'not_ready', reason }, 503);
   }
 
   function health() {
@@ -114,6 +123,10 @@ export function healthRoutes(deps: HealthDeps, { depth503Threshold }: { depth503
       },
     };
   }
+}
+
+function probe(path: string, operation: Operation, handler: Handler): Route {
+  return { method: 'GET', path, handler, isProbe: true, operation };
 }
 
 /** Why an event sent now would not be accepted, or null. */

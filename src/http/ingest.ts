@@ -25,11 +25,29 @@ import {
 } from './auth.ts';
 import { readBody } from './body.ts';
 import type { Credentials } from './credentials.ts';
-import type { Door } from './doors/door.ts';
+import type { Door, DoorRefusal } from './doors/door.ts';
 import type { Answer, Idempotency } from './idempotency.ts';
 import { TOO_MANY, readLines } from './lines.ts';
 import type { RateLimit } from './rate-limit.ts';
-import { type Refusal, isRefusal, refuse } from './refusals.ts';
+import { type Refusal as AnyRefusal, type RefusalCode, isRefusal, refuse } from './refusals.ts';
+
+/** What any front door may answer, besides what its own format refuses. Held by the compiler. */
+export const INGEST_REFUSALS = [
+  'invalid_query',
+  'invalid_encoding',
+  'unauthorized',
+  'forbidden',
+  'body_too_large',
+  'unsupported_encoding',
+  'idempotency_mismatch',
+  'rate_limited',
+  'internal',
+  'ingest_disabled',
+  'shutting_down',
+  'ingest_down',
+  'channel_full',
+] as const satisfies readonly RefusalCode[];
+type Refusal = AnyRefusal<(typeof INGEST_REFUSALS)[number] | DoorRefusal>;
 
 export type IngestDeps = {
   readonly flags: Flags;
@@ -52,13 +70,15 @@ export type IngestOptions = {
 };
 
 /** How safe accepted events must be before the answer. `journaled` is the highest level below `stored`. */
-const ACKS = ['queued', 'journaled', 'stored'] as const;
+export const ACKS = ['queued', 'journaled', 'stored'] as const;
 export type Ack = (typeof ACKS)[number];
 type Level = 'queued' | 'journaled' | Home;
+/** What `Weir-Ack` may say. */
+export const LEVELS = ['queued', 'journaled', 'stored', 'dead-lettered'] as const satisfies readonly Level[];
 
 /** How long an answer may wait for ClickHouse before it says how far the events have come. */
 const MAX_ACK_WAIT_MS = 30_000;
-const MAX_KEY_LENGTH = 200;
+export const MAX_KEY_LENGTH = 200;
 
 /** A request that has been let in, as far as its headers tell. */
 type Arrival = {
@@ -321,8 +341,7 @@ function requestedAck(c: Context, byDefault: Ack): Ack | Refusal {
   if (wait !== undefined && wait !== 'true' && wait !== 'false') {
     return { refused: 'invalid_query', message: 'wait must be true or false' };
   }
-  if (wait === 'true') return 'stored';
-  if (wanted === undefined) return byDefault;
-  const ack = ACKS.find((known) => known === wanted);
-  return ack ?? { refused: 'invalid_query', message: `ack must be one of ${ACKS.join(', ')}` };
+  const ack = wanted === undefined ? byDefault : ACKS.find((known) => known === wanted);
+  if (ack === undefined) return { refused: 'invalid_query', message: `ack must be one of ${ACKS.join(', ')}` };
+  return wait === 'true' ? 'stored' : ack;
 }

@@ -12,7 +12,9 @@ import type { Refusal as EventRefusal } from '../event/text.ts';
 import type { Reservation } from '../pipeline/channel.ts';
 import { streamBody } from './body.ts';
 import { gatherPieces } from './pieces.ts';
-import type { Refusal } from './refusals.ts';
+import type { Refusal as AnyRefusal } from './refusals.ts';
+
+type Refusal = AnyRefusal<'body_too_large' | 'unsupported_encoding' | 'invalid_encoding' | 'channel_full'>;
 
 /** A line that is longer is rejected without being read to its end. */
 const MAX_LINE_BYTES = 1024 * 1024;

@@ -3,7 +3,7 @@ import type { ProjectId } from '../event/event.ts';
 import type { Refusal } from './refusals.ts';
 
 /** Counts one request of the project; the refusal when it has used up its allowance. */
-export type RateLimit = (projectId: ProjectId) => Promise<Refusal | null>;
+export type RateLimit = (projectId: ProjectId) => Promise<Refusal<'rate_limited'> | null>;
 
 /** Allows each project `requests` in every window of `perMs`, counted in this process. */
 export function createRateLimit({ requests, perMs }: { requests: number; perMs: number }): RateLimit {

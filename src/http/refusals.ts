@@ -47,9 +47,14 @@ const REFUSALS = {
 
 export type RefusalCode = keyof typeof REFUSALS;
 
-/** Why a request is not served. `message` replaces the table's sentence where more can be said. */
-export type Refusal = {
-  readonly refused: RefusalCode;
+export const REFUSAL_CODES = Object.keys(REFUSALS) as RefusalCode[];
+
+/**
+ * Why a request is not served. `message` replaces the table's sentence where more can be said. Whoever names
+ * the codes lets the compiler hold that no others come from there.
+ */
+export type Refusal<Code extends RefusalCode = RefusalCode> = {
+  readonly refused: Code;
   readonly message?: string;
   readonly retryAfterS?: number;
   /** What is wrong one by one, where that helps. */
@@ -72,11 +77,11 @@ export function refuse(c: Context, { refused, message, retryAfterS, details, cha
 
 /** The same for what never became a request: all there is to send, without the headers of the connection. */
 export function bareRefusal(refused: RefusalCode): { status: number; headers: Record<string, string>; body: string } {
-  const { status, message } = REFUSALS[refused];
+  const { status, retryAfterS, message } = REFUSALS[refused];
   const body = JSON.stringify({ error: message, code: refused });
   const headers = { 'Content-Type': 'application/json', 'X-Content-Type-Options': 'nosniff' };
-  return { status, headers, body };
+  return { status, headers: { ...headers, ...(retryAfterS && { 'Retry-After': String(retryAfterS) }) }, body };
 }
 
-/** The status a refusal is answered with, for descriptions of the API. */
-export const statusOf = (code: RefusalCode): number => REFUSALS[code].status;
+/** What a refusal is answered with, for descriptions of the API. */
+export const rowOf = (code: RefusalCode): Row => REFUSALS[code];

@@ -29,6 +29,16 @@ const CLOSE_CHECK_MS = 20;
 /** Connections that may wait to be accepted; with Node's 511, a crowd of newcomers gets others' connections reset. */
 const BACKLOG = 4_096;
 
+/** What any path may answer before a request reaches its route. Held by the compiler. */
+export const SERVER_REFUSALS = [
+  'invalid_request',
+  'request_timeout',
+  'body_too_large',
+  'headers_too_large',
+  'internal',
+] as const satisfies readonly RefusalCode[];
+type ServerRefusal = (typeof SERVER_REFUSALS)[number];
+
 type Fetch = Parameters<typeof getRequestListener>[0];
 
 export async function listen(
@@ -94,7 +104,7 @@ function answerWithout(error: unknown, log: Log): Response {
   return bareAnswer('internal');
 }
 
-function bareAnswer(refused: RefusalCode): Response {
+function bareAnswer(refused: ServerRefusal): Response {
   const { status, headers, body } = bareRefusal(refused);
   return new Response(body, { status, headers: { ...headers, Connection: 'close' } });
 }
@@ -118,7 +128,7 @@ function malformedAnswer(code: string | undefined): string {
   return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`;
 }
 
-const MALFORMED: ReadonlyMap<string, RefusalCode> = new Map([
+const MALFORMED: ReadonlyMap<string, ServerRefusal> = new Map([
   ['HPE_HEADER_OVERFLOW', 'headers_too_large'],
   ['HPE_CHUNK_EXTENSIONS_OVERFLOW', 'body_too_large'],
   ['ERR_HTTP_REQUEST_TIMEOUT', 'request_timeout'],

@@ -6,6 +6,9 @@ import type { ChosenFormat, EventFormat } from '../../event/format.ts';
 import type { JsonSchema } from '../../event/kinds.ts';
 import type { Refusal } from '../refusals.ts';
 
+/** What a format may refuse about a request as a whole. */
+export type DoorRefusal = 'invalid_json' | 'invalid_envelope' | 'too_many_events' | 'invalid_events';
+
 /** The events of a body, scanned, and what the body says of itself. */
 export type Opened = {
   readonly events: ScannedEvents;
@@ -45,9 +48,16 @@ export type Door = {
   readonly body: BodyShape;
   readonly format: EventFormat | ChosenFormat;
   /** Also called when no event was accepted: the contracts differ in what they answer then. */
-  answer(decoded: Decoded, facts: RequestFacts): { readonly status: 200 | 202; readonly body: object } | Refusal;
+  answer(
+    decoded: Decoded,
+    facts: RequestFacts,
+  ): { readonly status: 200 | 202; readonly body: object } | Refusal<'invalid_events'>;
   /** The schemas of the answers, by status. */
   readonly answers: { readonly [Status in 200 | 202]?: JsonSchema };
+  /** What its format refuses about a request as a whole. */
+  readonly refusals: readonly DoorRefusal[];
+  /** A body whose every event is accepted: JSON, or the events of the lines. */
+  readonly example: unknown;
 };
 
 const COUNT: JsonSchema = { type: 'integer', minimum: 0 };
@@ -91,7 +101,7 @@ export function listed(
 }
 
 /** The refusal of a request that had events, none of which could be used. */
-export function noneUsable(decoded: Decoded, place: 'index' | 'line'): Refusal {
+export function noneUsable(decoded: Decoded, place: 'index' | 'line'): Refusal<'invalid_events'> {
   const { errors = [], errors_truncated } = listed(decoded, place);
   const count = `all ${decoded.rejected} events were rejected`;
   return {

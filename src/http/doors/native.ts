@@ -1,5 +1,5 @@
 import { readEnvelope } from '../../event/envelope.ts';
-import type { EventFormat } from '../../event/format.ts';
+import { type EventFormat, INSTANT } from '../../event/format.ts';
 import { COUNTS, type Door, TRUNCATED, answerSchema, listed, rejectionsSchema } from './door.ts';
 
 export const nativeFormat: EventFormat = {
@@ -36,7 +36,7 @@ export const nativeDoor: Door = {
         token: { type: ['string', 'null'], maxLength: 512, description: 'For beacons, which cannot set headers.' },
         events: { anyOf: [{ type: 'array', items: event }, { type: 'null' }] },
         batch_id: { type: ['string', 'null'], maxLength: 200, description: 'The same as an Idempotency-Key.' },
-        sent_at: { anyOf: [{ type: 'string', format: 'date-time' }, { type: 'number' }, { type: 'null' }] },
+        sent_at: { anyOf: [INSTANT.schema, { type: 'null' }] },
       },
       additionalProperties: false,
     }),
@@ -46,4 +46,19 @@ export const nativeDoor: Door = {
     body: { accepted: decoded.accepted, rejected: decoded.rejected, ...listed(decoded, 'index') },
   }),
   answers: { 200: ANSWER, 202: ANSWER },
+  refusals: ['invalid_json', 'invalid_envelope'],
+  example: {
+    events: [
+      {
+        event: 'signed_up',
+        timestamp: '2026-05-04T12:30:00.000Z',
+        user_id: 'u1',
+        anonymous_id: 'a1',
+        session_id: 's1',
+        event_id: '0198c0de-0000-7000-8000-000000000000',
+        properties: { plan: 'pro' },
+        extras: { channel: 'web' },
+      },
+    ],
+  },
 };

@@ -36,4 +36,18 @@ export const ndjsonDoor: Door = {
       { rejected: COUNTS.rejected, errors: rejectionsSchema('line'), ...TRUNCATED },
     ),
   },
+  refusals: ['invalid_events'],
+  example: [
+    {
+      timestamp: '2026-05-04T12:30:00.000Z',
+      service: 'checkout',
+      name: 'order_failed',
+      env: 'production',
+      trace_id: 'trc_z',
+      level: 'error',
+      user_id: 'u1',
+      data: { order_id: 17, reason: 'card declined' },
+    },
+    { timestamp: 1777897801, service: 'mailer', name: 'mail_sent', job_id: 'job_9' },
+  ],
 };

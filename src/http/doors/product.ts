@@ -19,6 +19,16 @@ const productFormat: EventFormat = {
   },
 };
 
+const EXAMPLE = {
+  event_name: 'order_placed',
+  user_id: 'u1',
+  timestamp: 1777897800,
+  channel: 'web',
+  campaign_id: 'spring',
+  tags: ['new', 'trial'],
+  metadata: { amount: 49.9, currency: 'EUR' },
+};
+
 const ACCEPTED = { status: { type: 'string', const: 'accepted' } } as const;
 
 /** One product event: `{"event_name", "user_id", "timestamp", …, "metadata"}`. */
@@ -42,6 +52,8 @@ export const productDoor: Door = {
     return { refused: 'invalid_events', message: rejections[0]!.reason };
   },
   answers: { 202: answerSchema(ACCEPTED) },
+  refusals: ['invalid_json', 'invalid_events'],
+  example: EXAMPLE,
 };
 
 /** Up to 1000 product events, as an array or as `{"events": [...]}`. */
@@ -70,4 +82,6 @@ export const productBulkDoor: Door = {
   answers: {
     202: answerSchema({ ...ACCEPTED, ...COUNTS }, { errors: rejectionsSchema('index'), ...TRUNCATED }),
   },
+  refusals: ['invalid_json', 'invalid_envelope', 'too_many_events', 'invalid_events'],
+  example: { events: [EXAMPLE, { ...EXAMPLE, user_id: 'u2' }] },
 };

@@ -136,4 +136,27 @@ export const webDoor: Door = {
       { errors: rejectionsSchema('index'), ...TRUNCATED },
     ),
   },
+  refusals: ['invalid_json', 'invalid_envelope', 'too_many_events'],
+  example: {
+    events: [
+      {
+        id: '0198c0de-0000-7000-8000-000000000001',
+        session_id: '0198c0de-0000-7000-8000-00000000000a',
+        timestamp: '2026-05-04T12:30:00.000Z',
+        type: 'pageview',
+        title: 'Prices',
+        path: '/prices',
+        load_time: 812,
+        metadata: { user_agent: 'Mozilla/5.0', viewport_width: 1280, language: 'en' },
+      },
+      {
+        id: '0198c0de-0000-7000-8000-000000000002',
+        session_id: '0198c0de-0000-7000-8000-00000000000a',
+        timestamp: '2026-05-04T12:30:04.500Z',
+        type: 'custom',
+        event_name: 'plan_chosen',
+        properties: { plan: 'pro' },
+      },
+    ],
+  },
 };

@@ -1,0 +1,66 @@
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { describe, expect, test } from 'vitest';
+import { createApp, routesOf } from '../src/http/app.ts';
+import { openApiOf } from '../src/http/openapi.ts';
+import { REFUSAL_CODES, rowOf } from '../src/http/refusals.ts';
+import { readDescription } from './support/description.ts';
+
+/** Nothing is asked of the parts: only what the routes say of themselves. */
+const nothing = new Proxy({}, { get: () => () => nothing }) as never;
+const deps = {
+  ingest: nothing,
+  health: nothing,
+  metricsText: nothing,
+  countEvents: nothing,
+  newRequestId: nothing,
+  onRequest: nothing,
+  log: nothing,
+};
+const options = {
+  ingest: { maxBodyBytes: 1, maxFutureMs: 0, defaultAck: 'queued' },
+  allowedOrigins: [],
+  depth503Threshold: 0,
+} as const;
+
+const routes = routesOf(deps, options);
+const text = JSON.stringify(openApiOf(routes, { version: '1.2.3' }));
+const description = readDescription(JSON.parse(text));
+
+test('is a valid OpenAPI 3.1 document of this version of Weir', async () => {
+  expect(await new Validator().validate(JSON.parse(text))).toEqual({ valid: true });
+  expect(JSON.parse(text)).toMatchObject({ openapi: '3.1.0', info: { version: '1.2.3' } });
+});
+
+test('has every route of the app, and no other', () => {
+  const served = createApp(deps, options)
+    .routes.filter(({ method }) => method !== 'ALL')
+    .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, '{$1}')}`);
+  expect(description.operations.map(({ method, path }) => `${method} ${path}`).sort()).toEqual(served.sort());
+  expect(served.length).toBeGreaterThan(10);
+});
+
+/** Said where nothing of this version says it; each leaves the list with the route that does. */
+const NOT_YET = ['query_refused'];
+
+test('has every refusal of the table, with its status', () => {
+  const codes = new Map(description.everyRefusal.map(({ status, code }) => [code, status]));
+  for (const code of REFUSAL_CODES.filter((code) => !NOT_YET.includes(code)))
+    expect(codes.get(code), code).toBe(rowOf(code).status);
+  expect(NOT_YET.filter((code) => codes.has(code))).toEqual([]);
+});
+
+describe.each(description.operations)('$method $path', (operation) => {
+  test('has a name and a sentence of its own', () => {
+    expect(operation.operationId).toMatch(/^[a-z][A-Za-z0-9]+$/);
+    expect(operation.summary).toMatch(/^[A-Z].+\.$/);
+    expect(description.operations.filter(({ operationId }) => operationId === operation.operationId)).toHaveLength(1);
+  });
+
+  test('gives examples that are what it says', () => {
+    for (const { schema, value } of operation.examples) expect(description.problemsWith(schema, value)).toEqual([]);
+  });
+});
+
+test('a schema that nothing could satisfy would be noticed', () => {
+  expect(description.problemsWith('/components/schemas/NativeEvent', { event: 1 })).not.toEqual([]);
+});
