@@ -149,9 +149,11 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
     const { credential, eventCount, decode, bodyHash } = read;
     const { receivedAt, reservation, ack } = arrival;
     const request = { credential, eventCount, decode, receivedAt, reservation, ack };
-    const key = c.req.header('idempotency-key') ?? read.key;
+    const given = c.req.header('idempotency-key');
+    const key = given ?? read.key;
     if (key === null) return { answering: takeIn(c, request) };
-    if (key === '' || key.length > MAX_KEY_LENGTH) {
+    // The format has judged its own.
+    if (given === '' || (given && given.length > MAX_KEY_LENGTH)) {
       return {
         refused: 'invalid_query',
         message: `the idempotency key must have 1 to ${MAX_KEY_LENGTH} characters`,
