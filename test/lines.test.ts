@@ -123,7 +123,11 @@ describe('lines', () => {
     const padded = (byteCount: number) => named('long').padEnd(byteCount);
     expect(await told(padded(MIB))).toEqual(['long']);
     expect(await told(`${padded(MIB)}\n${padded(MIB - 1)}\r\n${named('b')}`)).toEqual(['long,long,b']);
-    expect(await told(`${padded(MIB + 1)}\n${named('b')}`)).toEqual(['b', '1: line too long']);
+    expect(await told(`${padded(MIB + 1)}\n${named('b')}\n5`)).toEqual([
+      'b',
+      '1: line too long',
+      '3: event must be an object',
+    ]);
     expect(await told(`${named('a')}\n${padded(MIB + 1)}`)).toEqual(['a', '2: line too long']);
   });
 
