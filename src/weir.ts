@@ -8,6 +8,8 @@ import { createClickHouse } from './clickhouse/client.ts';
 import { createCountEvents } from './clickhouse/event-counts.ts';
 import { createEventStore } from './clickhouse/event-store.ts';
 import { isAnswering as isClickHouseAnswering } from './clickhouse/heartbeat.ts';
+import { createProjectReader } from './clickhouse/project-reader.ts';
+import { READ_LIMITS } from './clickhouse/reader-settings.ts';
 import { createReads } from './clickhouse/reads.ts';
 import type { Clock } from './clock.ts';
 import { type Config, FLUSH_MAX_BYTES } from './config.ts';
@@ -75,6 +77,8 @@ const READS = {
   maxMemoryBytes: 1024 ** 3,
   maxThreads: 4,
 } as const;
+/** The questions about projects: four at a time, each with a look at the tables beside it. */
+const QUERY_CONNECTIONS = 8;
 
 /** Builds all parts, listens, and starts the loops. Throws `CannotListen`; never waits for a store. */
 export async function startWeir({
@@ -109,7 +113,7 @@ export async function startWeir({
   const readingClickHouse = createClickHouse({
     ...access.clickhouse,
     database,
-    maxConnections: READS.maxAtOnce,
+    maxConnections: READS.maxAtOnce + QUERY_CONNECTIONS,
     requestTimeoutMs: READS.timeoutMs + 5_000,
   });
   const projects = createProjects(db);
@@ -253,6 +257,14 @@ export async function startWeir({
         version,
       },
       countEvents: createCountEvents(reads),
+      query: {
+        reader: createProjectReader({ client: readingClickHouse }, { database }),
+        credentials,
+        flags,
+        clock,
+        newQueryId: randomUUIDv7,
+        log,
+      },
       metricsText: metrics.text,
       newRequestId: randomUUIDv7,
       onRequest: metrics.request,
@@ -260,6 +272,7 @@ export async function startWeir({
     },
     {
       ingest: { maxBodyBytes: config.maxBodyBytes, maxFutureMs: config.maxFutureMs, defaultAck: config.ack },
+      query: READ_LIMITS,
       allowedOrigins: config.allowedOrigins,
       depth503Threshold: config.deadLetters.depth503Threshold,
     },

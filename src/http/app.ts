@@ -16,6 +16,8 @@ import { pageOperation } from './health-operations.ts';
 import { type HealthDeps, healthRoutes } from './health.ts';
 import { type IngestDeps, type IngestOptions, ingest } from './ingest.ts';
 import { describedRoutes } from './openapi.ts';
+import { queryOperation, schemaOperation } from './project-query-operations.ts';
+import { type ProjectQueryDeps, type ReadLimits, projectQuery } from './project-query.ts';
 import { refuse } from './refusals.ts';
 import type { Route } from './route.ts';
 
@@ -25,6 +27,7 @@ export type AppDeps = {
   readonly ingest: IngestDeps;
   readonly health: HealthDeps;
   readonly countEvents: EventCountsDeps['countEvents'];
+  readonly query: ProjectQueryDeps;
   /** The metrics page in Prometheus text. */
   readonly metricsText: () => Promise<string>;
   readonly newRequestId: () => string;
@@ -34,6 +37,7 @@ export type AppDeps = {
 
 export type AppOptions = {
   readonly ingest: IngestOptions;
+  readonly query: ReadLimits;
   readonly allowedOrigins: readonly string[];
   readonly depth503Threshold: number;
 };
@@ -68,7 +72,13 @@ export function routesOf(deps: AppDeps, options: AppOptions): readonly Route[] {
     handler: eventCounts({ ...deps.ingest, countEvents, log }),
     operation: countsOperation,
   };
-  const routes = [...DOORS.map(doorRoute), counts, ...healthRoutes(health, options), metricsPage()];
+  const { query, schema } = projectQuery(deps.query, options.query);
+  const questions: readonly Route[] = [
+    { method: 'POST', path: '/api/v1/projects/:id/query', handler: query, operation: queryOperation },
+    { method: 'GET', path: '/api/v1/projects/:id/schema', handler: schema, operation: schemaOperation },
+  ];
+  const doors = DOORS.map(doorRoute);
+  const routes = [...doors, counts, ...questions, ...healthRoutes(health, options), metricsPage()];
   return describedRoutes(routes, health);
 
   function metricsPage(): Route {

@@ -36,6 +36,7 @@ const REFUSALS = {
   },
   idempotency_mismatch: { status: 422, retryAfterS: null, message: 'this idempotency key was used with another body' },
   rate_limited: { status: 429, retryAfterS: 1, message: 'this project sends more than its share' },
+  too_many_queries: { status: 429, retryAfterS: 1, message: 'too many queries run at the moment' },
   headers_too_large: { status: 431, retryAfterS: null, message: 'the headers are larger than this service takes' },
   internal: { status: 500, retryAfterS: 5, message: 'an internal error; the request may be sent again' },
   ingest_disabled: { status: 503, retryAfterS: 300, message: 'ingest is switched off by its operator' },

@@ -1,0 +1,213 @@
+/**
+ * Answers SQL questions about one project. Each goes to ClickHouse three times:
+ * what tables are there and what is the text's tree (at once), and, if the
+ * guard has nothing against it, for the rows. What runs is the text that was
+ * parsed, byte for byte, under settings that leave only the project's rows.
+ */
+import type { ClickHouseClient } from '@clickhouse/client';
+import { type Names, textProblem, treeProblem, withoutEnd } from './query-guard.ts';
+import { type ReadFailure, parseFailure, runFailure } from './reader-errors.ts';
+import { PRECAUTION_NAMES, parseSettings, readSettings } from './reader-settings.ts';
+import { READABLE_TABLES, type Relation, filtersFor } from './reader-tables.ts';
+
+export type Column = { readonly name: string; readonly type: string };
+
+export type Answer = {
+  readonly kind: 'answer';
+  readonly columns: readonly Column[];
+  /** Rows as JSON arrays, a group at a time as they arrive. Throws when the rest cannot be had. */
+  readonly rows: AsyncIterable<readonly string[]>;
+};
+
+export type TableDescription = {
+  readonly name: string;
+  readonly comment: string;
+  readonly columns: readonly (Column & { readonly comment: string })[];
+};
+
+export type Schema = {
+  readonly kind: 'schema';
+  readonly tables: readonly TableDescription[];
+  /** Names of the project's events, the most frequent first. */
+  readonly events: readonly string[];
+};
+
+/** `queryId`: under which ClickHouse knows the query. `signal`: nobody waits for the answer any more. */
+export type Asking = { readonly queryId: string; readonly signal: AbortSignal };
+
+export type ProjectReader = {
+  query(projectId: string, sql: string, asking: Asking): Promise<Answer | ReadFailure>;
+  schema(projectId: string, signal: AbortSignal): Promise<Schema | ReadFailure>;
+};
+
+const FORMAT = 'JSONCompactEachRowWithNamesAndTypes';
+/** A line of its own, so that the lines of the client's text keep their columns. */
+const EXPLAIN = 'EXPLAIN AST\n';
+const MAX_EVENT_NAMES = 1_000;
+const SERVICE_DATABASE = 'monitor';
+
+export function createProjectReader(
+  { client }: { client: ClickHouseClient },
+  { database }: { database: string },
+): ProjectReader {
+  const readable = new Set(
+    READABLE_TABLES.flatMap(({ name }) => (name.includes('.') ? [name] : [name, `${database}.${name}`])),
+  );
+
+  return { query, schema };
+
+  async function query(projectId: string, sql: string, { queryId, signal }: Asking): Promise<Answer | ReadFailure> {
+    const problem = textProblem(sql);
+    if (problem !== null) return refused(problem);
+    const text = withoutEnd(sql);
+    const looking = surroundings(signal).catch(runFailure);
+    const parsing = treeOf(text, signal).catch((error: unknown) => parseFailure(error, EXPLAIN.length));
+    const [around, tree] = await Promise.all([looking, parsing]);
+    if ('kind' in tree) return tree;
+    if ('kind' in around) return around;
+    const guilty = treeProblem(tree, { names: namesOf(around.relations), format: FORMAT });
+    if (guilty !== null) return refused(guilty);
+    return run(text, { settings: settingsFor(projectId, around), queryId, signal }).catch(runFailure);
+  }
+
+  async function schema(projectId: string, signal: AbortSignal): Promise<Schema | ReadFailure> {
+    try {
+      const around = await surroundings(signal);
+      const describing = describe(signal);
+      const naming = eventNames(settingsFor(projectId, around), signal);
+      const [tables, events] = await Promise.all([describing, naming]);
+      return { kind: 'schema', tables, events };
+    } catch (error) {
+      return runFailure(error);
+    }
+  }
+
+  /** The text is parsed as ClickHouse will parse it to run it: with Weir's FORMAT behind it, which takes the place of any other. */
+  async function treeOf(text: string, abort_signal: AbortSignal): Promise<string[]> {
+    const answer = await client.query({
+      query: `${EXPLAIN}${text}\nFORMAT ${FORMAT}`,
+      format: 'JSONCompactEachRow',
+      clickhouse_settings: parseSettings(),
+      abort_signal,
+    });
+    return (await answer.json<[string]>()).map(([line]) => line);
+  }
+
+  async function run(
+    text: string,
+    { settings, queryId, signal }: { settings: ReturnType<typeof readSettings>; queryId: string; signal: AbortSignal },
+  ): Promise<Answer> {
+    const result = await client.query({
+      query: text,
+      format: FORMAT,
+      clickhouse_settings: settings,
+      query_id: queryId,
+      abort_signal: signal,
+    });
+    const lines = linesOf(result.stream());
+    const [names, types, ...begun] = await heading(lines);
+    const typeOf = JSON.parse(types) as string[];
+    const columns = (JSON.parse(names) as string[]).map((name, index) => ({ name, type: typeOf[index]! }));
+    return { kind: 'answer', columns, rows: following(begun, lines) };
+  }
+
+  function namesOf(relations: readonly Relation[]): Names {
+    const own = relations.filter((relation) => relation.database === database);
+    return { readable, hidden: new Set(own.map(({ name }) => name).filter((name) => !readable.has(name))) };
+  }
+
+  /** Asked each time: it costs little, and a table that appears is never without its filter. */
+  async function surroundings(abort_signal: AbortSignal): Promise<Surroundings> {
+    const answer = await client.query({
+      query: `SELECT database, name, engine,
+                (database, name) IN (
+                  SELECT database, table FROM system.columns
+                  WHERE database IN {databases:Array(String)} AND name = 'project_id' AND type = 'UUID'
+                ) AS is_owned,
+                (SELECT groupArray(name) FROM system.settings WHERE name IN {settings:Array(String)}) AS known
+              FROM system.tables WHERE database IN {databases:Array(String)}`,
+      query_params: { databases: [database, SERVICE_DATABASE], settings: PRECAUTION_NAMES },
+      format: 'JSONCompactEachRow',
+      clickhouse_settings: parseSettings(),
+      abort_signal,
+    });
+    const rows = await answer.json<[string, string, string, number, string[]]>();
+    return {
+      relations: rows.map(([at, name, engine, isOwned]) => ({
+        database: at,
+        name,
+        engine,
+        hasProjectId: isOwned === 1,
+      })),
+      known: rows[0]?.[4] ?? [],
+    };
+  }
+
+  async function describe(abort_signal: AbortSignal): Promise<TableDescription[]> {
+    const answer = await client.query({
+      query: `SELECT if(database = {database:String}, table, concat(database, '.', table)), name, type, comment
+              FROM system.columns WHERE database IN {databases:Array(String)} ORDER BY database, table, position`,
+      query_params: { database, databases: [database, SERVICE_DATABASE] },
+      format: 'JSONCompactEachRow',
+      clickhouse_settings: parseSettings(),
+      abort_signal,
+    });
+    const columns = Map.groupBy(await answer.json<[string, string, string, string]>(), ([table]) => table);
+    return READABLE_TABLES.filter(({ name }) => columns.has(name)).map(({ name: table, comment: about }) => ({
+      name: table,
+      comment: about,
+      columns: columns.get(table)!.map(([, name, type, comment]) => ({ name, type, comment })),
+    }));
+  }
+
+  async function eventNames(settings: ReturnType<typeof readSettings>, abort_signal: AbortSignal): Promise<string[]> {
+    const answer = await client.query({
+      query: `SELECT event FROM event_counts_hourly GROUP BY event ORDER BY sum(events) DESC, event LIMIT ${MAX_EVENT_NAMES}`,
+      format: 'JSONCompactEachRow',
+      clickhouse_settings: settings,
+      abort_signal,
+    });
+    return (await answer.json<[string]>()).map(([name]) => name);
+  }
+}
+
+type Surroundings = { readonly relations: readonly Relation[]; readonly known: readonly string[] };
+
+const settingsFor = (projectId: string, { relations, known }: Surroundings) =>
+  readSettings(filtersFor(projectId, relations), known);
+
+const refused = (message: string): ReadFailure => ({ kind: 'refused', message, clickhouse: null });
+
+/** Rows as they are, a group at a time. A line that is no row is how some versions say that they failed half way. */
+async function* linesOf(groups: AsyncIterable<readonly { text: string }[]>): AsyncGenerator<string[]> {
+  for await (const group of groups) {
+    const lines = group.map(({ text }) => text);
+    if (lines.some((line) => !line.startsWith('[') || !line.endsWith(']')))
+      throw new Error('the answer ends with an error');
+    yield lines;
+  }
+}
+
+/** The line of names, the line of types, and the rows that came with them. */
+async function heading(lines: AsyncIterator<string[]>): Promise<[string, string, ...string[]]> {
+  const come: string[] = [];
+  while (come.length < 2) {
+    const group = await lines.next();
+    if (group.done) throw new Error('the answer has no heading');
+    come.push(...group.value);
+  }
+  return come as [string, string, ...string[]];
+}
+
+async function* following(
+  begun: readonly string[],
+  lines: AsyncGenerator<string[]>,
+): AsyncGenerator<readonly string[]> {
+  try {
+    if (begun.length > 0) yield begun;
+    yield* lines;
+  } finally {
+    // Whoever stops reading stops the query: the connection is closed with it.
+    await lines.return(undefined);
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * What ClickHouse's failures mean to whoever asked a question. ClickHouse's own
+ * sentence is handed on only where it was made out of the question's text: the
+ * sentences of a running query may quote rows.
+ */
+import { ClickHouseError } from '@clickhouse/client';
+import { noSuchTable } from './query-guard.ts';
+import { READ_LIMITS } from './reader-settings.ts';
+
+export type ReadFailure =
+  /** The question cannot be answered as it is. `clickhouse`: the error's number and name, where there is one. */
+  | { readonly kind: 'refused'; readonly message: string; readonly clickhouse: ClickHouseCode | null }
+  /** It can be asked again. `operator`: not before a person has changed something. */
+  | { readonly kind: 'unavailable'; readonly isForOperator: boolean; readonly clickhouse: ClickHouseCode | null };
+
+export type ClickHouseCode = { readonly code: number; readonly name: string };
+
+/** Numbers and names after ClickHouse's src/Common/ErrorCodes.cpp; an answer's own name would come out of text. */
+const NAMES: ReadonlyMap<number, string> = new Map([
+  [6, 'CANNOT_PARSE_TEXT'],
+  [36, 'BAD_ARGUMENTS'],
+  [41, 'CANNOT_PARSE_DATETIME'],
+  [42, 'NUMBER_OF_ARGUMENTS_DOESNT_MATCH'],
+  [43, 'ILLEGAL_TYPE_OF_ARGUMENT'],
+  [46, 'UNKNOWN_FUNCTION'],
+  [47, 'UNKNOWN_IDENTIFIER'],
+  [53, 'TYPE_MISMATCH'],
+  [60, 'UNKNOWN_TABLE'],
+  [62, 'SYNTAX_ERROR'],
+  [69, 'ARGUMENT_OUT_OF_BOUND'],
+  [70, 'CANNOT_CONVERT_TYPE'],
+  [72, 'CANNOT_PARSE_NUMBER'],
+  [81, 'UNKNOWN_DATABASE'],
+  [115, 'UNKNOWN_SETTING'],
+  [125, 'INCORRECT_RESULT_OF_SCALAR_SUBQUERY'],
+  [153, 'ILLEGAL_DIVISION'],
+  [158, 'TOO_MANY_ROWS'],
+  [159, 'TIMEOUT_EXCEEDED'],
+  [164, 'READONLY'],
+  [167, 'TOO_DEEP_AST'],
+  [168, 'TOO_BIG_AST'],
+  [179, 'MULTIPLE_EXPRESSIONS_FOR_ALIAS'],
+  [184, 'ILLEGAL_AGGREGATION'],
+  [202, 'TOO_MANY_SIMULTANEOUS_QUERIES'],
+  [203, 'NO_FREE_CONNECTION'],
+  [207, 'AMBIGUOUS_IDENTIFIER'],
+  [215, 'NOT_AN_AGGREGATE'],
+  [241, 'MEMORY_LIMIT_EXCEEDED'],
+  [279, 'ALL_CONNECTION_TRIES_FAILED'],
+  [306, 'TOO_DEEP_RECURSION'],
+  [307, 'TOO_MANY_BYTES'],
+  [349, 'CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN'],
+  [376, 'CANNOT_PARSE_UUID'],
+  [386, 'NO_COMMON_TYPE'],
+  [394, 'QUERY_WAS_CANCELLED'],
+  [395, 'FUNCTION_THROW_IF_VALUE_IS_NON_ZERO'],
+  [396, 'TOO_MANY_ROWS_OR_BYTES'],
+  [403, 'INVALID_JOIN_ON_EXPRESSION'],
+  [407, 'DECIMAL_OVERFLOW'],
+  [452, 'SETTING_CONSTRAINT_VIOLATION'],
+  [456, 'UNKNOWN_QUERY_PARAMETER'],
+  [497, 'ACCESS_DENIED'],
+  [516, 'AUTHENTICATION_FAILED'],
+]);
+
+/** Found while the names and types of the question are worked out: the sentence is about its text. */
+const ABOUT_THE_TEXT: ReadonlySet<number> = new Set([42, 43, 46, 47, 53, 179, 184, 207, 215, 386, 403]);
+
+/** The question may be good; ClickHouse has no time for it. */
+const BUSY: ReadonlySet<number> = new Set([202, 203, 279, 394]);
+/** The question may be good; Weir's user or its settings are not welcome. */
+const FOR_OPERATOR: ReadonlySet<number> = new Set([81, 115, 164, 452, 497, 516]);
+
+const UNKNOWN_TABLE = 60;
+const OWN_SENTENCES: ReadonlyMap<number, string> = new Map([
+  [UNKNOWN_TABLE, noSuchTable(null)],
+  [158, 'the query would read too many rows; narrow it, for example by timestamp'],
+  [159, `the query took longer than ${READ_LIMITS.maxExecutionS} seconds; narrow it, for example by timestamp`],
+  [241, 'the query needs more memory than a query may use; narrow it or group by less'],
+  [307, 'the query would read too much; narrow it, for example by timestamp, or name fewer columns'],
+  [396, 'the query needs more room on disk than a query may use; narrow it or group by less'],
+]);
+
+/** Of a text that was only parsed, so that everything in the sentence comes from the text. */
+export const parseFailure = (error: unknown, offset: number): ReadFailure =>
+  failure(error, (code, message) => (code === 62 ? syntaxSentence(message, offset) : shortened(message)));
+
+/** Of a query that ran or was about to. */
+export const runFailure = (error: unknown): ReadFailure =>
+  failure(error, (code, message) => (ABOUT_THE_TEXT.has(code) ? shortened(message) : null));
+
+function failure(error: unknown, sentenceOf: (code: number, message: string) => string | null): ReadFailure {
+  if (!(error instanceof ClickHouseError)) return { kind: 'unavailable', isForOperator: false, clickhouse: null };
+  const code = Number(error.code);
+  const name = NAMES.get(code) ?? 'OTHER';
+  const clickhouse = { code, name };
+  const isForOperator = FOR_OPERATOR.has(code);
+  if (isForOperator || BUSY.has(code)) return { kind: 'unavailable', isForOperator, clickhouse };
+  const sentence = OWN_SENTENCES.get(code) ?? sentenceOf(code, error.message);
+  const fallback = `the query failed in ClickHouse (${code} ${name})`;
+  return { kind: 'refused', message: sentence ?? fallback, clickhouse };
+}
+
+const MAX_SENTENCE = 500;
+
+function shortened(message: string): string {
+  const sentence = message.replaceAll(/\s+/g, ' ').trim();
+  return sentence.length <= MAX_SENTENCE ? sentence : `${sentence.slice(0, MAX_SENTENCE).toWellFormed()}…`;
+}
+
+/** Where and what was expected, counted in the client's own text, of which the sentence repeats the rest. */
+function syntaxSentence(message: string, offset: number): string {
+  const position = /failed at position (\d+)/.exec(message)?.[1];
+  const line = /\(line (\d+), col (\d+)\)/.exec(message);
+  const expected = /\. (Expected one of: .*)$/s.exec(message)?.[1];
+  if (position === undefined) return shortened(message);
+  const where = line ? `, line ${Number(line[1]) - 1}, column ${line[2]}` : '';
+  return shortened(`Syntax error at position ${Number(position) - offset}${where}. ${expected ?? ''}`);
+}

@@ -1,0 +1,503 @@
+/**
+ * Two projects in one ClickHouse, and every way we could think of to see one
+ * with the other's token. The measure is the strictest there is: an attacker's
+ * answers, rows and error texts alike, must be the same whether or not the
+ * other project's rows are there. So each question is asked twice, before and
+ * after those rows are stored.
+ *
+ * What each wall is worth was tried by taking it away. The controls at the end
+ * keep the main ones from going stale:
+ * - without the filters, everything that names a table shows the victim's rows;
+ * - without `optimize_move_to_prewhere = 0`, or without `query_plan_merge_filters = 0`
+ *   where conditions move, a condition that fails on the victim's row fails the query;
+ * - without the guard, PREWHERE does the same whatever the settings say, `_part`
+ *   shows how much others store, and functions name the host and its settings.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ClickHouseSettings } from '@clickhouse/client';
+import { createClickHouse } from '../../src/clickhouse/client.ts';
+import { createProjectReader } from '../../src/clickhouse/project-reader.ts';
+import { PRECAUTION_NAMES, readSettings } from '../../src/clickhouse/reader-settings.ts';
+import { filtersFor } from '../../src/clickhouse/reader-tables.ts';
+import { migrateClickHouse } from '../../src/clickhouse/migrate.ts';
+import { startClickHouseOnly } from '../support/stores.ts';
+
+const DATABASE = 'analytics';
+const ATTACKER = '55555555-5555-4555-8555-555555555555';
+/** One sorts before the attacker and one after: index marks of both lie next to the attacker's rows. */
+const VICTIMS = ['00000000-0000-4000-8000-00000000dead', '99999999-9999-4999-8999-99999999dead'] as const;
+/** In everything a victim stores. */
+const SECRET = 'victim';
+
+let server: Awaited<ReturnType<typeof startClickHouseOnly>>;
+let client: ReturnType<typeof createClickHouse>;
+
+type Row = { project: string; id: number; event: string; user: string; at?: string };
+
+function rowOf({ project, id, event, user, at = '2026-05-04 12:00:00.000' }: Row) {
+  return {
+    project_id: project,
+    event_id: `${project.slice(0, 24)}${String(id).padStart(12, '0')}`,
+    event,
+    anonymous_id: `${user}-anon`,
+    user_id: user,
+    timestamp: at,
+    session_id: `${user}-session`,
+    properties: JSON.stringify({ note: user }),
+    extras: JSON.stringify({ service: `${user}-service`, channel: user, trace_id: user, tags: [user] }),
+    source: 'native',
+    received_at: at,
+  };
+}
+
+const insert = (rows: readonly Row[]) =>
+  client.insert({ table: 'events_raw_v1', format: 'JSONEachRow', values: rows.map(rowOf) });
+
+const OWN_ROWS: readonly Row[] = [
+  { project: ATTACKER, id: 1, event: 'bought', user: '1' },
+  { project: ATTACKER, id: 2, event: '$identify', user: '2' },
+];
+/** Values that make functions fail: no numbers, far away in time, in names that sort everywhere. */
+const victimRows = VICTIMS.flatMap((project): Row[] => [
+  { project, id: 1, event: 'bought', user: SECRET },
+  { project, id: 2, event: '$identify', user: SECRET },
+  { project, id: 3, event: `${SECRET} event`, user: `${SECRET}-3`, at: '2299-12-31 23:59:59.000' },
+  { project, id: 4, event: '!', user: `${SECRET}-4`, at: '1971-01-01 00:00:00.000' },
+]);
+
+/** Fails on a victim's row only; the guard lets every one of them through. */
+const FAILING = [
+  `intDiv(1, user_id != '${SECRET}') = 1`,
+  `accurateCast(user_id, 'UInt8') > 0`,
+  `toUInt64(user_id) > 0`,
+  `intDiv(1, event != '${SECRET} event') = 1`,
+  `intDiv(1, event_id != toUUID('${VICTIMS[0].slice(0, 24)}000000000001')) = 1`,
+  `intDiv(1, project_id = toUUID('${ATTACKER}')) = 1`,
+  `modulo(1, channel != '${SECRET}') = 0`,
+  `length(arrayWithConstant(if(user_id = '${SECRET}', 100000000000, 1), 1)) = 1`,
+  `toDecimal32(toYear(timestamp), 6) > 0`,
+  `toInt32(JSONExtractString(properties, 'note')) > 0`,
+  `event = 'bought' AND intDiv(1, user_id != '${SECRET}') = 1`,
+  `intDiv(1, user_id != '${SECRET}') = 1 AND event = 'bought'`,
+  `if(user_id = '${SECRET}', intDiv(1, 0), 1) = 1`,
+  `toDateTime64(timestamp, 9, 'UTC') > toDateTime64('1980-01-01 00:00:00', 9, 'UTC')`,
+];
+
+const named = (entries: readonly string[]): (readonly [string, string])[] => entries.map((sql) => [sql, sql]);
+
+/** Questions that a guard must let through and the filters must keep honest. */
+const LEGITIMATE = named([
+  ...['events', 'persons', 'sessions', 'identities', 'monitor.events', 'event_counts_hourly', 'events_raw_v1'].flatMap(
+    (table) => [`SELECT * FROM ${table}`, `SELECT count() FROM ${table}`],
+  ),
+  'SELECT * FROM analytics.events',
+  `SELECT project_id, count() FROM events_raw_v1 GROUP BY project_id`,
+  'SELECT min(received_at), max(received_at), min(timestamp), uniq(event_id) FROM events_raw_v1',
+  'SELECT uniqCombined64Merge(users), sum(events) FROM event_counts_hourly',
+  'SELECT count() FROM events_raw_v1 FINAL',
+  "WITH 'x' AS project_id SELECT project_id, event FROM events_raw_v1",
+  `WITH toUUID('${VICTIMS[1]}') AS project_id SELECT * FROM events_raw_v1 WHERE 1`,
+  `SELECT toUUID('${ATTACKER}') AS project_id, user_id FROM events_raw_v1`,
+  `SELECT * FROM events_raw_v1 AS events_raw_v1 WHERE events_raw_v1.project_id = '${VICTIMS[1]}'`,
+  'SELECT * FROM events_raw_v1 AS identity_links',
+  'SELECT * FROM events_raw_v1 AS "analytics.event_counts_hourly"',
+  `SELECT * FROM events WHERE project_id = '${VICTIMS[0]}'`,
+  `SELECT * FROM events WHERE project_id = '${VICTIMS[0]}' OR 1`,
+  'SELECT * FROM events_raw_v1 WHERE 1 OR 1 -- the rest is a comment',
+  'SELECT a.user_id, b.user_id FROM events_raw_v1 a CROSS JOIN events_raw_v1 b',
+  'SELECT a.user_id, b.user_id FROM events a LEFT JOIN events_raw_v1 b ON a.event != b.event',
+  'SELECT a.user_id, b.user_id FROM events_raw_v1 a FULL JOIN events b USING (timestamp)',
+  'SELECT b.user_id FROM (SELECT 1 AS one) a RIGHT JOIN events_raw_v1 b ON a.one = 1',
+  'SELECT user_id FROM events_raw_v1 a ANTI JOIN events b ON a.event_id = b.event_id',
+  'SELECT user_id FROM events WHERE user_id IN (SELECT user_id FROM events_raw_v1)',
+  'SELECT user_id FROM events WHERE user_id NOT IN (SELECT user_id FROM events_raw_v1)',
+  'SELECT (SELECT groupArray(user_id) FROM events_raw_v1) AS all',
+  'WITH (SELECT groupArray(user_id) FROM events_raw_v1) AS users SELECT users',
+  "SELECT EXISTS (SELECT 1 FROM events_raw_v1 WHERE user_id = 'victim')",
+  'SELECT 1 WHERE (SELECT count() FROM events_raw_v1) > 2',
+  'WITH a AS (SELECT * FROM events_raw_v1), b AS (SELECT * FROM a) SELECT user_id FROM b',
+  'WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT n, user_id FROM r, events_raw_v1',
+  'WITH events_raw_v1 AS (SELECT * FROM events) SELECT user_id FROM events_raw_v1',
+  'SELECT user_id FROM events_raw_v1 UNION ALL SELECT distinct_id FROM persons',
+  'SELECT user_id FROM events_raw_v1 INTERSECT SELECT user_id FROM events',
+  'SELECT user_id FROM events_raw_v1 EXCEPT SELECT user_id FROM events',
+  '(SELECT user_id FROM events_raw_v1) UNION DISTINCT (SELECT user_id FROM events);',
+  'SELECT tag FROM events_raw_v1 ARRAY JOIN tags AS tag',
+  'SELECT arrayJoin(tags) FROM events',
+  'SELECT t.* FROM (SELECT * FROM events_raw_v1) AS t',
+  "SELECT COLUMNS('user|_part|_table') FROM events_raw_v1",
+  'SELECT * EXCEPT (properties) REPLACE (upper(event) AS event) FROM events_raw_v1',
+  'SELECT user_id, row_number() OVER (ORDER BY user_id) FROM events_raw_v1',
+  'SELECT event, count() FROM events_raw_v1 GROUP BY ROLLUP(event)',
+  'SELECT user_id FROM events_raw_v1 ORDER BY user_id DESC LIMIT 1',
+  'SELECT event, user_id FROM events_raw_v1 ORDER BY timestamp DESC LIMIT 1 BY event',
+  'SELECT quantile(0.5)(toUInt64(user_id)), topK(5)(user_id) FROM events_raw_v1',
+  'FROM events_raw_v1 SELECT user_id',
+  'SeLeCt `user_id` FrOm "analytics"."events_raw_v1" /* ; */',
+  "SELECT user_id FROM events_raw_v1 WHERE event = ';'",
+  'SELECT arrayMap(x -> (SELECT max(user_id) FROM events_raw_v1), [1])',
+]);
+
+/** A condition in every place that takes one. */
+const SIDE_CHANNELS = named(
+  FAILING.flatMap((failing) => [
+    `SELECT count() FROM events_raw_v1 WHERE ${failing}`,
+    `SELECT count() FROM events WHERE ${failing}`,
+    `SELECT count() FROM (SELECT * FROM events_raw_v1) WHERE ${failing}`,
+    `SELECT count() FROM (SELECT * FROM events_raw_v1 UNION ALL SELECT * FROM events_raw_v1) WHERE ${failing}`,
+    `SELECT (SELECT count() FROM events_raw_v1 WHERE ${failing})`,
+    `SELECT count() FROM events_raw_v1 FINAL WHERE ${failing}`,
+    `SELECT user_id FROM events_raw_v1 WHERE ${failing} ORDER BY timestamp LIMIT 1`,
+    `SELECT count() FROM events_raw_v1 GROUP BY ${failing}`,
+    `SELECT user_id FROM events_raw_v1 ORDER BY ${failing}, timestamp LIMIT 1`,
+    `SELECT countIf(${failing}) FROM events_raw_v1`,
+    `SELECT a.user_id FROM events a JOIN events_raw_v1 AS r ON a.event_id = r.event_id WHERE ${failing.replaceAll(/\b(user_id|event_id|event|project_id|channel|timestamp|properties)\b/g, 'r.$1')}`,
+  ]),
+).concat(
+  named([
+    `SELECT count() FROM persons WHERE intDiv(1, distinct_id != '${SECRET}') = 1`,
+    `SELECT count() FROM sessions WHERE intDiv(1, session_id != '${SECRET}-session') = 1`,
+    `SELECT count() FROM identities WHERE intDiv(1, anonymous_id != '${SECRET}-anon') = 1`,
+    `SELECT count() FROM identities WHERE intDiv(1, user_id != '${SECRET}') = 1`,
+    `SELECT count() FROM monitor.events WHERE intDiv(1, service != '${SECRET}-service') = 1`,
+    `SELECT count() FROM monitor.events WHERE intDiv(1, trace_id != '${SECRET}') = 1`,
+    `SELECT count() FROM event_counts_hourly WHERE intDiv(1, channel != '${SECRET}') = 1`,
+    `SELECT count() FROM event_counts_hourly WHERE intDiv(1, event != '${SECRET} event') = 1`,
+    `SELECT count() FROM event_counts_hourly WHERE intDiv(1, toYear(hour) < 2050) = 1`,
+    'SELECT count() FROM events_raw_v1 a JOIN events_raw_v1 b ON toUInt8(a.user_id) = toUInt8(b.user_id) + 1',
+    "SELECT count() FROM events_raw_v1 a, events_raw_v1 b WHERE accurateCast(a.user_id, 'UInt8') = 1 AND a.event_id = b.event_id",
+    'SELECT user_id FROM events_raw_v1 LIMIT 1 BY toUInt8(user_id)',
+    "SELECT DISTINCT accurateCast(user_id, 'UInt8') FROM events_raw_v1",
+    "SELECT toUInt8(u) FROM events_raw_v1 ARRAY JOIN [accurateCast(user_id, 'UInt8')] AS u",
+    "SELECT count() OVER (PARTITION BY accurateCast(user_id, 'UInt8')) FROM events_raw_v1",
+    "SELECT arraySum(x -> accurateCast(x, 'UInt8'), groupArray(user_id)) FROM events_raw_v1",
+    // Fails on the attacker's own row: what the answer quotes must be nobody else's.
+    'SELECT toUInt8(event) FROM events_raw_v1',
+    'SELECT toUUID(user_id) FROM events_raw_v1',
+  ]),
+);
+
+/** What the guard must refuse, with a part of the sentence it is refused with. */
+const REFUSED: readonly (readonly [string, RegExp])[] = [
+  ["SELECT count() FROM events_raw_v1 PREWHERE intDiv(1, user_id != 'victim') = 1", /PREWHERE/],
+  ["SELECT count() FROM events_raw_v1 pReWhErE/**/intDiv(1, user_id != 'victim') = 1", /PREWHERE/],
+  ['SELECT * FROM events_raw_v1 SETTINGS additional_table_filters = {}', /SETTINGS/],
+  ['SELECT * FROM (SELECT * FROM events_raw_v1 SETTINGS additional_table_filters = {})', /SETTINGS/],
+  ['SELECT 1 UNION ALL SELECT 2 SETTINGS readonly = 0', /SETTINGS/],
+  ['WITH a AS (SELECT 1 SETTINGS max_threads = 9) SELECT * FROM a', /SETTINGS/],
+  ['SELECT * FROM events FORMAT Native', /FORMAT|Syntax/],
+  ['SELECT * FROM events FORMAT JSONCompactEachRowWithNamesAndTypes', /FORMAT|Syntax/],
+  [
+    "SELECT * FROM events FORMAT Template SETTINGS format_template_row_format = 'SelectWithUnionQuery'",
+    /SETTINGS|FORMAT|Syntax/,
+  ],
+  ['SELECT * FROM events FORMAT Null FORMAT Null', /FORMAT|Syntax/],
+  ["SELECT * FROM events INTO OUTFILE '/tmp/stolen'", /OUTFILE|Syntax/],
+  ['SELECT 1; SELECT 2', /Syntax/],
+  ['SELECT 1; DROP TABLE events_raw_v1', /Syntax/],
+  ['SELECT 1 PARALLEL WITH SELECT 2', /not available|Syntax|only SELECT/],
+  ['INSERT INTO events_raw_v1 SELECT * FROM events_raw_v1', /only SELECT|Syntax/],
+  ['ALTER TABLE events_raw_v1 DELETE WHERE 1', /only SELECT|Syntax/],
+  ['DROP TABLE events_raw_v1', /only SELECT|Syntax/],
+  ['SHOW TABLES', /only SELECT|Syntax/],
+  ['DESCRIBE TABLE events', /only SELECT|Syntax/],
+  ['EXPLAIN SELECT 1', /only SELECT|Syntax/],
+  ['EXPLAIN ESTIMATE SELECT * FROM events_raw_v1', /only SELECT|Syntax/],
+  ['SELECT * FROM (EXPLAIN ESTIMATE SELECT * FROM events_raw_v1)', /table functions|viewExplain/],
+  ['SET additional_table_filters = {}', /only SELECT|Syntax/],
+  ['SYSTEM SHUTDOWN', /only SELECT|Syntax/],
+  ['KILL QUERY WHERE 1', /only SELECT|Syntax/],
+  ['graph = 1 SELECT 1', /only SELECT|not supported|Syntax|kind of query/],
+  ['optimize = 1 SELECT 1', /Syntax/],
+  ['1 + 1', /Syntax/],
+  ['', /empty/],
+  [' ; ; ', /empty|Syntax/],
+  ['SELECT 1\u0000', /control/],
+  ['SELECT \ud800', /control/],
+  ['SELECT {x:String}', /Substitution|parameter/],
+  ['SELECT * FROM {t:Identifier}', /Substitution|parameter/],
+
+  ['SELECT * FROM system.tables', /no table/],
+  ['SELECT * FROM SYSTEM.tables', /no table/],
+  ['SELECT * FROM `system`.`query_log`', /no table/],
+  ['SELECT * FROM `system.tables`', /no table/],
+  ['SELECT * FROM information_schema.tables', /no table/],
+  ['SELECT * FROM INFORMATION_SCHEMA.COLUMNS', /no table/],
+  ['SELECT * FROM schema_migrations', /no table/],
+  ['SELECT * FROM analytics.schema_migrations', /no table/],
+  ['SELECT * FROM identity_links', /no table/],
+  ['SELECT * FROM event_counts_hourly_mv', /no table/],
+  ['SELECT * FROM default.somebodys', /no table/],
+  ['SELECT * FROM nowhere', /no table/],
+  ['SELECT * FROM somebodys_table', /no table/],
+  ['SELECT 1 IN system.one', /no table/],
+  ["SELECT 'x' IN schema_migrations", /no table/],
+  ["SELECT 'x' IN (schema_migrations)", /no table|failed|identifier/i],
+  ["SELECT 'x' NOT IN schema_migrations", /no table/],
+  ["SELECT 'x' GLOBAL IN schema_migrations", /no table/],
+  ["SELECT in('x', schema_migrations)", /no table/],
+  ["SELECT globalNotNullIn('x', schema_migrations)", /not available|no table/],
+  ['WITH schema_migrations AS (SELECT 1) SELECT * FROM schema_migrations', /no table/],
+  ['SELECT * FROM (WITH x AS (SELECT 1) SELECT * FROM x) a, x', /no table/],
+
+  ...[
+    "url('http://127.0.0.1/', CSV, 'a String')",
+    "file('/etc/passwd', 'LineAsString')",
+    "remote('127.0.0.1', analytics, events_raw_v1)",
+    "remoteSecure('127.0.0.1', analytics.events_raw_v1)",
+    "cluster('default', analytics.events_raw_v1)",
+    "merge(analytics, '.*')",
+    "merge('.*')",
+    "s3('http://127.0.0.1/a', 'CSV')",
+    "mysql('127.0.0.1', 'a', 'b', 'c', 'd')",
+    "executable('id', 'TSV', 'a String')",
+    "input('a String')",
+    'mergeTreeIndex(analytics, events_raw_v1)',
+    'mergeTreeProjection(analytics, events_raw_v1, p)',
+    'mergeTreeAnalyzeIndexes(analytics, events_raw_v1)',
+    "dictionary('d')",
+    "viewIfPermitted(SELECT * FROM events_raw_v1 ELSE null('a String'))",
+    'view(SELECT * FROM events_raw_v1)',
+    'loop(analytics.events_raw_v1)',
+    "generateRandom('a String')",
+    "values('a String', 'x')",
+    "VALUES ('a String', 'x')",
+    'numbers(10)',
+    'NUMBERS(10)',
+    '`numbers`(10)',
+    'clusterAllReplicas(default, system.one)',
+    "sqlite('/etc/passwd', 't')",
+    "fuzzQuery('SELECT 1')",
+    'timeSeriesData(analytics, events_raw_v1)',
+    "python('x')",
+    "format(JSONEachRow, '{}')",
+  ].map((source) => [`SELECT * FROM ${source}`, /table functions|not available|only SELECT|Syntax/] as const),
+  ["SELECT * FROM events, url('http://127.0.0.1/')", /table functions|not available/],
+  ['SELECT 1 WHERE 1 IN (SELECT number FROM numbers(3))', /table functions|not available/],
+  ["SELECT * FROM some_view(project = 'x')", /table functions|not available/],
+
+  ...[
+    'hostName()',
+    '`hostName`()',
+    'HOSTNAME()',
+    'FQDN()',
+    'version()',
+    'serverUUID()',
+    'currentUser()',
+    'currentDatabase()',
+    'currentProfiles()',
+    "getSetting('additional_table_filters')",
+    "getServerSetting('max_connections')",
+    "getMacro('x')",
+    'showCertificate()',
+    'uptime()',
+    'tcpPort()',
+    'buildId()',
+    'displayName()',
+    'connectionId()',
+    'queryID()',
+    'initialQueryID()',
+    "file('/etc/passwd')",
+    'filesystemAvailable()',
+    "dictGet('d', 'a', 1)",
+    "dictHas('d', 1)",
+    "joinGet('j', 'v', 1)",
+    "hasColumnInTable('analytics', 'schema_migrations', 'name')",
+    "throwIf(user_id = 'victim')",
+    'sleep(3)',
+    'sleepEachRow(1)',
+    'addressToLine(1)',
+    "demangle('x')",
+    "logTrace('x')",
+    'tid()',
+    "arrayReduce('aggThrow', [1])",
+    'aggThrow(0.5)(1)',
+    'aggThrowIf(0.5)(1, 1)',
+    "initializeAggregation('sum', 1)",
+    'indexHint(1)',
+    'blockNumber()',
+    'rowNumberInAllBlocks()',
+    'blockSize()',
+    'neighbor(user_id, 1)',
+    'runningDifference(1)',
+    "catboostEvaluate('/etc/passwd', 1)",
+    "getClientHTTPHeader('x')",
+    'zookeeperSessionUptime()',
+    "generateSerialID('x')",
+    "getSubcolumn(tags, 'size0')",
+    'partitionID(1)',
+    "__getScalar('x')",
+    "_CAST(1, 'UInt8')",
+    'flameGraph([1])',
+    'someUserDefinedFunction(1)',
+    "naiveBayesClassifier('x', 'y')",
+    "aiGenerate('x')",
+  ].map((call) => [`SELECT ${call} FROM events_raw_v1`, /not available|underscore|Syntax/] as const),
+  ['SELECT * APPLY(hostName) FROM events_raw_v1', /APPLY/],
+  ['SELECT * APPLY(x -> hostName()) FROM events_raw_v1', /APPLY/],
+  ["SELECT COLUMNS('event') APPLY hostName FROM events_raw_v1", /APPLY/],
+  ['SELECT arrayMap(x -> hostName(), [1])', /not available/],
+  ['SELECT 1 ORDER BY hostName()', /not available/],
+  ['SELECT count() OVER (PARTITION BY hostName())', /not available/],
+  ['SELECT 1 LIMIT length(hostName())', /not available/],
+  ["SELECT CAST(unhex('00'), 'AggregateFunction(uniq, String)')", /AggregateFunction/],
+  ["SELECT CAST(unhex('00'), 'Aggregate\\x46unction(uniq, String)')", /AggregateFunction/],
+  ["SELECT CAST(unhex('00'), concat('Aggregate', 'Function(uniq, String)'))", /written out/],
+  ["SELECT accurateCastOrNull(1, lower('UINT8'))", /written out/],
+
+  ...[
+    '_part',
+    '_partition_id',
+    '_part_offset',
+    '_table',
+    '_database',
+    '_row_exists',
+    '_block_number',
+    '_disk_name',
+    '`_part`',
+  ].map((column) => [`SELECT ${column} FROM events_raw_v1`, /underscore/] as const),
+  ['SELECT events_raw_v1._part FROM events_raw_v1', /underscore/],
+  ['SELECT count() FROM events_raw_v1 GROUP BY _part', /underscore/],
+  ['SELECT COLUMNS(_part) FROM events_raw_v1', /underscore/],
+  ["SELECT 1 FROM events_raw_v1 WHERE intDiv(1, _part = 'x') = 1", /underscore/],
+  ['SELECT 1 FROM events_raw_v1 a JOIN events_raw_v1 b USING (_part)', /underscore/],
+  ['SELECT * FROM events_raw_v1 SAMPLE 1/2', /SAMPLE/],
+  ['SELECT `a\n  Literal UInt64_1` FROM events_raw_v1', /not supported/],
+  ['SELECT 1 AS `x (children 3)`, `y (children 1)\n    Identifier z`', /not supported|no column/],
+  [`SELECT ${'('.repeat(5_000)}1${')'.repeat(5_000)}`, /./],
+  [`SELECT ${'[1,'.repeat(300)}1${']'.repeat(300)}`, /./],
+  [`SELECT ${Array.from({ length: 20_000 }, () => '1').join('+')}`, /./],
+  [`${'SELECT * FROM ('.repeat(400)}SELECT 1${')'.repeat(400)}`, /./],
+];
+
+const reading = () => createProjectReader({ client }, { database: DATABASE });
+let askedCount = 0;
+
+/** What an attacker gets to see: the rows in a fixed order, or the refusal. */
+async function ask(sql: string): Promise<string> {
+  const queryId = `isolation-${process.pid}-${askedCount++}`;
+  const answer = await reading().query(ATTACKER, sql, { queryId, signal: new AbortController().signal });
+  if (answer.kind !== 'answer') return JSON.stringify(answer);
+  const rows: string[] = [];
+  for await (const group of answer.rows) rows.push(...group);
+  return JSON.stringify({ columns: answer.columns, rows: rows.sort() });
+}
+
+async function askAll(entries: readonly (readonly [string, unknown])[]): Promise<Map<string, string>> {
+  const answers = new Map<string, string>();
+  for (const [sql] of entries) answers.set(sql, await ask(sql));
+  return answers;
+}
+
+const EVERYTHING = [...LEGITIMATE, ...SIDE_CHANNELS, ...REFUSED];
+let alone: ReadonlyMap<string, string>;
+let beside: ReadonlyMap<string, string>;
+
+beforeAll(async () => {
+  server = await startClickHouseOnly();
+  client = createClickHouse({ url: server.url, database: DATABASE, maxConnections: 8 });
+  await migrateClickHouse(client, DATABASE);
+  await client.command({ query: 'CREATE TABLE default.somebodys (a String) ENGINE = Memory' });
+  await client.command({ query: 'CREATE TABLE somebodys_table (a String) ENGINE = Memory' });
+  await client.command({ query: `INSERT INTO somebodys_table VALUES ('${SECRET}')` });
+  await insert(OWN_ROWS);
+  alone = await askAll(EVERYTHING);
+  // Once more, so that parts with and without the attacker's rows are read.
+  for (const rows of [victimRows, [...victimRows, ...OWN_ROWS], victimRows]) await insert(rows);
+  await client.command({ query: 'OPTIMIZE TABLE events_raw_v1 FINAL' });
+  await client.command({ query: 'TRUNCATE TABLE event_counts_hourly' });
+  await insertCounts();
+  for (const rows of [victimRows]) await insert(rows);
+  beside = await askAll(EVERYTHING);
+}, 120_000);
+afterAll(async () => {
+  await client.close();
+  await server.discard();
+});
+
+/** The attacker's counts as they were before its rows were inserted again. */
+async function insertCounts() {
+  await client.command({
+    query: `INSERT INTO event_counts_hourly SELECT project_id, event, toStartOfHour(timestamp), channel, count(),
+              uniqCombined64StateIf(coalesce(user_id, anonymous_id, ''), 1)
+            FROM events_raw_v1 GROUP BY ALL`,
+  });
+}
+
+describe('the other project’s rows make no difference to', () => {
+  test.each(EVERYTHING)('%s', (sql) => {
+    expect(beside.get(sql)).toBe(alone.get(sql));
+    // Only what the question itself says may come back.
+    if (!sql.includes(SECRET)) expect(beside.get(sql)).not.toContain(SECRET);
+  });
+});
+
+describe('a proper question is answered:', () => {
+  test.each([...LEGITIMATE])('%s', (sql) => {
+    expect(JSON.parse(beside.get(sql)!)).toHaveProperty('rows');
+  });
+
+  test('with exactly the project’s own rows', async () => {
+    const { rows } = JSON.parse(await ask('SELECT project_id, event, user_id FROM events ORDER BY event')) as {
+      rows: string[];
+    };
+    expect(rows).toEqual([`["${ATTACKER}","$identify","2"]`, `["${ATTACKER}","bought","1"]`]);
+  });
+});
+
+describe('refused:', () => {
+  test.each([...REFUSED])('%s', (sql, reason) => {
+    const answer = JSON.parse(beside.get(sql)!) as { kind: string; message: string };
+    expect(answer.kind).toBe('refused');
+    expect(answer.message).toMatch(reason);
+    expect(answer.message).not.toMatch(/version \d|127\.0\.0\.1:/);
+  });
+});
+
+describe('control: without a wall', () => {
+  const walls = () => readSettings(filtersFor(ATTACKER, RELATIONS), PRECAUTION_NAMES);
+  const RELATIONS = ['events_raw_v1', 'event_counts_hourly', 'identity_links'].map((name) => ({
+    database: DATABASE,
+    name,
+    engine: 'MergeTree',
+    hasProjectId: true,
+  }));
+
+  async function outcome(query: string, change: (settings: ClickHouseSettings) => void): Promise<string> {
+    const settings = walls();
+    change(settings);
+    try {
+      const answer = await client.query({ query, format: 'JSONCompactEachRow', clickhouse_settings: settings });
+      return await answer.text();
+    } catch (error) {
+      return String(error);
+    }
+  }
+  const FAILS = `SELECT count() FROM events_raw_v1 WHERE intDiv(1, user_id != '${SECRET}') = 1`;
+
+  test('all of them: nothing fails, nothing shows', async () => {
+    expect(await outcome(FAILS, () => {})).toMatch(/^\["\d+"\]\s*$/);
+    expect(await outcome('SELECT * FROM events', () => {})).not.toContain(SECRET);
+  });
+
+  test('the filters: the rows are there', async () => {
+    expect(await outcome('SELECT * FROM events', (settings) => delete settings.additional_table_filters)).toContain(
+      SECRET,
+    );
+  });
+
+  test('the order of evaluation: a failing condition tells', async () => {
+    const reorder = (settings: ClickHouseSettings) =>
+      Object.assign(settings, { optimize_move_to_prewhere: 1, query_plan_merge_filters: 1 });
+    expect(await outcome(FAILS, reorder)).toContain('Division by zero');
+  });
+
+  test('the guard: PREWHERE tells', async () => {
+    expect(await outcome(FAILS.replace('WHERE', 'PREWHERE'), () => {})).toContain('Division by zero');
+  });
+
+  test('the guard: virtual columns tell', async () => {
+    const query = `SELECT count() FROM events_raw_v1 WHERE intDiv(1, _partition_id != '229912') = 1`;
+    expect(await outcome(query, () => {})).toContain('Division by zero');
+  });
+});
