@@ -41,8 +41,11 @@ export type ProjectReader = {
 };
 
 const FORMAT = 'JSONCompactEachRowWithNamesAndTypes';
-/** A line of its own, so that the lines of the client's text keep their columns. */
-const EXPLAIN = 'EXPLAIN AST\n';
+/**
+ * A line of its own, so that the lines of the client's text keep their columns.
+ * The setting is there so that a text which begins with one is no query.
+ */
+const EXPLAIN = 'EXPLAIN AST optimize = 0\n';
 const MAX_EVENT_NAMES = 1_000;
 const SERVICE_DATABASE = 'monitor';
 
@@ -63,8 +66,8 @@ export function createProjectReader(
     const looking = surroundings(signal).catch(runFailure);
     const parsing = treeOf(text, signal).catch((error: unknown) => parseFailure(error, EXPLAIN.length));
     const [around, tree] = await Promise.all([looking, parsing]);
-    if ('kind' in tree) return tree;
     if ('kind' in around) return around;
+    if ('kind' in tree) return tree;
     const guilty = treeProblem(tree, { names: namesOf(around.relations), format: FORMAT });
     if (guilty !== null) return refused(guilty);
     return run(text, { settings: settingsFor(projectId, around), queryId, signal }).catch(runFailure);

@@ -47,9 +47,11 @@ const KINDS: ReadonlySet<string> = new Set([
   'WindowListElement',
 ]);
 
+export const NO_SETTINGS = 'a query may not have a SETTINGS clause';
+
 /** Sentences for what people try most. */
 const REASONS: ReadonlyMap<string, string> = new Map([
-  ['Set', 'a query may not have a SETTINGS clause'],
+  ['Set', NO_SETTINGS],
   ['SampleRatio', 'SAMPLE is not available'],
   ['ColumnsApplyTransformer', 'APPLY is not available; call the function on each column'],
 ]);
@@ -93,7 +95,7 @@ export function treeProblem(
 
 /** Behind the SELECT there is Weir's own FORMAT and nothing else. */
 function endProblem(root: Node, format: string): string | null {
-  if (root.children.some(({ kind }) => kind === 'Set')) return REASONS.get('Set')!;
+  if (root.children.some(({ kind }) => kind === 'Set')) return NO_SETTINGS;
   const [selects, end] = root.children;
   const isPlain =
     root.children.length === 2 &&

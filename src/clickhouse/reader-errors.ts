@@ -4,7 +4,7 @@
  * sentences of a running query may quote rows.
  */
 import { ClickHouseError } from '@clickhouse/client';
-import { noSuchTable } from './query-guard.ts';
+import { NO_SETTINGS, noSuchTable } from './query-guard.ts';
 import { READ_LIMITS } from './reader-settings.ts';
 
 export type ReadFailure =
@@ -71,6 +71,8 @@ const BUSY: ReadonlySet<number> = new Set([202, 203, 279, 394]);
 /** The question may be good; Weir's user or its settings are not welcome. */
 const FOR_OPERATOR: ReadonlySet<number> = new Set([81, 115, 164, 452, 497, 516]);
 
+const SETTING_REFUSED: ReadonlySet<number> = new Set([115, 164, 452]);
+
 const UNKNOWN_TABLE = 60;
 const OWN_SENTENCES: ReadonlyMap<number, string> = new Map([
   [UNKNOWN_TABLE, noSuchTable(null)],
@@ -82,8 +84,12 @@ const OWN_SENTENCES: ReadonlyMap<number, string> = new Map([
 ]);
 
 /** Of a text that was only parsed, so that everything in the sentence comes from the text. */
-export const parseFailure = (error: unknown, offset: number): ReadFailure =>
-  failure(error, (code, message) => (code === 62 ? syntaxSentence(message, offset) : shortened(message)));
+export function parseFailure(error: unknown, offset: number): ReadFailure {
+  const found = failure(error, (code, message) => (code === 62 ? syntaxSentence(message, offset) : shortened(message)));
+  const isAboutSettings = found.clickhouse !== null && SETTING_REFUSED.has(found.clickhouse.code);
+  // A SETTINGS clause takes effect while it is parsed. That Weir's own settings are taken shows beside it.
+  return isAboutSettings ? { kind: 'refused', message: NO_SETTINGS, clickhouse: found.clickhouse } : found;
+}
 
 /** Of a query that ran or was about to. */
 export const runFailure = (error: unknown): ReadFailure =>

@@ -105,7 +105,7 @@ const LEGITIMATE = named([
   `SELECT * FROM events WHERE project_id = '${VICTIMS[0]}' OR 1`,
   'SELECT * FROM events_raw_v1 WHERE 1 OR 1 -- the rest is a comment',
   'SELECT a.user_id, b.user_id FROM events_raw_v1 a CROSS JOIN events_raw_v1 b',
-  'SELECT a.user_id, b.user_id FROM events a LEFT JOIN events_raw_v1 b ON a.event != b.event',
+  'SELECT a.user_id, b.user_id FROM events a LEFT JOIN events_raw_v1 b ON a.event > b.event AND a.source = b.source',
   'SELECT a.user_id, b.user_id FROM events_raw_v1 a FULL JOIN events b USING (timestamp)',
   'SELECT b.user_id FROM (SELECT 1 AS one) a RIGHT JOIN events_raw_v1 b ON a.one = 1',
   'SELECT user_id FROM events_raw_v1 a ANTI JOIN events b ON a.event_id = b.event_id',
@@ -385,11 +385,16 @@ async function ask(sql: string): Promise<string> {
 
 async function askAll(entries: readonly (readonly [string, unknown])[]): Promise<Map<string, string>> {
   const answers = new Map<string, string>();
-  for (const [sql] of entries) answers.set(sql, await ask(sql));
+  const waiting = entries.map(([sql]) => sql);
+  const askInTurn = async () => {
+    for (let sql = waiting.pop(); sql !== undefined; sql = waiting.pop()) answers.set(sql, await ask(sql));
+  };
+  await Promise.all(Array.from({ length: 4 }, askInTurn));
   return answers;
 }
 
-const EVERYTHING = [...LEGITIMATE, ...SIDE_CHANNELS, ...REFUSED];
+/** What reaches the tables. */
+const ADMITTED = [...LEGITIMATE, ...SIDE_CHANNELS];
 let alone: ReadonlyMap<string, string>;
 let beside: ReadonlyMap<string, string>;
 
@@ -401,14 +406,14 @@ beforeAll(async () => {
   await client.command({ query: 'CREATE TABLE somebodys_table (a String) ENGINE = Memory' });
   await client.command({ query: `INSERT INTO somebodys_table VALUES ('${SECRET}')` });
   await insert(OWN_ROWS);
-  alone = await askAll(EVERYTHING);
+  alone = await askAll(ADMITTED);
   // Once more, so that parts with and without the attacker's rows are read.
   for (const rows of [victimRows, [...victimRows, ...OWN_ROWS], victimRows]) await insert(rows);
   await client.command({ query: 'OPTIMIZE TABLE events_raw_v1 FINAL' });
   await client.command({ query: 'TRUNCATE TABLE event_counts_hourly' });
   await insertCounts();
   for (const rows of [victimRows]) await insert(rows);
-  beside = await askAll(EVERYTHING);
+  beside = await askAll([...ADMITTED, ...REFUSED]);
 }, 120_000);
 afterAll(async () => {
   await client.close();
@@ -425,7 +430,7 @@ async function insertCounts() {
 }
 
 describe('the other project’s rows make no difference to', () => {
-  test.each(EVERYTHING)('%s', (sql) => {
+  test.each(ADMITTED)('%s', (sql) => {
     expect(beside.get(sql)).toBe(alone.get(sql));
     // Only what the question itself says may come back.
     if (!sql.includes(SECRET)) expect(beside.get(sql)).not.toContain(SECRET);
@@ -441,7 +446,7 @@ describe('a proper question is answered:', () => {
     const { rows } = JSON.parse(await ask('SELECT project_id, event, user_id FROM events ORDER BY event')) as {
       rows: string[];
     };
-    expect(rows).toEqual([`["${ATTACKER}","$identify","2"]`, `["${ATTACKER}","bought","1"]`]);
+    expect(rows).toEqual([`["${ATTACKER}", "$identify", "2"]`, `["${ATTACKER}", "bought", "1"]`]);
   });
 });
 
