@@ -64,7 +64,7 @@ export function createProjectReader(
     if (problem !== null) return refused(problem);
     const text = withoutEnd(sql);
     const looking = surroundings(signal).catch(runFailure);
-    const parsing = treeOf(text, signal).catch((error: unknown) => parseFailure(error, EXPLAIN.length));
+    const parsing = treeOf(text, signal).catch((error: unknown) => parseFailure(error, text, EXPLAIN.length));
     const [around, tree] = await Promise.all([looking, parsing]);
     if ('kind' in around) return around;
     if ('kind' in tree) return tree;

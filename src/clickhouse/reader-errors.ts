@@ -83,9 +83,11 @@ const OWN_SENTENCES: ReadonlyMap<number, string> = new Map([
   [396, 'the query needs more room on disk than a query may use; narrow it or group by less'],
 ]);
 
-/** Of a text that was only parsed, so that everything in the sentence comes from the text. */
-export function parseFailure(error: unknown, offset: number): ReadFailure {
-  const found = failure(error, (code, message) => (code === 62 ? syntaxSentence(message, offset) : shortened(message)));
+/** Of a text that was only parsed, `offset` bytes behind the beginning, so that everything in the sentence comes from the text. */
+export function parseFailure(error: unknown, text: string, offset: number): ReadFailure {
+  const found = failure(error, (code, message) =>
+    code === 62 ? syntaxSentence(message, text, offset) : shortened(message),
+  );
   const isAboutSettings = found.clickhouse !== null && SETTING_REFUSED.has(found.clickhouse.code);
   // A SETTINGS clause takes effect while it is parsed. That Weir's own settings are taken shows beside it.
   return isAboutSettings ? { kind: 'refused', message: NO_SETTINGS, clickhouse: found.clickhouse } : found;
@@ -114,12 +116,13 @@ function shortened(message: string): string {
   return sentence.length <= MAX_SENTENCE ? sentence : `${sentence.slice(0, MAX_SENTENCE).toWellFormed()}…`;
 }
 
-/** Where and what was expected, counted in the client's own text, of which the sentence repeats the rest. */
-function syntaxSentence(message: string, offset: number): string {
+/** Where it is in the client's own text, and what was expected there; the rest of the sentence repeats the text. */
+function syntaxSentence(message: string, text: string, offset: number): string {
   const position = /failed at position (\d+)/.exec(message)?.[1];
-  const line = /\(line (\d+), col (\d+)\)/.exec(message);
-  const expected = /\. (Expected one of: .*)$/s.exec(message)?.[1];
-  if (position === undefined) return shortened(message);
-  const where = line ? `, line ${Number(line[1]) - 1}, column ${line[2]}` : '';
-  return shortened(`Syntax error at position ${Number(position) - offset}${where}. ${expected ?? ''}`);
+  if (position === undefined) return 'Syntax error';
+  // ClickHouse counts bytes, from 1.
+  const before = Buffer.from(text).subarray(0, Math.max(0, Number(position) - 1 - offset));
+  const lines = before.toString().split('\n');
+  const expected = /\. (Expected one of: .*)$/s.exec(message)?.[1] ?? '';
+  return shortened(`Syntax error at line ${lines.length}, column ${lines.at(-1)!.length + 1}. ${expected}`);
 }

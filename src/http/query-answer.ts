@@ -75,8 +75,9 @@ async function* piecesOf(
       if (progress.isTruncated) break;
       fitting.push(row);
     }
-    if (fitting.length > 0) yield (progress.rows > 0 ? ',\n' : '\n') + fitting.join(',\n');
+    const separator = progress.rows > 0 ? ',\n' : '\n';
     progress.rows += fitting.length;
+    if (fitting.length > 0) yield separator + fitting.join(',\n');
     if (progress.isTruncated) break;
   }
   const stats = { rows: progress.rows, truncated: progress.isTruncated, elapsed_ms: elapsedMs() };
