@@ -44,7 +44,7 @@ describe('the text', () => {
   test.each([
     ['SELECT 1 ; ;\n', 'SELECT 1'],
     ['SELECT 1;2', 'SELECT 1;2'],
-    [`${' ;'.repeat(30_000)}`, ''],
+    [' ;'.repeat(30_000), ''],
   ])('loses what may end it', (sql, text) => {
     expect(withoutEnd(sql)).toBe(text);
   });

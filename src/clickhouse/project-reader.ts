@@ -4,7 +4,7 @@
  * guard has nothing against it, for the rows. What runs is the text that was
  * parsed, byte for byte, under settings that leave only the project's rows.
  */
-import type { ClickHouseClient } from '@clickhouse/client';
+import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import { type Names, textProblem, treeProblem, withoutEnd } from './query-guard.ts';
 import { type ReadFailure, parseFailure, runFailure } from './reader-errors.ts';
 import { PRECAUTION_NAMES, parseSettings, readSettings } from './reader-settings.ts';
@@ -98,20 +98,37 @@ export function createProjectReader(
 
   async function run(
     text: string,
-    { settings, queryId, signal }: { settings: ReturnType<typeof readSettings>; queryId: string; signal: AbortSignal },
+    { settings, queryId, signal }: { settings: ClickHouseSettings; queryId: string; signal: AbortSignal },
   ): Promise<Answer> {
-    const result = await client.query({
-      query: text,
-      format: FORMAT,
-      clickhouse_settings: settings,
-      query_id: queryId,
-      abort_signal: signal,
-    });
+    const progress = { isOver: false };
+    signal.addEventListener('abort', () => void (progress.isOver || kill(queryId)), { once: true });
+    const result = await client
+      .query({
+        query: text,
+        format: FORMAT,
+        clickhouse_settings: settings,
+        query_id: queryId,
+        abort_signal: signal,
+      })
+      .catch((error: unknown) => {
+        progress.isOver = !signal.aborted;
+        throw error;
+      });
     const lines = linesOf(result.stream());
     const [names, types, ...begun] = await heading(lines);
     const typeOf = JSON.parse(types) as string[];
     const columns = (JSON.parse(names) as string[]).map((name, index) => ({ name, type: typeOf[index]! }));
-    return { kind: 'answer', columns, rows: following(begun, lines) };
+    return { kind: 'answer', columns, rows: following(begun, lines, progress) };
+  }
+
+  /** ClickHouse notices a closed connection only when the query reads or writes; some do neither for long. */
+  function kill(query_id: string) {
+    const killing = client.command({
+      query: 'KILL QUERY WHERE query_id = {query_id:String} ASYNC',
+      query_params: { query_id },
+    });
+    // Without the right to, or without a ClickHouse, the query ends by its time limit.
+    void killing.catch(() => {});
   }
 
   function namesOf(relations: readonly Relation[]): Names {
@@ -163,7 +180,7 @@ export function createProjectReader(
     }));
   }
 
-  async function eventNames(settings: ReturnType<typeof readSettings>, abort_signal: AbortSignal): Promise<string[]> {
+  async function eventNames(settings: ClickHouseSettings, abort_signal: AbortSignal): Promise<string[]> {
     const answer = await client.query({
       query: `SELECT event FROM event_counts_hourly GROUP BY event ORDER BY sum(events) DESC, event LIMIT ${MAX_EVENT_NAMES}`,
       format: 'JSONCompactEachRow',
@@ -205,10 +222,12 @@ async function heading(lines: AsyncIterator<string[]>): Promise<[string, string,
 async function* following(
   begun: readonly string[],
   lines: AsyncGenerator<string[]>,
+  progress: { isOver: boolean },
 ): AsyncGenerator<readonly string[]> {
   try {
     if (begun.length > 0) yield begun;
     yield* lines;
+    progress.isOver = true;
   } finally {
     // Whoever stops reading stops the query: the connection is closed with it.
     await lines.return(undefined);

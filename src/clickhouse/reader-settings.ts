@@ -105,6 +105,7 @@ export function parseSettings(): ClickHouseSettings {
 
 /** The driver puts keys and values between single quotes as they are. */
 function escaped(filters: Record<string, string>): Record<string, string> {
-  const escape = (text: string) => text.replaceAll(/[\\']/g, (character) => `\\${character}`);
   return Object.fromEntries(Object.entries(filters).map(([table, filter]) => [escape(table), escape(filter)]));
 }
+
+const escape = (text: string) => text.replaceAll(/[\\']/g, (character) => `\\${character}`);

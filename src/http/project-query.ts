@@ -104,8 +104,10 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
     const gone = new AbortController();
     const abort = () => gone.abort();
     outgoing.once('close', abort);
-    void clock.sleep(limits.maxExecutionS * 1000 + DELIVERY_MS, gone.signal).then(abort);
-    const visit = { projectId, signal: gone.signal, end };
+    void clock.sleep(limits.maxExecutionS * 1000 + DELIVERY_MS, gone.signal).then(() => {
+      if (!gone.signal.aborted) outgoing.destroy();
+    });
+    const visit = { projectId, signal: gone.signal, cut: () => void outgoing.destroy(), end };
     try {
       return await answer(visit);
     } catch (error) {
@@ -121,7 +123,7 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
     }
   }
 
-  async function answerQuery(c: Context, sql: string, { projectId, signal, end }: Visit): Promise<Response> {
+  async function answerQuery(c: Context, sql: string, { projectId, signal, cut, end }: Visit): Promise<Response> {
     const queryId = newQueryId();
     const startedAt = clock.elapsed();
     const elapsedMs = () => Math.round(clock.elapsed() - startedAt);
@@ -137,6 +139,7 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
       maxRows: limits.maxRows,
       maxBytes: limits.maxResultBytes,
       elapsedMs,
+      cut,
       onEnd({ rows, isWhole, isTruncated }) {
         const outcome = isWhole ? 'answered' : 'cut short';
         log.info({ ...noted, elapsedMs: elapsedMs(), outcome, rows, isTruncated }, 'query ended');
@@ -179,6 +182,8 @@ type Visit = {
   readonly projectId: string;
   /** Aborted when nobody waits for the answer any more, or for too long. */
   readonly signal: AbortSignal;
+  /** Ends the connection at once. */
+  readonly cut: () => void;
   readonly end: () => void;
 };
 

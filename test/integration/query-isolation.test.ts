@@ -8,8 +8,8 @@
  * What each wall is worth was tried by taking it away. The controls at the end
  * keep the main ones from going stale:
  * - without the filters, everything that names a table shows the victim's rows;
- * - without `optimize_move_to_prewhere = 0`, or without `query_plan_merge_filters = 0`
- *   where conditions move, a condition that fails on the victim's row fails the query;
+ * - with neither `optimize_move_to_prewhere = 0` nor `query_plan_merge_filters = 0`, a condition
+ *   that fails on a victim's row fails the query, in the views too; on 26.7 either one prevents it;
  * - without the guard, PREWHERE does the same whatever the settings say, `_part`
  *   shows how much others store, and functions name the host and its settings.
  */
