@@ -140,18 +140,21 @@ describe('filters', () => {
     name,
     engine,
     hasProjectId,
+    hasExpiry: name === 'events_raw_v1',
   });
 
-  test('let through the project’s rows, and nothing of what has no owner', () => {
+  test('let through the project’s rows that have not expired, and nothing of what has no owner', () => {
     expect(
       filtersFor(PROJECT, [
         relation('events_raw_v1', 'ReplicatedReplacingMergeTree', true),
+        relation('event_counts_hourly', 'AggregatingMergeTree', true),
         relation('letters', 'Log', false),
         relation('a_mv', 'MaterializedView', true),
         relation('events', 'View', true),
       ]),
     ).toEqual({
-      'analytics.events_raw_v1': `project_id = toUUID('${PROJECT}')`,
+      'analytics.events_raw_v1': `project_id = toUUID('${PROJECT}') AND expires_at > now()`,
+      'analytics.event_counts_hourly': `project_id = toUUID('${PROJECT}')`,
       'analytics.letters': '0',
       'analytics.a_mv': '0',
     });

@@ -139,27 +139,30 @@ export function createProjectReader(
   /** Asked each time: it costs little, and a table that appears is never without its filter. */
   async function surroundings(abort_signal: AbortSignal): Promise<Surroundings> {
     const answer = await client.query({
-      query: `SELECT database, name, engine,
-                (database, name) IN (
-                  SELECT database, table FROM system.columns
-                  WHERE database IN {databases:Array(String)} AND name = 'project_id' AND type = 'UUID'
-                ) AS is_owned,
+      query: `SELECT tables.database, tables.name, engine, owned, expiring,
                 (SELECT groupArray(name) FROM system.settings WHERE name IN {settings:Array(String)}) AS known
-              FROM system.tables WHERE database IN {databases:Array(String)}`,
+              FROM system.tables AS tables
+              LEFT JOIN (
+                SELECT database, table, countIf(name = 'project_id' AND type = 'UUID') AS owned,
+                  countIf(name = 'expires_at' AND type LIKE 'DateTime%') AS expiring
+                FROM system.columns WHERE database IN {databases:Array(String)} GROUP BY database, table
+              ) AS columns ON columns.database = tables.database AND columns.table = tables.name
+              WHERE tables.database IN {databases:Array(String)}`,
       query_params: { databases: [database, SERVICE_DATABASE], settings: PRECAUTION_NAMES },
       format: 'JSONCompactEachRow',
       clickhouse_settings: parseSettings(),
       abort_signal,
     });
-    const rows = await answer.json<[string, string, string, number, string[]]>();
+    const rows = await answer.json<[string, string, string, string, string, string[]]>();
     return {
-      relations: rows.map(([at, name, engine, isOwned]) => ({
+      relations: rows.map(([at, name, engine, owned, expiring]) => ({
         database: at,
         name,
         engine,
-        hasProjectId: isOwned === 1,
+        hasProjectId: Number(owned) > 0,
+        hasExpiry: Number(expiring) > 0,
       })),
-      known: rows[0]?.[4] ?? [],
+      known: rows[0]?.[5] ?? [],
     };
   }
 

@@ -46,24 +46,27 @@ export type Relation = {
   readonly name: string;
   readonly engine: string;
   readonly hasProjectId: boolean;
+  /** Its rows say when they expire. */
+  readonly hasExpiry: boolean;
 };
 
 const PROJECT_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 /**
- * The value of `additional_table_filters` that leaves only the project's rows.
+ * The value of `additional_table_filters` that leaves only the project's rows,
+ * without those that have expired and wait for a merge to remove them.
  * A view has none of its own: what it reads is filtered. A table that does not
  * say whose its rows are shows none.
  */
 export function filtersFor(projectId: string, relations: readonly Relation[]): Record<string, string> {
   // It becomes part of an expression, so nothing but a UUID may ever come here.
   if (!PROJECT_ID.test(projectId)) throw new Error('a project id is a UUID in lower case');
-  return Object.fromEntries(
-    relations
-      .filter(({ engine }) => engine !== 'View')
-      .map(({ database, name, engine, hasProjectId }) => {
-        const isOwned = hasProjectId && engine !== 'MaterializedView';
-        return [`${database}.${name}`, isOwned ? `project_id = toUUID('${projectId}')` : '0'];
-      }),
-  );
+  const isOwned = `project_id = toUUID('${projectId}')`;
+  const tables = relations.filter(({ engine }) => engine !== 'View');
+  return Object.fromEntries(tables.map((table) => [`${table.database}.${table.name}`, filterOf(table)]));
+
+  function filterOf({ engine, hasProjectId, hasExpiry }: Relation): string {
+    if (!hasProjectId || engine === 'MaterializedView') return '0';
+    return hasExpiry ? `${isOwned} AND expires_at > now()` : isOwned;
+  }
 }

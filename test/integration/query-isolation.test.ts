@@ -450,6 +450,26 @@ describe('a proper question is answered:', () => {
   });
 });
 
+test('what has expired is not shown while it waits to be removed', async () => {
+  await client.command({ query: 'SYSTEM STOP MERGES events_raw_v1' });
+  const expired = rowOf({ project: ATTACKER, id: 9, event: 'expired', user: '9' });
+  await client.insert({
+    table: 'events_raw_v1',
+    format: 'JSONEachRow',
+    values: [{ ...expired, expires_at: '2026-05-05 00:00:00' }],
+    clickhouse_settings: { optimize_on_insert: 0 },
+  });
+  const stored = await client.query({
+    query: `SELECT event FROM events_raw_v1 WHERE event = 'expired'`,
+    format: 'CSV',
+  });
+  expect(await stored.text()).toContain('expired');
+  expect(JSON.parse(await ask('SELECT event FROM events_raw_v1'))).toMatchObject({
+    rows: expect.not.arrayContaining(['["expired"]']),
+  });
+  await client.command({ query: 'SYSTEM START MERGES events_raw_v1' });
+});
+
 describe('refused:', () => {
   test.each([...REFUSED])('%s', (sql, reason) => {
     const answer = JSON.parse(beside.get(sql)!) as { kind: string; message: string };
@@ -466,6 +486,7 @@ describe('control: without a wall', () => {
     name,
     engine: 'MergeTree',
     hasProjectId: true,
+    hasExpiry: name === 'events_raw_v1',
   }));
 
   async function outcome(query: string, change: (settings: ClickHouseSettings) => void): Promise<string> {

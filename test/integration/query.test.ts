@@ -35,7 +35,7 @@ const open = (settings: Record<string, string> = {}) =>
     { INGEST_FLUSH_INTERVAL: '50ms', ...settings },
   );
 const newProject = async () =>
-  (await door.weir.projects.create({ name: 'shop', retentionDays: null, allowedOrigins: [] })).id;
+  (await door.weir.projects.create({ name: 'shop', retentionSeconds: null, allowedOrigins: [] })).id;
 const newToken = async (kind: 'public' | 'secret', projectId = project) =>
   (await door.weir.tokens.create({ projectId, kind, name: null, imported: null }))!.plaintext;
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
