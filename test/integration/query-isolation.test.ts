@@ -5,13 +5,15 @@
  * other project's rows are there. So each question is asked twice, before and
  * after those rows are stored.
  *
- * What each wall is worth was tried by taking it away. The controls at the end
- * keep the main ones from going stale:
- * - without the filters, everything that names a table shows the victim's rows;
- * - with neither `optimize_move_to_prewhere = 0` nor `query_plan_merge_filters = 0`, a condition
- *   that fails on a victim's row fails the query, in the views too; on 26.7 either one prevents it;
- * - without the guard, PREWHERE does the same whatever the settings say, `_part`
- *   shows how much others store, and functions name the host and its settings.
+ * What each wall is worth was tried by taking it away, on ClickHouse 26.7:
+ * - without the filters, 203 of the 204 questions that are let through show the victims;
+ * - with neither `optimize_move_to_prewhere = 0` nor `query_plan_merge_filters = 0`, 68 of them
+ *   do, views included: a condition that fails on a victim's row fails the query. Either
+ *   setting alone prevents it; both are kept;
+ * - without the guard, PREWHERE does the same whatever the settings say, virtual columns
+ *   speak of everybody's parts, functions name the host and its settings, and table
+ *   functions reach the network and the disk: 151 of these tests fail.
+ * The controls at the end keep the main ones from going stale.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ClickHouseSettings } from '@clickhouse/client';
