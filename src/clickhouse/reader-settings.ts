@@ -53,7 +53,8 @@ const PRECAUTIONS: ClickHouseSettings = {
   optimize_use_implicit_projections: 0,
   optimize_use_projections: 0,
   optimize_move_to_prewhere_if_final: 0,
-  // Both add conditions of their own next to the reading.
+  // Each moves or adds conditions near the reading.
+  query_plan_merge_filters_into_join: 0,
   use_top_k_dynamic_filtering: 0,
   enable_join_runtime_filters: 0,
   allow_introspection_functions: 0,
