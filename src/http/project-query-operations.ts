@@ -74,7 +74,8 @@ const columnSchema = answerSchema({ name: TEXT, type: TEXT, comment: TEXT });
 export const schemaOperation: Operation = {
   tag: 'Reading',
   summary: 'List what can be asked in SQL.',
-  description: 'Tables with their columns, the limits, and up to 1000 names of the project’s events. Needs a secret token.',
+  description:
+    'Tables with their columns, the limits, and up to 1000 names of the project’s events. Needs a secret token.',
   schemes: TOKEN_IN_HEADER,
   parameters: [PROJECT],
   answers: {

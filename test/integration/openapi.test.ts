@@ -242,6 +242,102 @@ test('whatever path is asked, what is no request is refused in the same way', as
   }
 });
 
+describe('questions about a project', () => {
+  const QUERY = '/api/v1/projects/{id}/query';
+  const SCHEMA = '/api/v1/projects/{id}/schema';
+  const ENDLESS =
+    'SELECT count() FROM (SELECT arrayJoin(range(1000000))) AS a CROSS JOIN (SELECT arrayJoin(range(1000000))) AS b';
+  const BOTH = [
+    { method: 'POST', path: QUERY },
+    { method: 'GET', path: SCHEMA },
+  ] as const;
+  let reader: Record<string, string>;
+
+  beforeAll(async () => {
+    const made = await door.weir.tokens.create({ projectId: project, kind: 'secret', name: null, imported: null });
+    reader = { authorization: `Bearer ${made!.plaintext}` };
+  });
+
+  const initOf = (method: string, headers: Record<string, string>, body = exampleOf(QUERY)) =>
+    method === 'GET' ? { method, headers } : { method, headers, body };
+
+  async function askAbout(
+    { method, path }: (typeof BOTH)[number],
+    {
+      headers = reader,
+      body,
+      of = door,
+    }: { headers?: Record<string, string>; body?: string | Buffer; of?: OpenDoor } = {},
+  ) {
+    const init = initOf(method, headers, body as string | undefined);
+    const reply = await of.ask(path.replace('{id}', project), init);
+    check(method, path, reply);
+    return reply;
+  }
+
+  test('are answered', async () => {
+    for (const one of BOTH) expect((await askAbout(one)).status).toBe(200);
+  });
+
+  test('are refused as promised', async () => {
+    for (const one of BOTH) {
+      expect((await askAbout(one, { headers: {} })).json!['code']).toBe('unauthorized');
+      expect((await askAbout(one, { headers: { authorization: `Bearer ${token}` } })).json!['code']).toBe('forbidden');
+    }
+    const asked = async (body: string | Buffer, headers = {}) =>
+      (await askAbout(BOTH[0], { body, headers: { ...reader, ...headers } })).json!['code'];
+    expect(await asked('{')).toBe('invalid_json');
+    expect(await asked(Buffer.from([0x22, 0xff, 0x22]))).toBe('invalid_encoding');
+    expect(await asked('{"sql":"SELECT 1","more":1}')).toBe('invalid_query');
+    expect(await asked('{"sql":"DROP TABLE events"}')).toBe('query_refused');
+    expect(await asked(' '.repeat(65_537))).toBe('body_too_large');
+    expect(await asked('{}', { 'content-encoding': 'compress' })).toBe('unsupported_encoding');
+  });
+
+  test('are refused while two of the project run', async () => {
+    const leaving = new AbortController();
+    const url = door.url + QUERY.replace('{id}', project);
+    const running = [0, 1].map(() => {
+      const init = initOf('POST', reader, JSON.stringify({ sql: ENDLESS }));
+      return fetch(url, { ...init, signal: leaving.signal }).catch(() => null);
+    });
+    const inClickHouse = `SELECT query_id FROM system.processes WHERE query LIKE '%range(1000000)%range(1000000)%' AND query NOT LIKE '%LIKE%'`;
+    await vi.waitFor(async () => expect(await stores.select(inClickHouse)).toHaveLength(2), { timeout: 20_000 });
+    for (const one of BOTH) expect((await askAbout(one)).json!['code']).toBe('too_many_queries');
+    leaving.abort();
+    await Promise.all(running);
+  });
+
+  test('are refused without stores', async () => {
+    const unread = await open({}, { clickhouseUrl: NOWHERE.clickhouseUrl });
+    const alone = await open({}, NOWHERE);
+    for (const one of BOTH) {
+      expect((await askAbout(one, { of: unread })).json!['code']).toBe('store_unavailable');
+      expect((await askAbout(one, { of: alone })).json!['code']).toBe('internal');
+    }
+  });
+
+  test('are refused by a Weir that shuts down', async () => {
+    const ending = await open();
+    opened.splice(opened.indexOf(ending), 1);
+    const lines = await Promise.all(BOTH.map(() => dial(ending.port)));
+    const texts = BOTH.map(
+      ({ method, path }) => `${method} ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}`,
+    );
+    for (const [index, text] of texts.entries()) lines[index]!.write(text.slice(0, 10));
+    const first = await dial(ending.port);
+    first.write('GET /livez HTTP/1.1\r\nHost: x\r\n\r\n');
+    await first.until((text) => text.includes('ok'));
+    const stopped = ending.stop();
+    await first.ended;
+    for (const [index, { method, path }] of BOTH.entries()) {
+      lines[index]!.write(texts[index]!.slice(10));
+      check(method, path, parsed(await lines[index]!.ended));
+    }
+    await stopped;
+  });
+});
+
 test('an unknown path and a wrong method are answered as the general part says', async () => {
   const at = (name: string) => `/components/responses/${name}/content/application~1json/schema`;
   const unknown = await door.ask('/nowhere');
