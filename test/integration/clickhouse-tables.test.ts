@@ -325,6 +325,23 @@ test('monitor.events has the columns of the older service', async () => {
   ]);
 });
 
+test.each([
+  ['a number beyond every double', '{"n":1e400,"service":"shop","trace_id":"trc_1"}', 'trc_1'],
+  [
+    'an integer beyond 64 bits',
+    '{"service" : "shop","n":123456789012345678901234567890,"trace_id":"trc_\\"2"}',
+    'trc_"2',
+  ],
+  ['half a surrogate pair', '{"service":"shop","trace_id":"trc_3","text":"\\ud800"}', 'trc_3'],
+])('an event with %s in its extras is found like any other', async (_what, extras, traceId) => {
+  const projectId = newProject();
+  await insert(projectId, row(projectId, 1, { extras }));
+  expect(await stores.select(`SELECT service, trace_id FROM monitor.events WHERE trace_id = '${traceId}'`)).toEqual([
+    { service: 'shop', trace_id: traceId },
+  ]);
+  expect(await stores.select(`SELECT extras FROM events WHERE project_id = '${projectId}'`)).toEqual([{ extras }]);
+});
+
 describe('among many rows', () => {
   const crowd = newProject();
 
