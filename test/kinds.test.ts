@@ -101,7 +101,7 @@ test.each<[string, Kind, object]>([
   ['a number', number(), { type: 'number' }],
   ['a number within', number(0, 100), { type: 'number', minimum: 0, maximum: 100 }],
   ['flag', flag, { type: 'boolean' }],
-  ['object', object({ maxBytes: 10 }), { type: 'object' }],
+  ['object', object({ maxBytes: 10 }), { type: 'object', description: 'At most 10 bytes as sent.' }],
   ['list', listOf(flag, { maxItems: 2 }), { type: 'array', items: { type: 'boolean' }, maxItems: 2 }],
   [
     'shape',

@@ -16,7 +16,7 @@ const GETS = [...PROBES, '/internal/metrics', '/openapi.json'];
 /** What is promised and not provoked here, each with the reason. */
 const NOT_SEEN = [
   { what: / 408 request_timeout$/, why: 'the server gives a request a minute to arrive' },
-  { what: /^GET .* 500 internal$/, why: 'only a bug could be the reason' },
+  { what: /^GET \/(?!metrics|api).* 500 internal$/, why: 'only a bug could be the reason' },
 ];
 
 let stores: Stores;
@@ -247,10 +247,11 @@ describe('questions about a project', () => {
   const SCHEMA = '/api/v1/projects/{id}/schema';
   const ENDLESS =
     'SELECT count() FROM (SELECT arrayJoin(range(1000000))) AS a CROSS JOIN (SELECT arrayJoin(range(1000000))) AS b';
-  const BOTH = [
-    { method: 'POST', path: QUERY },
-    { method: 'GET', path: SCHEMA },
+  const SQL = [
+    { method: 'POST', path: QUERY, query: '' },
+    { method: 'GET', path: SCHEMA, query: '' },
   ] as const;
+  const READS = [...SQL, { method: 'GET', path: '/metrics', query: '?event_name=seen' }] as const;
   let reader: Record<string, string>;
 
   beforeAll(async () => {
@@ -262,7 +263,7 @@ describe('questions about a project', () => {
     method === 'GET' ? { method, headers } : { method, headers, body };
 
   async function askAbout(
-    { method, path }: (typeof BOTH)[number],
+    { method, path, query }: { method: 'GET' | 'POST'; path: string; query: string },
     {
       headers = reader,
       body,
@@ -270,28 +271,41 @@ describe('questions about a project', () => {
     }: { headers?: Record<string, string>; body?: string | Buffer; of?: OpenDoor } = {},
   ) {
     const init = initOf(method, headers, body as string | undefined);
-    const reply = await of.ask(path.replace('{id}', project), init);
+    const reply = await of.ask(path.replace('{id}', project) + query, init);
     check(method, path, reply);
     return reply;
   }
 
   test('are answered', async () => {
-    for (const one of BOTH) expect((await askAbout(one)).status).toBe(200);
+    for (const one of READS) expect((await askAbout(one)).status).toBe(200);
   });
 
   test('are refused as promised', async () => {
-    for (const one of BOTH) {
+    for (const one of READS) {
       expect((await askAbout(one, { headers: {} })).json!['code']).toBe('unauthorized');
       expect((await askAbout(one, { headers: { authorization: `Bearer ${token}` } })).json!['code']).toBe('forbidden');
     }
     const asked = async (body: string | Buffer, headers = {}) =>
-      (await askAbout(BOTH[0], { body, headers: { ...reader, ...headers } })).json!['code'];
+      (await askAbout(SQL[0], { body, headers: { ...reader, ...headers } })).json!['code'];
     expect(await asked('{')).toBe('invalid_json');
     expect(await asked(Buffer.from([0x22, 0xff, 0x22]))).toBe('invalid_encoding');
     expect(await asked('{"sql":"SELECT 1","more":1}')).toBe('invalid_query');
     expect(await asked('{"sql":"DROP TABLE events"}')).toBe('query_refused');
     expect(await asked(' '.repeat(65_537))).toBe('body_too_large');
     expect(await asked('{}', { 'content-encoding': 'compress' })).toBe('unsupported_encoding');
+  });
+
+  test('take exactly the parameters of /metrics that are described', async () => {
+    const about = (query: string) => askAbout({ method: 'GET', path: '/metrics', query });
+    const name = encodeURIComponent('😀'.repeat(200));
+    const right = [`?event_name=${name}&from=2026-02-06T23:00:00%2B01:00`];
+    for (const group of ['channel', 'hour', 'day'])
+      for (const exact of ['true', 'false'])
+        right.push(`?event_name=seen&group_by=${group}&exact=${exact}&from=0&to=1777897800`);
+    for (const query of right) expect((await about(query)).status, query).toBe(200);
+    const more = ['from=x', 'to=x', 'group_by=x', 'exact=x', 'exact=true&exact=true'];
+    const wrong = ['', '?event_name=', `?event_name=${name}x`, ...more.map((one) => `?event_name=x&${one}`)];
+    for (const query of wrong) expect((await about(query)).json!['code'], query).toBe('invalid_query');
   });
 
   test('are refused while two of the project run', async () => {
@@ -303,7 +317,7 @@ describe('questions about a project', () => {
     });
     const inClickHouse = `SELECT query_id FROM system.processes WHERE query LIKE '%range(1000000)%range(1000000)%' AND query NOT LIKE '%LIKE%'`;
     await vi.waitFor(async () => expect(await stores.select(inClickHouse)).toHaveLength(2), { timeout: 20_000 });
-    for (const one of BOTH) expect((await askAbout(one)).json!['code']).toBe('too_many_queries');
+    for (const one of SQL) expect((await askAbout(one)).json!['code']).toBe('too_many_queries');
     leaving.abort();
     await Promise.all(running);
   });
@@ -311,7 +325,7 @@ describe('questions about a project', () => {
   test('are refused without stores', async () => {
     const unread = await open({}, { clickhouseUrl: NOWHERE.clickhouseUrl });
     const alone = await open({}, NOWHERE);
-    for (const one of BOTH) {
+    for (const one of READS) {
       expect((await askAbout(one, { of: unread })).json!['code']).toBe('store_unavailable');
       expect((await askAbout(one, { of: alone })).json!['code']).toBe('internal');
     }
@@ -320,8 +334,8 @@ describe('questions about a project', () => {
   test('are refused by a Weir that shuts down', async () => {
     const ending = await open();
     opened.splice(opened.indexOf(ending), 1);
-    const lines = await Promise.all(BOTH.map(() => dial(ending.port)));
-    const texts = BOTH.map(
+    const lines = await Promise.all(READS.map(() => dial(ending.port)));
+    const texts = READS.map(
       ({ method, path }) => `${method} ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}`,
     );
     for (const [index, text] of texts.entries()) lines[index]!.write(text.slice(0, 10));
@@ -330,7 +344,7 @@ describe('questions about a project', () => {
     await first.until((text) => text.includes('ok'));
     const stopped = ending.stop();
     await first.ended;
-    for (const [index, { method, path }] of BOTH.entries()) {
+    for (const [index, { method, path }] of READS.entries()) {
       lines[index]!.write(texts[index]!.slice(10));
       check(method, path, parsed(await lines[index]!.ended));
     }
