@@ -71,6 +71,9 @@ export function sizeOf(record: JournalRecord): number {
   return RECORD_HEADER_BYTES + payloadSize(record);
 }
 
+export const totalSize = (records: readonly JournalRecord[]) =>
+  records.reduce((sum, record) => sum + sizeOf(record), 0);
+
 /** Writes the record to `target` at `at`; `place` is where that will be in the journal. Returns its size. */
 export function encodeRecord(record: JournalRecord, target: Buffer, at: number, place: Place): number {
   const length = payloadSize(record);
