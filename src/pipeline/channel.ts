@@ -44,12 +44,12 @@ export type Reservation = {
   release(): void;
 };
 
-/** An envelope's place in the channel. Exactly one of the two is called, once. */
+/** An envelope's place in the channel. It ends with exactly one call, of `queue` or of `cancel`. */
 export type Held = {
   /** `journalSequence`: where the journal has the envelope; null when it does not. */
   queue(journalSequence: number | null): void;
   cancel(): void;
-  /** It is promised already, so it counts as pending from now on; `cancel` is out of the question. */
+  /** Before the end: the envelope is promised already, so it counts as pending from now on, and only `queue` may follow. */
   promise(): void;
 };
 
