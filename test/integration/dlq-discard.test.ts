@@ -4,25 +4,21 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { splitRows } from '../../src/event/rows.ts';
 import { type Desk, startDesk } from '../support/desk.ts';
-import { writeLetter } from '../support/letters.ts';
-import type { Stores } from '../support/stores.ts';
 
 const OURS = randomUUIDv7();
 const THEIRS = randomUUIDv7();
 
 let desk: Desk;
-let stores: Stores;
 beforeAll(async () => {
   desk = await startDesk();
-  ({ stores } = desk);
 });
 afterAll(() => desk.stop());
 beforeEach(() => desk.clear());
 
 describe('discard', () => {
   test('needs a yes, deletes, and keeps count, name and reason', async () => {
-    const one = await writeLetter(stores, { shares: [[OURS, 3]], quarantined: 'refused' });
-    const two = await writeLetter(stores, { shares: [[OURS, 2]] });
+    const one = await desk.writeLetter({ shares: [[OURS, 3]], quarantined: 'refused' });
+    const two = await desk.writeLetter({ shares: [[OURS, 2]] });
     expect(await desk.dlq('discard', one.id, '--reason', 'test data')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('--yes'),
@@ -37,7 +33,7 @@ describe('discard', () => {
   });
 
   test('of one project takes exactly its rows, byte for byte, and leaves the others as they were', async () => {
-    const shared = await writeLetter(stores, {
+    const shared = await desk.writeLetter({
       shares: [
         [OURS, 3],
         [THEIRS, 2],
@@ -45,8 +41,8 @@ describe('discard', () => {
       ],
       quarantined: 'refused',
     });
-    const own = await writeLetter(stores, { shares: [[OURS, 2]] });
-    const foreign = await writeLetter(stores, { shares: [[THEIRS, 2]] });
+    const own = await desk.writeLetter({ shares: [[OURS, 2]] });
+    const foreign = await desk.writeLetter({ shares: [[THEIRS, 2]] });
     const before = await desk.lettersNow();
 
     expect(await desk.json('discard', '--project', OURS, '--reason', 'asked to', '--yes')).toMatchObject({
@@ -87,7 +83,7 @@ describe('discard', () => {
   });
 
   test('what is left of a letter in doubt waits until ClickHouse has to be asked', async () => {
-    await writeLetter(stores, {
+    await desk.writeLetter({
       shares: [
         [OURS, 1],
         [THEIRS, 1],
@@ -107,7 +103,7 @@ describe('discard', () => {
   });
 
   test('a letter that is being replayed is left, and that is no success', async () => {
-    const { id } = await writeLetter(stores, {
+    const { id } = await desk.writeLetter({
       shares: [
         [OURS, 1],
         [THEIRS, 1],
@@ -123,7 +119,7 @@ describe('discard', () => {
   });
 
   test('a shared letter that cannot be read is not guessed about', async () => {
-    const { id } = await writeLetter(stores, {
+    const { id } = await desk.writeLetter({
       shares: [
         [OURS, 1],
         [THEIRS, 1],
@@ -147,7 +143,7 @@ async function essence() {
 describe('export and import', () => {
   test('export, discard, import restores the same letters byte for byte, once', async () => {
     const hostile = '{"a":"\\u0000\\ud800","b":1.0e5,"b":2, "z":"ü"}';
-    const one = await writeLetter(stores, {
+    const one = await desk.writeLetter({
       shares: [
         [OURS, 3],
         [THEIRS, 2],
@@ -155,7 +151,7 @@ describe('export and import', () => {
       quarantined: 'refused',
       properties: hostile,
     });
-    await writeLetter(stores, { shares: [[THEIRS, 700]] });
+    await desk.writeLetter({ shares: [[THEIRS, 700]] });
     const before = await essence();
 
     const { stdout } = await desk.succeed('export', '--all');
@@ -182,7 +178,7 @@ describe('export and import', () => {
   });
 
   test('--rows-only is the stored bytes and nothing else, and cannot be imported', async () => {
-    const { id, rows } = await writeLetter(stores, { shares: [[OURS, 3]] });
+    const { id, rows } = await desk.writeLetter({ shares: [[OURS, 3]] });
     const { stdout } = await desk.succeed('export', id, '--rows-only');
     expect(Buffer.from(stdout)).toEqual(rows);
     const refused = await desk.put(stdout);
@@ -190,7 +186,7 @@ describe('export and import', () => {
   });
 
   test('of one project holds its rows alone, and comes back as a letter of its own', async () => {
-    const shared = await writeLetter(stores, {
+    const shared = await desk.writeLetter({
       shares: [
         [OURS, 2],
         [THEIRS, 2],
@@ -217,7 +213,7 @@ describe('export and import', () => {
   });
 
   test('what was changed, cut short or is no export is refused, and nothing after it taken', async () => {
-    await writeLetter(stores, { shares: [[OURS, 2]] });
+    await desk.writeLetter({ shares: [[OURS, 2]] });
     const { stdout } = await desk.succeed('export', '--all');
     await desk.query('truncate failed_events');
     const { put } = desk;

@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { splitRows } from '../../src/event/rows.ts';
 import { type Desk, startDesk } from '../support/desk.ts';
-import { writeLetter } from '../support/letters.ts';
 import { commandWeir, type Running, startWeir } from '../support/weir.ts';
 
 let desk: Desk;
@@ -45,8 +44,8 @@ async function send(project: string, count: number) {
 test('a replayed letter lands, once, and the ledger balances before and after', async () => {
   const project = await desk.createProject('counted');
   await send(project, 7);
-  const letter = await writeLetter(desk.stores, { shares: [[project, 3]], quarantined: 'exhausted' });
-  const doubtful = await writeLetter(desk.stores, { shares: [[project, 2]], quarantined: 'refused' });
+  const letter = await desk.writeLetter({ shares: [[project, 3]], quarantined: 'exhausted' });
+  const doubtful = await desk.writeLetter({ shares: [[project, 2]], quarantined: 'refused' });
   const ledger = async () => {
     const { code, stdout } = await weir('doctor', '--reconcile', '--json');
     return { code, ...(JSON.parse(stdout) as Record<string, { outcome: string }[] & Record<string, unknown>[]>) };
@@ -80,7 +79,7 @@ test('a replayed letter lands, once, and the ledger balances before and after', 
 
 test('what is left of a letter that had landed is asked about, and does not land twice', async () => {
   const [ours, theirs] = [await desk.createProject('ours'), await desk.createProject('theirs')];
-  const letter = await writeLetter(desk.stores, {
+  const letter = await desk.writeLetter({
     shares: [
       [ours, 1],
       [theirs, 3],
@@ -120,7 +119,7 @@ test('the drain is paused and goes on, and the intake closes and opens, within f
   expect((await weir('dlq', 'pause')).code).toBe(0);
   expect((await weir('intake', 'disable')).code).toBe(0);
   await expect.poll(async () => (await fetch(`${url}/readyz`)).status, { timeout: 5_000 }).toBe(503);
-  const letter = await writeLetter(desk.stores, { shares: [[project, 1]] });
+  const letter = await desk.writeLetter({ shares: [[project, 1]] });
   expect((await weir('intake', 'enable')).code).toBe(0);
   await expect.poll(async () => (await fetch(`${url}/readyz`)).status, { timeout: 5_000 }).toBe(200);
   expect(await desk.idsNow()).toEqual([letter.id]);

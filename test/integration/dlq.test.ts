@@ -2,33 +2,30 @@ import { randomUUIDv7 } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { InsertFailure } from '../../src/pipeline/ports.ts';
 import { type Desk, startDesk } from '../support/desk.ts';
-import { dataFailure, writeLetter } from '../support/letters.ts';
-import type { Stores } from '../support/stores.ts';
+import { dataFailure } from '../support/letters.ts';
 
 const OURS = randomUUIDv7();
 const THEIRS = randomUUIDv7();
 const GONE = randomUUIDv7();
 
 let desk: Desk;
-let stores: Stores;
 beforeAll(async () => {
   desk = await startDesk();
-  ({ stores } = desk);
 });
 afterAll(() => desk.stop());
 beforeEach(() => desk.clear());
 
 describe('looking', () => {
   test('ls, groups and stats say how many, of whom and why', async () => {
-    const waiting = await writeLetter(stores, { shares: [[OURS, 2]] });
-    const apart = await writeLetter(stores, {
+    const waiting = await desk.writeLetter({ shares: [[OURS, 2]] });
+    const apart = await desk.writeLetter({
       shares: [
         [OURS, 1],
         [THEIRS, 2],
       ],
       quarantined: 'refused',
     });
-    const other = await writeLetter(stores, {
+    const other = await desk.writeLetter({
       shares: [[THEIRS, 4]],
       failure: new InsertFailure('ClickHouse cannot be reached (ECONNREFUSED)', { failureClass: 'unavailable' }),
     });
@@ -63,7 +60,7 @@ describe('looking', () => {
   });
 
   test('show hides what events say, unless asked not to', async () => {
-    const { id, eventIds } = await writeLetter(stores, {
+    const { id, eventIds } = await desk.writeLetter({
       shares: [[OURS, 12]],
       failure: new InsertFailure("ClickHouse error 27: Cannot parse 'hidden-value'", {
         failureClass: 'data',
@@ -86,7 +83,7 @@ describe('looking', () => {
   });
 
   test('a damaged payload is said to be damaged', async () => {
-    const { id } = await writeLetter(stores, { shares: [[OURS, 1]] });
+    const { id } = await desk.writeLetter({ shares: [[OURS, 1]] });
     await desk.query(`update failed_events set payload = 'x' where id = $1`, [id]);
     expect((await desk.succeed('show', id)).stderr).toContain('damaged');
     const exported = await desk.dlq('export', '--all');
@@ -97,8 +94,8 @@ describe('looking', () => {
 
 describe('replay', () => {
   test('makes quarantined letters due with all attempts before them, and says so in the audit', async () => {
-    const apart = await writeLetter(stores, { shares: [[OURS, 3]], quarantined: 'exhausted' });
-    const other = await writeLetter(stores, { shares: [[OURS, 1]], quarantined: 'refused', failure: dataFailure(72) });
+    const apart = await desk.writeLetter({ shares: [[OURS, 3]], quarantined: 'exhausted' });
+    const other = await desk.writeLetter({ shares: [[OURS, 1]], quarantined: 'refused', failure: dataFailure(72) });
     await desk.succeed('replay', apart.id, '--actor', 'ada');
     expect(await desk.lettersNow()).toMatchObject([
       { id: apart.id, quarantined_at: null, quarantine_reason: null, attempt_count: 0, exposed_ms: '0', later: false },
@@ -112,8 +109,8 @@ describe('replay', () => {
   });
 
   test('by group, by project and all', async () => {
-    const one = await writeLetter(stores, { shares: [[OURS, 1]], quarantined: 'refused' });
-    const two = await writeLetter(stores, { shares: [[THEIRS, 1]], quarantined: 'refused', failure: dataFailure(72) });
+    const one = await desk.writeLetter({ shares: [[OURS, 1]], quarantined: 'refused' });
+    const two = await desk.writeLetter({ shares: [[THEIRS, 1]], quarantined: 'refused', failure: dataFailure(72) });
     const left = async () =>
       (await desk.query('select id from failed_events where quarantined_at is not null')).map(({ id }) => id);
     const [group] = await desk.query('select error_fingerprint as name from failed_events where id = $1', [one.id]);
@@ -126,7 +123,7 @@ describe('replay', () => {
   });
 
   test('--rate spreads the letters over time', async () => {
-    for (let i = 0; i < 5; i++) await writeLetter(stores, { shares: [[OURS, 1]], quarantined: 'refused' });
+    for (let i = 0; i < 5; i++) await desk.writeLetter({ shares: [[OURS, 1]], quarantined: 'refused' });
     expect((await desk.succeed('replay', '--all', '--rate', '0.5')).stderr).toContain('the last one in 8 s');
     const due = await desk.query(
       'select round(extract(epoch from visible_at - min(visible_at) over ()))::int as s from failed_events order by visible_at',
@@ -135,7 +132,7 @@ describe('replay', () => {
   });
 
   test('more letters than one step takes', async () => {
-    const { id } = await writeLetter(stores, { shares: [[OURS, 1]], quarantined: 'refused' });
+    const { id } = await desk.writeLetter({ shares: [[OURS, 1]], quarantined: 'refused' });
     await desk.query(
       `insert into failed_events select (json_populate_record(failed_events, json_build_object('id', gen_random_uuid()))).*
       from failed_events, generate_series(1, 1200) where id = $1`,
@@ -158,8 +155,8 @@ describe('replay', () => {
   });
 
   test('leaves a letter alone that is being replayed, and takes one over whose lease ran out, in doubt', async () => {
-    const held = await writeLetter(stores, { shares: [[OURS, 1]] });
-    const abandoned = await writeLetter(stores, { shares: [[OURS, 1]] });
+    const held = await desk.writeLetter({ shares: [[OURS, 1]] });
+    const abandoned = await desk.writeLetter({ shares: [[OURS, 1]] });
     await desk.lease(held.id, 60);
     await desk.lease(abandoned.id, -1);
     const before = (await desk.lettersNow())[0];
@@ -170,8 +167,8 @@ describe('replay', () => {
   });
 
   test('--dry-run says which rows would pass, changes nothing and quotes no event', async () => {
-    const bad = await writeLetter(stores, { shares: [[OURS, 40]], unreadable: 2, quarantined: 'refused' });
-    const good = await writeLetter(stores, { shares: [[THEIRS, 5]], quarantined: 'exhausted' });
+    const bad = await desk.writeLetter({ shares: [[OURS, 40]], unreadable: 2, quarantined: 'refused' });
+    const good = await desk.writeLetter({ shares: [[THEIRS, 5]], quarantined: 'exhausted' });
     const before = await desk.lettersNow();
     const { letters } = await desk.json<{ letters: { id: string }[] }>('replay', '--all', '--dry-run');
     expect(letters.find(({ id }) => id === bad.id)).toMatchObject({
@@ -197,7 +194,7 @@ describe('replay', () => {
   });
 
   test('what does not exist is a failure that changes nothing', async () => {
-    const { id } = await writeLetter(stores, { shares: [[OURS, 1]], quarantined: 'refused' });
+    const { id } = await desk.writeLetter({ shares: [[OURS, 1]], quarantined: 'refused' });
     const before = await desk.lettersNow();
     expect(await desk.dlq('replay', id, GONE)).toMatchObject({
       code: 1,
@@ -220,7 +217,7 @@ describe('switches', () => {
     await desk.succeed('pause', '--actor', 'ada');
     expect((await desk.succeed('pause')).stderr).toContain('already');
     expect(await desk.query('select key, value from settings')).toEqual([{ key: 'drain', value: 'paused' }]);
-    await writeLetter(stores, { shares: [[OURS, 1]] });
+    await desk.writeLetter({ shares: [[OURS, 1]] });
     expect((await desk.succeed('replay', '--all')).stderr).toContain('weir dlq resume');
     await desk.succeed('resume', '--actor', 'bob');
     expect((await desk.auditNow()).map(({ action, actor }) => [action, actor])).toEqual([

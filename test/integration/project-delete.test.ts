@@ -3,7 +3,6 @@ import { randomUUIDv7 } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { splitRows } from '../../src/event/rows.ts';
 import { type Desk, startDesk } from '../support/desk.ts';
-import { writeLetter } from '../support/letters.ts';
 import { runWeir } from '../support/weir.ts';
 
 let desk: Desk;
@@ -51,13 +50,13 @@ describe('project delete', () => {
     await land(kept, 4);
     await desk.createToken(doomed);
     const before = await rowsOf(kept);
-    const shared = await writeLetter(desk.stores, {
+    const shared = await desk.writeLetter({
       shares: [
         [doomed, 2],
         [kept, 3],
       ],
     });
-    const own = await writeLetter(desk.stores, { shares: [[doomed, 5]], quarantined: 'refused' });
+    const own = await desk.writeLetter({ shares: [[doomed, 5]], quarantined: 'refused' });
 
     const asked = await desk.weir('project', 'delete', doomed);
     expect(asked).toMatchObject({ code: 1, stderr: expect.stringContaining('--yes') });
@@ -85,7 +84,7 @@ describe('project delete', () => {
 
     // What was under way arrives late.
     await land(doomed, 2);
-    await writeLetter(desk.stores, { shares: [[doomed, 1]] });
+    await desk.writeLetter({ shares: [[doomed, 1]] });
     const again = await desk.weir('project', 'delete', doomed, '--yes', '--json');
     expect(JSON.parse(again.stdout)).toMatchObject({
       deleted: doomed,
@@ -100,7 +99,7 @@ describe('project delete', () => {
     await desk.clear();
     const id = await desk.createProject('half');
     await land(id, 3);
-    await writeLetter(desk.stores, { shares: [[id, 2]] });
+    await desk.writeLetter({ shares: [[id, 2]] });
     // As if it ended right after the first step, or in the middle of the second.
     await desk.query('update projects set deleted_at = now() where id = $1', [id]);
     await desk.stores.clickhouse.command({ query: `ALTER TABLE events_raw_v1 DELETE WHERE project_id = '${id}'` });
@@ -113,7 +112,7 @@ describe('project delete', () => {
     await desk.clear();
     const id = await desk.createProject('archive');
     await land(id, 2);
-    const letter = await writeLetter(desk.stores, { shares: [[id, 1]] });
+    const letter = await desk.writeLetter({ shares: [[id, 1]] });
     expect((await desk.weir('project', 'delete', id, '--keep-events', '--yes')).code).toBe(0);
     expect(await rowsOf(id)).toEqual([2, 2, 4, 1]);
     expect(await desk.idsNow()).toEqual([letter.id]);

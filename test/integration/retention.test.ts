@@ -15,7 +15,6 @@ import { createRowEncoder, type RowPieces } from '../../src/event/row.ts';
 import { migratePostgres } from '../../src/postgres/migrate.ts';
 import { type Desk, startDesk } from '../support/desk.ts';
 import { openDoor } from '../support/door.ts';
-import { writeLetter } from '../support/letters.ts';
 import { commandWeir } from '../support/weir.ts';
 
 let desk: Desk;
@@ -323,7 +322,7 @@ describe('project retention', () => {
     const wish = { projectId: id, retentionSeconds: 24 * HOUR, confirmWanted: () => Promise.resolve() };
     const restamped = await restampProject({ client, clock: systemClock }, wish, () => {});
     expect(restamped).toEqual({ changed: 3, expired: 0, left: 1 });
-    const letter = await writeLetter(desk.stores, { shares: [[id, 1]] });
+    const letter = await desk.writeLetter({ shares: [[id, 1]] });
     const again = await retention(id, '24h', '--existing', '--json');
     expect(JSON.parse(again.stdout)).toMatchObject({ stored: { changed: 1, left: 0 }, deadLetters: 1 });
     expect((await retention(id, '--existing')).stderr).toMatch(

@@ -7,6 +7,7 @@ import { zstdDecompress } from 'node:zlib';
 import { expect } from 'vitest';
 import { createProjects } from '../../src/postgres/projects.ts';
 import { createTokens } from '../../src/postgres/tokens.ts';
+import { type LetterOptions, writeLetter } from './letters.ts';
 import { startStores } from './stores.ts';
 import { commandWeir } from './weir.ts';
 
@@ -33,6 +34,7 @@ export async function startDesk() {
     query,
     createProject,
     createToken,
+    writeLetter: (options: LetterOptions) => writeLetter(stores, options),
     hourly,
     lettersNow,
     idsNow,

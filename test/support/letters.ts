@@ -10,7 +10,7 @@ import type { Stores } from './stores.ts';
 
 export type Written = { readonly id: string; readonly rows: Buffer; readonly eventIds: readonly string[] };
 
-type Options = {
+export type LetterOptions = {
   /** How many rows of which project, in this order. */
   readonly shares: readonly (readonly [projectId: string, count: number])[];
   readonly failure?: InsertFailure;
@@ -27,7 +27,7 @@ export const dataFailure = (code = 27) =>
   new InsertFailure(`ClickHouse error ${code}: Cannot parse input: expected`, { failureClass: 'data', code });
 
 /** Writes one dead letter. */
-export async function writeLetter(stores: Stores, options: Options): Promise<Written> {
+export async function writeLetter(stores: Stores, options: LetterOptions): Promise<Written> {
   const { shares, failure = dataFailure(), ambiguous = false, quarantined, unreadable = 0 } = options;
   const eventIds: string[] = [];
   const rowsOf = (projectId: string, count: number, timestamp?: string) => {
