@@ -1,38 +1,21 @@
 /** A schema that changed costs no event: all of them wait for its repair. Against the real stores, with a real Weir. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type Rig, type WeirPlace, forgetEvents, isQuiet, isReady, startRig, until } from '../chaos/rig.ts';
-import { type Handmade, type Tally, auditOf, createTally, sendHandmade, wrongIn } from '../support/load.ts';
+import { type WeirPlace, until } from '../chaos/rig.ts';
+import { type Grounds, startGrounds } from '../support/grounds.ts';
+import { goodEvents } from '../support/load.ts';
 
-let rig: Rig;
+let grounds: Grounds;
 let weir: WeirPlace;
-let tally: Tally;
 
 beforeAll(async () => {
-  rig = await startRig();
-  weir = rig.place('weir', { DLQ_DRAIN_INTERVAL: '100ms' });
-  await weir.start();
-  await until('ready', () => isReady(weir.url()));
+  grounds = await startGrounds();
+  weir = await grounds.newWeir({ DLQ_DRAIN_INTERVAL: '100ms' });
 });
-afterAll(() => rig?.stop());
-beforeEach(async () => {
-  tally = createTally();
-  await forgetEvents(rig);
-});
+afterAll(() => grounds?.rig.stop());
+beforeEach(() => grounds.clear());
 
 const TABLE = 'analytics.events_raw_v1';
-const run = (query: string) => rig.stores.clickhouse.command({ query });
-
-const send = (events: readonly Handmade[]) => sendHandmade(events, { url: weir.url()!, token: rig.token, tally });
-
-const good = (count: number, fields: Handmade['fields'] = {}) =>
-  Array.from({ length: count }, () => ({ isBad: false, fields }));
-
-const statementsOf = () => {
-  const { events, dryRuns } = rig.clickhouse.statements();
-  return events + dryRuns;
-};
-
-const atRest = (timeoutMs?: number) => until('at rest', () => isQuiet(rig, [weir]), timeoutMs);
+const run = (query: string) => grounds.rig.stores.clickhouse.command({ query });
 
 /**
  * Changes that make every ordinary event impossible. What only shows while
@@ -86,15 +69,15 @@ describe.each(DRIFTS)('$name', ({ change, repair, mostGenerations, leastTries })
   });
 
   test('quarantines no event, even a moment after the last one landed; all land after the repair', async () => {
-    await send(good(10, { session_id: 'five' }));
-    await atRest();
+    await grounds.send(weir, goodEvents(10, { session_id: 'five' }));
+    await grounds.rest(weir);
     for (const query of change) await run(query);
-    await send(good(30, { session_id: 'five' }));
+    await grounds.send(weir, goodEvents(30, { session_id: 'five' }));
     await until('dead-lettered', async () => (await waitingLetters()).events === 30);
-    await send(good(1, { session_id: 'six' }));
-    const before = statementsOf();
+    await grounds.send(weir, goodEvents(1, { session_id: 'six' }));
+    const before = grounds.insertsTried();
     // Every letter several times, as a night of it would.
-    await until('tried again and again', () => statementsOf() > before + leastTries);
+    await until('tried again and again', () => grounds.insertsTried() > before + leastTries);
     if (mostGenerations > 0) await until('single rows came back a second time', hasBeenTriedAgain);
     const { quarantined, generation } = await waitingLetters();
     expect(quarantined).toBe(0);
@@ -102,16 +85,13 @@ describe.each(DRIFTS)('$name', ({ change, repair, mostGenerations, leastTries })
 
     for (const query of repair) await run(query);
     isRepaired = true;
-    await atRest(55_000);
-    const audit = await auditOf(rig.stores, tally);
-    expect(wrongIn(audit)).toEqual([]);
-    expect(audit).toMatchObject({ stored: 41, quarantined: 0 });
+    expect(await grounds.expectKept(weir, 55_000)).toMatchObject({ stored: 41, quarantined: 0 });
   });
 });
 
 /** A row alone that was refused twice, or was given up. */
 async function hasBeenTriedAgain(): Promise<boolean> {
-  const { rows } = await rig.stores.postgres.pool.query(
+  const { rows } = await grounds.rig.stores.postgres.pool.query(
     `SELECT 1 FROM failed_events WHERE quarantined_at IS NOT NULL
      OR event_count = 1 AND last_attempt_at - created_at > interval '4 seconds'`,
   );
@@ -119,7 +99,11 @@ async function hasBeenTriedAgain(): Promise<boolean> {
 }
 
 async function waitingLetters() {
-  const { rows } = await rig.stores.postgres.pool.query<{ events: number; quarantined: number; generation: number }>(
+  const { rows } = await grounds.rig.stores.postgres.pool.query<{
+    events: number;
+    quarantined: number;
+    generation: number;
+  }>(
     `SELECT coalesce(sum(event_count), 0)::int AS events, coalesce(max(generation), 0)::int AS generation,
        count(*) FILTER (WHERE quarantined_at IS NOT NULL)::int AS quarantined
      FROM failed_events`,

@@ -1,34 +1,27 @@
 /** Both stores away, and Postgres in trouble: the events stay in memory until one of the two takes them. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type Rig, type WeirPlace, forgetEvents, healthOf, isQuiet, isReady, startRig, until } from '../chaos/rig.ts';
-import { randomOf } from '../support/factory.ts';
-import { type Load, type Tally, auditOf, createLoad, createTally, wrongIn } from '../support/load.ts';
+import { type WeirPlace, healthOf, isReady, until } from '../chaos/rig.ts';
+import { type Grounds, startGrounds } from '../support/grounds.ts';
+import { type Load, auditOf } from '../support/load.ts';
 
-let rig: Rig;
+let grounds: Grounds;
+let rig: Grounds['rig'];
 let weir: WeirPlace;
-let tally: Tally;
 let load: Load;
 
 beforeAll(async () => {
-  rig = await startRig();
-  weir = rig.place('weir', { INGEST_INSERT_TIMEOUT: '1s' });
-  await weir.start();
-  await until('ready', () => isReady(weir.url()));
+  grounds = await startGrounds();
+  rig = grounds.rig;
+  weir = await grounds.newWeir({ INGEST_INSERT_TIMEOUT: '1s' });
 });
 afterAll(() => rig?.stop());
 beforeEach(async () => {
-  tally = createTally();
-  load = createLoad({ tally, urls: () => [weir.url()!], random: randomOf(1) }, rig);
-  await forgetEvents(rig);
+  await grounds.clear();
+  load = grounds.sender(weir);
   // The token is known from now on, whatever becomes of Postgres.
   expect(await load.send(1, { ack: 'stored' })).toBe('acknowledged');
 });
-afterEach(async () => {
-  await rig.clickhouse.accept();
-  await rig.postgres.accept();
-  rig.clickhouse.set(null);
-  rig.postgres.set(null);
-});
+afterEach(() => grounds.heal());
 
 const sendMany = (requests: number) => Promise.all(Array.from({ length: requests }, () => load.send(50)));
 
@@ -42,17 +35,14 @@ async function makeHomeless(): Promise<void> {
 }
 
 const settle = async (stored: number) => {
-  await until('at rest', () => isQuiet(rig, [weir]));
-  const audit = await auditOf(rig.stores, tally);
-  expect(wrongIn(audit)).toEqual([]);
-  expect(audit).toMatchObject({ stored, quarantined: 0 });
+  expect(await grounds.expectKept(weir)).toMatchObject({ stored, quarantined: 0 });
 };
 
 test('when Postgres alone returns, fatal clears without traffic and the events are dead letters', async () => {
   await makeHomeless();
   await rig.postgres.accept();
   await until('ready without traffic', () => isReady(weir.url()));
-  const audit = await auditOf(rig.stores, tally);
+  const audit = await auditOf(rig.stores, grounds.tally());
   expect(audit).toMatchObject({ acknowledged: 1_001, waiting: 1_000, stored: 1, lost: [] });
   await rig.clickhouse.accept();
   await settle(1_001);
@@ -62,7 +52,12 @@ test('when ClickHouse alone returns, fatal clears without traffic and the events
   await makeHomeless();
   await rig.clickhouse.accept();
   await until('ready without traffic', () => isReady(weir.url()));
-  expect(await auditOf(rig.stores, tally)).toMatchObject({ acknowledged: 1_001, waiting: 0, stored: 1_001, lost: [] });
+  expect(await auditOf(rig.stores, grounds.tally())).toMatchObject({
+    acknowledged: 1_001,
+    waiting: 0,
+    stored: 1_001,
+    lost: [],
+  });
   await rig.postgres.accept();
   await settle(1_001);
 });

@@ -2,56 +2,46 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createLog } from '../../src/log.ts';
 import { createPostgres } from '../../src/postgres/pool.ts';
-import { type Rig, type WeirPlace, forgetEvents, isQuiet, isReady, startRig, until } from '../chaos/rig.ts';
-import { randomOf } from '../support/factory.ts';
+import { type WeirPlace, until } from '../chaos/rig.ts';
 import { type HttpFault, type TcpProxy, startTcpProxy } from '../support/fault-proxy.ts';
-import { type Load, type Tally, auditOf, createLoad, createTally, wrongIn } from '../support/load.ts';
+import { type Grounds, startGrounds } from '../support/grounds.ts';
+import { type Load, auditOf } from '../support/load.ts';
 
-let rig: Rig;
+let grounds: Grounds;
+let rig: Grounds['rig'];
 let weir: WeirPlace;
-let tally: Tally;
 let load: Load;
 
 beforeAll(async () => {
-  rig = await startRig();
-  weir = rig.place('weir', { INGEST_INSERT_TIMEOUT: '1s' });
-  await weir.start();
-  await until('ready', () => isReady(weir.url()));
+  grounds = await startGrounds();
+  rig = grounds.rig;
+  weir = await grounds.newWeir({ INGEST_INSERT_TIMEOUT: '1s' });
 });
 afterAll(() => rig?.stop());
 beforeEach(async () => {
-  tally = createTally();
-  load = createLoad({ tally, urls: () => [weir.url()!], random: randomOf(1) }, rig);
-  await forgetEvents(rig);
+  await grounds.clear();
+  load = grounds.sender(weir);
 });
-afterEach(() => rig.clickhouse.set(null));
+afterEach(() => grounds.heal());
 
 const sendMany = async (requests: number, events = 50) => {
   const sent = await Promise.all(Array.from({ length: requests }, () => load.send(events)));
   expect(sent).toEqual(sent.map(() => 'acknowledged'));
 };
 
-const settle = async () => {
-  await until('at rest', () => isQuiet(rig, [weir]));
-  const audit = await auditOf(rig.stores, tally);
-  expect(wrongIn(audit)).toEqual([]);
-  expect(rig.clickhouse.rewrittenTokens()).toEqual([]);
-  return audit;
-};
-
 test('without a fault every event is stored once', async () => {
   await sendMany(20);
-  expect(await settle()).toMatchObject({ acknowledged: 1_000, stored: 1_000, quarantined: 0 });
+  expect(await grounds.expectKept(weir)).toMatchObject({ acknowledged: 1_000, stored: 1_000, quarantined: 0 });
 });
 
 test('a copy that was inserted behind Weir’s back is found by the audit', async () => {
   await sendMany(1, 10);
-  await until('at rest', () => isQuiet(rig, [weir]));
+  await grounds.rest(weir);
   const { clickhouse, database } = rig.stores;
   await clickhouse.command({
     query: `INSERT INTO ${database}.events_raw_v1 SELECT * FROM ${database}.events_raw_v1 LIMIT 1 SETTINGS insert_deduplicate = 0`,
   });
-  const audit = await auditOf(rig.stores, tally);
+  const audit = await auditOf(rig.stores, grounds.tally());
   expect(audit.doubledInTable.length + audit.rollupExcess).toBeGreaterThan(0);
 });
 
@@ -68,7 +58,7 @@ describe('inserts', () => {
   test.each(faults)('%s once', async (_, fault) => {
     rig.clickhouse.set(fault, { only: 'inserts', times: 1 });
     await sendMany(4);
-    expect(await settle()).toMatchObject({ acknowledged: 200, stored: 200 });
+    expect(await grounds.expectKept(weir)).toMatchObject({ acknowledged: 200, stored: 200 });
   });
 
   test.each(faults)('%s again and again for a while', async (_, fault) => {
@@ -77,7 +67,7 @@ describe('inserts', () => {
     await sendMany(4);
     await until('the fault has struck', () => rig.clickhouse.hits() > before + 1);
     rig.clickhouse.set(null);
-    expect(await settle()).toMatchObject({ acknowledged: 200, stored: 200 });
+    expect(await grounds.expectKept(weir)).toMatchObject({ acknowledged: 200, stored: 200 });
   });
 });
 
@@ -93,13 +83,13 @@ test('every number ClickHouse may answer with, one after the other: nothing lost
     // One that lands closes the breaker, so that the next number is met without its pause.
     await load.send(1, { ack: 'stored' });
   }
-  expect(await settle()).toMatchObject({ stored: 21 * codes.length, quarantined: 0 });
+  expect(await grounds.expectKept(weir)).toMatchObject({ stored: 21 * codes.length, quarantined: 0 });
 });
 
 test('an answer of 200 with an error number in its header is an error', async () => {
   rig.clickhouse.set({ kind: 'answer', status: 200, code: 202 }, { only: 'inserts', times: 2 });
   await sendMany(2);
-  expect(await settle()).toMatchObject({ stored: 100 });
+  expect(await grounds.expectKept(weir)).toMatchObject({ stored: 100 });
 });
 
 test('kill -9 of ClickHouse under load', async () => {
@@ -111,7 +101,7 @@ test('kill -9 of ClickHouse under load', async () => {
   await sendMany(3);
   await rig.stores.clickhouseServer.start();
   await rig.clickhouse.accept();
-  expect(await settle()).toMatchObject({ acknowledged: 800, stored: 800 });
+  expect(await grounds.expectKept(weir)).toMatchObject({ acknowledged: 800, stored: 800 });
 });
 
 test('a frozen ClickHouse under load', async () => {
@@ -121,7 +111,7 @@ test('a frozen ClickHouse under load', async () => {
   await sendMany(3);
   await until('the events have another home', async () => (await waitingEvents()) > 0);
   rig.stores.clickhouseServer.resume();
-  expect(await settle()).toMatchObject({ acknowledged: 650, stored: 650 });
+  expect(await grounds.expectKept(weir)).toMatchObject({ acknowledged: 650, stored: 650 });
 });
 
 async function waitingEvents(): Promise<number> {

@@ -1,40 +1,22 @@
 /** One bad event costs one event. Against the real stores, with a real Weir. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type Rig, type WeirPlace, forgetEvents, isQuiet, isReady, startRig, until } from '../chaos/rig.ts';
+import { type WeirPlace, until } from '../chaos/rig.ts';
 import { randomOf } from '../support/factory.ts';
-import {
-  type Handmade,
-  type Tally,
-  auditOf,
-  createTally,
-  readLetters,
-  sendHandmade,
-  wrongIn,
-} from '../support/load.ts';
+import { type Grounds, startGrounds } from '../support/grounds.ts';
+import { type Handmade, goodEvents, readLetters } from '../support/load.ts';
 
-let rig: Rig;
+let grounds: Grounds;
 let weir: WeirPlace;
-let tally: Tally;
 
 beforeAll(async () => {
-  rig = await startRig();
-  weir = rig.place('weir', { DLQ_DRAIN_INTERVAL: '100ms' });
-  await weir.start();
-  await until('ready', () => isReady(weir.url()));
+  grounds = await startGrounds();
+  weir = await grounds.newWeir({ DLQ_DRAIN_INTERVAL: '100ms' });
 });
-afterAll(() => rig?.stop());
-beforeEach(async () => {
-  tally = createTally();
-  await forgetEvents(rig);
-});
+afterAll(() => grounds?.rig.stop());
+beforeEach(() => grounds.clear());
 
 const TABLE = 'analytics.events_raw_v1';
-const run = (query: string) => rig.stores.clickhouse.command({ query });
-
-const send = (events: readonly Handmade[]) => sendHandmade(events, { url: weir.url()!, token: rig.token, tally });
-
-const good = (count: number, fields: Handmade['fields'] = {}) =>
-  Array.from({ length: count }, () => ({ isBad: false, fields }));
+const run = (query: string) => grounds.rig.stores.clickhouse.command({ query });
 
 /** `count` events with seven bad ones among them, where the seed says. */
 function withSevenBad(count: number, seed: number, goodFields: Handmade['fields'], badFields: Handmade['fields']) {
@@ -45,13 +27,6 @@ function withSevenBad(count: number, seed: number, goodFields: Handmade['fields'
     places.has(index) ? { isBad: true, fields: badFields } : { isBad: false, fields: goodFields },
   );
 }
-
-const statementsOf = () => {
-  const { events, dryRuns } = rig.clickhouse.statements();
-  return events + dryRuns;
-};
-
-const atRest = (timeoutMs?: number) => until('at rest', () => isQuiet(rig, [weir]), timeoutMs);
 
 /** How the schema makes some values bad, and how it is repaired. */
 const KINDS: {
@@ -116,37 +91,32 @@ describe.each(KINDS)('$name', ({ change, repair, good: goodFields, bad, code, mo
   afterEach(() => run(repair));
 
   test('seven in a batch of five thousand are quarantined one by one, and the others land once', async () => {
-    const before = statementsOf();
-    await send(withSevenBad(5_000, 17, goodFields, bad));
-    await atRest(55_000);
-    const audit = await auditOf(rig.stores, tally);
-    expect(wrongIn(audit)).toEqual([]);
-    expect(audit).toMatchObject({ stored: 4_993, quarantined: 7 });
-    const letters = await readLetters(rig.stores);
+    const before = grounds.insertsTried();
+    await grounds.send(weir, withSevenBad(5_000, 17, goodFields, bad));
+    expect(await grounds.expectKept(weir, 55_000)).toMatchObject({ stored: 4_993, quarantined: 7 });
+    const letters = await readLetters(grounds.rig.stores);
     expect(new Set(letters.map(({ letter }) => letter)).size).toBe(7);
     expect(letters.map(({ reason, code: of }) => ({ reason, code: of }))).toEqual(
       letters.map(() => ({ reason: 'refused', code })),
     );
-    const spent = statementsOf() - before;
+    const spent = grounds.insertsTried() - before;
     if (mostStatements !== null) expect(spent).toBeLessThanOrEqual(mostStatements);
   });
 });
 
 test('a letter in doubt with a bad row is asked about before it is split: what had landed stays single', async () => {
   // The batch lands whole, its answer is lost, and only then it becomes bad.
-  rig.clickhouse.set({ kind: 'cut-answer' }, { only: 'inserts' });
-  const before = rig.clickhouse.hits();
-  await send([...good(20), { isBad: false, fields: { event: 'wild' } }, ...good(20)]);
-  await until('its answer was lost', () => rig.clickhouse.hits() > before);
-  await until('dead-lettered', async () => (await readLetters(rig.stores)).length === 41);
+  grounds.rig.clickhouse.set({ kind: 'cut-answer' }, { only: 'inserts' });
+  const before = grounds.rig.clickhouse.hits();
+  await grounds.send(weir, [...goodEvents(20), { isBad: false, fields: { event: 'wild' } }, ...goodEvents(20)]);
+  await until('its answer was lost', () => grounds.rig.clickhouse.hits() > before);
+  await until('dead-lettered', async () => (await readLetters(grounds.rig.stores)).length === 41);
   await run(`ALTER TABLE ${TABLE} ADD CONSTRAINT tame CHECK event != 'wild'`);
   // The store has forgotten the insert, as after very many others.
   await run(`ALTER TABLE ${TABLE} MODIFY SETTING non_replicated_deduplication_window = 0`);
-  rig.clickhouse.set(null);
-  await atRest();
+  grounds.rig.clickhouse.set(null);
+  await grounds.rest(weir);
   await run(`ALTER TABLE ${TABLE} DROP CONSTRAINT tame`);
   await run(`ALTER TABLE ${TABLE} MODIFY SETTING non_replicated_deduplication_window = 10000`);
-  const audit = await auditOf(rig.stores, tally);
-  expect(wrongIn(audit)).toEqual([]);
-  expect(audit).toMatchObject({ stored: 41, quarantined: 0 });
+  expect(await grounds.expectKept(weir)).toMatchObject({ stored: 41, quarantined: 0 });
 });

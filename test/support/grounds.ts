@@ -1,10 +1,20 @@
-/** A place for Weirs with a journal between real stores that can be hurt, and an account of every promise they made. */
+/** A place for Weirs between real stores that can be hurt, and an account of every promise they made. */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { type Rig, type WeirPlace, forgetEvents, isQuiet, isReady, startRig, until } from '../chaos/rig.ts';
 import { randomOf } from './factory.ts';
-import { type Tally, auditOf, createTally, wrongIn } from './load.ts';
+import {
+  type Audit,
+  type Handmade,
+  type Load,
+  type Tally,
+  auditOf,
+  createLoad,
+  createTally,
+  sendHandmade,
+  wrongIn,
+} from './load.ts';
 
 /** A dead letter that a killed Weir was about to replay is leased for half a minute more. */
 const REST_MS = 90_000;
@@ -30,15 +40,21 @@ export type Grounds = {
     weir: WeirPlace,
     options: { seed: number; stop: AbortSignal },
   ): { done: Promise<unknown>; acknowledged(): number };
+  /** For requests one by one, into the account of the moment. */
+  sender(weir: WeirPlace): Load;
   /** One request as it is; null when it got no answer. */
   post(weir: WeirPlace, body: string, options?: { ack?: string; key?: string }): Promise<Answered | null>;
   /** A body of `count` events under new ids. */
   newBody(count: number, more?: object): { ids: string[]; body: string };
   /** Sends new events and takes note of the promise. */
   accept(weir: WeirPlace, count: number, ack?: string): Promise<Answered>;
-  rest(weir: WeirPlace): Promise<void>;
-  /** Everything comes to rest, and every promise was kept. */
-  expectAllStoredOnce(weir: WeirPlace): Promise<void>;
+  /** Sends events with fields of the test's choice in one request. */
+  send(weir: WeirPlace, events: readonly Handmade[]): Promise<void>;
+  /** How often ClickHouse was asked to take events or to try them. */
+  insertsTried(): number;
+  rest(weir: WeirPlace, timeoutMs?: number): Promise<void>;
+  /** Everything comes to rest, and every promise was kept; says what became of the events. */
+  expectKept(weir: WeirPlace, timeoutMs?: number): Promise<Audit>;
   /** Gives the stores back. */
   heal(): Promise<void>;
   /** Heals, and ends what runs at the latest place. */
@@ -62,6 +78,7 @@ export async function startGrounds(): Promise<Grounds> {
       return place;
     },
     load,
+    sender: ({ url }) => createLoad({ tally, urls: () => [url()!], random: randomOf(1) }, rig),
     post,
     newBody,
     async accept(weir, count, ack) {
@@ -71,11 +88,18 @@ export async function startGrounds(): Promise<Grounds> {
       tally.acknowledge(ids, answer!.ack!);
       return answer!;
     },
+    send: (weir, events) => sendHandmade(events, { url: weir.url()!, token: rig.token, tally }),
+    insertsTried() {
+      const { events, dryRuns } = rig.clickhouse.statements();
+      return events + dryRuns;
+    },
     rest,
-    async expectAllStoredOnce(weir) {
-      await rest(weir);
-      expect(wrongIn(await auditOf(rig.stores, tally))).toEqual([]);
+    async expectKept(weir, timeoutMs) {
+      await rest(weir, timeoutMs);
+      const audit = await auditOf(rig.stores, tally);
+      expect(wrongIn(audit)).toEqual([]);
       expect(rig.clickhouse.rewrittenTokens()).toEqual([]);
+      return audit;
     },
     heal,
     async endLatest() {
@@ -144,8 +168,8 @@ export async function startGrounds(): Promise<Grounds> {
     return { ids, body: JSON.stringify({ events, ...more }) };
   }
 
-  async function rest(weir: WeirPlace) {
-    await until('at rest', () => isQuiet(rig, [weir]), REST_MS);
+  async function rest(weir: WeirPlace, timeoutMs = REST_MS) {
+    await until('at rest', () => isQuiet(rig, [weir]), timeoutMs);
   }
 
   async function heal(): Promise<void> {
@@ -153,6 +177,7 @@ export async function startGrounds(): Promise<Grounds> {
     await rig.clickhouse.accept();
     await rig.postgres.accept();
     rig.clickhouse.set(null);
+    rig.postgres.set(null);
   }
 }
 

@@ -204,6 +204,9 @@ function eventOf(id: string, isPoison: boolean): object {
 /** An event with fields of the test's choice; `isBad` when it must end in quarantine. */
 export type Handmade = { readonly isBad: boolean; readonly fields: Record<string, unknown> };
 
+export const goodEvents = (count: number, fields: Handmade['fields'] = {}): Handmade[] =>
+  Array.from({ length: count }, () => ({ isBad: false, fields }));
+
 /** One request, so that it becomes one batch. Throws when an event is not accepted. */
 export async function sendHandmade(
   events: readonly Handmade[],
