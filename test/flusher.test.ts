@@ -1,11 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import type { BatchId } from '../src/pipeline/batch.ts';
 import { isFatal } from '../src/pipeline/flags.ts';
 import { settled } from './support/clock.ts';
 import { OTHER_PROJECT, PROJECT } from './support/factory.ts';
 import { numbersOf } from './support/fakes.ts';
 import { startPipeline } from './support/pipeline.ts';
-import { batchOf } from './support/rows.ts';
+import { batchIdAt, batchOf } from './support/rows.ts';
 
 describe('a batch finds its home', () => {
   test('in ClickHouse, and its room is given back', async () => {
@@ -91,8 +90,7 @@ describe('a doubt is remembered', () => {
   ])('of a batch that was cut an hour ago: it %s', async (_what, inserts, [sent, letters]) => {
     const { clock, channel, events, deadLetters } = startPipeline();
     Object.assign(events, { countInserts: async () => inserts });
-    const cutAt = (clock.now() - 3_600_000).toString(16).padStart(12, '0');
-    const id = `${cutAt.slice(0, 8)}-${cutAt.slice(8)}-7000-8000-000000000001` as BatchId;
+    const id = batchIdAt(clock.now() - 3_600_000, 1);
     channel.adopt({ ...batchOf(77, [{ n: 1 }]), id, mayHaveLanded: true }, () => {});
     await clock.advance(0);
     expect([events.sent, deadLetters.alive().length]).toEqual([sent, letters]);

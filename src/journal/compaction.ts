@@ -23,8 +23,6 @@ export type Compaction = {
    * nothing has changed.
    */
   restate(): Promise<unknown>;
-  /** What changes meanwhile, a restating does not see: it has to be written behind it. */
-  isRestating(): boolean;
 };
 
 export function createCompaction(
@@ -32,9 +30,7 @@ export function createCompaction(
   { maxBytes }: { maxBytes: number },
 ): Compaction {
   const { segments, voided, reserve, unsettled, keys } = deps;
-  let isRestating = false;
-
-  return { removeSettled, isDue, restate, isRestating: () => isRestating };
+  return { removeSettled, isDue, restate };
 
   async function removeSettled() {
     for (let oldest = segments.settled(); oldest && (await voided.clear()); oldest = segments.settled()) {
@@ -66,14 +62,11 @@ export function createCompaction(
       ...kept.map(keyRecord),
     ];
     let base: Awaited<ReturnType<Segments['writeBase']>>;
-    isRestating = true;
     try {
       base = await segments.writeBase(records);
     } catch (error) {
       if (isDiskFull(error)) await reserve.giveUp();
       return error;
-    } finally {
-      isRestating = false;
     }
     await segments.continueIn(base);
     // What was settled while the file was written is still in it, and waits in line or is written again.

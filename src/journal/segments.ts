@@ -11,7 +11,7 @@ import { failureOf } from '../pipeline/outcome.ts';
 import type { JournalFiles, WritableFile } from './files.ts';
 import { encodeRecord, type JournalRecord, SEGMENT_HEADER_BYTES, segmentHeader, sizeOf, totalSize } from './record.ts';
 import { fileName } from './recover.ts';
-import { Abandoned, ignore, isDiskFull } from './trouble.ts';
+import { Abandoned, codeOf, ignore, isDiskFull } from './trouble.ts';
 import { bytesIn, type Voided } from './voided.ts';
 
 export type Segment = {
@@ -59,6 +59,8 @@ export function createSegments(
   let nextNumber = firstNumber;
   let current: Open | null = null;
   let segments: Segment[] = [];
+  /** Bases that were not finished, or may not be under their name, and are still there. */
+  const failedTries: Segment[] = [];
 
   return {
     write,
@@ -67,7 +69,7 @@ export function createSegments(
     settled: () => (segments.length > 1 && segments[0]!.unsettled === 0 ? segments[0]! : null),
     removeOldest,
     count: () => segments.length,
-    bytes: () => bytesIn(segments),
+    bytes: () => bytesIn(segments) + bytesIn(failedTries),
     close,
   };
 
@@ -118,6 +120,7 @@ export function createSegments(
     const segment: Segment = { number, path, bytes: 0, unsettled: 0 };
     let file: WritableFile | null = null;
     let isRenamed = false;
+    await removeFailedTries();
     try {
       file = await files.create(draft);
       await file.write(segmentHeader(number), 0);
@@ -130,13 +133,21 @@ export function createSegments(
       await files.rename(draft, path);
       isRenamed = true;
       await files.syncDirectory(dir);
+      voided.add(failedTries.splice(0));
       return { segment, file };
     } catch (error) {
       await file?.close().catch(ignore);
-      // Complete or not, it holds nothing that is not elsewhere, and the next try has a higher number.
-      const isGone = !isRenamed && (await failureOf(files.remove(draft))) === null;
-      if (file && !isGone) voided.add([{ ...segment, path: isRenamed ? path : draft }]);
+      failedTries.push({ ...segment, path: isRenamed ? path : draft });
+      await removeFailedTries();
       throw error;
+    }
+  }
+
+  /** Complete or not, they hold nothing that is not elsewhere; without this every retry would leave one more. */
+  async function removeFailedTries() {
+    for (const tried of failedTries.splice(0)) {
+      const error = await failureOf(files.remove(tried.path));
+      if (error !== null && codeOf(error) !== 'ENOENT') failedTries.push(tried);
     }
   }
 

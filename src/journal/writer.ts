@@ -56,6 +56,8 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
   let state: JournalState = { kind: 'ok' };
   let working: Promise<void> | null = null;
   let healing: Promise<void> | null = null;
+  /** Until the state says so, what was written anew is not begun: what changes meanwhile is not in it. */
+  let isRestating = false;
   let closed = false;
   const closing = new AbortController();
 
@@ -69,7 +71,7 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
   function enqueue(record: JournalRecord, onWritten: (segment: Segment) => void = () => {}) {
     const reason = trouble();
     // Control records wait for room on a full disk; and for a restating, which does not see what changes meanwhile.
-    const canWait = isControl(record) && !closed && (state.kind === 'disk-full' || compaction.isRestating());
+    const canWait = isControl(record) && !closed && (state.kind === 'disk-full' || isRestating);
     if (reason !== null && !canWait) return Promise.reject(new JournalUnavailable(reason));
     const written = queue.add(record, onWritten);
     work();
@@ -176,7 +178,9 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
         if (error instanceof Abandoned) fail(error.cause);
         if (error !== null) continue;
       } else {
+        isRestating = true;
         const error = await compaction.restate();
+        isRestating = false;
         if (error !== null) {
           refuse(queue.takeAll(), 'failed', error);
           log.warn({ err: error }, 'journal still fails');

@@ -10,7 +10,7 @@ import { type Backoff, backoffMs } from './backoff.ts';
 import type { Batch, BatchId } from './batch.ts';
 import type { Breaker } from './breaker.ts';
 import type { Channel, Home } from './channel.ts';
-import { ageOfBatch, isRemembered } from './doubt.ts';
+import { isRemembered } from './doubt.ts';
 import type { Flags } from './flags.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import type { Ledger } from './ledger.ts';
@@ -178,8 +178,8 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
   async function outOfMemory(batch: Batch, { ambiguous }: Tries): Promise<InsertFailure | null> {
     if (!ambiguous) return null;
     let isKnown = false;
-    const age = ageOfBatch(batch.id, clock.now());
-    const error = await failureOf(isRemembered(events, age).then((answer) => (isKnown = answer)));
+    const doubt = { id: batch.id, lastSentMsAgo: 0, now: clock.now() };
+    const error = await failureOf(isRemembered(events, doubt).then((answer) => (isKnown = answer)));
     if (error !== null) return asInsertFailure(error);
     if (isKnown) return null;
     return new InsertFailure('not sent: it may have landed too long ago to be recognised', {

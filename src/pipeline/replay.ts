@@ -8,7 +8,7 @@ import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { type Backoff, backoffMs } from './backoff.ts';
 import type { Breaker } from './breaker.ts';
-import { ageOfBatch, isRemembered } from './doubt.ts';
+import { isRemembered } from './doubt.ts';
 import type { InsertObservation } from './flusher.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import { type Budget, type Found, findUnreadableRows } from './isolate.ts';
@@ -162,11 +162,9 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     log.debug({ letterId: letter.id, events: letter.eventCount }, 'dead letter landed');
   }
 
-  /** It may have landed at its very first try: one that was recognised since does not renew the memory of it. */
-  async function wouldBeRecognised({ id, createdAt, sinceLastAttemptMs }: DeadLetter, pass: Try): Promise<boolean> {
-    const now = clock.now();
+  async function wouldBeRecognised({ id, sinceLastAttemptMs }: DeadLetter, pass: Try): Promise<boolean> {
     pass.budget.left--;
-    return isRemembered(events, Math.max(sinceLastAttemptMs ?? 0, now - createdAt, ageOfBatch(id, now)));
+    return isRemembered(events, { id, lastSentMsAgo: sinceLastAttemptMs ?? 0, now: clock.now() });
   }
 
   /** Asks ClickHouse which rows are there before anything else may be done with the letter; `next` if none is. */

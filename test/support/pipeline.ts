@@ -14,7 +14,7 @@ import { createReplayer, type ReplayPolicy } from '../../src/pipeline/replay.ts'
 import { createManualClock, type ManualClock } from './clock.ts';
 import { PROJECT } from './factory.ts';
 import { createDeadLettersFake, createEventStoreFake, type DeadLettersFake, type EventStoreFake } from './fakes.ts';
-import { batchIdOf, envelopeOfRows, goodRows, rowOf, type RowSpec } from './rows.ts';
+import { batchIdAt, batchIdOf, envelopeOfRows, goodRows, rowOf, type RowSpec } from './rows.ts';
 
 export const LEASE_MS = 90_000;
 export const POLICY: ReplayPolicy = {
@@ -47,9 +47,10 @@ export function createWorld(): World {
 }
 
 /** Batch ids in the order they were made; every world counts for itself. */
-export function countingBatchIds(): () => Batch['id'] {
+/** With a clock, ids tell when they were made, as in production. */
+export function countingBatchIds(clock?: ManualClock): () => Batch['id'] {
   let made = 0;
-  return () => batchIdOf(++made);
+  return () => (clock ? batchIdAt(clock.now(), ++made) : batchIdOf(++made));
 }
 
 /** One drainer, as a process of its own would have it: its own breaker, or the flusher's. */

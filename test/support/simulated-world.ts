@@ -31,7 +31,7 @@ export function createSimulatedWorld(random: () => number, settings: Settings = 
   const { clock, events, deadLetters } = world;
   const kinds = new Map<number, Kind>();
   const saved = new Map<BatchId, Batch>();
-  const newBatchId = countingBatchIds();
+  const newBatchId = countingBatchIds(world.clock);
   let offered = 0;
   let weir = startWeir();
   let drainer = startDrainer();
