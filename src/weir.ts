@@ -128,7 +128,7 @@ export async function startWeir({
   const breaker = createBreaker({
     clock,
     random,
-    onChange: ({ kind, reason }) => log[levelOf(kind, reason)]({ breaker: kind, reason }, 'breaker changed'),
+    onChange: sayChanges(log),
   });
   const channelLimits = config.channel;
   const plainChannel = createChannel({ clock, newBatchId: () => randomUUIDv7() as BatchId }, channelLimits, {
@@ -332,8 +332,18 @@ export async function startWeir({
   }
 }
 
+/** Says when inserts are suspended, why, and when they go on; not every probe in between that found nothing better. */
+function sayChanges(log: Log): (state: BreakerState) => void {
+  let saidReason: BreakerState['reason'] = null;
+  return ({ kind, reason }) => {
+    const isNews = kind === 'closed' || (kind === 'open' && reason !== saidReason);
+    if (isNews) saidReason = reason;
+    log[isNews ? levelOf(kind, reason) : 'debug']({ breaker: kind, reason }, 'breaker changed');
+  };
+}
+
 /** An open breaker is trouble; one that opened for schema or rights needs a person. */
 function levelOf(kind: BreakerState['kind'], reason: BreakerState['reason']): 'info' | 'warn' | 'error' {
-  if (kind !== 'open') return 'info';
+  if (kind === 'closed') return 'info';
   return reason === 'operator' ? 'error' : 'warn';
 }
