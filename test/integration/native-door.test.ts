@@ -3,6 +3,9 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { EVENTS_PATH, type OpenDoor, type Reply, dial, exchange, openDoor } from '../support/door.ts';
 import { startStores, type Stores } from '../support/stores.ts';
 
+/** However busy the machine is. */
+const SOON = { timeout: 20_000 };
+
 const MAX_BODY = 10 * 1024 * 1024;
 const NOBODY = `mere_pub_${'0'.repeat(64)}`;
 const CONFIDENTIAL = 'confidential-content-of-an-event';
@@ -738,7 +741,7 @@ describe('clients that leave', () => {
   ])('%s hold nothing', async (_name, request) => {
     const lines = await Promise.all(Array.from({ length: 20 }, () => dial(door.port)));
     for (const line of lines) line.socket.write(request, 'latin1');
-    await vi.waitFor(async () => expect((await door.health())['reserved_bytes']).toBeGreaterThanOrEqual(0));
+    await vi.waitFor(async () => expect((await door.health())['reserved_bytes']).toBeGreaterThanOrEqual(0), SOON);
     for (const [index, { socket }] of lines.entries()) {
       if (index % 2 === 0) socket.destroy();
       else socket.resetAndDestroy();
@@ -749,7 +752,7 @@ describe('clients that leave', () => {
   test('while their bodies trickle hold only what they sent', async () => {
     const lines = await Promise.all(Array.from({ length: 50 }, () => dial(door.port)));
     for (const line of lines) line.write(post('x', '').replace('Content-Length: 1', `Content-Length: ${MAX_BODY}`));
-    await vi.waitFor(async () => expect((await door.health())['reserved_bytes']).toBe(50));
+    await vi.waitFor(async () => expect((await door.health())['reserved_bytes']).toBe(50), SOON);
     for (const line of lines) line.socket.destroy();
     await atRest();
   });
@@ -774,7 +777,7 @@ describe('clients that leave', () => {
       for (const line of lines.slice(0, 5)) line.write(post(body));
       for (const line of lines.slice(5))
         line.write(post(JSON.stringify({ token: publicToken, events: [eventOf()] }), ''));
-      await vi.waitFor(async () => expect((await slow.health())['reserved_bytes']).toBeGreaterThan(0));
+      await vi.waitFor(async () => expect((await slow.health())['reserved_bytes']).toBeGreaterThan(0), SOON);
       for (const line of lines) line.socket.destroy();
     } finally {
       stores.postgresServer.resume();
@@ -795,10 +798,10 @@ describe('while it shuts down', () => {
     kept.write(post('{}'));
     await kept.until((text) => text.includes('accepted'));
     // Only when its bytes have arrived is a request under way.
-    await vi.waitFor(async () => expect((await ending.health())['reserved_bytes']).toBeGreaterThan(0));
+    await vi.waitFor(async () => expect((await ending.health())['reserved_bytes']).toBeGreaterThan(0), SOON);
 
     const stopped = ending.stop();
-    await vi.waitFor(() => expect(kept.socket.readableEnded || kept.socket.destroyed).toBe(true));
+    await vi.waitFor(() => expect(kept.socket.readableEnded || kept.socket.destroyed).toBe(true), SOON);
     late.write(request.slice(20));
     const refused = await late.ended;
     expect(refused).toMatch(/^HTTP\/1\.1 503 /);
