@@ -111,6 +111,10 @@ test('a letter in doubt with a bad row is asked about before it is split: what h
   await grounds.send(weir, [...goodEvents(20), { isBad: false, fields: { event: 'wild' } }, ...goodEvents(20)]);
   await until('its answer was lost', () => grounds.rig.clickhouse.hits() > before);
   await until('dead-lettered', async () => (await readLetters(grounds.rig.stores)).length === 41);
+  // No insert may begin before the change and end behind it.
+  grounds.rig.clickhouse.set({ kind: 'answer', status: 503 }, { only: 'inserts' });
+  const inserts = "SELECT query_id FROM system.processes WHERE query_kind = 'Insert'";
+  await until('no insert runs', async () => (await grounds.rig.stores.select(inserts)).length === 0);
   await run(`ALTER TABLE ${TABLE} ADD CONSTRAINT tame CHECK event != 'wild'`);
   // The store has forgotten the insert, as after very many others.
   await run(`ALTER TABLE ${TABLE} MODIFY SETTING non_replicated_deduplication_window = 0`);

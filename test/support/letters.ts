@@ -1,5 +1,6 @@
 /** Dead letters for tests of what operators do to them: rows as Weir writes them, put into the table as the flusher does. */
 import { randomUUIDv7 } from 'node:crypto';
+import { sql } from 'drizzle-orm';
 import type { ProjectId } from '../../src/event/event.ts';
 import { createRowEncoder } from '../../src/event/row.ts';
 import { createLog } from '../../src/log.ts';
@@ -60,12 +61,13 @@ export async function writeLetter(stores: Stores, options: LetterOptions): Promi
   });
   const id = randomUUIDv7() as BatchId;
   const batch = freezeBatch(id, envelopes);
-  await createDeadLetters(stores.postgres.db, createLog('silent')).add(batch, { failure, ambiguous });
-  if (quarantined !== undefined) {
-    await stores.postgres.pool.query(
-      'update failed_events set quarantined_at = now(), quarantine_reason = $2, attempt_count = 20, exposed_ms = 5000 where id = $1',
-      [id, quarantined],
+  // In one step: a drain that runs already would take a letter that is not quarantined yet.
+  await stores.postgres.db.transaction(async (tx) => {
+    await createDeadLetters(tx as typeof stores.postgres.db, createLog('silent')).add(batch, { failure, ambiguous });
+    if (quarantined === undefined) return;
+    await tx.execute(
+      sql`update failed_events set quarantined_at = now(), quarantine_reason = ${quarantined}, attempt_count = 20, exposed_ms = 5000 where id = ${id}`,
     );
-  }
+  });
   return { id, rows: Buffer.concat(batch.chunks), eventIds };
 }
