@@ -63,7 +63,7 @@ export async function writeLetter(stores: Stores, options: LetterOptions): Promi
   const batch = freezeBatch(id, envelopes);
   // In one step: a drain that runs already would take a letter that is not quarantined yet.
   await stores.postgres.db.transaction(async (tx) => {
-    await createDeadLetters(tx as typeof stores.postgres.db, createLog('silent')).add(batch, { failure, ambiguous });
+    await createDeadLetters(tx, createLog('silent')).add(batch, { failure, ambiguous });
     if (quarantined === undefined) return;
     await tx.execute(
       sql`update failed_events set quarantined_at = now(), quarantine_reason = ${quarantined}, attempt_count = 20, exposed_ms = 5000 where id = ${id}`,
