@@ -279,7 +279,7 @@ export async function startWeir({
   );
 
   safekeeping.takeUp({ channel, idempotency, ledger });
-  const server = await listen(app.fetch, { clock, log }, config);
+  const server = await listen(app, { clock, log }, config);
   const flusherDone = flusher.run();
   const migrated = schema.run(stopping.signal).then(() => breaker.allowProbe());
   const postgresReady = Promise.race([schema.postgresReady, migrated]);

@@ -1,9 +1,10 @@
 /** The example of docs/adding-a-door.md, mounted as any door is. */
 import { readFileSync } from 'node:fs';
-import { Hono } from 'hono';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../src/clock.ts';
+import { createDoorway } from '../src/http/doorway.ts';
 import { operationOf } from '../src/http/doors/operation.ts';
+import { createEveryAnswer } from '../src/http/every-answer.ts';
 import { createIdempotency } from '../src/http/idempotency.ts';
 import { ingest } from '../src/http/ingest.ts';
 import { openApiOf } from '../src/http/openapi.ts';
@@ -24,11 +25,12 @@ const channel = channelOn(clock, {
   batch: { maxEvents: 1_000, maxWaitMs: 1 },
 });
 const ledger = createLedger();
+const flags = createFlags({ intake: 'open' }, () => {});
 const credential = { projectId: PROJECT, kind: 'public', retentionSeconds: null, allowedOrigins: [] } as const;
-const handler = ingest(
+const receive = ingest(
   readingsDoor,
   {
-    flags: createFlags({ intake: 'open' }, () => {}),
+    flags,
     channel,
     accept: createAccept({ channel, journal: null, ledger }, { isRequired: false }),
     journalRefusal: () => null,
@@ -46,13 +48,20 @@ const handler = ingest(
   },
   { maxBodyBytes: 1_000_000, maxFutureMs: 0, defaultAck: 'queued' },
 );
-const route = { method: 'POST', path: readingsDoor.path, handler, operation: operationOf(readingsDoor) } as const;
+const route = { method: 'POST', path: readingsDoor.path, receive, operation: operationOf(readingsDoor) } as const;
 const description = readDescription(openApiOf([route], { version: 'test' }));
 
 let server: HttpServer;
 beforeAll(async () => {
-  const app = new Hono().on(route.method, route.path, route.handler);
-  server = await listen(app.fetch, { clock, log: createLog('silent') }, { host: '127.0.0.1', port: 0 });
+  const log = createLog('silent');
+  const app = createDoorway(new Map([[route.path, route.receive]]), {
+    everyAnswer: createEveryAnswer({ flags, newRequestId: () => 'r-1' }, { allowedOrigins: [] }),
+    onRequest: () => {},
+    clock,
+    log,
+    others: (_, answer) => answer.writeHead(404).end(),
+  });
+  server = await listen(app, { clock, log }, { host: '127.0.0.1', port: 0 });
 });
 afterAll(() => server.close());
 

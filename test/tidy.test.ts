@@ -19,7 +19,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   journal: ['journal', ...PORTS, 'event', ...COMMON],
   embedded: ['embedded', 'pipeline/outcome', ...COMMON],
   config: ['config', ...COMMON],
-  metrics: ['pipeline', 'http/app', 'http/health', ...COMMON],
+  metrics: ['pipeline', 'http/route', 'http/health', ...COMMON],
 };
 
 /** Who alone may import a file. */

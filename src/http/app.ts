@@ -1,9 +1,11 @@
-/** All HTTP surfaces on one app: what every request passes, the routes, and the answers when nothing fits. */
+/** All HTTP surfaces: the front doors, every other route, and the answers when nothing fits. */
+import { RequestError, getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
 import type { Handler, MiddlewareHandler } from 'hono';
-import { cors } from 'hono/cors';
 import { routePath } from 'hono/route';
+import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Log } from '../log.ts';
+import { createDoorway } from './doorway.ts';
 import type { Door } from './doors/door.ts';
 import { operationOf } from './doors/operation.ts';
 import { nativeDoor } from './doors/native.ts';
@@ -12,16 +14,15 @@ import { productBulkDoor, productDoor } from './doors/product.ts';
 import { webDoor } from './doors/web.ts';
 import { countsOperation } from './event-counts-operation.ts';
 import { type EventCountsDeps, eventCounts } from './event-counts.ts';
+import { type EveryAnswer, createEveryAnswer } from './every-answer.ts';
 import { pageOperation } from './health-operations.ts';
 import { type HealthDeps, healthRoutes } from './health.ts';
 import { type IngestDeps, type IngestOptions, ingest } from './ingest.ts';
 import { describedRoutes } from './openapi.ts';
 import { queryOperation, schemaOperation } from './project-query-operations.ts';
 import { type ProjectQueryDeps, type ReadLimits, projectQuery } from './project-query.ts';
-import { refuse } from './refusals.ts';
-import type { Route } from './route.ts';
-
-export type RequestObservation = { readonly method: string; readonly route: string; readonly status: number };
+import { type RefusalCode, bareReplyTo, refuse } from './refusals.ts';
+import type { DoorRoute, ObserveRequest, Route } from './route.ts';
 
 export type AppDeps = {
   readonly ingest: IngestDeps;
@@ -31,7 +32,7 @@ export type AppDeps = {
   /** The metrics page in Prometheus text. */
   readonly metricsText: () => Promise<string>;
   readonly newRequestId: () => string;
-  readonly onRequest: (observation: RequestObservation) => void;
+  readonly onRequest: ObserveRequest;
   readonly log: Log;
 };
 
@@ -42,25 +43,61 @@ export type AppOptions = {
   readonly depth503Threshold: number;
 };
 
-type Env = { Variables: { requestId: string } };
+type Env = { Variables: { requestId: string }; Bindings: { incoming: IncomingMessage } };
 
 /** The front doors. Adding one is adding a file and naming it here. */
 const DOORS: readonly Door[] = [nativeDoor, ndjsonDoor, productDoor, productBulkDoor, webDoor];
 
-export function createApp(deps: AppDeps, options: AppOptions): Hono<Env> {
-  const app = new Hono<Env>();
+/** Answers every request. */
+export function createApp(deps: AppDeps, options: AppOptions): RequestListener {
+  const { onRequest, log } = deps;
+  const { flags } = deps.ingest;
+  const everyAnswer = createEveryAnswer({ flags, newRequestId: deps.newRequestId }, options);
   const routes = routesOf(deps, options);
-  app.use(observe(deps, routes), corsFor(options.allowedOrigins));
-  for (const { method, path, handler } of routes) app.on(method, path, handler);
+  const answer = getRequestListener(webApp(routes, everyAnswer, { onRequest, log }).fetch, {
+    // For clients of HTTP/1.0, which may name no host; nothing depends on the name.
+    hostname: 'localhost',
+    errorHandler: (error) => answerWithout(error, log),
+  });
+  return createDoorway(new Map(routes.filter(isDoor).map(({ path, receive }) => [path, receive])), {
+    everyAnswer,
+    onRequest,
+    clock: deps.ingest.clock,
+    log,
+    // Never rejects: what goes wrong is answered, or the connection ends.
+    others: (incoming, outgoing) => void answer(incoming, outgoing),
+  });
+}
+
+const isDoor = (route: Route): route is DoorRoute => 'receive' in route;
+
+/** Everything but the front doors. */
+function webApp(
+  routes: readonly Route[],
+  everyAnswer: EveryAnswer,
+  { onRequest, log }: Pick<AppDeps, 'onRequest' | 'log'>,
+): Hono<Env> {
+  const app = new Hono<Env>();
+  app.use(observe(routes, everyAnswer, { onRequest, log }));
+  app.options('*', (c) => c.body(null, 204, everyAnswer.preflight));
+  for (const route of routes) if (!isDoor(route)) app.on(route.method, route.path, route.handler);
 
   // Behind every handler: whoever comes here has the path right and the method wrong.
   for (const [path, known] of Map.groupBy(routes, ({ path }) => path)) app.all(path, wrongMethod(known));
   app.notFound((c) => refuse(c, { refused: 'not_found' }));
   app.onError((error, c) => {
-    deps.log.error({ err: error, requestId: c.get('requestId'), path: c.req.path }, 'request failed');
+    log.error({ err: error, requestId: c.get('requestId'), path: c.req.path }, 'request failed');
     return refuse(c, { refused: 'internal' });
   });
   return app;
+}
+
+/** For what does not even reach the app: an address that is none, or a bug around it. */
+function answerWithout(error: unknown, log: Log): Response {
+  const refused: RefusalCode = error instanceof RequestError ? 'invalid_request' : 'internal';
+  if (refused === 'internal') log.error({ err: error }, 'request failed');
+  const { status, headers, body } = bareReplyTo(refused);
+  return new Response(body, { status, headers });
 }
 
 /** Every route there is. */
@@ -88,8 +125,8 @@ export function routesOf(deps: AppDeps, options: AppOptions): readonly Route[] {
   }
 
   function doorRoute(door: Door): Route {
-    const handler = ingest(door, deps.ingest, options.ingest);
-    return { method: 'POST', path: door.path, handler, operation: operationOf(door) };
+    const receive = ingest(door, deps.ingest, options.ingest);
+    return { method: 'POST', path: door.path, receive, operation: operationOf(door) };
   }
 }
 
@@ -102,39 +139,26 @@ function wrongMethod(routes: readonly { method: string }[]): Handler {
   };
 }
 
-/** Request id, the headers every answer carries, and one observation a request. */
+/** The headers every answer carries, and one observation a request. */
 function observe(
-  { newRequestId, onRequest, log, ingest: { flags } }: AppDeps,
   routes: readonly Route[],
+  everyAnswer: EveryAnswer,
+  { onRequest, log }: Pick<AppDeps, 'onRequest' | 'log'>,
 ): MiddlewareHandler<Env> {
-  const probes = new Set(routes.filter(({ isProbe }) => isProbe).map(({ path }) => path));
+  const probes = new Set(routes.filter((route) => !isDoor(route) && route.isProbe).map(({ path }) => path));
   return async (c, next) => {
-    const given = c.req.header('x-request-id');
-    const requestId = given !== undefined && WELL_FORMED_ID.test(given) ? given : newRequestId();
+    const { headers } = c.env.incoming;
+    const requestId = everyAnswer.requestId(headers);
     c.set('requestId', requestId);
-    c.header('X-Request-Id', requestId);
-    c.header('X-Content-Type-Options', 'nosniff');
     await next();
-    // A client that keeps its connection would keep sending here.
-    if (flags.facts().intake === 'draining') c.header('Connection', 'close');
+    for (const [name, value] of Object.entries(everyAnswer.headers(headers, requestId))) c.header(name, value);
     const { method, path } = c.req;
     // The pattern, so that ids in paths do not become names of metrics.
     const found = routePath(c, -1);
     const route = found === EVERY_PATH ? 'other' : found;
-    onRequest({ method, route, status: c.res.status });
+    onRequest(method, route, c.res.status);
     if (!probes.has(path)) log.debug({ requestId, method, route, status: c.res.status }, 'request answered');
   };
 }
 
-const WELL_FORMED_ID = /^[\w.:@/+=-]{1,128}$/;
 const EVERY_PATH = '/*';
-
-function corsFor(allowedOrigins: readonly string[]): MiddlewareHandler<Env> {
-  return cors({
-    origin: allowedOrigins.length === 0 ? '*' : [...allowedOrigins],
-    allowMethods: ['GET', 'POST', 'OPTIONS'],
-    allowHeaders: ['Authorization', 'Content-Type', 'Content-Encoding', 'X-Api-Key', 'X-Request-Id', 'Idempotency-Key'],
-    exposeHeaders: ['Retry-After', 'X-Request-Id', 'Weir-Ack'],
-    maxAge: 86_400,
-  });
-}

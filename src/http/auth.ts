@@ -1,7 +1,7 @@
-import type { Context } from 'hono';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { failureOf } from '../pipeline/outcome.ts';
 import type { Credential } from '../pipeline/ports.ts';
-import type { Credentials } from './credentials.ts';
+import type { Awaitable, Credentials } from './credentials.ts';
 import { isRefusal, type Refusal as AnyRefusal } from './refusals.ts';
 
 /** What may be said against whoever asks. */
@@ -20,9 +20,9 @@ const PROJECT_AND_TOKEN = /^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-
  * The token in `Authorization: Bearer` or `X-Api-Key`; null when there is
  * neither. A header that is there but unusable is refused, not skipped.
  */
-export function presentedInHeaders(c: Context): Presented | Refusal | null {
-  const authorization = c.req.header('authorization');
-  const apiKey = c.req.header('x-api-key');
+export function presentedInHeaders(headers: IncomingHttpHeaders): Presented | Refusal | null {
+  const { authorization, 'x-api-key': apiKeys } = headers;
+  const apiKey = typeof apiKeys === 'object' ? apiKeys.join(', ') : apiKeys;
   if (authorization !== undefined) {
     const [, given] = /^bearer +(\S+) *$/i.exec(authorization) ?? [];
     if (given !== undefined) return presented(given);
@@ -48,23 +48,26 @@ export function presented(given: string): Presented | Refusal {
 /** Only tokens of Weir's own shape may be looked up where that is all a door takes. */
 export const hasOwnPrefix = ({ token }: Presented): boolean => OWN_PREFIXES.some((prefix) => token.startsWith(prefix));
 
-/** The credential for a presented token and the page it comes from, or the refusal. */
+/** The credential for a presented token and the page it comes from, or the refusal. At once, when it is known. */
 export function authorize(
   credentials: Credentials,
   { token, projectId }: Presented,
   origin: string | undefined,
-): Promise<Credential | Refusal> {
-  return judged(credentials.find(token), projectId, origin);
+): Awaitable<Credential | Refusal> {
+  const found = credentials.find(token);
+  const judgeFound = (credential: Credential | null) => judge(credential, projectId, origin);
+  return found instanceof Promise ? onceFound(found, judgeFound) : judgeFound(found);
 }
 
 /** The credential of whoever presented no token, or the refusal. */
 export function authorizeAnonymous(
   credentials: Credentials,
   origin: string | undefined,
-): Promise<Credential | Refusal> {
-  return judged(credentials.anonymous(), null, origin).then((found) =>
-    isRefusal(found) && found.refused === 'unauthorized' ? NO_TOKEN : found,
-  );
+): Awaitable<Credential | Refusal> {
+  const found = credentials.anonymous();
+  const judgeFound = (credential: Credential | null) =>
+    credential === null ? NO_TOKEN : judge(credential, null, origin);
+  return found instanceof Promise ? onceFound(found, judgeFound) : judgeFound(found);
 }
 
 /**
@@ -72,13 +75,13 @@ export function authorizeAnonymous(
  * project is open to everybody.
  */
 export async function authorizeReader(
-  c: Context,
+  { headers }: Pick<IncomingMessage, 'headers'>,
   credentials: Credentials,
   { allowsAnonymous = false }: { allowsAnonymous?: boolean } = {},
 ): Promise<Credential | Refusal> {
-  const given = presentedInHeaders(c);
+  const given = presentedInHeaders(headers);
   if (given !== null && isRefusal(given)) return given;
-  const origin = c.req.header('origin');
+  const { origin } = headers;
   if (given === null && !allowsAnonymous) return NO_TOKEN;
   const found = await (given ? authorize(credentials, given, origin) : authorizeAnonymous(credentials, origin));
   if (isRefusal(found)) return found;
@@ -95,17 +98,16 @@ export const NO_TOKEN: Refusal = {
   message: 'no token: send Authorization: Bearer <token> or X-Api-Key',
 };
 
-async function judged(
+async function onceFound(
   finding: Promise<Credential | null>,
-  projectId: string | null,
-  origin: string | undefined,
+  judgeFound: (credential: Credential | null) => Credential | Refusal,
 ): Promise<Credential | Refusal> {
   let credential: Credential | null = null;
   const error = await failureOf(finding.then((found) => (credential = found)));
   // Our own failure is never a 401: the client would throw its token away.
   if (error !== null)
     return { refused: 'internal', message: 'the token could not be looked up; send the request again' };
-  return judge(credential, projectId, origin);
+  return judgeFound(credential);
 }
 
 function judge(

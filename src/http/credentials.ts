@@ -12,11 +12,14 @@ import type { Log } from '../log.ts';
 import { failureOf } from '../pipeline/outcome.ts';
 import { type Credential, type LookUpCredentials, anonymousKey } from '../pipeline/ports.ts';
 
+/** There at once when it is known: nearly every request would otherwise wait a turn for nothing. */
+export type Awaitable<T> = T | Promise<T>;
+
 export type Credentials = {
-  /** The credential behind a token, or null when there is none. Throws when that could not be found out. */
-  find(token: string): Promise<Credential | null>;
-  /** The credential of whoever has no token, or null when no project is open to everybody. Throws like `find`. */
-  anonymous(): Promise<Credential | null>;
+  /** The credential behind a token, or null when there is none. Rejects when that could not be found out. */
+  find(token: string): Awaitable<Credential | null>;
+  /** The credential of whoever has no token, or null when no project is open to everybody. Rejects like `find`. */
+  anonymous(): Awaitable<Credential | null>;
   /** Opens the project to everybody, at the doors that allow it. */
   admitAnonymous(projectId: string): void;
   /** Whether at least one token could be served from memory if the database were away. */
@@ -65,14 +68,14 @@ export function createCredentials({
 
   return {
     find: (token) => findBy(hash('sha256', token)),
-    anonymous: async () => (anonymousProject === null ? null : findBy(anonymousKey(anonymousProject))),
+    anonymous: () => (anonymousProject === null ? null : findBy(anonymousKey(anonymousProject))),
     admitAnonymous: (projectId) => {
       anonymousProject = projectId;
     },
     hasUsable,
   };
 
-  async function findBy(key: string): Promise<Credential | null> {
+  function findBy(key: string): Awaitable<Credential | null> {
     const known = found.get(key);
     const age = known ? clock.elapsed() - known.at : Infinity;
     if (known && age < FOUND_MS) {

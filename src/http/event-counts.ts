@@ -16,6 +16,7 @@ import { authorizeReader } from './auth.ts';
 import type { Credentials } from './credentials.ts';
 import { type CountRefusal, GROUPINGS } from './event-counts-operation.ts';
 import { type Refusal as AnyRefusal, isRefusal, refuse } from './refusals.ts';
+import { nodeOf } from './route.ts';
 
 type Refusal = AnyRefusal<CountRefusal>;
 
@@ -41,7 +42,7 @@ const DAY_MS = 86_400_000;
 export function eventCounts({ credentials, countEvents, flags, clock, log }: EventCountsDeps): Handler {
   return async (c) => {
     if (flags.facts().intake === 'draining') return refuse(c, { refused: 'shutting_down' });
-    const credential = await authorizeReader(c, credentials, { allowsAnonymous: true });
+    const credential = await authorizeReader(nodeOf(c).incoming, credentials, { allowsAnonymous: true });
     if (isRefusal(credential)) return refuse(c, credential);
     const asked = readCountQuery(new URL(c.req.url).searchParams, clock.now());
     if (isRefusal(asked)) return refuse(c, asked);

@@ -4,8 +4,7 @@
  * answer. A door only maps its wire format to rows and an outcome to an answer.
  */
 import { hash } from 'node:crypto';
-import type { Context, Handler } from 'hono';
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Clock } from '../clock.ts';
 import { type DecodeEvent, type Decoded, decodeEvents, decoderOf } from '../event/decode.ts';
 import { isBodyProblem } from '../event/envelope.ts';
@@ -24,12 +23,14 @@ import {
   presentedInHeaders,
 } from './auth.ts';
 import { readBody } from './body.ts';
-import type { Credentials } from './credentials.ts';
+import type { Awaitable, Credentials } from './credentials.ts';
+import type { Receive } from './doorway.ts';
 import type { Door, DoorRefusal } from './doors/door.ts';
 import type { Answer, Idempotency } from './idempotency.ts';
 import { TOO_MANY, readLines } from './lines.ts';
 import type { RateLimit } from './rate-limit.ts';
-import { type Refusal as AnyRefusal, type RefusalCode, isRefusal, refuse } from './refusals.ts';
+import { type Refusal as AnyRefusal, type RefusalCode, isRefusal, replyTo } from './refusals.ts';
+import type { Reply } from './reply.ts';
 
 /** What any front door may answer, besides what its own format refuses. Held by the compiler. */
 export const INGEST_REFUSALS = [
@@ -83,6 +84,7 @@ export const MAX_KEY_LENGTH = 200;
 /** A request that has been let in, as far as its headers tell. */
 type Arrival = {
   readonly incoming: IncomingMessage;
+  readonly outgoing: ServerResponse;
   readonly fromHeaders: Credential | null;
   readonly receivedAt: number;
   readonly reservation: Reservation;
@@ -99,37 +101,34 @@ type Read = {
   readonly decode: () => Decoded;
 };
 /** A request whose events are to be taken. */
-type Taking = Pick<Arrival, 'receivedAt' | 'reservation' | 'ack'> &
+type Taking = Pick<Arrival, 'outgoing' | 'receivedAt' | 'reservation' | 'ack'> &
   Pick<Read, 'credential' | 'eventCount' | 'decode'> & {
     readonly key?: { readonly key: string; readonly bodyHash: string };
   };
 
-/** The handler of one front door. */
-export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Handler {
+/** What one front door does with a request. */
+export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Receive {
   const { flags, channel, accept, journalRefusal, credentials, idempotency, rateLimit, ledger, clock, newEventId } =
     deps;
   const { body: shape } = door;
   const decoder = decoderOf(door.format);
 
-  return async (c) => {
-    const incoming = (c.env as { incoming: IncomingMessage }).incoming;
+  return async (incoming, outgoing) => {
     const closed = whyClosed(incoming);
-    if (closed) return refuse(c, closed);
-    const ack = requestedAck(c, options.defaultAck);
-    if (isObject(ack)) return refuse(c, ack);
+    if (closed) return replyTo(closed);
+    const ack = requestedAck(incoming.url!, options.defaultAck);
+    if (isObject(ack)) return replyTo(ack);
 
     const receivedAt = clock.now();
-    const fromHeaders = await credentialFromHeaders(c);
-    if (fromHeaders && isRefusal(fromHeaders)) return refuse(c, fromHeaders);
+    const found = credentialFromHeaders(incoming);
+    const fromHeaders = found instanceof Promise ? await found : found;
+    if (fromHeaders && isRefusal(fromHeaders)) return replyTo(fromHeaders);
 
     const reservation = channel.reserve(fromHeaders ? 'known' : 'unknown');
     try {
-      const entered = await enter(c, { incoming, fromHeaders, receivedAt, reservation, ack });
-      if (entered === 'aborted') {
-        // Nobody is there to read the answer; a status only closes the books.
-        return c.body(null, 400);
-      }
-      return isRefusal(entered) ? refuse(c, entered) : answerOf(c, await entered.answering);
+      const entered = await enter({ incoming, outgoing, fromHeaders, receivedAt, reservation, ack });
+      if (entered === 'aborted') return ABORTED;
+      return replyOf(isRefusal(entered) ? entered : await entered.answering);
     } finally {
       reservation.release();
     }
@@ -140,18 +139,17 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
    * memory, unaccounted for, while its events are on their way to a store.
    */
   async function enter(
-    c: Context,
     arrival: Arrival,
   ): Promise<{ readonly answering: Promise<Answer | Refusal> } | Refusal | 'aborted'> {
     const read =
-      shape.kind === 'whole' ? await readWhole(c, arrival, shape) : await readByLine(arrival, arrival.fromHeaders!);
+      shape.kind === 'whole' ? await readWhole(arrival, shape) : await readByLine(arrival, arrival.fromHeaders!);
     if (read === 'aborted' || isRefusal(read)) return read;
     const { credential, eventCount, decode, bodyHash } = read;
-    const { receivedAt, reservation, ack } = arrival;
-    const request = { credential, eventCount, decode, receivedAt, reservation, ack };
-    const given = c.req.header('idempotency-key');
+    const { incoming, outgoing, receivedAt, reservation, ack } = arrival;
+    const request = { outgoing, credential, eventCount, decode, receivedAt, reservation, ack };
+    const given = incoming.headers['idempotency-key'] as string | undefined;
     const key = given ?? read.key;
-    if (key === null) return { answering: takeIn(c, request) };
+    if (key === null) return { answering: takeIn(request) };
     // The format has judged its own.
     if (given === '' || (given && given.length > MAX_KEY_LENGTH)) {
       return {
@@ -159,11 +157,10 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
         message: `the idempotency key must have 1 to ${MAX_KEY_LENGTH} characters`,
       };
     }
-    return { answering: onlyOnce(c, { ...request, key: { key, bodyHash: bodyHash() } }) };
+    return { answering: onlyOnce({ ...request, key: { key, bodyHash: bodyHash() } }) };
   }
 
   async function readWhole(
-    c: Context,
     { incoming, fromHeaders, receivedAt, reservation }: Arrival,
     { open }: Extract<Door['body'], { kind: 'whole' }>,
   ): Promise<Read | Refusal | 'aborted'> {
@@ -172,9 +169,9 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
     const opened = open(body.bytes);
     if (isBodyProblem(opened)) return { refused: opened.code, message: opened.message };
 
-    const credential = fromHeaders ?? (await credentialFromBody(c, opened.token ?? null));
+    const credential = fromHeaders ?? (await credentialFromBody(incoming, opened.token ?? null));
     if (isRefusal(credential)) return credential;
-    const limited = await rateLimit?.(credential.projectId);
+    const limited = rateLimit && (await rateLimit(credential.projectId));
     if (limited) return limited;
     const { events } = opened;
     return {
@@ -191,7 +188,7 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
     { incoming, receivedAt, reservation }: Arrival,
     credential: Credential,
   ): Promise<Read | Refusal | 'aborted'> {
-    const limited = await rateLimit?.(credential.projectId);
+    const limited = rateLimit && (await rateLimit(credential.projectId));
     if (limited) return limited;
     const decodeEvent = decodeEventOf(credential, receivedAt);
     const lines = await readLines(
@@ -221,14 +218,14 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
     return trouble === null ? null : JOURNAL_REFUSALS[trouble];
   }
 
-  async function credentialFromHeaders(c: Context): Promise<Credential | Refusal | null> {
-    const given = presentedInHeaders(c);
-    if (given !== null) return isRefusal(given) ? given : check(c, given);
+  function credentialFromHeaders({ headers }: IncomingMessage): Awaitable<Credential | Refusal> | null {
+    const given = presentedInHeaders(headers);
+    if (given !== null) return isRefusal(given) ? given : check(given, headers.origin);
     if (door.withoutHeader === 'token in body') return null;
-    return door.withoutHeader === 'anonymous' ? authorizeAnonymous(credentials, c.req.header('origin')) : NO_TOKEN;
+    return door.withoutHeader === 'anonymous' ? authorizeAnonymous(credentials, headers.origin) : NO_TOKEN;
   }
 
-  async function credentialFromBody(c: Context, token: string | null): Promise<Credential | Refusal> {
+  function credentialFromBody({ headers }: IncomingMessage, token: string | null): Awaitable<Credential | Refusal> {
     if (token === null) {
       return {
         refused: 'unauthorized',
@@ -237,18 +234,18 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
       };
     }
     const given = presented(token);
-    return isRefusal(given) ? given : check(c, given);
+    return isRefusal(given) ? given : check(given, headers.origin);
   }
 
-  async function check(c: Context, given: Presented): Promise<Credential | Refusal> {
+  function check(given: Presented, origin: string | undefined): Awaitable<Credential | Refusal> {
     if (door.withoutHeader === 'token in body' && !hasOwnPrefix(given))
       return { refused: 'unauthorized', challenge: 'invalid_token' };
-    return authorize(credentials, given, c.req.header('origin'));
+    return authorize(credentials, given, origin);
   }
 
   /** Decodes and takes its place at once, so that nothing can slip in between; only then may something have to be waited for. */
-  function takeIn(c: Context, request: Taking): Promise<Answer | Refusal> {
-    const { credential, eventCount, decode, receivedAt, reservation, ack, key } = request;
+  function takeIn(request: Taking): Promise<Answer | Refusal> {
+    const { outgoing, credential, eventCount, decode, receivedAt, reservation, ack, key } = request;
     const { projectId } = credential;
     // Ten mebibytes hold millions of tiny events: what can never be queued is not decoded first.
     if (!channel.couldHold(eventCount)) return Promise.resolve(OFFER_REFUSALS['never-fits']);
@@ -281,28 +278,37 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Ha
     return taken.then((reached): Promise<Answer> | Answer | Refusal => {
       if (reached === 'not-journaled') return JOURNAL_REFUSALS.failed;
       ledger.rejected += rejected;
-      return ack === 'stored' ? onceSettled(c, answer, reached, settled.promise) : { ...answer, ack: reached };
+      return ack === 'stored' ? onceSettled(outgoing, answer, reached, settled.promise) : { ...answer, ack: reached };
     });
   }
 
-  async function onceSettled(c: Context, answer: Answer, reached: Level, settled: Promise<Home>): Promise<Answer> {
+  /** Does not go on waiting for somebody who has gone. */
+  async function onceSettled(
+    outgoing: ServerResponse,
+    answer: Answer,
+    reached: Level,
+    settled: Promise<Home>,
+  ): Promise<Answer> {
     channel.hurry();
     const done = new AbortController();
-    const waited = clock.sleep(MAX_ACK_WAIT_MS, AbortSignal.any([done.signal, c.req.raw.signal]));
+    const stop = () => done.abort('answered or gone');
+    outgoing.once('close', stop);
+    const waited = clock.sleep(MAX_ACK_WAIT_MS, done.signal);
     const level = await Promise.race([settled, waited.then(() => reached)]);
-    done.abort('answered');
+    outgoing.off('close', stop);
+    stop();
     return { ...answer, ack: level };
   }
 
   /** No async function: its frame would hold the request, and with it the body, until the answer is there. */
-  function onlyOnce(c: Context, request: Taking & Required<Pick<Taking, 'key'>>): Promise<Answer | Refusal> {
+  function onlyOnce(request: Taking & Required<Pick<Taking, 'key'>>): Promise<Answer | Refusal> {
     const { key, bodyHash } = request.key;
     let refusal: Refusal | null = null;
     let untaken: Taking | null = request;
     const answering = idempotency.once(request.credential.projectId, key, bodyHash, () => {
       const now = untaken!;
       untaken = null;
-      return takeIn(c, now).then((taken) => {
+      return takeIn(now).then((taken) => {
         if (!isRefusal(taken)) return taken;
         refusal = taken;
         return null;
@@ -332,18 +338,25 @@ const JOURNAL_REFUSALS: Record<'full' | 'failed', Refusal> = {
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 
-function answerOf(c: Context, answer: Answer | Refusal): Response {
-  if (isRefusal(answer)) return refuse(c, answer);
-  return c.body(answer.body, answer.status, { 'Content-Type': 'application/json', 'Weir-Ack': answer.ack });
+/** Nobody is there to read the answer; a status only closes the books. */
+const ABORTED: Reply = { status: 400, headers: {}, body: '' };
+
+function replyOf(answer: Answer | Refusal): Reply {
+  if (isRefusal(answer)) return replyTo(answer);
+  const { status, body, ack } = answer;
+  return { status, headers: { 'Content-Type': 'application/json', 'Weir-Ack': ack }, body };
 }
 
-function requestedAck(c: Context, byDefault: Ack): Ack | Refusal {
-  const wanted = c.req.query('ack');
-  const wait = c.req.query('wait');
-  if (wait !== undefined && wait !== 'true' && wait !== 'false') {
+function requestedAck(target: string, byDefault: Ack): Ack | Refusal {
+  const queryAt = target.indexOf('?');
+  if (queryAt < 0) return byDefault;
+  const query = new URLSearchParams(target.slice(queryAt));
+  const wanted = query.get('ack');
+  const wait = query.get('wait');
+  if (wait !== null && wait !== 'true' && wait !== 'false') {
     return { refused: 'invalid_query', message: 'wait must be true or false' };
   }
-  const ack = wanted === undefined ? byDefault : ACKS.find((known) => known === wanted);
+  const ack = wanted === null ? byDefault : ACKS.find((known) => known === wanted);
   if (ack === undefined) return { refused: 'invalid_query', message: `ack must be one of ${ACKS.join(', ')}` };
   return wait === 'true' ? 'stored' : ack;
 }

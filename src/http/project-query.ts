@@ -5,7 +5,6 @@
  * a time, so that reading cannot starve the inserts.
  */
 import type { Context, Handler } from 'hono';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { Flags } from '../pipeline/flags.ts';
@@ -14,6 +13,7 @@ import { readBody } from './body.ts';
 import type { Credentials } from './credentials.ts';
 import { jsonAnswer } from './query-answer.ts';
 import { type Refusal, isRefusal, refuse } from './refusals.ts';
+import { nodeOf } from './route.ts';
 
 type Column = { readonly name: string; readonly type: string };
 type ClickHouseCode = { readonly code: number; readonly name: string };
@@ -90,7 +90,7 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
   /** The project whose rows may be seen. */
   async function admitted(c: Context): Promise<string | Refusal> {
     if (flags.facts().intake === 'draining') return { refused: 'shutting_down' };
-    const credential = await authorizeReader(c, credentials);
+    const credential = await authorizeReader(nodeOf(c).incoming, credentials);
     if (isRefusal(credential)) return credential;
     // One answer for the id of another project, of none and for nonsense: whether a project exists is not told.
     return c.req.param('id')?.toLowerCase() === credential.projectId ? credential.projectId : NOT_THIS_PROJECT;
@@ -100,7 +100,7 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
   async function inPlace(c: Context, projectId: string, answer: (visit: Visit) => Promise<Response>) {
     const leave = places.take(projectId);
     if (leave === null) return refuse(c, { refused: 'too_many_queries' });
-    const { outgoing } = c.env as { outgoing: ServerResponse };
+    const { outgoing } = nodeOf(c);
     const gone = new AbortController();
     const abort = () => gone.abort();
     outgoing.once('close', abort);
@@ -191,7 +191,7 @@ const NOT_THIS_PROJECT: Refusal = { refused: 'forbidden', message: 'this token d
 
 /** The question in the body; null when the client went away before its end. */
 async function sqlOf(c: Context): Promise<string | Refusal | null> {
-  const { incoming } = c.env as { incoming: IncomingMessage };
+  const { incoming } = nodeOf(c);
   // Small, and few at a time: not worth a place in the channel.
   const body = await readBody(incoming, { grow: () => true, release: () => {} }, { maxBytes: MAX_BODY_BYTES });
   if (body === 'aborted') return null;

@@ -3,6 +3,7 @@
  * The sentences are fixed: no driver's text, no stack, nothing of another tenant.
  */
 import type { Context } from 'hono';
+import type { Reply } from './reply.ts';
 
 type Row = {
   readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 422 | 429 | 431 | 500 | 503;
@@ -67,21 +68,27 @@ export type Refusal<Code extends RefusalCode = RefusalCode> = {
 export const isRefusal = (value: object | null): value is Refusal => value !== null && 'refused' in value;
 
 /** The answer for a refusal, in the one error shape of every path. */
-export function refuse(c: Context, { refused, message, retryAfterS, details, challenge }: Refusal): Response {
+export function replyTo({ refused, message, retryAfterS, details, challenge }: Refusal): Reply {
   const row: Row = REFUSALS[refused];
   const wait = retryAfterS ?? row.retryAfterS;
-  if (wait !== null) c.header('Retry-After', String(wait));
-  if (row.status === 401) c.header('WWW-Authenticate', `Bearer realm="weir", error="${challenge ?? 'invalid_token'}"`);
-  if (refused === 'shutting_down') c.header('Connection', 'close');
-  return c.json({ error: message ?? row.message, code: refused, ...(details && { details }) }, row.status);
+  const headers: Record<string, string> = { 'Content-Type': 'application/json' };
+  if (wait !== null) headers['Retry-After'] = String(wait);
+  if (row.status === 401) headers['WWW-Authenticate'] = `Bearer realm="weir", error="${challenge ?? 'invalid_token'}"`;
+  if (refused === 'shutting_down') headers['Connection'] = 'close';
+  const body = JSON.stringify({ error: message ?? row.message, code: refused, ...(details && { details }) });
+  return { status: row.status, headers, body };
 }
 
-/** The same for what never became a request: all there is to send, without the headers of the connection. */
-export function bareRefusal(refused: RefusalCode): { status: number; headers: Record<string, string>; body: string } {
-  const { status, retryAfterS, message } = REFUSALS[refused];
-  const body = JSON.stringify({ error: message, code: refused });
-  const headers = { 'Content-Type': 'application/json', 'X-Content-Type-Options': 'nosniff' };
-  return { status, headers: { ...headers, ...(retryAfterS && { 'Retry-After': String(retryAfterS) }) }, body };
+/** The same as a web response. */
+export function refuse(c: Context, refusal: Refusal): Response {
+  const { headers, body } = replyTo(refusal);
+  return c.body(body, REFUSALS[refusal.refused].status, headers);
+}
+
+/** The same for what never became a request: the end of its connection, without what every answer carries. */
+export function bareReplyTo(refused: RefusalCode): Reply {
+  const reply = replyTo({ refused });
+  return { ...reply, headers: { ...reply.headers, 'X-Content-Type-Options': 'nosniff', Connection: 'close' } };
 }
 
 /** What a refusal is answered with, for descriptions of the API. */

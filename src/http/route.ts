@@ -1,17 +1,31 @@
 /** A route: what it does, and what it says of itself. The description of the API is made of nothing else. */
-import type { Handler } from 'hono';
+import type { Context, Handler } from 'hono';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { JsonSchema } from '../event/kinds.ts';
+import type { Receive } from './doorway.ts';
 import type { RefusalCode } from './refusals.ts';
 
-export type Route = {
+type Described = {
   readonly method: 'GET' | 'POST';
   /** Hono's pattern, and the name of the route in metrics and logs. */
   readonly path: string;
+  readonly operation: Operation;
+};
+
+/** A route of the app. */
+export type AppRoute = Described & {
   readonly handler: Handler;
   /** Asked every few seconds by machines: not worth a line in the log. */
   readonly isProbe?: boolean;
-  readonly operation: Operation;
 };
+
+/** A front door, beneath the app. */
+export type DoorRoute = Described & { readonly method: 'POST'; readonly receive: Receive };
+
+export type Route = AppRoute | DoorRoute;
+
+/** Hears of every request that was answered. `route` is the pattern, so that ids in paths do not become names. */
+export type ObserveRequest = (method: string, route: string, status: number) => void;
 
 /** How somebody may say who they are; `nobody`: they need not. */
 export type Scheme = 'bearer' | 'apiKey' | 'projectBearer' | 'nobody';
@@ -58,3 +72,6 @@ export type Operation = {
   /** Schemas that this description refers to by `#/components/schemas/<name>`. */
   readonly schemas?: Readonly<Record<string, JsonSchema>>;
 };
+
+/** Node's own request and response beneath a web request. */
+export const nodeOf = (c: Context) => c.env as { incoming: IncomingMessage; outgoing: ServerResponse };

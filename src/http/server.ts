@@ -1,10 +1,10 @@
 /** The listening socket: Node's HTTP server with every wait bounded. */
-import { RequestError, getRequestListener } from '@hono/node-server';
-import { type IncomingMessage, STATUS_CODES, type Server, type ServerResponse, createServer } from 'node:http';
+import { type RequestListener, STATUS_CODES, type Server, type ServerResponse, createServer } from 'node:http';
 import { type AddressInfo, type Socket, createServer as createSocketServer } from 'node:net';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
-import { type RefusalCode, bareRefusal } from './refusals.ts';
+import { type RefusalCode, bareReplyTo } from './refusals.ts';
+import { writeReply } from './reply.ts';
 
 export type HttpServer = {
   readonly port: number;
@@ -39,18 +39,11 @@ export const SERVER_REFUSALS = [
 ] as const satisfies readonly RefusalCode[];
 type ServerRefusal = (typeof SERVER_REFUSALS)[number];
 
-type Fetch = Parameters<typeof getRequestListener>[0];
-
 export async function listen(
-  fetch: Fetch,
+  answer: RequestListener,
   { clock, log }: { clock: Clock; log: Log },
   { host, port }: { host: string; port: number },
 ): Promise<HttpServer> {
-  const answer = getRequestListener(needingHost(fetch), {
-    // For clients of HTTP/1.0, which may name no host; nothing depends on the name.
-    hostname: 'localhost',
-    errorHandler: (error) => answerWithout(error, log),
-  });
   const server = createServer(
     {
       requireHostHeader: false,
@@ -59,8 +52,7 @@ export async function listen(
       keepAliveTimeout: KEEP_ALIVE_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     },
-    // Never rejects: what goes wrong is answered, or the connection ends.
-    (incoming, outgoing) => void answer(incoming, outgoing),
+    needingHost(answer, clock),
   );
   answerMalformed(server);
   const connections = connectionsOf(server);
@@ -90,23 +82,12 @@ export async function listen(
 }
 
 /** HTTP/1.1 demands a Host; older clients, such as plain health checks, have none. */
-function needingHost(fetch: Fetch): Fetch {
-  return (request, env) => {
-    const { httpVersion, headers } = (env as { incoming: IncomingMessage }).incoming;
-    return httpVersion === '1.1' && headers.host === undefined ? bareAnswer('invalid_request') : fetch(request, env);
+function needingHost(answer: RequestListener, clock: Clock): RequestListener {
+  return (incoming, outgoing) => {
+    const isHostless = incoming.headers.host === undefined && incoming.httpVersion === '1.1';
+    if (isHostless) writeReply({ incoming, outgoing, clock }, bareReplyTo('invalid_request'));
+    else answer(incoming, outgoing);
   };
-}
-
-/** For what does not even reach the app: an address that is none, or a bug around it. */
-function answerWithout(error: unknown, log: Log): Response {
-  if (error instanceof RequestError) return bareAnswer('invalid_request');
-  log.error({ err: error }, 'request failed');
-  return bareAnswer('internal');
-}
-
-function bareAnswer(refused: ServerRefusal): Response {
-  const { status, headers, body } = bareRefusal(refused);
-  return new Response(body, { status, headers: { ...headers, Connection: 'close' } });
 }
 
 /** Answers what is no HTTP in the shape of every other error, unless an answer is on its way already. */
@@ -122,8 +103,8 @@ function answerMalformed(server: Server): void {
 }
 
 function malformedAnswer(code: string | undefined): string {
-  const { status, headers, body } = bareRefusal(MALFORMED.get(code ?? '') ?? 'invalid_request');
-  const lines = Object.entries({ ...headers, 'Content-Length': Buffer.byteLength(body), Connection: 'close' });
+  const { status, headers, body } = bareReplyTo(MALFORMED.get(code ?? '') ?? 'invalid_request');
+  const lines = Object.entries({ ...headers, 'Content-Length': Buffer.byteLength(body) });
   const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('');
   return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`;
 }
