@@ -13,6 +13,7 @@ import { rawStringOf, stringOf } from './json.ts';
 import { type CheckedField, reasonAgainst } from './kinds.ts';
 import {
   deepestOf,
+  discardTape,
   firstValue,
   isObject,
   moveToNextValue,
@@ -60,7 +61,7 @@ export type Decoder = (context: DecodeContext) => DecodeEvent;
 /** The most containers a field's value may nest; the outermost one counts. */
 export const MAX_DEPTH = 64;
 
-/** Decodes the events of one request: every one is accepted or rejected, whatever its neighbours are. */
+/** Decodes the events of one request, once: every one is accepted or rejected, whatever its neighbours are. */
 export function decodeEvents(events: ScannedEvents, decodeEvent: DecodeEvent): Decoded {
   const collected = createCollector();
   const event = firstValue(events);
@@ -68,6 +69,7 @@ export function decodeEvents(events: ScannedEvents, decodeEvent: DecodeEvent): D
     collected.add(index, decodeEvent(event));
     moveToNextValue(event);
   }
+  discardTape(events);
   return collected.finish();
 }
 
@@ -183,43 +185,45 @@ function plainDecoder(format: EventFormat, chosenBy = ''): Decoder {
     return function decodeEvent(members) {
       if (!isObject(members)) return NOT_AN_OBJECT;
       const picked = pickFields(members);
+      const { byField } = picked;
 
-      const name = readEvent(rawOf(EVENT));
+      const name = readEvent(rawOf(members, byField[EVENT]));
       if (isRefusal(name)) return name;
-      const rawTimestamp = rawOf(TIMESTAMP);
+      const rawTimestamp = rawOf(members, byField[TIMESTAMP]);
       if (rawTimestamp === 'null') return timestampRequired;
       const at = readInstant(rawTimestamp, latestMs);
       if (typeof at === 'string') return refused(`${timestampName} ${at}`);
-      const anonymous = readAnonymousId(rawOf(ANONYMOUS_ID));
+      const anonymous = readAnonymousId(rawOf(members, byField[ANONYMOUS_ID]));
       if (isRefusal(anonymous)) return anonymous;
-      const user = readUserId(rawOf(USER_ID));
+      const user = readUserId(rawOf(members, byField[USER_ID]));
       if (isRefusal(user)) return user;
-      const session = readSessionId(rawOf(SESSION_ID));
+      const session = readSessionId(rawOf(members, byField[SESSION_ID]));
       if (isRefusal(session)) return session;
-      const sentId = readEventId(rawOf(EVENT_ID));
+      const sentId = readEventId(rawOf(members, byField[EVENT_ID]));
       if (isRefusal(sentId)) return sentId;
-      if (project && !isOurs(rawOf(PROJECT))) return refused('tenant mismatch');
+      if (project && !isOurs(rawOf(members, byField[PROJECT]))) return refused('tenant mismatch');
       for (const field of checked) {
-        const reason = reasonAgainst(field, rawOf(field.place), field.name);
+        const reason = reasonAgainst(field, rawOf(members, byField[field.place]), field.name);
         if (reason !== null) return refused(reason);
       }
 
-      const sentProperties = rawOf(PROPERTIES);
+      const sentProperties = rawOf(members, byField[PROPERTIES]);
       if (sentProperties === 'null' && properties?.required) return refused(`${propertiesName} required`);
       if (sentProperties !== 'null' && sentProperties[0] !== '{') return notAnObject;
       const against = sentProperties === 'null' ? null : properties?.kind?.refuse(sentProperties, propertiesName);
       if (against) return refused(against);
-      const base = rawOf(EXTRAS);
+      const base = rawOf(members, byField[EXTRAS]);
       if (base !== 'null' && base[0] !== '{') return refused(`${extras?.keys[0]} must be an object`);
 
-      const isHashed = sentId !== null && !isUuid(sentId.slice(1, -1));
+      const bareId = sentId === null ? null : sentId.slice(1, -1);
+      const isHashed = bareId !== null && !isUuid(bareId);
       const strays = membersAt(members, straysOf(picked, isHashed));
       const ours = gathered.length === 0 ? null : membersAt(members, gatheredOf(picked));
       // What alone is too large for a row is not looked into.
       const isHuge = sentProperties.length > MAX_ROW_BYTES || base.length > MAX_ROW_BYTES;
       if (strays === null || (gathered.length > 0 && ours === null) || isHuge) return refused('event too large');
       const row = encodeRow({
-        eventId: eventIdOf(sentId, isHashed),
+        eventId: isHashed ? uuidOf(stringOf(sentId!)) : (bareId?.toLowerCase() ?? context.newEventId()),
         event: name!,
         anonymousId: anonymous,
         userId: user,
@@ -230,19 +234,7 @@ function plainDecoder(format: EventFormat, chosenBy = ''): Decoder {
       });
       if (row.length - 1 > MAX_ROW_BYTES) return refused('event too large');
       return deepestOf(members) > MAX_DEPTH ? refused('nesting too deep') : row;
-
-      /** The field's raw value; a missing field is null. */
-      function rawOf(field: number): string {
-        const member = picked.byField[field] ?? -1;
-        return member < 0 ? 'null' : rawValueOf(members, member);
-      }
     };
-
-    /** The id to store for the sent one, a raw string. */
-    function eventIdOf(sentId: string | null, isHashed: boolean): string {
-      if (sentId === null) return context.newEventId();
-      return isHashed ? uuidOf(stringOf(sentId)) : sentId.slice(1, -1).toLowerCase();
-    }
 
     function isOurs(raw: string): boolean {
       return raw === 'null' || (raw[0] === '"' && stringOf(raw).toLowerCase() === context.projectId);
@@ -252,16 +244,29 @@ function plainDecoder(format: EventFormat, chosenBy = ''): Decoder {
   /** What goes to the extras besides the sent ones, in the order it was sent. */
   function straysOf({ strays, byField }: Picked, isHashed: boolean): readonly number[] {
     if (!isHashed && !keepsMore) return strays;
-    const more = byField.slice(PROJECT, gatheredFrom);
-    return inOrder([...strays, ...more, isHashed ? (byField[EVENT_ID] ?? -1) : -1]);
+    const all = strays.slice();
+    for (let field = PROJECT; field < gatheredFrom; field += 1) addPresent(all, byField[field]);
+    if (isHashed) addPresent(all, byField[EVENT_ID]);
+    return inOrder(all);
   }
 
   function gatheredOf({ byField }: Picked): readonly number[] {
-    return inOrder(byField.slice(gatheredFrom));
+    const all: number[] = [];
+    for (let field = gatheredFrom; field < byField.length; field += 1) addPresent(all, byField[field]);
+    return inOrder(all);
   }
 }
 
-const inOrder = (members: readonly number[]) => members.filter((member) => member >= 0).sort((a, b) => a - b);
+/** The raw value of a field's member; a missing field is null. */
+function rawOf(members: Members, member = -1): string {
+  return member < 0 ? 'null' : rawValueOf(members, member);
+}
+
+function addPresent(places: number[], member = -1): void {
+  if (member >= 0) places.push(member);
+}
+
+const inOrder = (members: number[]) => (members.length > 1 ? members.sort((a, b) => a - b) : members);
 
 /** Reads a text field: the raw string to store, null, or the reason against it. */
 function textReader(field: TextField | undefined): (raw: string) => string | null | Refusal {

@@ -10,7 +10,8 @@ export type RawMember = { readonly key: string; readonly value: string };
  */
 export function foldExtras(base: string | null, strays: readonly RawMember[]): string {
   if (strays.length === 0) return base ?? '{}';
-  const folded = strays.map(({ key, value }) => `${key}:${value}`).join(',');
+  let folded = '';
+  for (const { key, value } of strays) folded += folded === '' ? `${key}:${value}` : `,${key}:${value}`;
   if (base === null || base === '{}') return `{${folded}}`;
 
   const names = new Set(strays.map(({ key }) => stringOf(key)));

@@ -25,26 +25,35 @@ export function createFieldPicker(keysByField: readonly (readonly string[])[]): 
 
   return function pickFields(members) {
     const strays: number[] = [];
+    const byField = nowhere.slice();
     memberBySlot.fill(-1);
     const end = endOfMembers(members);
+    let isSimple = true;
     for (let member = firstMember(members); member < end; member = nextMember(member)) {
       const slot = slotOf(members, member);
-      if (slot < 0) strays.push(member);
-      else memberBySlot[slot] = member;
+      if (slot < 0) {
+        strays.push(member);
+        continue;
+      }
+      const field = fieldBySlot[slot]!;
+      if (memberBySlot[slot] === -1 && byField[field] !== -1) isSimple = false;
+      memberBySlot[slot] = member;
+      byField[field] = member;
     }
+    return isSimple ? { byField, strays } : withStrongestKeys(strays);
+  };
 
+  /** For an object that spells a field in more than one way. */
+  function withStrongestKeys(strays: number[]): Picked {
     const byField = nowhere.slice();
-    const unknownCount = strays.length;
-    for (let slot = 0; slot < fieldBySlot.length; slot += 1) {
-      const member = memberBySlot[slot] ?? -1;
-      const field = fieldBySlot[slot] ?? 0;
+    for (const [slot, member] of memberBySlot.entries()) {
+      const field = fieldBySlot[slot]!;
       if (member < 0) continue;
       if (byField[field] === -1) byField[field] = member;
       else strays.push(member);
     }
-    if (strays.length > unknownCount) strays.sort((a, b) => a - b);
-    return { byField, strays };
-  };
+    return { byField, strays: strays.sort((a, b) => a - b) };
+  }
 
   /** Which known key the member has; -1 for none. */
   function slotOf(members: Members, member: number): number {

@@ -162,8 +162,12 @@ export function stringOf(raw: string): string {
 
 /** The raw JSON string, as byte text, that stands for `value`, which is made well-formed. */
 export function rawStringOf(value: string): string {
+  if (ITS_OWN_SPELLING.test(value)) return `"${value}"`;
   return Buffer.from(JSON.stringify(value.toWellFormed()), 'utf8').toString('latin1');
 }
+
+/** Printable ASCII that JSON need not escape. */
+const ITS_OWN_SPELLING = /^[ !#-[\]-~]*$/;
 
 /** Whether a raw string is ASCII without escapes, and so already its own value. */
 function isPlain(raw: string): boolean {

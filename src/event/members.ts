@@ -23,14 +23,25 @@ export type Tape = {
 const VALUE_NUMBERS = 2;
 const MEMBER_NUMBERS = 4;
 
-/** `numbers`: memory to write to, of a tape that is not read any more. */
-export function createTape({ bytes, text }: Scanner, numbers = numbersFor(text)): Tape {
+const NO_NUMBERS = new Int32Array(0);
+/** Memory of a tape that is not read any more: to get new memory takes longer than to read a short event. */
+let spare: Int32Array = NO_NUMBERS;
+/** What a request of half a megabyte takes; more is not kept. */
+const MAX_SPARE_NUMBERS = 64 * 1024;
+
+export function createTape({ bytes, text }: Scanner): Tape {
+  // One number for eight bytes is what ordinary events take.
+  const expected = 64 + (text.length >> 3);
+  const numbers = expected <= spare.length ? spare : new Int32Array(expected);
+  if (numbers === spare) spare = NO_NUMBERS;
   return { bytes, text, numbers, length: 0, count: 0 };
 }
 
-/** One number for eight bytes is what ordinary events take. */
-function numbersFor(text: string): Int32Array {
-  return new Int32Array(64 + (text.length >> 3));
+/** Ends the use of a tape, and of everything that was read of it but strings. */
+export function discardTape(tape: Tape): void {
+  const { length } = tape.numbers;
+  if (length > spare.length && length <= MAX_SPARE_NUMBERS) spare = tape.numbers;
+  tape.numbers = NO_NUMBERS;
 }
 
 /** Scans the value at the cursor and records it. False when it is not JSON. */

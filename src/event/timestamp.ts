@@ -63,6 +63,9 @@ export function parseInstant(text: string): number | 'invalid' {
  * point is moved in the text.
  */
 export function parseEpoch(text: string): Instant {
+  // As nearly everybody sends them: digits that a number holds exactly.
+  const plain = text !== '' && text.length <= 15 ? digitsAt(text, 0, text.length) : -1;
+  if (plain >= 0) return plain < MILLISECONDS_FROM ? plain * 1000 : plain;
   const parts = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
   if (!parts) return 'invalid';
   const [, sign, whole = '', fraction = '', exponent = '0'] = parts;

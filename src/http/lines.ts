@@ -7,7 +7,7 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { type DecodeEvent, type Decoded, createCollector } from '../event/decode.ts';
 import { createScanner, isAtEnd } from '../event/json.ts';
-import { createTape, firstValue, recordValue } from '../event/members.ts';
+import { createTape, discardTape, firstValue, recordValue } from '../event/members.ts';
 import type { Refusal as EventRefusal } from '../event/text.ts';
 import type { Reservation } from '../pipeline/channel.ts';
 import { streamBody } from './body.ts';
@@ -19,8 +19,6 @@ type Refusal = AnyRefusal<'body_too_large' | 'unsupported_encoding' | 'invalid_e
 /** A line that is longer is rejected without being read to its end. */
 const MAX_LINE_BYTES = 1024 * 1024;
 const LINE_END = 0x0a;
-/** Enough for a line of a hundred members; a longer one gets more for itself. */
-const NUMBERS = 512;
 
 export type LinesRead = { readonly decoded: Decoded; readonly bodyHash: string };
 
@@ -70,13 +68,14 @@ const NOT_UTF8: EventRefusal = { reason: 'line must be valid UTF-8' };
 
 /** Every line is scanned into the same memory: one of its own would take longer to get than a short line to read. */
 function lineDecoder(decodeEvent: DecodeEvent): (line: Buffer) => string | EventRefusal {
-  const numbers = new Int32Array(NUMBERS);
   return (line) => {
     if (!isUtf8(line)) return NOT_UTF8;
     const scanner = createScanner(line);
-    const tape = createTape(scanner, numbers);
-    if (!recordValue(scanner, tape) || !isAtEnd(scanner)) return { reason: scanner.problem ?? 'invalid JSON' };
-    return decodeEvent(firstValue(tape));
+    const tape = createTape(scanner);
+    const isJson = recordValue(scanner, tape) && isAtEnd(scanner);
+    const decoded = isJson ? decodeEvent(firstValue(tape)) : { reason: scanner.problem ?? 'invalid JSON' };
+    discardTape(tape);
+    return decoded;
   };
 }
 
