@@ -115,7 +115,7 @@ describe('an unknown token', () => {
   test('does not displace a good one, however many there are', async () => {
     const { table, credentials } = setUp();
     await credentials.find('good');
-    await Promise.all(Array.from({ length: 15_000 }, (_, i) => credentials.find(`random ${i}`)));
+    await Promise.all(Array.from({ length: 15_000 }, async (_, i) => credentials.find(`random ${i}`)));
     table.isDown = true;
     expect(await credentials.find('good')).toEqual(CREDENTIAL);
   });

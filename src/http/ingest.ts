@@ -251,7 +251,7 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
     if (!channel.couldHold(eventCount)) return Promise.resolve(OFFER_REFUSALS['never-fits']);
     const decoded = decode();
     const { rejected } = decoded;
-    const answered = door.answer(decoded, { batchId: newEventId(), elapsedMs: Math.max(0, clock.now() - receivedAt) });
+    const answered = door.answer(decoded, { newBatchId: newEventId, elapsedMs: Math.max(0, clock.now() - receivedAt) });
     if (isRefusal(answered)) {
       ledger.rejected += rejected;
       return Promise.resolve(answered);

@@ -168,17 +168,18 @@ export async function openJournal(
     if (refusal) return { sequence, written: ignorable(Promise.reject(refusal)) };
     const entry = unsettled.add(sequence, envelope, null);
     const kept = key && keys.keep(key, null);
-    const written = writer
-      .enqueue(record, (segment) => {
+    const written = writer.enqueue(
+      record,
+      (segment) => {
         unsettled.place([entry], segment);
         if (kept) kept.segment = segment;
-      })
-      .catch((error: unknown) => {
+      },
+      () => {
         unsettled.drop([sequence]);
         if (kept) keys.forget(kept);
-        throw error;
-      });
-    return { sequence, written: ignorable(written) };
+      },
+    );
+    return { sequence, written };
   }
 
   function remember(key: KeptAnswer): Promise<void> {
@@ -187,11 +188,9 @@ export async function openJournal(
     // Kept although it is refused: the next restating writes it.
     const kept = keys.keep(key, EARLIER);
     if (refusal) return ignorable(Promise.reject(refusal));
-    return ignorable(
-      writer.enqueue(record, (segment) => {
-        kept.segment = segment;
-      }),
-    );
+    return writer.enqueue(record, (segment) => {
+      kept.segment = segment;
+    });
   }
 
   /** Why a record that is not needed to settle others is not taken now. */
@@ -202,7 +201,7 @@ export async function openJournal(
 
   function cut(batchId: BatchId, asked: readonly number[]): Promise<void> {
     const sequences = unsettled.cut(batchId, asked);
-    return ignorable(writer.enqueue({ type: 'batch', batchId, ranges: rangesOf(sequences) }));
+    return writer.enqueue({ type: 'batch', batchId, ranges: rangesOf(sequences) });
   }
 
   function settle(batchId: BatchId) {
@@ -218,7 +217,7 @@ export async function openJournal(
   function drop(sequences: readonly number[], record: JournalRecord) {
     const dropped = unsettled.drop(sequences);
     // A failure is nobody's to handle: restating leaves out what was dropped.
-    void ignorable(writer.enqueue(record, () => unsettled.release(dropped)));
+    void writer.enqueue(record, () => unsettled.release(dropped));
   }
 
   async function close() {

@@ -1,18 +1,19 @@
 /** The records that wait for the next round, in the order they were asked for. */
-import { type JournalRecord, sizeOf, totalSize } from './record.ts';
+import type { JournalRecord } from './record.ts';
 import { MAX_WRITE_BYTES, type Segment } from './segments.ts';
 import type { JournalUnavailable } from './trouble.ts';
 
 export type Waiting = {
   readonly record: JournalRecord;
+  /** What it takes in a segment. */
+  readonly bytes: number;
   /** It is on disk, in that segment. */
   readonly done: (segment: Segment) => void;
   readonly failed: (error: JournalUnavailable) => void;
 };
 
 export type Queue = {
-  /** Resolves once `done` was called, right after `onWritten`. */
-  add(record: JournalRecord, onWritten: (segment: Segment) => void): Promise<void>;
+  add(waiting: Waiting): void;
   /** What one write takes; at least one. */
   takeRound(): Waiting[];
   takeAll(): Waiting[];
@@ -28,24 +29,18 @@ export function createQueue(): Queue {
 
   return { add, takeRound, takeAll, putBack, isEmpty: () => queue.length === 0, bytes: () => queuedBytes };
 
-  function add(record: JournalRecord, onWritten: (segment: Segment) => void) {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const done = (segment: Segment) => {
-      onWritten(segment);
-      resolve();
-    };
-    queue.push({ record, done, failed: reject });
-    queuedBytes += sizeOf(record);
-    return promise;
+  function add(waiting: Waiting) {
+    queue.push(waiting);
+    queuedBytes += waiting.bytes;
   }
 
   function takeRound() {
     let count = 0;
     let bytes = 0;
     while (count < queue.length) {
-      const size = sizeOf(queue[count]!.record);
-      if (count > 0 && bytes + size > MAX_WRITE_BYTES) break;
-      bytes += size;
+      const next = queue[count]!.bytes;
+      if (count > 0 && bytes + next > MAX_WRITE_BYTES) break;
+      bytes += next;
       count++;
     }
     queuedBytes -= bytes;
@@ -59,6 +54,6 @@ export function createQueue(): Queue {
 
   function putBack(waiting: readonly Waiting[]) {
     queue = [...waiting, ...queue];
-    queuedBytes += totalSize(waiting.map(({ record }) => record));
+    for (const { bytes } of waiting) queuedBytes += bytes;
   }
 }

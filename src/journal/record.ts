@@ -84,7 +84,7 @@ export function encodeRecord(record: JournalRecord, target: Buffer, at: number, 
   target.writeUInt8(TYPES.indexOf(record.type) + 1, at + 12);
   target.writeUInt8(FORMAT_VERSION, at + 13);
   target.writeUInt16LE(0, at + 14);
-  target.writeUInt32LE(recordSum(target.subarray(at, at + RECORD_HEADER_BYTES), payload, place), at + 8);
+  target.writeUInt32LE(recordSum(target, at, payload, place), at + 8);
   return RECORD_HEADER_BYTES + length;
 }
 
@@ -192,14 +192,13 @@ function encodeKey({ projectId, at, key, bodyHash, answer }: KeptAnswer, target:
 function readRecord(content: Buffer, place: Place): { record: JournalRecord; size: number } | null {
   const { offset } = place;
   if (offset + RECORD_HEADER_BYTES > content.length) return null;
-  const header = content.subarray(offset, offset + RECORD_HEADER_BYTES);
-  if (!header.subarray(0, MARKER.length).equals(MARKER)) return null;
-  const size = RECORD_HEADER_BYTES + header.readUInt32LE(4);
+  if (!content.subarray(offset, offset + MARKER.length).equals(MARKER)) return null;
+  const size = RECORD_HEADER_BYTES + content.readUInt32LE(offset + 4);
   if (offset + size > content.length) return null;
   const payload = content.subarray(offset + RECORD_HEADER_BYTES, offset + size);
-  if (header.readUInt32LE(8) !== recordSum(header, payload, place)) return null;
-  const type = TYPES[header.readUInt8(12) - 1];
-  if (type === undefined || header.readUInt8(13) !== FORMAT_VERSION) return null;
+  if (content.readUInt32LE(offset + 8) !== recordSum(content, offset, payload, place)) return null;
+  const type = TYPES[content.readUInt8(offset + 12) - 1];
+  if (type === undefined || content.readUInt8(offset + 13) !== FORMAT_VERSION) return null;
   return { record: decodePayload(type, payload), size };
 }
 
@@ -257,16 +256,19 @@ function headerSum(header: Buffer): number {
 
 const covered = Buffer.alloc(24);
 
-function recordSum(header: Buffer, payload: Buffer, { segment, offset }: Place): number {
+/** Of the record whose header is at `at`. */
+function recordSum(bytes: Buffer, at: number, payload: Buffer, { segment, offset }: Place): number {
   covered.writeDoubleLE(segment, 0);
   covered.writeDoubleLE(offset, 8);
-  header.copy(covered, 16, 4, 8);
-  header.copy(covered, 20, 12, 16);
+  covered.writeUInt32LE(bytes.readUInt32LE(at + 4), 16);
+  covered.writeUInt32LE(bytes.readUInt32LE(at + 12), 20);
   return crc32(payload, crc32(covered));
 }
 
+/** As 64 bits. Not by way of a BigInt, which takes memory. */
 function writeNumber(target: Buffer, value: number, at: number): void {
-  target.writeBigUInt64LE(BigInt(value), at);
+  target.writeUInt32LE(value % 2 ** 32, at);
+  target.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
 }
 
 function readNumber(source: Buffer, at: number): number {
@@ -275,9 +277,17 @@ function readNumber(source: Buffer, at: number): number {
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+/** The id that was written last, and its bytes: many envelopes in a row are of one project. */
+let lastId = '';
+const lastIdBytes = Buffer.alloc(16);
+
 function writeId(target: Buffer, id: string, at: number): void {
-  assert(UUID.test(id), 'ids in the journal are lowercase UUIDs');
-  target.write(id.replaceAll('-', ''), at, 'hex');
+  if (id !== lastId) {
+    assert(UUID.test(id), 'ids in the journal are lowercase UUIDs');
+    lastIdBytes.write(id.replaceAll('-', ''), 'hex');
+    lastId = id;
+  }
+  lastIdBytes.copy(target, at);
 }
 
 function readId(source: Buffer, at: number): string {

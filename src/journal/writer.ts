@@ -12,10 +12,10 @@ import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { Compaction } from './compaction.ts';
 import { createQueue, type Waiting } from './queue.ts';
-import type { JournalRecord } from './record.ts';
+import { type JournalRecord, sizeOf } from './record.ts';
 import type { Reserve } from './reserve.ts';
 import type { Segment, Segments } from './segments.ts';
-import { Abandoned, codeOf, isDiskFull, type JournalTrouble, JournalUnavailable } from './trouble.ts';
+import { Abandoned, codeOf, ignore, isDiskFull, type JournalTrouble, JournalUnavailable } from './trouble.ts';
 import type { Unsettled } from './unsettled.ts';
 
 export type JournalState =
@@ -26,8 +26,11 @@ export type JournalState =
     };
 
 export type Writer = {
-  /** Resolves when the record is on disk, right after `onWritten` was told where. Rejects with `JournalUnavailable`. */
-  enqueue(record: JournalRecord, onWritten?: (segment: Segment) => void): Promise<void>;
+  /**
+   * Resolves when the record is on disk, right after `onWritten` was told where. Rejects with `JournalUnavailable`,
+   * right after `onFailed`; the rejection may go unheard.
+   */
+  enqueue(record: JournalRecord, onWritten?: (segment: Segment) => void, onFailed?: () => void): Promise<void>;
   /** Writes everything anew, to begin with. What fails is tried again. */
   restate(): Promise<void>;
   state(): JournalState;
@@ -68,14 +71,26 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
     return state.kind === 'ok' ? null : state.kind;
   }
 
-  function enqueue(record: JournalRecord, onWritten: (segment: Segment) => void = () => {}) {
+  function enqueue(record: JournalRecord, onWritten?: (segment: Segment) => void, onFailed?: () => void) {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    promise.catch(ignore);
+    const done = (segment: Segment) => {
+      onWritten?.(segment);
+      resolve();
+    };
+    const failed = (error: JournalUnavailable) => {
+      onFailed?.();
+      reject(error);
+    };
     const reason = trouble();
     // Control records wait for room on a full disk; and for a restating, which does not see what changes meanwhile.
     const canWait = isControl(record) && !closed && (state.kind === 'disk-full' || isRestating);
-    if (reason !== null && !canWait) return Promise.reject(new JournalUnavailable(reason));
-    const written = queue.add(record, onWritten);
-    work();
-    return written;
+    if (reason !== null && !canWait) failed(new JournalUnavailable(reason));
+    else {
+      queue.add({ record, bytes: sizeOf(record), done, failed });
+      work();
+    }
+    return promise;
   }
 
   function work() {

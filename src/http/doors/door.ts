@@ -18,8 +18,8 @@ export type Opened = {
 
 /** What can be told of a request that was decoded. */
 export type RequestFacts = {
-  /** A UUID made for this request. */
-  readonly batchId: string;
+  /** Makes a UUID for this request. */
+  readonly newBatchId: () => string;
   /** Since the request arrived. */
   readonly elapsedMs: number;
 };

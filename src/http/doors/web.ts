@@ -110,13 +110,13 @@ export const webDoor: Door = {
       required: ['events'],
     }),
   },
-  answer(decoded, { batchId, elapsedMs }) {
+  answer(decoded, { newBatchId, elapsedMs }) {
     const { accepted, rejected } = decoded;
     return {
       status: 200,
       body: {
         status: rejected === 0 ? 'success' : accepted > 0 ? 'partial' : 'rejected',
-        batch_id: batchId,
+        batch_id: newBatchId(),
         events_accepted: accepted,
         events_rejected: rejected,
         ingest_latency_ms: elapsedMs,
