@@ -43,11 +43,6 @@ test('only a 401 challenges, and says what was wrong', async () => {
   expect(await challengeOf({ refused: 'forbidden' })).toBeNull();
 });
 
-test('a shutdown ends the connection', async () => {
-  expect((await answerTo({ refused: 'shutting_down' })).headers.get('connection')).toBe('close');
-  expect((await answerTo({ refused: 'ingest_disabled' })).headers.get('connection')).toBeNull();
-});
-
 test('the sentence and the time to wait can be more exact than the table', async () => {
   const answer = await answerTo({ refused: 'rate_limited', message: 'slower', retryAfterS: 7 });
   expect(answer.headers.get('retry-after')).toBe('7');

@@ -151,7 +151,7 @@ function observe(
     const requestId = everyAnswer.requestId(headers);
     c.set('requestId', requestId);
     await next();
-    for (const [name, value] of Object.entries(everyAnswer.headers(headers, requestId))) c.header(name, value);
+    for (const [name, value] of everyAnswer.headers(headers, requestId)) c.header(name, value);
     const { method, path } = c.req;
     // The pattern, so that ids in paths do not become names of metrics.
     const found = routePath(c, -1);

@@ -8,7 +8,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Transform } from 'node:stream';
 import { constants, createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import type { Reservation } from '../pipeline/channel.ts';
-import { gatherPieces } from './pieces.ts';
+import { type Pieces, gatherPieces } from './pieces.ts';
 import type { Refusal as AnyRefusal } from './refusals.ts';
 
 type Refusal = AnyRefusal<'body_too_large' | 'unsupported_encoding' | 'invalid_encoding' | 'channel_full'>;
@@ -36,30 +36,37 @@ const TOO_LARGE: Refusal = { refused: 'body_too_large' };
 const NOT_AS_ENCODED: Refusal = { refused: 'invalid_encoding' };
 
 /** Reads the whole body into memory. */
-export async function readBody(
+export function readBody(
   incoming: IncomingMessage,
   reservation: Reservation,
   limits: { maxBytes: number },
 ): Promise<Body> {
-  const pieces = gatherPieces();
-  const end = await streamBody(incoming, limits, (chunk) => {
+  let pieces: Pieces | null = gatherPieces();
+  const reading = streamBody(incoming, limits, (chunk) => {
     if (!reservation.grow(chunk.length)) return { refused: 'channel_full' };
-    pieces.add(chunk);
+    pieces?.add(chunk);
     return null;
   });
-  return end ?? { bytes: pieces.take() };
+  return reading.then((end) => {
+    const bytes = end ?? { bytes: pieces!.take() };
+    // The request, which may wait long for its answer, still knows the listeners that know the pieces.
+    pieces = null;
+    return bytes;
+  });
 }
 
 /** Hands the body's decompressed bytes to the sink as they arrive; null when all of them were taken. */
-export async function streamBody(
+export function streamBody(
   incoming: IncomingMessage,
   { maxBytes }: { maxBytes: number },
   sink: Sink,
 ): Promise<Refusal | 'aborted' | null> {
-  const encoding = (incoming.headers['content-encoding'] ?? 'identity').trim().toLowerCase();
-  const open = DECOMPRESSORS.get(encoding);
-  if (encoding !== 'identity' && encoding !== '' && !open) return { refused: 'unsupported_encoding' };
-  if (Number(incoming.headers['content-length'] ?? 0) > maxBytes) return TOO_LARGE;
+  const { 'content-encoding': given, 'content-length': announced } = incoming.headers;
+  const encoding = given?.trim().toLowerCase() ?? '';
+  const isPlain = encoding === '' || encoding === 'identity';
+  const open = isPlain ? null : DECOMPRESSORS.get(encoding);
+  if (open === undefined) return Promise.resolve({ refused: 'unsupported_encoding' });
+  if (Number(announced ?? 0) > maxBytes) return Promise.resolve(TOO_LARGE);
   return pump(incoming, open?.() ?? null, maxBytes, sink);
 }
 
@@ -112,6 +119,8 @@ function pump(
 
   /** The first call decides; what still arrives after a refusal is left to the server to discard. */
   function finish(end: Refusal | 'aborted' | null) {
+    // Nothing more can come, so there is nothing to keep from coming.
+    if (end === null && decompressor === null) return resolve(null);
     incoming.off('data', onWire);
     incoming.off('end', onWireEnd);
     incoming.off('close', onClose);

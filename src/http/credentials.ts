@@ -34,6 +34,7 @@ const MISSING_MS = 5_000;
 /** 64-character keys and small values: about 10 MB when full. */
 const MAX_FOUND = 20_000;
 const MAX_MISSING = 50_000;
+const MAX_HASHED = 1_000;
 /** Keys in one query. */
 const MAX_ASKED = 500;
 /** A failure as old as that says nothing about now. Longer than a query may take, so that one is always under way. */
@@ -59,6 +60,8 @@ export function createCredentials({
 }): Credentials {
   const found = new LRUCache<string, Found>({ max: MAX_FOUND });
   const missing = new LRUCache<string, number>({ max: MAX_MISSING });
+  /** Of the tokens used last, so that they are hashed once and not with every request. */
+  const hashed = new LRUCache<string, string>({ max: MAX_HASHED });
   const waiting = new Map<string, Waiter>();
   let isAsking = false;
   /** When the last query failed, null when it did not: known tokens are then served without waiting for the next. */
@@ -67,13 +70,21 @@ export function createCredentials({
   let anonymousProject: string | null = null;
 
   return {
-    find: (token) => findBy(hash('sha256', token)),
+    find: (token) => findBy(keyOf(token)),
     anonymous: () => (anonymousProject === null ? null : findBy(anonymousKey(anonymousProject))),
     admitAnonymous: (projectId) => {
       anonymousProject = projectId;
     },
     hasUsable,
   };
+
+  function keyOf(token: string): string {
+    const known = hashed.get(token);
+    if (known !== undefined) return known;
+    const key = hash('sha256', token);
+    hashed.set(token, key);
+    return key;
+  }
 
   function findBy(key: string): Awaitable<Credential | null> {
     const known = found.get(key);

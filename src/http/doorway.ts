@@ -43,12 +43,11 @@ export function createDoorway(
       log.error({ err: error, requestId, path }, 'request failed');
       reply = replyTo({ refused: 'internal' });
     }
-    const { status, body } = reply;
+    const { status } = reply;
     onRequest('POST', path, status);
     if (log.isLevelEnabled('debug')) log.debug({ requestId, method: 'POST', route: path, status }, 'request answered');
     if (outgoing.destroyed) return;
-    const headers = { ...everyAnswer.headers(incoming.headers, requestId), ...reply.headers };
-    writeReply({ incoming, outgoing, clock }, { status, headers, body });
+    writeReply({ incoming, outgoing, clock }, reply, everyAnswer.headers(incoming.headers, requestId));
   }
 
   /** The path of the front door that the target names, however it spells it; null when it names none. */

@@ -1,12 +1,13 @@
 /** What every answer of Weir carries, whoever makes it: the request's id, and what browsers want to know. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Flags } from '../pipeline/flags.ts';
+import type { Headers } from './reply.ts';
 
 export type EveryAnswer = {
   /** The id that the client gave the request, when it is well-formed; otherwise a new one. */
   requestId(headers: IncomingHttpHeaders): string;
   /** To be asked when the answer is made: a shutdown may have begun. */
-  headers(request: IncomingHttpHeaders, requestId: string): Record<string, string>;
+  headers(request: IncomingHttpHeaders, requestId: string): Headers;
   /** The answer to a browser that asks whether a page may send a request. */
   readonly preflight: Readonly<Record<string, string>>;
 };
@@ -25,18 +26,18 @@ export function createEveryAnswer(
       return typeof given === 'string' && WELL_FORMED_ID.test(given) ? given : newRequestId();
     },
     headers({ origin }, requestId) {
-      const headers: Record<string, string> = {
-        'X-Request-Id': requestId,
-        'X-Content-Type-Options': 'nosniff',
-        'Access-Control-Expose-Headers': EXPOSED,
-      };
-      if (allowed.size === 0) headers['Access-Control-Allow-Origin'] = '*';
+      const headers: [string, string][] = [
+        ['X-Request-Id', requestId],
+        ['X-Content-Type-Options', 'nosniff'],
+        ['Access-Control-Expose-Headers', EXPOSED],
+      ];
+      if (allowed.size === 0) headers.push(['Access-Control-Allow-Origin', '*']);
       else {
-        headers['Vary'] = 'Origin';
-        if (origin !== undefined && allowed.has(origin)) headers['Access-Control-Allow-Origin'] = origin;
+        headers.push(['Vary', 'Origin']);
+        if (origin !== undefined && allowed.has(origin)) headers.push(['Access-Control-Allow-Origin', origin]);
       }
       // A client that keeps its connection would keep sending here.
-      if (flags.facts().intake === 'draining') headers['Connection'] = 'close';
+      if (flags.facts().intake === 'draining') headers.push(['Connection', 'close']);
       return headers;
     },
     preflight: {

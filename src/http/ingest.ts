@@ -7,7 +7,7 @@ import { hash } from 'node:crypto';
 import { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Clock } from '../clock.ts';
 import { type DecodeEvent, type Decoded, decodeEvents, decoderOf } from '../event/decode.ts';
-import { isBodyProblem } from '../event/envelope.ts';
+import { type BodyProblem, isBodyProblem } from '../event/envelope.ts';
 import type { Accept } from '../pipeline/accept.ts';
 import type { Channel, Home, Reservation } from '../pipeline/channel.ts';
 import { type Flags, closedBecause } from '../pipeline/flags.ts';
@@ -25,7 +25,7 @@ import {
 import { readBody } from './body.ts';
 import type { Awaitable, Credentials } from './credentials.ts';
 import type { Receive } from './doorway.ts';
-import type { Door, DoorRefusal } from './doors/door.ts';
+import type { Door, DoorRefusal, Opened } from './doors/door.ts';
 import type { Answer, Idempotency } from './idempotency.ts';
 import { TOO_MANY, readLines } from './lines.ts';
 import type { RateLimit } from './rate-limit.ts';
@@ -141,11 +141,16 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
   async function enter(
     arrival: Arrival,
   ): Promise<{ readonly answering: Promise<Answer | Refusal> } | Refusal | 'aborted'> {
-    const read =
-      shape.kind === 'whole' ? await readWhole(arrival, shape) : await readByLine(arrival, arrival.fromHeaders!);
+    const { incoming, outgoing, fromHeaders, receivedAt, reservation, ack } = arrival;
+    let reading: Awaitable<Read | Refusal | 'aborted'>;
+    if (shape.kind === 'whole') {
+      const body = await readBody(incoming, reservation, { maxBytes: options.maxBodyBytes });
+      if (body === 'aborted' || isRefusal(body)) return body;
+      reading = readWhole(arrival, body.bytes, shape.open(body.bytes));
+    } else reading = readByLine(arrival, fromHeaders!);
+    const read = reading instanceof Promise ? await reading : reading;
     if (read === 'aborted' || isRefusal(read)) return read;
     const { credential, eventCount, decode, bodyHash } = read;
-    const { incoming, outgoing, receivedAt, reservation, ack } = arrival;
     const request = { outgoing, credential, eventCount, decode, receivedAt, reservation, ack };
     const given = incoming.headers['idempotency-key'] as string | undefined;
     const key = given ?? read.key;
@@ -160,27 +165,32 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
     return { answering: onlyOnce({ ...request, key: { key, bodyHash: bodyHash() } }) };
   }
 
-  async function readWhole(
-    { incoming, fromHeaders, receivedAt, reservation }: Arrival,
-    { open }: Extract<Door['body'], { kind: 'whole' }>,
-  ): Promise<Read | Refusal | 'aborted'> {
-    const body = await readBody(incoming, reservation, { maxBytes: options.maxBodyBytes });
-    if (body === 'aborted' || isRefusal(body)) return body;
-    const opened = open(body.bytes);
+  /** At once, unless something has to be asked: who it is, or whether there is too much of it. */
+  function readWhole(
+    { incoming, fromHeaders, receivedAt }: Arrival,
+    bytes: Buffer,
+    opened: Opened | BodyProblem,
+  ): Awaitable<Read | Refusal> {
     if (isBodyProblem(opened)) return { refused: opened.code, message: opened.message };
+    const { events, token = null, idempotencyKey = null } = opened;
+    if (fromHeaders && !rateLimit) return readBy(fromHeaders);
+    return askFirst();
 
-    const credential = fromHeaders ?? (await credentialFromBody(incoming, opened.token ?? null));
-    if (isRefusal(credential)) return credential;
-    const limited = rateLimit && (await rateLimit(credential.projectId));
-    if (limited) return limited;
-    const { events } = opened;
-    return {
-      credential,
-      key: opened.idempotencyKey ?? null,
-      bodyHash: () => hash('sha256', body.bytes),
-      eventCount: events.count,
-      decode: () => decodeEvents(events, decodeEventOf(credential, receivedAt)),
-    };
+    async function askFirst(): Promise<Read | Refusal> {
+      const credential = fromHeaders ?? (await credentialFromBody(incoming, token));
+      if (isRefusal(credential)) return credential;
+      return (await rateLimit?.(credential.projectId)) ?? readBy(credential);
+    }
+
+    function readBy(credential: Credential): Read {
+      return {
+        credential,
+        key: idempotencyKey,
+        bodyHash: () => hash('sha256', bytes),
+        eventCount: events.count,
+        decode: () => decodeEvents(events, decodeEventOf(credential, receivedAt)),
+      };
+    }
   }
 
   /** Decoding is part of the reading here, so whatever can refuse the request has to do so before. */
@@ -263,22 +273,21 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
       return Promise.resolve(answer);
     }
 
-    const settled = Promise.withResolvers<Home>();
-    const kept = { ...answer, ack: 'journaled' };
+    const settled = ack === 'stored' ? Promise.withResolvers<Home>() : null;
     const taken = accept(
       { projectId, eventCount: decoded.accepted, rows: decoded.rows },
       {
         level: ack === 'queued' ? 'queued' : 'journaled',
         reservation,
-        answer: key && { ...key, projectId, answer: JSON.stringify(kept), at: receivedAt },
-        onSettled: ack === 'stored' ? settled.resolve : undefined,
+        answer: key && { ...key, projectId, answer: JSON.stringify({ ...answer, ack: 'journaled' }), at: receivedAt },
+        onSettled: settled?.resolve,
       },
     );
     if (typeof taken === 'string') return Promise.resolve(OFFER_REFUSALS[taken]);
     return taken.then((reached): Promise<Answer> | Answer | Refusal => {
       if (reached === 'not-journaled') return JOURNAL_REFUSALS.failed;
       ledger.rejected += rejected;
-      return ack === 'stored' ? onceSettled(outgoing, answer, reached, settled.promise) : { ...answer, ack: reached };
+      return settled ? onceSettled(outgoing, answer, reached, settled.promise) : { ...answer, ack: reached };
     });
   }
 

@@ -74,7 +74,6 @@ export function replyTo({ refused, message, retryAfterS, details, challenge }: R
   const headers: Record<string, string> = { 'Content-Type': 'application/json' };
   if (wait !== null) headers['Retry-After'] = String(wait);
   if (row.status === 401) headers['WWW-Authenticate'] = `Bearer realm="weir", error="${challenge ?? 'invalid_token'}"`;
-  if (refused === 'shutting_down') headers['Connection'] = 'close';
   const body = JSON.stringify({ error: message ?? row.message, code: refused, ...(details && { details }) });
   return { status: row.status, headers, body };
 }

@@ -12,13 +12,18 @@ export type Reply = {
 const DISCARD_MS = 500;
 const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
 
-/** Writes the answer. What is left of the request's body is read and thrown away, within bounds. */
+/** Names and values of headers. */
+export type Headers = readonly (readonly [name: string, value: string])[];
+
+/** Writes the answer with `more` headers. What is left of the request's body is read and thrown away, within bounds. */
 export function writeReply(
   { incoming, outgoing, clock }: { incoming: IncomingMessage; outgoing: ServerResponse; clock: Clock },
   { status, headers, body }: Reply,
+  more: Headers = [],
 ): void {
   const raw: (string | number)[] = ['Content-Length', Buffer.byteLength(body)];
   for (const name in headers) raw.push(name, headers[name]!);
+  for (const [name, value] of more) raw.push(name, value);
   outgoing.writeHead(status, raw as string[]).end(body);
   // Without this a connection that is kept would wait for ever in front of the next request.
   if (!incoming.readableEnded && !incoming.destroyed) void discardRest(incoming, clock);
