@@ -1,6 +1,7 @@
 /** The listening socket: Node's HTTP server with every wait bounded. */
 import { type RequestListener, STATUS_CODES, type Server, type ServerResponse, createServer } from 'node:http';
 import { type AddressInfo, type Socket, createServer as createSocketServer } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { type RefusalCode, bareReplyTo } from './refusals.ts';
@@ -54,7 +55,7 @@ export async function listen(
     },
     needingHost(answer, clock),
   );
-  answerMalformed(server);
+  server.on('clientError', answerMalformed);
   const connections = connectionsOf(server);
   const opened = Promise.withResolvers<void>();
   server.once('error', (error: NodeJS.ErrnoException) => opened.reject(explain(error, host, port)));
@@ -81,9 +82,14 @@ export async function listen(
   };
 }
 
+/** A connection and its latest answer. On the socket itself: looking it up elsewhere costs every request. */
+type Answering = { [LATEST]?: ServerResponse };
+const LATEST = Symbol('latest answer');
+
 /** HTTP/1.1 demands a Host; older clients, such as plain health checks, have none. */
 function needingHost(answer: RequestListener, clock: Clock): RequestListener {
   return (incoming, outgoing) => {
+    (incoming.socket as Answering)[LATEST] = outgoing;
     const isHostless = incoming.headers.host === undefined && incoming.httpVersion === '1.1';
     if (isHostless) writeReply({ incoming, outgoing, clock }, bareReplyTo('invalid_request'));
     else answer(incoming, outgoing);
@@ -91,15 +97,11 @@ function needingHost(answer: RequestListener, clock: Clock): RequestListener {
 }
 
 /** Answers what is no HTTP in the shape of every other error, unless an answer is on its way already. */
-function answerMalformed(server: Server): void {
-  const answers = new WeakMap<object, ServerResponse>();
-  server.prependListener('request', ({ socket }, answer) => void answers.set(socket, answer));
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    const answer = answers.get(socket);
-    const isFree = answer === undefined || answer.writableFinished || !answer.headersSent;
-    if (socket.writable && isFree && error.code !== 'ECONNRESET') socket.write(malformedAnswer(error.code));
-    socket.destroy(error);
-  });
+function answerMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
+  const answer = (socket as Answering)[LATEST];
+  const isFree = answer === undefined || answer.writableFinished || !answer.headersSent;
+  if (socket.writable && isFree && error.code !== 'ECONNRESET') socket.write(malformedAnswer(error.code));
+  socket.destroy(error);
 }
 
 function malformedAnswer(code: string | undefined): string {
