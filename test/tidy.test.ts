@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 /** The clock, the log and what knows no part of Weir: everybody's. */
 const COMMON = ['clock', 'log'];
 /** What the stores know of the pipeline: its ports and types, never a moving part. */
-const PORTS = ['pipeline/ports', 'pipeline/batch', 'pipeline/outcome', 'pipeline/flags'];
+const PORTS = ['pipeline/ports', 'pipeline/reading', 'pipeline/batch', 'pipeline/outcome', 'pipeline/flags'];
 /** Who may import whom, by folder or file of src/. What is not listed may import everything. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   clock: [],

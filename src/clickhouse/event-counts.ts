@@ -6,7 +6,7 @@
  * Many users over many hours are read from bitmaps of whole days instead, which
  * say a little less exactly who they are, and merge in a tenth of the time.
  */
-import type { CountEvents, CountQuestion, EventCounts } from '../pipeline/ports.ts';
+import type { CountEvents, CountQuestion, EventCounts } from '../pipeline/reading.ts';
 import type { Reads } from './reads.ts';
 
 /** Groups in one answer: more than the hours of a year. */

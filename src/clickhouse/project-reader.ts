@@ -5,40 +5,18 @@
  * parsed, byte for byte, under settings that leave only the project's rows.
  */
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
+import type {
+  Asking,
+  ProjectReader,
+  QueryAnswer,
+  QueryFailure,
+  Schema,
+  TableDescription,
+} from '../pipeline/reading.ts';
 import { type Names, textProblem, treeProblem, withoutEnd } from './query-guard.ts';
-import { type ReadFailure, parseFailure, runFailure } from './reader-errors.ts';
+import { parseFailure, runFailure } from './reader-errors.ts';
 import { PRECAUTION_NAMES, parseSettings, readSettings } from './reader-settings.ts';
 import { READABLE_TABLES, type Relation, filtersFor } from './reader-tables.ts';
-
-export type Column = { readonly name: string; readonly type: string };
-
-export type Answer = {
-  readonly kind: 'answer';
-  readonly columns: readonly Column[];
-  /** Rows as JSON arrays, a group at a time as they arrive. Throws when the rest cannot be had. */
-  readonly rows: AsyncIterable<readonly string[]>;
-};
-
-export type TableDescription = {
-  readonly name: string;
-  readonly comment: string;
-  readonly columns: readonly (Column & { readonly comment: string })[];
-};
-
-export type Schema = {
-  readonly kind: 'schema';
-  readonly tables: readonly TableDescription[];
-  /** Names of the project's events, the most frequent first. */
-  readonly events: readonly string[];
-};
-
-/** `queryId`: under which ClickHouse knows the query. `signal`: nobody waits for the answer any more. */
-export type Asking = { readonly queryId: string; readonly signal: AbortSignal };
-
-export type ProjectReader = {
-  query(projectId: string, sql: string, asking: Asking): Promise<Answer | ReadFailure>;
-  schema(projectId: string, signal: AbortSignal): Promise<Schema | ReadFailure>;
-};
 
 const FORMAT = 'JSONCompactEachRowWithNamesAndTypes';
 /**
@@ -59,7 +37,11 @@ export function createProjectReader(
 
   return { query, schema };
 
-  async function query(projectId: string, sql: string, { queryId, signal }: Asking): Promise<Answer | ReadFailure> {
+  async function query(
+    projectId: string,
+    sql: string,
+    { queryId, signal }: Asking,
+  ): Promise<QueryAnswer | QueryFailure> {
     const problem = textProblem(sql);
     if (problem !== null) return refused(problem);
     const text = withoutEnd(sql);
@@ -73,7 +55,7 @@ export function createProjectReader(
     return run(text, { settings: settingsFor(projectId, around), queryId, signal }).catch(runFailure);
   }
 
-  async function schema(projectId: string, signal: AbortSignal): Promise<Schema | ReadFailure> {
+  async function schema(projectId: string, signal: AbortSignal): Promise<Schema | QueryFailure> {
     try {
       const around = await surroundings(signal);
       const describing = describe(signal);
@@ -99,7 +81,7 @@ export function createProjectReader(
   async function run(
     text: string,
     { settings, queryId, signal }: { settings: ClickHouseSettings; queryId: string; signal: AbortSignal },
-  ): Promise<Answer> {
+  ): Promise<QueryAnswer> {
     const progress = { isOver: false };
     signal.addEventListener('abort', () => void (progress.isOver || kill(queryId)), { once: true });
     const result = await client
@@ -199,7 +181,7 @@ type Surroundings = { readonly relations: readonly Relation[]; readonly known: r
 const settingsFor = (projectId: string, { relations, known }: Surroundings) =>
   readSettings(filtersFor(projectId, relations), known);
 
-const refused = (message: string): ReadFailure => ({ kind: 'refused', message, clickhouse: null });
+const refused = (message: string): QueryFailure => ({ kind: 'refused', message, clickhouse: null });
 
 /** Rows as they are, a group at a time. A line that is no row is how some versions say that they failed half way. */
 async function* linesOf(groups: AsyncIterable<readonly { text: string }[]>): AsyncGenerator<string[]> {

@@ -4,16 +4,9 @@
  * sentences of a running query may quote rows.
  */
 import { ClickHouseError } from '@clickhouse/client';
+import type { QueryFailure } from '../pipeline/reading.ts';
 import { NO_SETTINGS, noSuchTable } from './query-guard.ts';
 import { READ_LIMITS } from './reader-settings.ts';
-
-export type ReadFailure =
-  /** The question cannot be answered as it is. `clickhouse`: the error's number and name, where there is one. */
-  | { readonly kind: 'refused'; readonly message: string; readonly clickhouse: ClickHouseCode | null }
-  /** It can be asked again. `operator`: not before a person has changed something. */
-  | { readonly kind: 'unavailable'; readonly isForOperator: boolean; readonly clickhouse: ClickHouseCode | null };
-
-export type ClickHouseCode = { readonly code: number; readonly name: string };
 
 /** Numbers and names after ClickHouse's src/Common/ErrorCodes.cpp; an answer's own name would come out of text. */
 const NAMES: ReadonlyMap<number, string> = new Map([
@@ -84,7 +77,7 @@ const OWN_SENTENCES: ReadonlyMap<number, string> = new Map([
 ]);
 
 /** Of a text that was only parsed, `offset` bytes behind the beginning, so that everything in the sentence comes from the text. */
-export function parseFailure(error: unknown, text: string, offset: number): ReadFailure {
+export function parseFailure(error: unknown, text: string, offset: number): QueryFailure {
   const found = failure(error, (code, message) =>
     code === 62 ? syntaxSentence(message, text, offset) : shortened(message),
   );
@@ -94,10 +87,10 @@ export function parseFailure(error: unknown, text: string, offset: number): Read
 }
 
 /** Of a query that ran or was about to. */
-export const runFailure = (error: unknown): ReadFailure =>
+export const runFailure = (error: unknown): QueryFailure =>
   failure(error, (code, message) => (ABOUT_THE_TEXT.has(code) ? shortened(message) : null));
 
-function failure(error: unknown, sentenceOf: (code: number, message: string) => string | null): ReadFailure {
+function failure(error: unknown, sentenceOf: (code: number, message: string) => string | null): QueryFailure {
   if (!(error instanceof ClickHouseError)) return { kind: 'unavailable', isForOperator: false, clickhouse: null };
   const code = Number(error.code);
   const name = NAMES.get(code) ?? 'OTHER';

@@ -6,7 +6,7 @@
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import { ClickHouseError } from '@clickhouse/client';
 import type { Clock } from '../clock.ts';
-import { ReadFailure } from '../pipeline/ports.ts';
+import { ReadFailure } from '../pipeline/reading.ts';
 
 export type ReadsDeps = {
   readonly client: ClickHouseClient;

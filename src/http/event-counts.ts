@@ -11,7 +11,7 @@ import {
   type EventCounts,
   ReadFailure,
   type ReadFailureKind,
-} from '../pipeline/ports.ts';
+} from '../pipeline/reading.ts';
 import { authorizeReader } from './auth.ts';
 import type { Credentials } from './credentials.ts';
 import { type CountRefusal, GROUPINGS } from './event-counts-operation.ts';

@@ -8,43 +8,13 @@ import type { Context, Handler } from 'hono';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { Flags } from '../pipeline/flags.ts';
+import type { ProjectReader, QueryFailure } from '../pipeline/reading.ts';
 import { authorizeReader } from './auth.ts';
 import { readBody } from './body.ts';
 import type { Credentials } from './credentials.ts';
 import { jsonAnswer } from './query-answer.ts';
 import { type Refusal, isRefusal, refuse } from './refusals.ts';
 import { nodeOf } from './route.ts';
-
-type Column = { readonly name: string; readonly type: string };
-type ClickHouseCode = { readonly code: number; readonly name: string };
-type Asking = { readonly queryId: string; readonly signal: AbortSignal };
-
-/** Rows are JSON arrays, a group at a time as they arrive; the iteration throws when the rest cannot be had. */
-export type QueryAnswer = {
-  readonly kind: 'answer';
-  readonly columns: readonly Column[];
-  readonly rows: AsyncIterable<readonly string[]>;
-};
-
-export type ReadFailure =
-  | { readonly kind: 'refused'; readonly message: string; readonly clickhouse: ClickHouseCode | null }
-  | { readonly kind: 'unavailable'; readonly isForOperator: boolean; readonly clickhouse: ClickHouseCode | null };
-
-export type Schema = {
-  readonly kind: 'schema';
-  readonly tables: readonly {
-    readonly name: string;
-    readonly comment: string;
-    readonly columns: readonly (Column & { readonly comment: string })[];
-  }[];
-  readonly events: readonly string[];
-};
-
-/** Answers questions about a project with nothing but that project's rows. Never rejects for what a client wrote. */
-export type ProjectReader = {
-  query(projectId: string, sql: string, asking: Asking): Promise<QueryAnswer | ReadFailure>;
-  schema(projectId: string, signal: AbortSignal): Promise<Schema | ReadFailure>;
-};
 
 export type ProjectQueryDeps = {
   readonly reader: ProjectReader;
@@ -167,7 +137,7 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
     });
   }
 
-  function failed(c: Context, failure: ReadFailure): Response {
+  function failed(c: Context, failure: QueryFailure): Response {
     const { clickhouse } = failure;
     if (failure.kind === 'unavailable') {
       if (failure.isForOperator) log.warn({ clickhouse }, 'clickhouse refuses to be read');
