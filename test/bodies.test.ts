@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readList, readOne } from '../src/event/bodies.ts';
-import { isBodyProblem, type BodyProblem, type ScannedEvents } from '../src/event/envelope.ts';
+import { type ListedEvents, readList, readOne } from '../src/event/bodies.ts';
+import { type BodyProblem, isBodyProblem } from '../src/event/envelope.ts';
 
-const told = (read: ScannedEvents | BodyProblem) => (isBodyProblem(read) ? [read.code, read.message] : read.count);
+const told = (read: ListedEvents | BodyProblem) =>
+  isBodyProblem(read) ? [read.code, read.message] : read.events.count;
 const one = (body: string | Buffer) => told(readOne(Buffer.from(body as string)));
 const list = (body: string | Buffer, mayBeBare = true) =>
   told(readList(Buffer.from(body as string), { mayBeBare, maxEvents: 1_000 }));

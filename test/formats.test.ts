@@ -25,9 +25,9 @@ const DECODERS = new Map([ndjsonDoor, productDoor, webDoor].map((door) => [door,
 
 /** Decodes one event that is given as raw JSON. */
 function decode(door: Door, event: string) {
-  const events = readOne(Buffer.from(event));
-  if (isBodyProblem(events)) throw new Error(events.message);
-  return decodeEvents(events, DECODERS.get(door)!);
+  const read = readOne(Buffer.from(event));
+  if (isBodyProblem(read)) throw new Error(read.message);
+  return decodeEvents(read.events, DECODERS.get(door)!);
 }
 
 function rowOf(door: Door, event: string): string {

@@ -3,13 +3,16 @@ import { isBodyProblem, jsonProblem, openBody, scanEvents, type BodyProblem, typ
 import { enter, isAtArray, isAtObject, nextKey, scanValue, stringOf } from './json.ts';
 import { createTape, recordValue } from './members.ts';
 
+/** A body that says nothing but its events. */
+export type ListedEvents = { readonly events: ScannedEvents };
+
 /** The body as one event, whatever JSON it is: what is wrong with an event is said when it is decoded. */
-export function readOne(body: Buffer): ScannedEvents | BodyProblem {
+export function readOne(body: Buffer): ListedEvents | BodyProblem {
   const scanner = openBody(body);
   if (isBodyProblem(scanner)) return scanner;
   const events = createTape(scanner);
   recordValue(scanner, events);
-  return jsonProblem(scanner) ?? events;
+  return jsonProblem(scanner) ?? { events };
 }
 
 export type ListShape = {
@@ -19,7 +22,7 @@ export type ListShape = {
 };
 
 /** A list of at least one event: `{"events": [...]}`, whose other keys mean nothing, or the array alone. */
-export function readList(body: Buffer, { mayBeBare, maxEvents }: ListShape): ScannedEvents | BodyProblem {
+export function readList(body: Buffer, { mayBeBare, maxEvents }: ListShape): ListedEvents | BodyProblem {
   const scanner = openBody(body);
   if (isBodyProblem(scanner)) return scanner;
   const events = createTape(scanner);
@@ -49,5 +52,5 @@ export function readList(body: Buffer, { mayBeBare, maxEvents }: ListShape): Sca
       message: `at most ${maxEvents} events in one request; send them in parts`,
     };
   }
-  return events;
+  return { events };
 }

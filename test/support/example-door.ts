@@ -1,5 +1,4 @@
 import { readList } from '../../src/event/bodies.ts';
-import { isBodyProblem } from '../../src/event/envelope.ts';
 import { number, oneOf, text } from '../../src/event/kinds.ts';
 import { COUNTS, type Door, TRUNCATED, answerSchema, listed, rejectionsSchema } from '../../src/http/doors/door.ts';
 
@@ -23,10 +22,7 @@ export const readingsDoor: Door = {
   },
   body: {
     kind: 'whole',
-    open(body) {
-      const events = readList(body, { mayBeBare: true, maxEvents: MAX_READINGS });
-      return isBodyProblem(events) ? events : { events };
-    },
+    open: (body) => readList(body, { mayBeBare: true, maxEvents: MAX_READINGS }),
     schema(event) {
       const list = { type: 'array', items: event, minItems: 1, maxItems: MAX_READINGS };
       return { anyOf: [list, { type: 'object', properties: { events: list }, required: ['events'] }] };

@@ -1,7 +1,6 @@
 import { readList, readOne } from '../../event/bodies.ts';
 import { MAX_TEXT_LENGTH, type EventFormat } from '../../event/format.ts';
 import { listOf, oneOf, text } from '../../event/kinds.ts';
-import { isBodyProblem } from '../../event/envelope.ts';
 import { COUNTS, type Door, TRUNCATED, answerSchema, listed, noneUsable, rejectionsSchema } from './door.ts';
 
 const MAX_EVENTS = 1_000;
@@ -40,10 +39,7 @@ export const productDoor: Door = {
   format: productFormat,
   body: {
     kind: 'whole',
-    open(body) {
-      const events = readOne(body);
-      return isBodyProblem(events) ? events : { events };
-    },
+    open: readOne,
     schema: (event) => event,
   },
   answer({ accepted, rejections }) {
@@ -65,10 +61,7 @@ export const productBulkDoor: Door = {
   format: productFormat,
   body: {
     kind: 'whole',
-    open(body) {
-      const events = readList(body, { mayBeBare: true, maxEvents: MAX_EVENTS });
-      return isBodyProblem(events) ? events : { events };
-    },
+    open: (body) => readList(body, { mayBeBare: true, maxEvents: MAX_EVENTS }),
     schema(event) {
       const list = { type: 'array', items: event, minItems: 1, maxItems: MAX_EVENTS };
       return { anyOf: [list, { type: 'object', properties: { events: list }, required: ['events'] }] };

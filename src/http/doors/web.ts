@@ -1,5 +1,4 @@
 import { readList } from '../../event/bodies.ts';
-import { isBodyProblem } from '../../event/envelope.ts';
 import type { ChosenFormat, EventFormat } from '../../event/format.ts';
 import { type CheckedField, flag, number, object, oneOf, shape, text, uuid } from '../../event/kinds.ts';
 import { COUNTS, type Door, TRUNCATED, answerSchema, listed, rejectionsSchema } from './door.ts';
@@ -100,10 +99,7 @@ export const webDoor: Door = {
   format: webFormat,
   body: {
     kind: 'whole',
-    open(body) {
-      const events = readList(body, { mayBeBare: false, maxEvents: MAX_EVENTS });
-      return isBodyProblem(events) ? events : { events };
-    },
+    open: (body) => readList(body, { mayBeBare: false, maxEvents: MAX_EVENTS }),
     schema: (event) => ({
       type: 'object',
       properties: { events: { type: 'array', items: event, minItems: 1, maxItems: MAX_EVENTS } },
