@@ -27,8 +27,8 @@ export type Outcome = {
   readonly latency: RecordableHistogram;
 };
 
-/** The next request, whole; null when there are no more. */
-export type NextRequest = () => Buffer | null;
+/** The next request, whole; null when there are no more. May be waited for. */
+export type NextRequest = () => Buffer | null | Promise<Buffer | null>;
 
 type OnAnswer = (status: number, request: Buffer) => void;
 
@@ -56,7 +56,7 @@ export async function saturate({
   const drivers = Array.from({ length: connections }, async () => {
     const line = await openLine(port);
     try {
-      for (let request = next(); request; request = next()) {
+      for (let request = await next(); request; request = await next()) {
         const sentAt = performance.now();
         tally.answered(await line.ask(request), performance.now() - sentAt, request);
       }
@@ -122,12 +122,16 @@ export async function offer({
     await new Promise((resolve) => setTimeout(resolve, TICK_MS));
   }
   const until = performance.now() + LAST_ANSWERS_MS;
-  while ((underway > 0 || head < due.length) && performance.now() < until) {
+  while (unanswered() > 0 && performance.now() < until) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  for (let missing = underway + due.length - head; missing > 0; missing--) tally.failed();
+  for (let missing = unanswered(); missing > 0; missing--) tally.failed();
   for (const line of idle) line.close();
   return tally.outcome(performance.now() - startedAt);
+
+  function unanswered(): number {
+    return underway + due.length - head;
+  }
 
   /** Sends what has been due longest; false when every connection is in use. */
   function takeOne(): boolean {

@@ -1,0 +1,221 @@
+/**
+ * Where benchmarks run: real stores of their own, a project with a token, and
+ * Weirs and bare servers as processes of their own whose use of the machine can
+ * be told from that of the load and the stores.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { ProjectId } from '../../../src/event/event.ts';
+import { createProjects } from '../../../src/postgres/projects.ts';
+import { createTokens } from '../../../src/postgres/tokens.ts';
+import { readRuntime } from '../../../src/runtime-file.ts';
+import { type Stores, startStores } from '../../support/stores.ts';
+import { startWeir } from '../../support/weir.ts';
+import { cpuMsOf, peakRssMiBOf } from './process-usage.ts';
+
+/** A process under measurement. */
+export type Benched = {
+  readonly url: string;
+  readonly port: number;
+  readonly pid: number;
+  /** Processor time used so far. */
+  cpuMs(): number;
+  /** The most memory it has held so far; with several workers, that of the largest. */
+  peakRssMiB(): number;
+  /** Resolves when it has ended; throws when it did not end well. */
+  stop(): Promise<void>;
+};
+
+export type BenchedWeir = Benched & {
+  /** Resolves when nothing is pending: what was accepted is in ClickHouse, or a dead letter. */
+  settled(): Promise<void>;
+  /** `/health`, as it is. */
+  health(): Promise<Record<string, unknown>>;
+  /** What it has logged so far. */
+  logged(): string;
+};
+
+export type Grounds = {
+  readonly stores: Stores;
+  readonly projectId: ProjectId;
+  readonly token: string;
+  /** A Weir that takes events: the settings of the grounds, then those given, over Weir's own defaults. */
+  startBenched(settings?: Readonly<Record<string, string>>): Promise<BenchedWeir>;
+  /** `bare-server.ts`: what HTTP and JSON cost by themselves. */
+  startBare(): Promise<Benched>;
+  /** Rows in ClickHouse since the last `forget`, and how many different events they are. */
+  stored(): Promise<{ rows: number; events: number }>;
+  /** Throws unless exactly so many events are stored, each once, and no dead letter is left. Call it when settled. */
+  expectStored(acknowledged: number): Promise<void>;
+  /** Empties the tables, so that no round has to work beside the merges of those before. */
+  forget(): Promise<void>;
+  /** Ends whatever still runs, and removes the data. */
+  stop(): Promise<void>;
+};
+
+const BARE_SERVER = fileURLToPath(new URL('bare-server.ts', import.meta.url));
+const READY_WITHIN_MS = 30_000;
+/** Long enough to cost next to nothing beside the work it waits for. */
+const POLL_MS = 25;
+const SETTLED_WITHIN_MS = 300_000;
+const LOG_SHOWN = 4_000;
+
+export async function openGrounds({
+  settings = {},
+}: { settings?: Readonly<Record<string, string>> } = {}): Promise<Grounds> {
+  const stores = await startStores();
+  const { id } = await createProjects(stores.postgres.db).create({
+    name: 'bench',
+    retentionSeconds: null,
+    allowedOrigins: [],
+  });
+  const projectId = id as ProjectId;
+  const token = await createTokens(stores.postgres.db).create({
+    projectId,
+    kind: 'public',
+    name: 'bench',
+    imported: null,
+  });
+  const children = new Set<ChildProcess>();
+  const dataDirs: string[] = [];
+  const killAll = () => {
+    for (const child of children) child.kill('SIGKILL');
+  };
+  process.once('exit', killAll);
+
+  return {
+    stores,
+    projectId,
+    token: token!.plaintext,
+    startBenched,
+    startBare,
+    stored,
+    expectStored,
+    forget,
+    async stop() {
+      const ended = [...children].map((child) => once(child, 'close'));
+      killAll();
+      await Promise.all(ended);
+      await stores.stop();
+      for (const dir of dataDirs) rmSync(dir, { recursive: true, force: true });
+      process.off('exit', killAll);
+    },
+  };
+
+  async function startBenched(more: Readonly<Record<string, string>> = {}): Promise<BenchedWeir> {
+    const dataDir = mkdtempSync(join(tmpdir(), 'weir-bench-'));
+    dataDirs.push(dataDir);
+    const weir = startWeir(['serve'], {
+      cwd: dataDir,
+      env: {
+        HOST: '127.0.0.1',
+        PORT: '0',
+        WEIR_DATA_DIR: dataDir,
+        DATABASE_URL: stores.databaseUrl,
+        CLICKHOUSE_URL: stores.clickhouseUrl,
+        ...settings,
+        ...more,
+      },
+    });
+    own(weir.child);
+    const explain = (what: string) => new Error(`${what}:\n${weir.written().slice(-LOG_SHOWN)}`);
+    const url = await readyUrlOf(dataDir, () => weir.child.exitCode !== null).catch((error: Error) => {
+      throw explain(`Weir did not get ready (${error.message})`);
+    });
+    return {
+      ...benched(weir.child, url),
+      health: () => healthOf(url),
+      logged: weir.written,
+      async settled() {
+        const until = performance.now() + SETTLED_WITHIN_MS;
+        while ((await healthOf(url))['pending'] !== 0) {
+          if (performance.now() > until) throw explain('Weir did not come to rest');
+          await sleep(POLL_MS);
+        }
+      },
+      async stop() {
+        weir.child.kill('SIGTERM');
+        const { code } = await weir.finished;
+        rmSync(dataDir, { recursive: true, force: true });
+        if (code !== 0) throw explain(`Weir ended with ${code}`);
+      },
+    };
+  }
+
+  async function startBare(): Promise<Benched> {
+    const child = spawn(process.execPath, [BARE_SERVER], { stdio: ['ignore', 'pipe', 'inherit'] });
+    own(child);
+    const [port] = (await once(child.stdout, 'data')) as [Buffer];
+    return {
+      ...benched(child, `http://127.0.0.1:${Number(port.toString())}`),
+      async stop() {
+        const ended = once(child, 'close');
+        child.kill('SIGTERM');
+        await ended;
+      },
+    };
+  }
+
+  function own(child: ChildProcess) {
+    children.add(child);
+    child.once('close', () => children.delete(child));
+  }
+
+  async function stored() {
+    const [counted] = await stores.select<{ rows: string; events: string }>(
+      `SELECT toString(count()) AS rows, toString(uniqExact(event_id)) AS events
+       FROM ${stores.database}.events_raw_v1 WHERE project_id = '${projectId}'`,
+    );
+    return { rows: Number(counted!.rows), events: Number(counted!.events) };
+  }
+
+  async function expectStored(acknowledged: number) {
+    const { rows, events } = await stored();
+    const { rows: letters } = await stores.postgres.pool.query<{ count: string }>('SELECT count(*) FROM failed_events');
+    const dead = Number(letters[0]!.count);
+    if (acknowledged > 0 && rows === acknowledged && events === acknowledged && dead === 0) return;
+    throw new Error(
+      `acknowledged ${acknowledged} events, but there are ${rows} rows of ${events} events and ${dead} dead letters`,
+    );
+  }
+
+  async function forget() {
+    for (const table of ['events_raw_v1', 'event_counts_hourly', 'event_users', 'identity_links']) {
+      await stores.clickhouse.command({ query: `TRUNCATE TABLE ${stores.database}.${table}` });
+    }
+    await stores.postgres.pool.query('TRUNCATE failed_events, failed_events_audit');
+  }
+}
+
+function benched(child: ChildProcess, url: string): Omit<Benched, 'stop'> {
+  const pid = child.pid!;
+  return {
+    url,
+    port: Number(new URL(url).port),
+    pid,
+    cpuMs: () => cpuMsOf(pid),
+    peakRssMiB: () => peakRssMiBOf(pid),
+  };
+}
+
+/** Where the Weir of that directory listens, once it takes events. */
+async function readyUrlOf(dataDir: string, hasEnded: () => boolean): Promise<string> {
+  const until = performance.now() + READY_WITHIN_MS;
+  for (;;) {
+    const runtime = readRuntime(dataDir);
+    const url = runtime.kind === 'running' ? runtime.url : null;
+    if (url && (await fetch(`${url}/readyz`).catch(() => null))?.ok) return url;
+    if (hasEnded()) throw new Error('it has ended');
+    if (performance.now() > until) throw new Error('it took too long');
+    await sleep(POLL_MS);
+  }
+}
+
+async function healthOf(url: string): Promise<Record<string, unknown>> {
+  return (await (await fetch(`${url}/health`)).json()) as Record<string, unknown>;
+}
