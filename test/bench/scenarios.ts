@@ -2,6 +2,9 @@
 import { scenario as batches } from './batches.bench.ts';
 import { scenario as counts } from './counts.bench.ts';
 import { scenario as decode } from './decode.bench.ts';
+import { scenario as inserts } from './inserts.bench.ts';
+import { scenario as ndjson } from './ndjson.bench.ts';
+import { scenario as singles } from './singles.bench.ts';
 import type { Scenario } from './support/scenario.ts';
 
-export const SCENARIOS: readonly Scenario[] = [decode, batches, counts];
+export const SCENARIOS: readonly Scenario[] = [decode, singles, batches, ndjson, inserts, counts];

@@ -15,8 +15,16 @@ export type Bodies = {
   nativeBatch(count: number, size?: EventSize): Buffer;
   /** A body for `/events`. */
   productEvent(): Buffer;
-  /** A body for `/v1/events` of at most `maxBytes`, with how many events it holds. */
-  ndjson(maxBytes: number): { body: Buffer; events: number };
+  /** Events of services, as many as fit into `maxBytes` as NDJSON. */
+  serviceEvents(maxBytes: number): ServiceEvents;
+};
+
+export type ServiceEvents = {
+  readonly events: number;
+  /** A body for `/v1/events`. */
+  readonly ndjson: Buffer;
+  /** The same events in the native format, so many to a body. */
+  nativeBatches(size: number): readonly { readonly body: Buffer; readonly events: number }[];
 };
 
 const HOUR_MS = 3_600_000;
@@ -49,16 +57,24 @@ export function createBodies(seed: number): Bodies {
         }),
       );
     },
-    ndjson(maxBytes) {
+    serviceEvents(maxBytes) {
+      const events: ServiceEvent[] = [];
       const lines: string[] = [];
       let bytes = 0;
       for (;;) {
-        const line = `${serviceEvent()}\n`;
+        const event = serviceEvent();
+        const line = `${JSON.stringify(event)}\n`;
         // Nothing here is outside ASCII: a character is a byte.
         bytes += line.length;
-        if (bytes > maxBytes) return { body: Buffer.from(lines.join('')), events: lines.length };
+        if (bytes > maxBytes) break;
+        events.push(event);
         lines.push(line);
       }
+      return {
+        events: events.length,
+        ndjson: Buffer.from(lines.join('')),
+        nativeBatches: (size) => inBatches(events.map(nativeOf), size),
+      };
     },
   };
 
@@ -100,8 +116,8 @@ export function createBodies(seed: number): Bodies {
     };
   }
 
-  function serviceEvent(): string {
-    return JSON.stringify({
+  function serviceEvent() {
+    return {
       timestamp: timestamp(),
       service: oneOf(['checkout', 'mailer', 'search']),
       name: oneOf(EVENT_NAMES),
@@ -110,7 +126,7 @@ export function createBodies(seed: number): Bodies {
       level: oneOf(['info', 'warn', 'error']),
       user_id: `user-${upTo(50_000)}`,
       data: { ...properties(), order_id: upTo(1e6) },
-    });
+    };
   }
 
   function timestamp(): number {
@@ -121,4 +137,16 @@ export function createBodies(seed: number): Bodies {
     made += 1;
     return `${run}-0000-7000-8000-${made.toString(16).padStart(12, '0')}`;
   }
+}
+
+type ServiceEvent = { readonly name: string; readonly data: object; readonly [key: string]: unknown };
+
+/** What the native format has no field for, it keeps as extras, as the NDJSON door does. */
+const nativeOf = ({ name, data, ...rest }: ServiceEvent) => ({ event: name, properties: data, ...rest });
+
+function inBatches(events: readonly object[], size: number): { body: Buffer; events: number }[] {
+  return Array.from({ length: Math.ceil(events.length / size) }, (_, index) => {
+    const batch = events.slice(index * size, (index + 1) * size);
+    return { body: Buffer.from(JSON.stringify({ events: batch })), events: batch.length };
+  });
 }

@@ -1,0 +1,73 @@
+/**
+ * Tells ratios that have fallen from those a busy machine made look so: whatever
+ * seems to have fallen is measured again, and has fallen only if it does each time.
+ */
+import type { FiguresByScenario } from './results.ts';
+import type { Figure } from './scenario.ts';
+
+export type Guarded = {
+  readonly scenario: string;
+  readonly name: string;
+  /** Null where the figure is new. */
+  readonly recorded: number | null;
+  /** One a run, in their order; empty when the figure is gone or its scenario failed. */
+  readonly measured: readonly number[];
+  readonly verdict: 'held' | 'fallen' | 'gone' | 'not recorded';
+};
+
+/** A quarter less of what should be more; of what should be less, as much more as leaves three quarters of the speed. */
+const MAY_FALL_TO = 0.75;
+const RUNS = 3;
+
+export function hasFallen(guard: NonNullable<Figure['guard']>, recorded: number, measured: number): boolean {
+  return guard === 'more is better' ? measured < recorded * MAY_FALL_TO : measured > recorded / MAY_FALL_TO;
+}
+
+/** The guarded figures of some runs of one scenario, against what is recorded of it. */
+export function judge(
+  scenario: string,
+  recorded: readonly Figure[],
+  runs: readonly (readonly Figure[])[],
+): readonly Guarded[] {
+  const guarded = [...recorded, ...runs.flat()].filter(({ guard }) => guard !== undefined);
+  return [...new Set(guarded.map(({ name }) => name))].map((name) => {
+    const before = recorded.find((figure) => figure.name === name);
+    const found = runs.flatMap((run) => run.filter((figure) => figure.name === name));
+    return {
+      scenario,
+      name,
+      recorded: before?.value ?? null,
+      measured: found.map(({ value }) => value),
+      verdict: verdictOf(before, found),
+    };
+  });
+}
+
+function verdictOf(before: Figure | undefined, found: readonly Figure[]): Guarded['verdict'] {
+  if (before === undefined) return 'not recorded';
+  const { guard, value } = before;
+  if (found.length === 0 || guard === undefined) return found.length === 0 ? 'gone' : 'not recorded';
+  return found.every((figure) => hasFallen(guard, value, figure.value)) ? 'fallen' : 'held';
+}
+
+export const isBad = ({ verdict }: Guarded) => verdict === 'fallen' || verdict === 'gone';
+
+/** Runs each scenario until none of its figures is bad, at most three times. A run that fails measures nothing. */
+export async function guard(
+  names: readonly string[],
+  recorded: FiguresByScenario,
+  run: (name: string) => Promise<readonly Figure[] | null>,
+): Promise<readonly Guarded[]> {
+  const judged: Guarded[] = [];
+  for (const name of names) {
+    const runs: (readonly Figure[])[] = [];
+    let verdicts: readonly Guarded[] = [];
+    for (let count = 0; count < RUNS; count += 1) {
+      runs.push((await run(name)) ?? []);
+      verdicts = judge(name, recorded[name] ?? [], runs);
+      if (!verdicts.some(isBad)) break;
+    }
+    judged.push(...verdicts);
+  }
+  return judged;
+}
