@@ -15,7 +15,7 @@ import { alternately, figureOf, ratioOf } from './support/statistics.ts';
 const EVENTS_IN_BODY = 500;
 /** So many that a body does not stay in the processor's caches from one round to the next. */
 const BODIES = 8;
-const WARM_UP_MS = 1_000;
+const WARM_UP_MS = 500;
 
 const decodeEvent = decoderOf(nativeFormat)({
   projectId: '01890000-0000-7000-8000-00000000000a' as ProjectId,
@@ -35,7 +35,7 @@ export const scenario: Scenario = {
     const figures: Figure[] = [];
     for (const size of ['small', 'typical', 'heavy'] as const) {
       say(`${size} events`);
-      const amount = isQuick ? { rounds: 9, roundMs: 120 } : { rounds: 15, roundMs: 400 };
+      const amount = isQuick ? { rounds: 9, roundMs: 100 } : { rounds: 15, roundMs: 400 };
       figures.push(...(await compare(size, { seed, ...amount })));
     }
     return figures;

@@ -104,10 +104,10 @@ export async function offer({
   const startedAt = performance.now();
   let lastTick = startedAt;
 
-  for (;;) {
-    const now = performance.now();
-    const elapsedMs = now - startedAt;
-    if (elapsedMs >= durationMs) break;
+  for (let elapsedMs = 0; elapsedMs < durationMs;) {
+    // Also what became due while this process was not given the processor is owed, to the last moment.
+    const now = Math.min(performance.now(), startedAt + durationMs);
+    elapsedMs = now - startedAt;
     owed += (rateAt(elapsedMs) * (now - lastTick)) / 1_000;
     // Spread over the tick that has passed: requests do not come in bursts of the timer's making.
     const count = Math.floor(owed);

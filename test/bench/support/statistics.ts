@@ -43,14 +43,14 @@ export function rounded(value: number): number {
 }
 
 /** Runs every way once a round, by turns and every other round backwards, so that no way always comes first. */
-export async function alternately<Way extends string, Result>(
+export async function alternately<Ways extends Readonly<Record<string, (round: number) => unknown>>>(
   rounds: number,
-  ways: Readonly<Record<Way, (round: number) => Result | Promise<Result>>>,
-): Promise<Record<Way, Awaited<Result>[]>> {
-  const names = Object.keys(ways) as Way[];
-  const results = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<Way, Awaited<Result>[]>;
+  ways: Ways,
+): Promise<{ [Way in keyof Ways]: Awaited<ReturnType<Ways[Way]>>[] }> {
+  const names = Object.keys(ways);
+  const results: Record<string, unknown[]> = Object.fromEntries(names.map((name) => [name, []]));
   for (let round = 0; round < rounds; round += 1) {
-    for (const name of round % 2 === 0 ? names : names.toReversed()) results[name].push(await ways[name](round));
+    for (const name of round % 2 === 0 ? names : names.toReversed()) results[name]!.push(await ways[name]!(round));
   }
-  return results;
+  return results as { [Way in keyof Ways]: Awaited<ReturnType<Ways[Way]>>[] };
 }
