@@ -40,7 +40,7 @@ export const scenario: Scenario = {
       const weir = await grounds.startBenched();
       const bodies = createBodies(seed);
       const target = targetOf(weir, '/api/v1/ingest/events', { token: grounds.token });
-      const events = isQuick ? 60_000 : 200_000;
+      const events = isQuick ? 40_000 : 200_000;
       const newBodies = (size: number) => Array.from({ length: events / size }, () => bodies.nativeBatch(size));
 
       const rateOf = async (insert: Insert) => {
@@ -70,7 +70,7 @@ export const scenario: Scenario = {
 
       say('warming up');
       await alternately(1, ways);
-      const rates = await alternately(isQuick ? 3 : 7, {
+      const rates = await alternately(isQuick ? 4 : 7, {
         ...ways,
         plain(round) {
           say(`round ${round + 1}`);

@@ -7,7 +7,7 @@ import { createBodies } from './support/bodies.ts';
 import { type Benched, openGrounds } from './support/grounds.ts';
 import { percentilesOf } from './support/load.ts';
 import type { Scenario } from './support/scenario.ts';
-import { measureSending, prepare, sendAll, targetOf } from './support/sending.ts';
+import { latencyFigures, measureSending, prepare, sendAll, targetOf } from './support/sending.ts';
 import { alternately, figureOf, ratioOf } from './support/statistics.ts';
 
 const PATH = '/events';
@@ -54,8 +54,8 @@ export const scenario: Scenario = {
       say('warming up');
       await sendToBare(10_000);
       await sendToWeir(10_000);
-      const count = isQuick ? 15_000 : 50_000;
-      const of = await alternately(isQuick ? 5 : 11, {
+      const count = isQuick ? 10_000 : 50_000;
+      const of = await alternately(isQuick ? 7 : 11, {
         weir(round) {
           say(`round ${round + 1}`);
           return sendToWeir(count);
@@ -73,21 +73,7 @@ export const scenario: Scenario = {
         ...(['weir', 'bare'] as const).flatMap((who) => [
           figureOf(`${who}: requests`, of[who].map(requests), '1/s'),
           figureOf(`${who}: CPU of a request`, of[who].map(cpu), 'µs'),
-          figureOf(
-            `${who}: p50`,
-            of[who].map(({ latencyMs }) => latencyMs.p50),
-            'ms',
-          ),
-          figureOf(
-            `${who}: p99`,
-            of[who].map(({ latencyMs }) => latencyMs.p99),
-            'ms',
-          ),
-          figureOf(
-            `${who}: p99.9`,
-            of[who].map(({ latencyMs }) => latencyMs.p999),
-            'ms',
-          ),
+          ...latencyFigures(who, of[who]),
         ]),
         figureOf(
           'refused and sent again',

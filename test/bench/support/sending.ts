@@ -2,6 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BenchedWeir } from './grounds.ts';
 import { type Outcome, type Target, percentilesOf, requestOf, saturate } from './load.ts';
+import type { Figure } from './scenario.ts';
+import { figureOf } from './statistics.ts';
 
 /** A request and how many events it holds. */
 export type Prepared = { readonly request: Buffer; readonly events: number };
@@ -98,4 +100,14 @@ export async function measureSending(
     cpuSPerMillion: (cpuMs * 1_000) / acknowledged,
     latencyMs: percentilesOf(latency),
   };
+}
+
+/** The percentiles of each round, and of those the median. */
+export function latencyFigures(name: string, rounds: readonly Pick<Measured, 'latencyMs'>[]): Figure[] {
+  const at = (percentile: keyof Measured['latencyMs']) => rounds.map(({ latencyMs }) => latencyMs[percentile]);
+  return [
+    figureOf(`${name}: p50`, at('p50'), 'ms'),
+    figureOf(`${name}: p99`, at('p99'), 'ms'),
+    figureOf(`${name}: p99.9`, at('p999'), 'ms'),
+  ];
 }
