@@ -86,10 +86,16 @@ describe('guarding', () => {
 
   test('a run that fails measures nothing, and one that works makes up for it', async () => {
     expect(await guard(['s'], { s: [more(1)] }, running(null, [more(1)]).run)).toMatchObject([{ verdict: 'held' }]);
-    expect(await guard(['s'], { s: [more(1)] }, running(null, null, null).run)).toMatchObject([
-      { verdict: 'gone', measured: [] },
+    expect(await guard(['s'], { s: [more(1)] }, running(null, [more(0.1)], [more(0.2)]).run)).toMatchObject([
+      { verdict: 'fallen', measured: [0.1, 0.2] },
     ]);
   });
+});
+
+test('a scenario that fails every time is bad, even if nothing of it is guarded', async () => {
+  const guarded = await guard(['s'], {}, () => Promise.resolve(null));
+  expect(guarded).toMatchObject([{ scenario: 's', verdict: 'failed' }]);
+  expect(guarded.every(isBad)).toBe(true);
 });
 
 describe('recording', () => {

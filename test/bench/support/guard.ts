@@ -10,9 +10,10 @@ export type Guarded = {
   readonly name: string;
   /** Null where the figure is new. */
   readonly recorded: number | null;
-  /** One a run, in their order; empty when the figure is gone or its scenario failed. */
+  /** One a run, in their order. */
   readonly measured: readonly number[];
-  readonly verdict: 'held' | 'fallen' | 'gone' | 'not recorded';
+  /** Gone is a figure that is recorded and measured no more; failed a scenario of which every run did. */
+  readonly verdict: 'held' | 'fallen' | 'gone' | 'failed' | 'not recorded';
 };
 
 /** A quarter less of what should be more; of what should be less, as much more as leaves three quarters of the speed. */
@@ -50,9 +51,9 @@ function verdictOf(before: Figure | undefined, found: readonly Figure[]): Guarde
   return found.every((figure) => hasFallen(guard, value, figure.value)) ? 'fallen' : 'held';
 }
 
-export const isBad = ({ verdict }: Guarded) => verdict === 'fallen' || verdict === 'gone';
+export const isBad = ({ verdict }: Guarded) => verdict !== 'held' && verdict !== 'not recorded';
 
-/** Runs each scenario until none of its figures is bad, at most three times. A run that fails measures nothing. */
+/** Runs each scenario until none of its figures is bad, at most three times. A run that fails, null, measures nothing. */
 export async function guard(
   names: readonly string[],
   recorded: FiguresByScenario,
@@ -63,11 +64,20 @@ export async function guard(
     const runs: (readonly Figure[])[] = [];
     let verdicts: readonly Guarded[] = [];
     for (let count = 0; count < RUNS; count += 1) {
-      runs.push((await run(name)) ?? []);
-      verdicts = judge(name, recorded[name] ?? [], runs);
+      const figures = await run(name);
+      if (figures) runs.push(figures);
+      verdicts = runs.length === 0 ? [failed(name)] : judge(name, recorded[name] ?? [], runs);
       if (!verdicts.some(isBad)) break;
     }
     judged.push(...verdicts);
   }
   return judged;
 }
+
+const failed = (scenario: string): Guarded => ({
+  scenario,
+  name: '(every run)',
+  recorded: null,
+  measured: [],
+  verdict: 'failed',
+});
