@@ -9,7 +9,7 @@ import { type BenchedWeir, type Grounds, openGrounds } from './support/grounds.t
 import { cpuUsOfCall } from './support/own-cpu.ts';
 import type { Figure, Scenario } from './support/scenario.ts';
 import { type Measured, latencyFigures, measureSending, prepare, targetOf } from './support/sending.ts';
-import { alternately, figureOf, ratioOf } from './support/statistics.ts';
+import { alternately, eachOf, figureOf, ratioOf } from './support/statistics.ts';
 
 const PATH = '/api/v1/ingest/events';
 
@@ -102,28 +102,20 @@ async function measureRound(
   const parseUs = cpuUsOfCall(() => {
     for (const body of plain) JSON.parse(body.toString());
   }, PARSE_MS);
-  const measured = await measureSending(weir, { requests, connections });
-  await grounds.expectStored(measured.acknowledged);
-  await grounds.forget();
+  const measured = await measureSending(grounds, weir, { requests, connections });
   return { ...measured, parseSPerMillion: parseUs / cell.events };
 }
-
-const cpu = (round: Round) => round.cpuSPerMillion;
-const parse = (round: Round) => round.parseSPerMillion;
-const acknowledged = (round: Round) => round.acknowledgedPerS;
-const stored = (round: Round) => round.storedPerS;
-const refused = (round: Round) => round.refused;
 
 function figuresOf(cell: Cell, on: readonly Round[], off: readonly Round[]): Figure[] {
   const name = nameOf(cell);
   const [bars, guards] = isMain(cell) ? [BARS, GUARDS] : [{}, {}];
   return [
-    figureOf(`${name}: CPU per million events`, on.map(cpu), 's', bars.cpu),
-    ratioOf(`${name}: CPU ÷ JSON.parse`, on.map(cpu), on.map(parse), guards.cpu),
-    figureOf(`${name}: acknowledged`, on.map(acknowledged), 'events/s'),
-    figureOf(`${name}: stored`, on.map(stored), 'events/s'),
+    figureOf(`${name}: CPU per million events`, eachOf(on, 'cpuSPerMillion'), 's', bars.cpu),
+    ratioOf(`${name}: CPU ÷ JSON.parse`, eachOf(on, 'cpuSPerMillion'), eachOf(on, 'parseSPerMillion'), guards.cpu),
+    figureOf(`${name}: acknowledged`, eachOf(on, 'acknowledgedPerS'), 'events/s'),
+    figureOf(`${name}: stored`, eachOf(on, 'storedPerS'), 'events/s'),
     ...latencyFigures(name, on),
-    figureOf(`${name}: refused and sent again`, [...on, ...off].map(refused), 'requests'),
+    figureOf(`${name}: refused and sent again`, eachOf([...on, ...off], 'refused'), 'requests'),
     ...(off.length > 0 ? comparedFigures(name, on, off, { ...bars.journal, ...guards.journal }) : []),
   ];
 }
@@ -139,10 +131,15 @@ function comparedFigures(
   more: Pick<Figure, 'bar' | 'guard'>,
 ): Figure[] {
   return [
-    ratioOf(`${name}: acknowledged, with ÷ without journal`, on.map(acknowledged), off.map(acknowledged), more),
-    ratioOf(`${name}: stored, with ÷ without journal`, on.map(stored), off.map(stored)),
-    figureOf(`${name}, no journal: CPU per million events`, off.map(cpu), 's'),
-    figureOf(`${name}, no journal: acknowledged`, off.map(acknowledged), 'events/s'),
+    ratioOf(
+      `${name}: acknowledged, with ÷ without journal`,
+      eachOf(on, 'acknowledgedPerS'),
+      eachOf(off, 'acknowledgedPerS'),
+      more,
+    ),
+    ratioOf(`${name}: stored, with ÷ without journal`, eachOf(on, 'storedPerS'), eachOf(off, 'storedPerS')),
+    figureOf(`${name}, no journal: CPU per million events`, eachOf(off, 'cpuSPerMillion'), 's'),
+    figureOf(`${name}, no journal: acknowledged`, eachOf(off, 'acknowledgedPerS'), 'events/s'),
     ...latencyFigures(`${name}, no journal`, off),
   ];
 }

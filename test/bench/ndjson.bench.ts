@@ -2,8 +2,8 @@
 import { createBodies } from './support/bodies.ts';
 import { openGrounds } from './support/grounds.ts';
 import type { Scenario } from './support/scenario.ts';
-import { type Measured, type Prepared, measureSending, prepare, targetOf } from './support/sending.ts';
-import { alternately, figureOf, ratioOf } from './support/statistics.ts';
+import { latencyFigures, measureSending, prepare, targetOf } from './support/sending.ts';
+import { alternately, eachOf, figureOf, ratioOf } from './support/statistics.ts';
 
 /** The largest body that Weir takes by default. */
 const STREAM_BYTES = 10 * 2 ** 20;
@@ -29,79 +29,52 @@ export const scenario: Scenario = {
       const streamsTo = targetOf(weir, '/v1/events', { token: grounds.token, 'content-type': 'application/x-ndjson' });
       const batchesTo = targetOf(weir, '/api/v1/ingest/events', { token: grounds.token });
 
-      const send = async (requests: readonly Prepared[], connections: number): Promise<Measured> => {
-        const measured = await measureSending(weir, { requests, connections });
-        await grounds.expectStored(measured.acknowledged);
-        await grounds.forget();
-        return measured;
-      };
-      const newEvents = (streams: number) =>
-        Array.from({ length: streams }, () => bodies.serviceEvents(STREAM_BYTES, FULL_BATCH));
-      const sendStreams = async (streams: number) => {
-        const sent = newEvents(streams);
-        const requests = sent.map(({ ndjson, events }) => prepare(streamsTo, ndjson, events));
-        const measured = await send(requests, STREAM_CONNECTIONS);
-        const megabytes = sent.reduce((sum, { ndjson }) => sum + ndjson.length, 0) / MB;
-        return { ...measured, mbPerS: (megabytes * measured.acknowledgedPerS) / measured.acknowledged };
-      };
-      const sendBatches = (streams: number) => {
-        const requests = newEvents(streams)
-          .flatMap((events) => events.nativeBatches(BATCH_SIZE))
-          .map(({ body, events }) => prepare(batchesTo, body, events));
-        return send(requests, BATCH_CONNECTIONS);
+      // Without ids of their own the same events may come again: each time they are new ones.
+      say('preparing');
+      const sent = Array.from({ length: isQuick ? 2 : 4 }, () => bodies.serviceEvents(STREAM_BYTES, FULL_BATCH));
+      const streams = sent.map(({ ndjson, events }) => prepare(streamsTo, ndjson, events));
+      const batches = sent
+        .flatMap((events) => events.nativeBatches(BATCH_SIZE))
+        .map(({ body, events }) => prepare(batchesTo, body, events));
+      const megabytes = sent.reduce((sum, { ndjson }) => sum + ndjson.length, 0) / MB;
+      const ways = {
+        async streams() {
+          const measured = await measureSending(grounds, weir, { requests: streams, connections: STREAM_CONNECTIONS });
+          return { ...measured, mbPerS: (megabytes * measured.acknowledgedPerS) / measured.acknowledged };
+        },
+        batches: () => measureSending(grounds, weir, { requests: batches, connections: BATCH_CONNECTIONS }),
       };
 
       say('warming up');
-      await sendStreams(1);
-      await sendBatches(1);
-      const streams = isQuick ? 2 : 4;
-      const of = await alternately(isQuick ? 3 : 7, {
+      await alternately(1, ways);
+      const of = await alternately(isQuick ? 4 : 7, {
+        ...ways,
         streams(round) {
           say(`round ${round + 1}`);
-          return sendStreams(streams);
+          return ways.streams();
         },
-        batches: () => sendBatches(streams),
       });
-      const cpu = ({ cpuSPerMillion }: Measured) => cpuSPerMillion;
       const figures = [
-        ratioOf('CPU, streams ÷ batches of 500', of.streams.map(cpu), of.batches.map(cpu), { guard: 'less is better' }),
+        ratioOf(
+          'CPU, streams ÷ batches of 500',
+          eachOf(of.streams, 'cpuSPerMillion'),
+          eachOf(of.batches, 'cpuSPerMillion'),
+          { guard: 'less is better' },
+        ),
         ratioOf(
           'acknowledged, streams ÷ batches of 500',
-          of.streams.map(({ acknowledgedPerS }) => acknowledgedPerS),
-          of.batches.map(({ acknowledgedPerS }) => acknowledgedPerS),
+          eachOf(of.streams, 'acknowledgedPerS'),
+          eachOf(of.batches, 'acknowledgedPerS'),
         ),
-        figureOf('streams: CPU per million events', of.streams.map(cpu), 's'),
-        figureOf('batches: CPU per million events', of.batches.map(cpu), 's'),
-        figureOf(
-          'streams: acknowledged bytes',
-          of.streams.map(({ mbPerS }) => mbPerS),
-          'MB/s',
-        ),
-        figureOf(
-          'streams: acknowledged',
-          of.streams.map(({ acknowledgedPerS }) => acknowledgedPerS),
-          'events/s',
-        ),
-        figureOf(
-          'streams: stored',
-          of.streams.map(({ storedPerS }) => storedPerS),
-          'events/s',
-        ),
-        figureOf(
-          'batches: stored',
-          of.batches.map(({ storedPerS }) => storedPerS),
-          'events/s',
-        ),
-        figureOf(
-          'streams: one of 10 MiB, p50',
-          of.streams.map(({ latencyMs }) => latencyMs.p50),
-          'ms',
-        ),
-        figureOf(
-          'refused and sent again',
-          [...of.streams, ...of.batches].map(({ refused }) => refused),
-          'requests',
-        ),
+        figureOf('streams: CPU per million events', eachOf(of.streams, 'cpuSPerMillion'), 's'),
+        figureOf('batches: CPU per million events', eachOf(of.batches, 'cpuSPerMillion'), 's'),
+        figureOf('streams: acknowledged bytes', eachOf(of.streams, 'mbPerS'), 'MB/s'),
+        figureOf('streams: acknowledged', eachOf(of.streams, 'acknowledgedPerS'), 'events/s'),
+        figureOf('streams: stored', eachOf(of.streams, 'storedPerS'), 'events/s'),
+        figureOf('batches: stored', eachOf(of.batches, 'storedPerS'), 'events/s'),
+        ...latencyFigures('stream', of.streams),
+        ...latencyFigures('batch', of.batches),
+        figureOf('refused and sent again', eachOf([...of.streams, ...of.batches], 'refused'), 'requests'),
         figureOf('peak RSS', [weir.peakRssMiB()], 'MiB', { bar: { atMost: 512 } }),
       ];
       await weir.stop();

@@ -8,7 +8,7 @@ import { type Benched, openGrounds } from './support/grounds.ts';
 import { percentilesOf } from './support/load.ts';
 import type { Scenario } from './support/scenario.ts';
 import { latencyFigures, measureSending, prepare, sendAll, targetOf } from './support/sending.ts';
-import { alternately, figureOf, ratioOf } from './support/statistics.ts';
+import { alternately, eachOf, figureOf, ratioOf } from './support/statistics.ts';
 
 const PATH = '/events';
 const CONNECTIONS = 64;
@@ -38,9 +38,7 @@ export const scenario: Scenario = {
 
       const sendToWeir = async (count: number): Promise<Round> => {
         const load = { requests: prepared(weir, count), connections: CONNECTIONS };
-        const { requestsPerS, cpuMs, latencyMs, acknowledged, refused } = await measureSending(weir, load);
-        await grounds.expectStored(acknowledged);
-        await grounds.forget();
+        const { requestsPerS, cpuMs, latencyMs, refused } = await measureSending(grounds, weir, load);
         return { requestsPerS, cpuUs: (cpuMs * 1_000) / count, latencyMs, refused };
       };
       const sendToBare = async (count: number): Promise<Round> => {
@@ -62,24 +60,20 @@ export const scenario: Scenario = {
         },
         bare: () => sendToBare(count),
       });
-      const requests = ({ requestsPerS }: Round) => requestsPerS;
-      const cpu = ({ cpuUs }: Round) => cpuUs;
       const figures = [
-        ratioOf('requests, Weir ÷ bare', of.weir.map(requests), of.bare.map(requests), {
+        ratioOf('requests, Weir ÷ bare', eachOf(of.weir, 'requestsPerS'), eachOf(of.bare, 'requestsPerS'), {
           bar: { atLeast: 0.7 },
           guard: 'more is better',
         }),
-        ratioOf('CPU of a request, Weir ÷ bare', of.weir.map(cpu), of.bare.map(cpu), { guard: 'less is better' }),
+        ratioOf('CPU of a request, Weir ÷ bare', eachOf(of.weir, 'cpuUs'), eachOf(of.bare, 'cpuUs'), {
+          guard: 'less is better',
+        }),
         ...(['weir', 'bare'] as const).flatMap((who) => [
-          figureOf(`${who}: requests`, of[who].map(requests), '1/s'),
-          figureOf(`${who}: CPU of a request`, of[who].map(cpu), 'µs'),
+          figureOf(`${who}: requests`, eachOf(of[who], 'requestsPerS'), '1/s'),
+          figureOf(`${who}: CPU of a request`, eachOf(of[who], 'cpuUs'), 'µs'),
           ...latencyFigures(who, of[who]),
         ]),
-        figureOf(
-          'refused and sent again',
-          of.weir.map(({ refused }) => refused),
-          'requests',
-        ),
+        figureOf('refused and sent again', eachOf(of.weir, 'refused'), 'requests'),
         figureOf('peak RSS', [weir.peakRssMiB()], 'MiB', { bar: { atMost: 512 } }),
       ];
       await weir.stop();

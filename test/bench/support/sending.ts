@@ -1,6 +1,6 @@
 /** Sends prepared requests as fast as they are answered, and tells what it took until all were stored. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BenchedWeir } from './grounds.ts';
+import type { BenchedWeir, Grounds } from './grounds.ts';
 import { type Outcome, type Target, percentilesOf, requestOf, saturate } from './load.ts';
 import type { Figure } from './scenario.ts';
 import { figureOf } from './statistics.ts';
@@ -79,8 +79,9 @@ export async function sendAll(
   return { ...outcome, acknowledged, refused };
 }
 
-/** As `sendAll`, and waits until Weir has stored everything. */
+/** As `sendAll`; waits until everything is stored, makes sure that it is, and leaves the tables empty. */
 export async function measureSending(
+  { expectStored, forget }: Grounds,
   weir: BenchedWeir,
   load: { requests: readonly Prepared[]; connections: number },
 ): Promise<Measured> {
@@ -90,6 +91,8 @@ export async function measureSending(
   await weir.settled();
   const storedMs = performance.now() - startedAt;
   const cpuMs = weir.cpuMs() - cpuBefore;
+  await expectStored(acknowledged);
+  await forget();
   return {
     acknowledged,
     refused,

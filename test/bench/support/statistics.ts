@@ -13,6 +13,11 @@ export const spreadOf = (values: readonly number[]): readonly [number, number] =
   Math.max(...values),
 ];
 
+/** One of their numbers, of every round. */
+export function eachOf<Key extends string>(rounds: readonly Readonly<Record<Key, number>>[], key: Key): number[] {
+  return rounds.map((round) => round[key]);
+}
+
 /** The median of the rounds with their spread, to four digits. */
 export function figureOf(
   name: string,
