@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { cpuMsOf, peakRssMiBOf } from './bench/support/process-usage.ts';
+import { figuresTable, guardTable, isMet } from './bench/support/report.ts';
 import { alternately, figureOf, medianOf, ratioOf, rounded } from './bench/support/statistics.ts';
 
 describe('the median', () => {
@@ -71,5 +72,35 @@ describe('of a process', () => {
   test('one that is gone has used nothing', () => {
     expect(cpuMsOf(2 ** 30)).toBe(0);
     expect(peakRssMiBOf(2 ** 30)).toBe(0);
+  });
+});
+
+describe('the table', () => {
+  test('says whether a bar was met', () => {
+    const bar = { atLeast: 0.7 };
+    expect([0.7, 0.69].map((value) => isMet({ name: 'r', value, unit: 'ratio', bar }))).toEqual([true, false]);
+    expect([10, 10.1].map((value) => isMet({ name: 'r', value, unit: 's', bar: { atMost: 10 } }))).toEqual([
+      true,
+      false,
+    ]);
+    expect(isMet({ name: 'r', value: 0, unit: 's' })).toBe(true);
+  });
+
+  test('has a line for every figure', () => {
+    const table = figuresTable({
+      singles: [
+        { name: 'requests', value: 0.65, unit: 'ratio', spread: [0.6, 0.7], bar: { atLeast: 0.7 } },
+        { name: 'rate', value: 12_345.6, unit: '1/s' },
+      ],
+    });
+    expect(table).toMatch(/^singles +requests +0\.65 +ratio +0\.6–0\.7 +≥ 0\.7 MISSED$/m);
+    expect(table).toMatch(/^singles +rate +12 350 +1\/s$/m);
+  });
+
+  test('of the guard has every measurement beside what is recorded', () => {
+    const [, line] = guardTable([
+      { scenario: 's', name: 'rate', recorded: 0.8, measured: [0.5, 0.7], verdict: 'held' },
+    ]).split('\n');
+    expect(line).toMatch(/^s +rate +0\.8 +0\.5, 0\.7 +held$/);
   });
 });

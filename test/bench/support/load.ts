@@ -104,11 +104,11 @@ export async function offer({
   const startedAt = performance.now();
   let lastTick = startedAt;
 
-  for (let elapsedMs = 0; elapsedMs < durationMs;) {
+  const endsAt = startedAt + durationMs;
+  while (lastTick < endsAt) {
     // Also what became due while this process was not given the processor is owed, to the last moment.
-    const now = Math.min(performance.now(), startedAt + durationMs);
-    elapsedMs = now - startedAt;
-    owed += (rateAt(elapsedMs) * (now - lastTick)) / 1_000;
+    const now = Math.min(performance.now(), endsAt);
+    owed += (rateAt(now - startedAt) * (now - lastTick)) / 1_000;
     // Spread over the tick that has passed: requests do not come in bursts of the timer's making.
     const count = Math.floor(owed);
     for (let index = 0; index < count; index++) due.push(lastTick + ((now - lastTick) * (index + 1)) / count);
