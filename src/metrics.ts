@@ -42,8 +42,8 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
   const registry = new Registry();
   const registers = [registry];
 
-  // Counted apart, because the counter's own look-up of labels takes longer than routing a request.
-  const answered = new Map<string, { readonly labels: Record<string, string>; count: number }>();
+  // Counted apart, by method, route and status: the counter's own look-up of labels takes longer than routing a request.
+  const answered = new Map<string, Map<string, Map<number, number>>>();
   const requests = new Counter({
     name: 'weir_http_requests_total',
     help: 'HTTP requests answered, by route and status.',
@@ -51,7 +51,11 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
     registers: [],
     collect() {
       this.reset();
-      for (const { labels, count } of answered.values()) this.inc(labels, count);
+      for (const [method, routes] of answered) {
+        for (const [route, statuses] of routes) {
+          for (const [status, count] of statuses) this.inc({ method, route, status: String(status) }, count);
+        }
+      }
     },
   });
   registry.registerMetric(requests);
@@ -127,11 +131,9 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
   return {
     text: () => registry.metrics(),
     request(anyMethod, route, status) {
-      const method = knownMethod(anyMethod);
-      const name = `${method} ${route} ${status}`;
-      const counted = answered.get(name);
-      if (counted) counted.count += 1;
-      else answered.set(name, { labels: { method, route, status: String(status) }, count: 1 });
+      const routes = within(answered, knownMethod(anyMethod));
+      const statuses = within(routes, route);
+      statuses.set(status, (statuses.get(status) ?? 0) + 1);
     },
     insert({ failure, events, elapsedMs }) {
       inserts.inc({ outcome: failure?.failureClass ?? 'stored', code: String(failure?.code ?? '') });
@@ -179,6 +181,15 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
       registry.registerMetric(gauge);
     }
   }
+}
+
+/** The map in the map, made when it is not there. */
+function within<Key, Inner>(outer: Map<string, Map<Key, Inner>>, name: string): Map<Key, Inner> {
+  const found = outer.get(name);
+  if (found) return found;
+  const made = new Map<Key, Inner>();
+  outer.set(name, made);
+  return made;
 }
 
 /** A client may invent methods; a label may not grow with them. */
