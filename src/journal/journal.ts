@@ -119,6 +119,7 @@ export async function openJournal(
   takeUp(found);
   const recovered = recoveredFrom(found);
   await reserve.giveUp();
+  await voided.clearEarlier();
   await writer.restate();
 
   return {

@@ -33,8 +33,15 @@ export type Damage =
   /** A batch of which some envelopes are among the unreadable bytes. */
   | { readonly kind: 'batch'; readonly batchId: BatchId; readonly missing: number };
 
+/** `isCurrent`: it is part of the journal. What is not was replaced by a base, or never finished, or set aside. */
+export type FoundFile = JournalFile & {
+  readonly bytes: number;
+  readonly isCurrent: boolean;
+  readonly isDamaged: boolean;
+};
+
 export type Found = {
-  readonly files: readonly (JournalFile & { readonly bytes: number; readonly isDamaged: boolean })[];
+  readonly files: readonly FoundFile[];
   /** By sequence, in order. */
   readonly envelopes: Map<number, Envelope>;
   /** The readable sequences of every batch that was cut and not settled, in the order of its rows. */
@@ -55,19 +62,19 @@ export const fileName = (number: number, kind: FileKind) => `${String(number).pa
 export async function recover({ files, clock }: { files: JournalFiles; clock: Clock }, dir: string): Promise<Found> {
   const all = (await files.list(dir)).flatMap((name) => parseName(dir, name)).sort((a, b) => a.number - b.number);
   const base = all.findLast(({ kind }) => kind === 'base')?.number ?? 0;
-  const found = { ...createReading(), damaged: [] as Damage[], files: [] as Found['files'][number][] };
+  const found = { ...createReading(), damaged: [] as Damage[], files: [] as FoundFile[] };
   const last = all.findLast(({ kind }) => kind === 'log' || kind === 'base');
 
   for (const file of all) {
     const isCurrent = (file.kind === 'log' || file.kind === 'base') && file.number >= base;
     if (!isCurrent) {
-      found.files.push({ ...file, bytes: await sizeOf(files, file), isDamaged: false });
+      found.files.push({ ...file, bytes: await sizeOf(files, file), isCurrent, isDamaged: false });
       continue;
     }
     const content = await contentOf(files, file);
     if (!Buffer.isBuffer(content)) {
       found.damaged.push({ kind: 'file', file: basename(file.path), cause: content });
-      found.files.push({ ...file, bytes: await sizeOf(files, file), isDamaged: true });
+      found.files.push({ ...file, bytes: await sizeOf(files, file), isCurrent, isDamaged: true });
       continue;
     }
     const { records, unreadable } = readSegment(content, file.number);
@@ -76,7 +83,7 @@ export async function recover({ files, clock }: { files: JournalFiles; clock: Cl
       const torn = file === last && offset + bytes === content.length;
       found.damaged.push({ kind: 'bytes', file: basename(file.path), offset, bytes, torn });
     }
-    found.files.push({ ...file, bytes: content.length, isDamaged: unreadable.length > 0 });
+    found.files.push({ ...file, bytes: content.length, isCurrent, isDamaged: unreadable.length > 0 });
   }
   const { envelopes, batches, incomplete } = found.result();
   for (const [batchId, missing] of incomplete) found.damaged.push({ kind: 'batch', batchId, missing });

@@ -15,6 +15,11 @@ type VoidFile = { readonly path: string; readonly number: number; readonly bytes
 export type Voided = {
   add(files: readonly VoidFile[]): void;
   /**
+   * Removes what counted no more for the earlier process either, so that starts which are cut short do not add
+   * up. Never throws: what stays is cleared with the rest.
+   */
+  clearEarlier(): Promise<void>;
+  /**
    * Removes them, or sets them aside. Until this has succeeded, the latest base must
    * stay: without it the older files would count again. Never throws.
    */
@@ -32,6 +37,7 @@ export function createVoided(
   found: Found['files'],
 ): Voided {
   let voided: (VoidFile & { readonly isDamaged: boolean })[] = found.filter(({ kind }) => kind !== 'damaged');
+  const earlier = new Set<VoidFile>(found.filter(({ kind, isCurrent }) => kind !== 'damaged' && !isCurrent));
   let damaged: VoidFile[] = found.filter(({ kind }) => kind === 'damaged');
   let isClear = false;
 
@@ -40,9 +46,20 @@ export function createVoided(
       for (const { path, number, bytes } of more) voided.push({ path, number, bytes, isDamaged: false });
       isClear = false;
     },
+    clearEarlier,
     clear,
     bytes: () => bytesIn(voided) + bytesIn(damaged),
   };
+
+  async function clearEarlier() {
+    if (earlier.size === 0) return;
+    // The base that replaced them must not lose its name after they are gone.
+    if ((await failureOf(files.syncDirectory(dir))) !== null) return;
+    for (const file of earlier) {
+      const error = await failureOf(files.remove(file.path));
+      if (error === null || codeOf(error) === 'ENOENT') voided = voided.filter((other) => other !== file);
+    }
+  }
 
   async function clear() {
     if (isClear) return true;
