@@ -2,9 +2,22 @@
 import { scenario as batches } from './batches.bench.ts';
 import { scenario as counts } from './counts.bench.ts';
 import { scenario as decode } from './decode.bench.ts';
+import { scenario as drain } from './drain.bench.ts';
 import { scenario as inserts } from './inserts.bench.ts';
 import { scenario as ndjson } from './ndjson.bench.ts';
+import { scenario as outage } from './outage.bench.ts';
 import { scenario as singles } from './singles.bench.ts';
+import { scenario as staged } from './staged.bench.ts';
 import type { Scenario } from './support/scenario.ts';
 
-export const SCENARIOS: readonly Scenario[] = [decode, singles, batches, ndjson, inserts, counts];
+export const SCENARIOS: readonly Scenario[] = [
+  decode,
+  singles,
+  batches,
+  staged,
+  ndjson,
+  inserts,
+  drain,
+  outage,
+  counts,
+];

@@ -30,7 +30,16 @@ export type Outcome = {
 /** The next request, whole; null when there are no more. May be waited for. */
 export type NextRequest = () => Buffer | null | Promise<Buffer | null>;
 
-type OnAnswer = (status: number, request: Buffer) => void;
+export type OnAnswer = (status: number, request: Buffer, more: AnswerDetail) => void;
+
+export type AnswerDetail = {
+  /** When it was to be sent, since the start. */
+  readonly dueMs: number;
+  /** From then until the answer. */
+  readonly tookMs: number;
+  /** Why it was refused, as the answer calls it; null when it was not. */
+  readonly code: string | null;
+};
 
 /** The bytes of one POST. */
 export function requestOf({ path, headers }: Target, body: Buffer): Buffer {
@@ -58,7 +67,8 @@ export async function saturate({
     try {
       for (let request = await next(); request; request = await next()) {
         const sentAt = performance.now();
-        tally.answered(await line.ask(request), performance.now() - sentAt, request);
+        const answer = await line.ask(request);
+        tally.answered(answer, request, { dueMs: sentAt - startedAt, tookMs: performance.now() - sentAt });
       }
     } catch {
       tally.failed();
@@ -147,7 +157,8 @@ export async function offer({
     try {
       const line = known ?? (await openLine(port));
       const request = next();
-      tally.answered(await line.ask(request), performance.now() - dueAt, request);
+      const answer = await line.ask(request);
+      tally.answered(answer, request, { dueMs: dueAt - startedAt, tookMs: performance.now() - dueAt });
       idle.push(line);
     } catch {
       open -= 1;
@@ -164,15 +175,20 @@ export function percentilesOf(latency: RecordableHistogram): { p50: number; p95:
   return { p50: at(50), p95: at(95), p99: at(99), p999: at(99.9) };
 }
 
+/** Kept in microseconds; what took less than one counts as one. */
+export function recordMs(histogram: RecordableHistogram, ms: number) {
+  histogram.record(Math.max(1, Math.round(ms * 1_000)));
+}
+
 function createTally(onAnswer: OnAnswer = () => {}) {
   const statuses = new Map<number, number>();
   const latency = createHistogram();
   let failures = 0;
   return {
-    answered(status: number, tookMs: number, request: Buffer) {
+    answered({ status, code }: Answer, request: Buffer, { dueMs, tookMs }: Omit<AnswerDetail, 'code'>) {
       statuses.set(status, (statuses.get(status) ?? 0) + 1);
-      latency.record(Math.max(1, Math.round(tookMs * 1_000)));
-      onAnswer(status, request);
+      recordMs(latency, tookMs);
+      onAnswer(status, request, { dueMs, tookMs, code });
     },
     failed() {
       failures += 1;
@@ -181,25 +197,27 @@ function createTally(onAnswer: OnAnswer = () => {}) {
   };
 }
 
+type Answer = { readonly status: number; readonly code: string | null };
+
 /** One connection. */
 type Line = {
-  /** The status of the answer. One request at a time. Rejects when the connection ends before it. */
-  ask(request: Buffer): Promise<number>;
+  /** One request at a time. Rejects when the connection ends before the answer. */
+  ask(request: Buffer): Promise<Answer>;
   close(): void;
 };
 
 async function openLine(port: number): Promise<Line> {
   const socket = await connected(port);
-  let waiting: PromiseWithResolvers<number> | null = null;
+  let waiting: PromiseWithResolvers<Answer> | null = null;
   let received: Buffer | null = null;
   socket.on('data', (chunk: Buffer) => {
     received = received ? Buffer.concat([received, chunk]) : chunk;
-    const status = statusOfWhole(received);
-    if (status === null) return;
+    const answer = wholeAnswer(received);
+    if (answer === null) return;
     received = null;
     const answered = waiting;
     waiting = null;
-    answered?.resolve(status);
+    answered?.resolve(answer);
   });
   socket.on('error', () => {});
   socket.on('close', () => waiting?.reject(new Error('the connection ended before the answer')));
@@ -226,12 +244,16 @@ function connected(port: number): Promise<Socket> {
 
 const HEAD_END = Buffer.from('\r\n\r\n');
 
-/** The status of an answer that has arrived whole; null while it has not. */
-function statusOfWhole(answer: Buffer): number | null {
+/** What an answer says that has arrived whole; null while it has not. */
+function wholeAnswer(answer: Buffer): Answer | null {
   const headEnd = answer.indexOf(HEAD_END);
   if (headEnd < 0) return null;
   const head = answer.toString('latin1', 0, headEnd);
   const length = /\r\ncontent-length: (\d+)/i.exec(head)?.[1];
   if (length === undefined) throw new Error(`an answer without Content-Length:\n${head}`);
-  return answer.length >= headEnd + HEAD_END.length + Number(length) ? Number(head.slice(9, 12)) : null;
+  const bodyAt = headEnd + HEAD_END.length;
+  if (answer.length < bodyAt + Number(length)) return null;
+  const status = Number(head.slice(9, 12));
+  const code = status < 300 ? null : (/"code":"(\w+)"/.exec(answer.toString('latin1', bodyAt))?.[1] ?? null);
+  return { status, code };
 }
