@@ -191,6 +191,23 @@ describe('how many letters at once', () => {
     small.stop.abort();
   });
 
+  test('a slot that is free for a moment does not count, one that stays free does', async () => {
+    const { clock, drain, seen, stop } = await withSlowReplays(160, { maxRows: 8 });
+    void drain.run(stop.signal);
+    seen.isBusy = true;
+    await clock.advance(20_000);
+    seen.most = [];
+    for (let turn = 0; turn < 30; turn++) {
+      seen.isBusy = !seen.isBusy;
+      await clock.advance(700);
+    }
+    expect(Math.max(...seen.most)).toBe(2);
+    seen.isBusy = false;
+    await clock.advance(10_000);
+    expect(seen.running).toBe(8);
+    stop.abort();
+  });
+
   test('one again after an outage', async () => {
     const { clock, breaker, drain, seen, stop } = await withSlowReplays(100);
     void drain.run(stop.signal);

@@ -45,11 +45,15 @@ export type Drain = {
 
 /** What one pass may hold in memory. */
 const MAX_PASS_BYTES = 32 * 1024 * 1024;
+/** Under full load a slot is free for the moment in which the next batch is cut; that is no room for the drain. */
+const BUSY_FOR_MS = 2_000;
 
 export function createDrain(deps: DrainDeps, limits: DrainLimits): Drain {
   const { deadLetters, replayer, breaker, flags, isFreshBusy, isPaused, clock, random, log } = deps;
   /** Letters at once; small after an outage and doubled with every pass that went well. */
   let ramp = 1;
+  /** When fresh batches were last seen to use every slot, on the clock that only grows. */
+  let busyAt = -Infinity;
   let isFailing = false;
 
   return { drainOnce, run };
@@ -116,7 +120,9 @@ export function createDrain(deps: DrainDeps, limits: DrainLimits): Drain {
   }
 
   function concurrency(): number {
-    const most = isFreshBusy() ? Math.max(1, Math.floor(limits.maxInFlight / 4)) : limits.maxInFlight;
+    if (isFreshBusy()) busyAt = clock.elapsed();
+    const isBusy = clock.elapsed() - busyAt < BUSY_FOR_MS;
+    const most = isBusy ? Math.max(1, Math.floor(limits.maxInFlight / 4)) : limits.maxInFlight;
     return Math.min(ramp, most);
   }
 }
