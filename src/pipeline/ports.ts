@@ -86,6 +86,8 @@ export type LetterCause = {
 export type DeadLetter = Insertable & {
   readonly leaseToken: string;
   readonly eventCount: number;
+  /** Whose events it holds. */
+  readonly projectIds: readonly string[];
   /** Some try may have landed. */
   readonly ambiguous: boolean;
   /** Tries that count: failures on a healthy store. */

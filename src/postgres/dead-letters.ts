@@ -29,13 +29,17 @@ const compress = promisify(zstdCompress);
 const decompress = promisify(zstdDecompress);
 
 const MAX_ERROR_CHARACTERS = 2_000;
+/** What zlib takes at least. */
+const MIN_CHUNK = 64;
 /** The drain's name in the audit. */
 const ACTOR = 'drain';
 
 type ClaimedRow = {
   id: string;
   payload: Buffer;
+  raw_bytes: number;
   event_count: number;
+  project_ids: string[];
   ambiguous: boolean;
   attempt_count: number;
   exposed_ms: string;
@@ -118,7 +122,7 @@ export function createDeadLetters(db: Database, log: Log): DeadLetterStore {
         set lease_token = ${leaseToken}, visible_at = now() + ${leaseMs} * interval '1 millisecond',
           ambiguous = letter.ambiguous or letter.lease_token is not null
         from picked where letter.id = picked.id
-        returning letter.id, payload, event_count, letter.ambiguous, attempt_count, exposed_ms,
+        returning letter.id, payload, letter.raw_bytes, event_count, project_ids, letter.ambiguous, attempt_count, exposed_ms,
           floor(extract(epoch from created_at) * 1000) as created_at_ms,
           floor(extract(epoch from now() - last_attempt_at) * 1000) as since_last_attempt_ms`),
     );
@@ -136,6 +140,7 @@ export function createDeadLetters(db: Database, log: Log): DeadLetterStore {
       id: row.id as BatchId,
       leaseToken,
       eventCount: row.event_count,
+      projectIds: row.project_ids,
       ambiguous: row.ambiguous,
       attemptCount: row.attempt_count,
       exposedMs: Number(row.exposed_ms),
@@ -143,7 +148,9 @@ export function createDeadLetters(db: Database, log: Log): DeadLetterStore {
       sinceLastAttemptMs: row.since_last_attempt_ms === null ? null : Number(row.since_last_attempt_ms),
     };
     try {
-      return { ...letter, chunks: [await decompress(row.payload)] };
+      // In one piece: a byte to spare shows that the end has come.
+      const rows = await decompress(row.payload, { chunkSize: Math.max(row.raw_bytes, MIN_CHUNK) + 1 });
+      return { ...letter, chunks: [rows] };
     } catch {
       log.error({ letterId: row.id, events: row.event_count }, 'dead letter cannot be read; quarantined');
       await setAside({ ...letter, chunks: [] }, 'unreadable payload', {});
@@ -236,6 +243,7 @@ export function createDeadLetters(db: Database, log: Log): DeadLetterStore {
         id: values.id as BatchId,
         chunks: [rows],
         eventCount: values.eventCount,
+        projectIds: values.projectIds,
         ambiguous: false,
         attemptCount: 0,
         exposedMs: 0,

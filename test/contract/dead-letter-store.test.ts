@@ -76,7 +76,14 @@ function contract(open: () => Promise<Subject>) {
       await store.add(batch, cause());
       const letters = await store.claim(ALL);
       expect(letters).toMatchObject([
-        { id: batchIdOf(1), eventCount: 2, ambiguous: false, attemptCount: 0, exposedMs: 0 },
+        {
+          id: batchIdOf(1),
+          eventCount: 2,
+          projectIds: [PROJECT],
+          ambiguous: false,
+          attemptCount: 0,
+          exposedMs: 0,
+        },
       ]);
       expect(bytesOf(letters[0]!)).toBe(bytesOf(batch));
     });
@@ -281,7 +288,15 @@ function contract(open: () => Promise<Subject>) {
       const letter = await letterToSplit();
       const alive = (await store.split(letter, parts, LEASE_MS))!;
       expect(alive.map(({ chunks }) => numbersIn(chunks))).toEqual([[1, 3]]);
-      expect(alive).toMatchObject([{ eventCount: 2, ambiguous: false, attemptCount: 0, exposedMs: 0 }]);
+      expect(alive).toMatchObject([
+        {
+          eventCount: 2,
+          projectIds: [PROJECT, OTHER_PROJECT],
+          ambiguous: false,
+          attemptCount: 0,
+          exposedMs: 0,
+        },
+      ]);
       expect(Object.values(await subject.quarantined())).toEqual(['refused']);
       expect(await store.measure()).toMatchObject({ rows: 1, events: 2, quarantinedRows: 1, quarantinedEvents: 1 });
       expect(await store.claim(ALL)).toEqual([]);

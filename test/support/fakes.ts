@@ -5,7 +5,7 @@
  */
 import { hash } from 'node:crypto';
 import { type Clock, systemClock } from '../../src/clock.ts';
-import { splitRows } from '../../src/event/rows.ts';
+import { idsOf, splitRows } from '../../src/event/rows.ts';
 import type { Batch, BatchId } from '../../src/pipeline/batch.ts';
 import type { DeadLetterDepth } from '../../src/pipeline/flags.ts';
 import {
@@ -438,6 +438,7 @@ export function createDeadLettersFake({ clock = systemClock }: { clock?: Clock }
       chunks: [rows],
       leaseToken,
       eventCount,
+      projectIds: [...new Set(splitRows(rows).flatMap((row) => idsOf(row)?.projectId ?? []))],
       ambiguous,
       attemptCount,
       exposedMs,
