@@ -37,14 +37,14 @@ const KINDS: readonly Kind[] = [
     name: 'stopped',
     begin: ({ stores }) => stores.clickhouseServer.stop(),
     end: ({ stores }) => stores.clickhouseServer.start(),
-    fullMs: 50_000,
+    fullMs: 40_000,
     quickMs: 1_500,
   },
   {
     name: 'frozen',
     begin: ({ stores }) => stores.clickhouseServer.pause(),
     end: ({ stores }) => stores.clickhouseServer.resume(),
-    fullMs: 40_000,
+    fullMs: 30_000,
     // Too short to be known for an outage, which may take nine seconds: everybody waits.
     quickMs: 2_000,
   },
