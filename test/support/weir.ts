@@ -16,6 +16,11 @@ export type Running = {
   written(): string;
 };
 
+const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  scripts: { start: string };
+};
+/** The flags that `npm start` gives to Node. */
+export const NODE_FLAGS = scripts.start.split(' ').filter((word) => word.startsWith('--'));
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 /** Only what is given reaches the process, so that the settings of whoever runs the tests cannot. */
@@ -28,7 +33,7 @@ export function startWeir(
     main = MAIN,
   }: { env?: Record<string, string>; cwd: string; stdin?: string; main?: string },
 ): Running {
-  const child = spawn(process.execPath, [main, ...args], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, main, ...args], {
     cwd,
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
     stdio: 'pipe',
