@@ -43,6 +43,7 @@ export type Config = {
     readonly quarantine: 'healthy' | 'strict';
   };
   readonly dataDir: string;
+  readonly workers: number;
   readonly production: boolean;
   /** Every setting as text, fit to be printed and logged. */
   readonly effective: readonly EffectiveSetting[];
@@ -199,6 +200,7 @@ function assemble(values: Values, written: Written, production: boolean): Config
       quarantine: values.DLQ_QUARANTINE!,
     },
     dataDir: values.WEIR_DATA_DIR!,
+    workers: values.WEIR_WORKERS!,
     production,
     effective: SETTING_NAMES.map((name) => {
       const { text, source } = written.get(name) ?? { text: SETTINGS[name].default, source: 'default' as const };

@@ -6,6 +6,7 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
+import type { Config } from './config.ts';
 import type { Projects } from './postgres/projects.ts';
 import type { Tokens } from './postgres/tokens.ts';
 
@@ -18,7 +19,7 @@ type Stores = {
 };
 
 /** The demo project of this data directory, made now if there is none (any more). */
-export async function findOrCreateDemo(dataDir: string, { projects, tokens }: Stores): Promise<Demo> {
+async function findOrCreateDemo(dataDir: string, { projects, tokens }: Stores): Promise<Demo> {
   const path = join(dataDir, 'demo.json');
   const known = readDemo(path);
   if (known && (await projects.get(known.project_id)) !== null) return known;
@@ -36,6 +37,26 @@ export async function findOrCreateDemo(dataDir: string, { projects, tokens }: St
   writeFileSync(path, `${JSON.stringify(demo, null, 2)}\n`, { mode: 0o600 });
   chmodSync(path, 0o600);
   return demo;
+}
+
+/**
+ * The demo, where there is to be one, as soon as there can be: beside an
+ * embedded Postgres, which is migrated by then.
+ */
+export async function demoBeside(
+  {
+    databaseUrl,
+    clickhouse,
+    dataDir,
+    production,
+  }: Pick<Config, 'databaseUrl' | 'clickhouse' | 'dataDir' | 'production'>,
+  weir: Stores & { readonly postgresReady: Promise<void>; readonly migrated: Promise<void> },
+): Promise<Demo | null> {
+  if (production || databaseUrl !== null) return null;
+  await weir.postgresReady;
+  // Without both stores there is nothing to try yet; a configured one may take its time.
+  if (clickhouse.url === null) await weir.migrated;
+  return findOrCreateDemo(dataDir, weir);
 }
 
 function readDemo(path: string): Demo | null {

@@ -2,9 +2,17 @@
  * The Prometheus page. Counters that the parts keep themselves are read when
  * the page is asked for; only what nobody else counts is counted here.
  */
-import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
-import type { ObserveRequest } from './http/route.ts';
+import {
+  AggregatorRegistry,
+  Counter,
+  Gauge,
+  Histogram,
+  type MetricObjectWithValues,
+  type MetricValue,
+  Registry,
+} from '@prometheus-io/client';
 import type { JournalHealth } from './http/health.ts';
+import type { ObserveRequest } from './http/route.ts';
 import type { Breaker } from './pipeline/breaker.ts';
 import type { Channel, ChannelLimits } from './pipeline/channel.ts';
 import type { Flags } from './pipeline/flags.ts';
@@ -24,8 +32,12 @@ export type MetricsDeps = {
   readonly now: () => number;
 };
 
+/** Every metric with its values: what `text` is made of. A plain value: workers send theirs to each other. */
+export type MetricsPage = readonly MetricObjectWithValues<MetricValue<string>>[];
+
 export type Metrics = {
   text(): Promise<string>;
+  page(): Promise<MetricsPage>;
   request: ObserveRequest;
   insert(observation: InsertObservation): void;
   /** The usage sink: how many events of a project landed. */
@@ -34,6 +46,10 @@ export type Metrics = {
 
 /** Projects beyond this many share one label value: a page must not grow with the number of tenants. */
 const MAX_PROJECT_LABELS = 500;
+
+const EVENTS_TOTAL = 'weir_events_total';
+/** The types whose values only grow. */
+const COUNTING: ReadonlySet<string> = new Set(['counter', 'histogram']);
 
 const BREAKER_STATES = ['closed', 'half-open', 'open'] as const;
 
@@ -95,12 +111,13 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
     replayed: () => ledger.replayed,
     quarantined: () => ledger.quarantined,
   };
-  readCounter('weir_events_total', 'Events by what became of them in this process.', 'result', results);
+  readCounter(EVENTS_TOTAL, 'Events by what became of them in this process.', 'result', results);
   // Nothing in the code loses an event knowingly; a shutdown that could save one nowhere says so in its exit code.
   registry.registerMetric(
     new Counter({ name: 'weir_events_lost_total', help: 'Events lost. Must stay 0.', registers: [] }),
   );
-  readGauges({
+  // Of each worker its own: together they are the sum.
+  readGauges('sum', {
     weir_pending_events: ['Events accepted and not yet settled.', () => channel.usage().events],
     weir_pending_events_limit: ['The most events that may be pending.', () => limits.maxEvents],
     weir_pending_bytes: ['Bytes of pending rows.', () => channel.usage().bytes],
@@ -108,11 +125,17 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
     weir_pending_bytes_limit: ['The most bytes pending and reserved together.', () => limits.maxBytes],
     weir_journal_bytes: ['Bytes of the journal on disk.', () => journal()?.bytes],
     weir_journal_bytes_limit: ['The most bytes it may have.', () => journal()?.maxBytes],
-    weir_journal_ok: ['1 while the journal can be written.', () => journal() && Number(journal()?.kind === 'ok')],
     weir_unhomed_batches: ['Batches that neither store takes.', () => flags.facts().unhomed],
+  });
+  // What is true only when it is true of every worker.
+  readGauges('min', {
+    weir_journal_ok: ['1 while the journal can be written.', () => journal() && Number(journal()?.kind === 'ok')],
     weir_intake_open: ['1 while requests are let in.', () => Number(flags.facts().intake === 'open')],
-    weir_clickhouse_up: ['1 while ClickHouse answers.', () => Number(clickhouse.isUp() ?? false)],
-    weir_postgres_up: ['1 while Postgres answers.', () => Number(postgres.isUp() ?? false)],
+    weir_clickhouse_up: ['1 while ClickHouse answers.', () => knownAs(clickhouse.isUp())],
+    weir_postgres_up: ['1 while Postgres answers.', () => knownAs(postgres.isUp())],
+  });
+  // The worst of any worker, and what all of them measured in the same table at some moment.
+  readGauges('max', {
     weir_breaker_open: [
       '0 closed, 1 half-open, 2 open: inserts are suspended.',
       () => BREAKER_STATES.indexOf(breaker.state().kind),
@@ -130,6 +153,7 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
 
   return {
     text: () => registry.metrics(),
+    page: () => registry.getMetricsAsJSON(),
     request(anyMethod, route, status) {
       const routes = within(answered, knownMethod(anyMethod));
       const statuses = within(routes, route);
@@ -166,11 +190,15 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
   }
 
   /** Undefined and null are unknown, and left out of the page rather than shown as zero. */
-  function readGauges(gauges: Record<string, [help: string, read: () => number | null | undefined]>) {
+  function readGauges(
+    aggregator: 'sum' | 'min' | 'max',
+    gauges: Record<string, [help: string, read: () => number | null | undefined]>,
+  ) {
     for (const [name, [help, read]] of Object.entries(gauges)) {
       const gauge = new Gauge({
         name,
         help,
+        aggregator,
         registers: [],
         collect() {
           const value = read();
@@ -190,6 +218,58 @@ function within<Key, Inner>(outer: Map<string, Map<Key, Inner>>, name: string): 
   const made = new Map<Key, Inner>();
   outer.set(name, made);
   return made;
+}
+
+/**
+ * One page for several workers. Of those that do not speak for themselves at the
+ * moment only what is summed counts: what was a fact then need not be one now.
+ */
+export function mergePages(current: readonly MetricsPage[], absent: readonly MetricsPage[]): Promise<string> {
+  const summed = absent.map((page) => page.filter(({ aggregator }) => (aggregator ?? 'sum') === 'sum'));
+  return aggregate([...current, ...summed]).metrics();
+}
+
+/**
+ * What processes counted that have ended, with one more: counters must not fall
+ * because a worker died. Of what it had pending its successor has found
+ * `recovered` and counts them again; the rest left its journal, and so has landed.
+ */
+export function addEnded(before: MetricsPage, last: MetricsPage, recovered: number): Promise<MetricsPage> {
+  const pending = valueOf(last, 'weir_pending_events') ?? 0;
+  const countedAgain = Math.min(pending, recovered);
+  const counted = last
+    .filter(({ type }) => COUNTING.has(String(type)))
+    .map((metric) =>
+      metric.name === EVENTS_TOTAL
+        ? {
+            ...metric,
+            values: metric.values.map((counted) => {
+              const { result } = counted.labels;
+              if (result === 'accepted') return { ...counted, value: counted.value - countedAgain };
+              return result === 'stored' ? { ...counted, value: counted.value + pending - countedAgain } : counted;
+            }),
+          }
+        : metric,
+    );
+  return aggregate([before, counted]).getMetricsAsJSON();
+}
+
+/** How many events a process took up at its start. */
+export const recoveredIn = (page: MetricsPage): number => valueOf(page, EVENTS_TOTAL, 'recovered') ?? 0;
+
+/** How many events processes have accepted. */
+export const acceptedIn = (page: MetricsPage): number => valueOf(page, EVENTS_TOTAL, 'accepted') ?? 0;
+
+function valueOf(page: MetricsPage, name: string, result?: string): number | undefined {
+  const values = page.find((metric) => metric.name === name)?.values;
+  return values?.find(({ labels }) => labels['result'] === result)?.value;
+}
+
+const aggregate = (pages: readonly MetricsPage[]) => AggregatorRegistry.aggregate(pages.map((page) => [...page]));
+
+/** Whether a store answers is unknown until it has answered, or failed to. */
+function knownAs(isUp: boolean | null): number | null {
+  return isUp === null ? null : Number(isUp);
 }
 
 /** A client may invent methods; a label may not grow with them. */

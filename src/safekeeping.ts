@@ -11,7 +11,7 @@ import type { Idempotency } from './http/idempotency.ts';
 import { nodeFiles } from './journal/files.ts';
 import { type Journal, openJournal } from './journal/journal.ts';
 import { JournalLocked } from './journal/lock.ts';
-import { readSavedBatches, removeSavedBatch, saveBatch } from './journal/residue.ts';
+import { hasSavedBatches, readSavedBatches, removeSavedBatch, saveBatch } from './journal/residue.ts';
 import type { Log } from './log.ts';
 import type { Batch, BatchId } from './pipeline/batch.ts';
 import type { Channel } from './pipeline/channel.ts';
@@ -27,8 +27,16 @@ export type Safekeeping = {
   takeUp(to: { channel: Channel; idempotency: Idempotency; ledger: Ledger }): void;
   /** Makes sure that the batch is on disk when this returns. Synchronous: the last thing a process may do. */
   save(batch: Batch): void;
+  /** Whether nothing on disk is without another home. */
+  isEmpty(): boolean;
   close(): Promise<void>;
 };
+
+/** The directories of one process. */
+export type KeptIn = { readonly journalDir: string; readonly savedDir: string };
+
+/** Where a process keeps them whose directory this is. */
+export const keptIn = (dir: string): KeptIn => ({ journalDir: join(dir, 'journal'), savedDir: join(dir, 'saved') });
 
 /** The journal cannot be used at all. The message says what to do. */
 export class JournalUnusable extends Error {
@@ -42,21 +50,21 @@ const MAX_KEY_BYTES = 64 * 1024 * 1024;
 /** Opens the journal as configured. Throws `JournalUnusable` when it has to be there and cannot. */
 export async function openSafekeeping({
   config,
+  dirs: { journalDir, savedDir },
   clock,
   log,
 }: {
-  config: Pick<Config, 'dataDir' | 'journal'>;
+  config: Pick<Config, 'journal'>;
+  dirs: KeptIn;
   clock: Clock;
   log: Log;
 }): Promise<Safekeeping> {
   const { mode, maxBytes } = config.journal;
-  const journalDir = join(config.dataDir, 'journal');
-  const savedDir = join(config.dataDir, 'saved');
   const journal = mode === 'off' ? null : await open();
   /** Batches that stand in the journal since before this start. */
   const earlier = new Set<BatchId>();
 
-  return { journal, refusal, facts, takeUp, save, close: async () => journal?.close() };
+  return { journal, refusal, facts, takeUp, save, isEmpty, close: async () => journal?.close() };
 
   async function open(): Promise<Journal | null> {
     const limits = { maxBytes, segmentBytes: SEGMENT_BYTES, maxKeys: MAX_KEYS, maxKeyBytes: MAX_KEY_BYTES };
@@ -114,5 +122,9 @@ export async function openSafekeeping({
   function save(batch: Batch) {
     const isJournaled = (batch.sequences?.length ?? 0) > 0 || earlier.has(batch.id);
     if (!isJournaled) saveBatch(savedDir, batch);
+  }
+
+  function isEmpty() {
+    return (journal?.usage().unsettled ?? 0) === 0 && !hasSavedBatches(savedDir);
   }
 }

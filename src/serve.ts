@@ -9,18 +9,34 @@ import { banner } from './banner.ts';
 import type { Io } from './cli/io.ts';
 import { systemClock } from './clock.ts';
 import { type Config, clickHouseAccess } from './config.ts';
-import { findOrCreateDemo } from './demo.ts';
+import { type Demo, demoBeside } from './demo.ts';
 import type { KeptStore } from './embedded/keep-running.ts';
 import { CannotListen, assertPortIsFree } from './http/server.ts';
 import { type Log, createLog } from './log.ts';
-import { AlreadyRunning, type RuntimeClaim, claimRuntime } from './runtime-file.ts';
+import { AlreadyRunning, type RuntimeClaim, claimRuntime, readRuntime } from './runtime-file.ts';
 import { JournalUnusable } from './safekeeping.ts';
-import { type StoreAccess, type Weir, startWeir } from './weir.ts';
+import { type StoreAccess, startWeir } from './weir.ts';
+import { abandonedWorkers, predecessorsGone } from './workers/places.ts';
+import { WorkerCannotStart, startSupervisor } from './workers/supervisor.ts';
 
 const DISK_FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
 
 /** Beyond the grace for the events: closing connections and ending embedded stores. */
 const FOR_STORES_MS = 20_000;
+/** Beyond the same grace: workers that lost their supervisor. */
+const FOR_PREDECESSORS_MS = 5_000;
+
+/** What one process does alone, or a supervisor has its workers do. */
+type Service = {
+  readonly port: number;
+  /** null where there is to be none. May wait for the stores. */
+  findDemo(): Promise<Demo | null>;
+  admitAnonymous(projectId: string): void;
+  /** `unclean`: workers that did not end as they should. */
+  stop(): Promise<{ readonly lost: number; readonly unclean: number }>;
+  /** Saves what is in memory, synchronously, and says how that went. */
+  leave(why: string): void;
+};
 
 type Embedded = { readonly access: StoreAccess; readonly stores: readonly KeptStore[] };
 
@@ -34,12 +50,13 @@ export async function serve(config: Config, io: Io): Promise<number> {
   let runtime: RuntimeClaim | null = null;
   let embedded: Embedded | null = null;
   try {
+    if (readRuntime(config.dataDir).kind !== 'running') await predecessorsGone(config.dataDir, waitingFor(config, log));
     await assertPortIsFree(config);
     runtime = claimDirectory(config, log);
     embedded = await startMissingStores(config, log, io);
-    const weir = await startWeir({ config, access: embedded.access, version: readVersion(), clock: systemClock, log });
-    stopOnSignals({ weir, stores: embedded.stores, runtime, config, log });
-    await announce({ weir, embedded, runtime, config, log, io });
+    const service = await startService(config, embedded.access, log);
+    stopOnSignals({ service, stores: embedded.stores, runtime, config, log });
+    await announce({ service, embedded, runtime, config, log, io });
     return await new Promise<never>(() => {});
   } catch (error) {
     for (const store of embedded?.stores ?? []) await store.stop();
@@ -48,6 +65,35 @@ export async function serve(config: Config, io: Io): Promise<number> {
     io.stderr(`${error.message}\n`);
     return 1;
   }
+}
+
+const waitingFor = ({ shutdownGraceMs }: Config, log: Log) => ({
+  clock: systemClock,
+  log,
+  withinMs: shutdownGraceMs + FOR_PREDECESSORS_MS,
+});
+
+/** One process, unless there are to be several, or some of an earlier several left something. */
+async function startService(config: Config, access: StoreAccess, log: Log): Promise<Service> {
+  const parts = { config, access, version: readVersion(), clock: systemClock, log };
+  if (config.workers > 1 || abandonedWorkers(config.dataDir, config.workers).length > 0) {
+    const { createFork } = await import('./workers/fork.ts');
+    const supervisor = await startSupervisor({ ...parts, fork: createFork(), random: Math.random });
+    return {
+      ...supervisor,
+      leave(why) {
+        supervisor.leave();
+        log.fatal({ workers: config.workers }, why);
+      },
+    };
+  }
+  const weir = await startWeir(parts);
+  return {
+    ...weir,
+    findDemo: () => demoBeside(config, weir),
+    stop: async () => ({ lost: (await weir.stop()).lost, unclean: 0 }),
+    leave: (why) => log.fatal({ ...weir.saveNow() }, why),
+  };
 }
 
 /** The file that says who runs here is a convenience; a journal that has to be there is not. */
@@ -75,6 +121,7 @@ function isExplained(error: Error): boolean {
     error instanceof CannotListen ||
     error instanceof AlreadyRunning ||
     error instanceof JournalUnusable ||
+    error instanceof WorkerCannotStart ||
     error.name === 'EmbeddedStoreError'
   );
 }
@@ -132,7 +179,7 @@ const place = <T extends object>(dir: string, port: number | undefined, options:
 const withUrl = <T extends { url: string | null }>(access: T) => ({ ...access, url: access.url! });
 
 type Running = {
-  readonly weir: Weir;
+  readonly service: Service;
   readonly embedded: Embedded;
   readonly runtime: RuntimeClaim;
   readonly config: Config;
@@ -141,20 +188,16 @@ type Running = {
 };
 
 /** Tells scripts (runtime.json), logs and, outside production, the person at the terminal that it runs. */
-async function announce({ weir, embedded, runtime, config, log, io }: Running): Promise<void> {
+async function announce({ service, embedded, runtime, config, log, io }: Running): Promise<void> {
   const host = config.host === '0.0.0.0' || config.host === '::' ? 'localhost' : config.host;
-  const url = `http://${host}:${weir.port}`;
+  const url = `http://${host}:${service.port}`;
   const { databaseUrl, clickhouse } = embedded.access;
   runtime.publish({ url, clickhouseUrl: withCredentials(clickhouse), databaseUrl });
   log.info({ url, settings: config.effective.filter(({ source }) => source !== 'default') }, 'listening');
   if (config.production) return;
 
-  const hasOwnPostgres = config.databaseUrl === null;
-  // Without both stores there is nothing to try yet; a configured one may take its time.
-  if (hasOwnPostgres) await weir.postgresReady;
-  if (hasOwnPostgres && config.clickhouse.url === null) await weir.migrated;
-  const demo = hasOwnPostgres ? await findOrCreateDemo(config.dataDir, weir) : null;
-  if (demo && config.anonymousProject === null) weir.admitAnonymous(demo.project_id);
+  const demo = await service.findDemo();
+  if (demo && config.anonymousProject === null) service.admitAnonymous(demo.project_id);
   io.stdout(
     banner({ url, dataDir: config.dataDir, token: demo?.public_token ?? null, isEmbedded: embedded.stores.length > 0 }),
   );
@@ -168,16 +211,15 @@ function withCredentials({ url, username, password }: StoreAccess['clickhouse'])
 }
 
 function stopOnSignals(running: {
-  weir: Weir;
+  service: Service;
   stores: readonly KeptStore[];
   runtime: RuntimeClaim;
   config: Config;
   log: Log;
 }): void {
-  const { weir, stores, runtime, config, log } = running;
+  const { service, stores, runtime, config, log } = running;
   const saveAndLeave = (why: string) => {
-    const { saved, lost } = weir.saveNow();
-    log.fatal({ saved, lost }, why);
+    service.leave(why);
     runtime.release();
   };
 
@@ -192,11 +234,12 @@ function stopOnSignals(running: {
     async ({ signal, err }) => {
       if (err) log.fatal({ err }, 'unexpected error: shutting down');
       else log.info({ signal }, 'signal received');
-      const { lost } = await weir.stop();
+      const { lost, unclean } = await service.stop();
       await Promise.all(stores.map((store) => store.stop()));
       runtime.release();
       log.info({ lost }, 'stopped');
       // close-with-grace exits 1 on a failed close and 0 otherwise.
+      if (unclean > 0) throw new Error(`${unclean} workers did not end in order`);
       if (lost > 0) throw new Error(`${lost} events have no durable home`);
     },
   );

@@ -15,11 +15,12 @@ import type { Clock } from './clock.ts';
 import { type Config, FLUSH_MAX_BYTES } from './config.ts';
 import { createApp } from './http/app.ts';
 import { createCredentials } from './http/credentials.ts';
-import { createIdempotency } from './http/idempotency.ts';
-import { createRateLimit } from './http/rate-limit.ts';
-import { listen } from './http/server.ts';
+import { type ServiceHealth, type Vitals, readVitals } from './http/health.ts';
+import { type Idempotency, createIdempotency } from './http/idempotency.ts';
+import { type RateLimit, createRateLimit } from './http/rate-limit.ts';
+import { type HttpServer, listen } from './http/server.ts';
 import type { Log } from './log.ts';
-import { createMetrics } from './metrics.ts';
+import { type MetricsPage, createMetrics } from './metrics.ts';
 import { createAccept } from './pipeline/accept.ts';
 import type { BatchId } from './pipeline/batch.ts';
 import { type BreakerState, createBreaker } from './pipeline/breaker.ts';
@@ -31,6 +32,7 @@ import { createHeartbeat } from './pipeline/heartbeat.ts';
 import { journaledChannel } from './pipeline/journaled-channel.ts';
 import { createLedger } from './pipeline/ledger.ts';
 import { failureOf } from './pipeline/outcome.ts';
+import type { KeptAnswer } from './pipeline/ports.ts';
 import { createReplayer } from './pipeline/replay.ts';
 import { type Residue, saveResidue, shutDown } from './pipeline/shutdown.ts';
 import { createDeadLetters } from './postgres/dead-letters.ts';
@@ -38,7 +40,7 @@ import { createPostgres } from './postgres/pool.ts';
 import { createProjects } from './postgres/projects.ts';
 import { type Positions, createSwitches } from './postgres/switches.ts';
 import { createTokens } from './postgres/tokens.ts';
-import { openSafekeeping } from './safekeeping.ts';
+import { type KeptIn, keptIn, openSafekeeping } from './safekeeping.ts';
 import { createSchemaKeeper, watchSwitches } from './upkeep.ts';
 
 /** Where both stores are by now, whether configured or started here. */
@@ -47,7 +49,25 @@ export type StoreAccess = {
   readonly clickhouse: { readonly url: string; readonly username: string; readonly password: string };
 };
 
+/** A Weir at one moment. A plain value: workers send theirs to each other. */
+export type Look = { readonly vitals: Vitals; readonly metrics: MetricsPage };
+
+/** What the pages say: of this process alone, or of all workers together. */
+export type Pages = { health(): Promise<ServiceHealth>; metrics(): Promise<string> };
+
+/** What a Weir shares with others that are workers of the same service. */
+export type Among = {
+  readonly workers: number;
+  readonly dirs: KeptIn;
+  /** False for one that only delivers what its directory holds. */
+  readonly listens: boolean;
+  readonly idempotency: Idempotency;
+  readonly rateLimit: RateLimit | null;
+  readonly pagesWith: (own: () => Promise<Look>) => Pages;
+};
+
 export type Weir = {
+  /** 0 of one that does not listen. */
   readonly port: number;
   /** Resolves when Postgres is migrated, however long that takes. */
   readonly postgresReady: Promise<void>;
@@ -57,6 +77,11 @@ export type Weir = {
   readonly tokens: ReturnType<typeof createTokens>;
   /** Lets requests without a token belong to the project, at the doors that allow it. */
   admitAnonymous(projectId: string): void;
+  look(): Promise<Look>;
+  /** Whether everything it has taken in or up has another home. */
+  isDelivered(): boolean;
+  /** Keeps answers to idempotency keys in its journal; resolves when they are on disk. Rejects when it cannot. */
+  remember(answers: readonly KeptAnswer[]): Promise<void>;
   /** Gives every accepted event a durable home and closes everything. */
   stop(): Promise<Residue>;
   /** The same for a process that has no time left: synchronous, files only. */
@@ -65,6 +90,8 @@ export type Weir = {
 
 /** Look-ups, spills and the drain together; a Weir is a modest client of its Postgres. */
 const POSTGRES_CONNECTIONS = 8;
+/** The same of one of several workers: they are clients of one Postgres, which has a hundred places unless told otherwise. */
+const POSTGRES_CONNECTIONS_AMONG_OTHERS = 4;
 /** What a lease outlives an insert by: the statements around it. */
 const LEASE_MARGIN_MS = 30_000;
 /** Beside the inserts of flusher and drain: heartbeat, schema check, isolation. */
@@ -80,6 +107,9 @@ const READS = {
 /** The questions about projects: four at a time, each with a look at the tables beside it. */
 const QUERY_CONNECTIONS = 8;
 
+/** What one of so many workers may have of a limit on all of them together. */
+const partOf = (whole: number, workers: number) => Math.ceil(whole / workers);
+
 /** Builds all parts, listens, and starts the loops. Throws `CannotListen`; never waits for a store. */
 export async function startWeir({
   config,
@@ -87,21 +117,27 @@ export async function startWeir({
   version,
   clock,
   log,
+  among = null,
 }: {
   config: Config;
   access: StoreAccess;
   version: string;
   clock: Clock;
   log: Log;
+  /** null for a Weir that is alone. */
+  among?: Among | null;
 }): Promise<Weir> {
   const stopping = new AbortController();
   const stopDraining = new AbortController();
   const { database } = config.clickhouse;
   const random = Math.random;
-  const safekeeping = await openSafekeeping({ config, clock, log });
+  const workers = among?.workers ?? 1;
+  const dirs = among?.dirs ?? keptIn(config.dataDir);
+  const safekeeping = await openSafekeeping({ config, dirs, clock, log });
   const { journal } = safekeeping;
 
-  const { pool, db } = createPostgres({ url: access.databaseUrl, maxConnections: POSTGRES_CONNECTIONS }, log);
+  const maxConnections = workers === 1 ? POSTGRES_CONNECTIONS : POSTGRES_CONNECTIONS_AMONG_OTHERS;
+  const { pool, db } = createPostgres({ url: access.databaseUrl, maxConnections }, log);
   const clickhouse = createClickHouse({
     ...access.clickhouse,
     database,
@@ -154,7 +190,10 @@ export async function startWeir({
     onDown: () => {},
   });
 
-  const reads = createReads({ client: readingClickHouse, downSignal: clickhouseBeat.downSignal, clock }, READS);
+  const reads = createReads(
+    { client: readingClickHouse, downSignal: clickhouseBeat.downSignal, clock },
+    { ...READS, maxAtOnce: partOf(READS.maxAtOnce, workers), maxWaiting: partOf(READS.maxWaiting, workers) },
+  );
 
   const credentials = createCredentials({ lookUp: tokens.lookUp, clock, log });
   const { anonymousProject } = config;
@@ -227,8 +266,27 @@ export async function startWeir({
     },
   );
 
-  const idempotency = createIdempotency({ clock });
+  const idempotency = among?.idempotency ?? createIdempotency({ clock });
+  const ownRateLimit = () => config.rateLimit && createRateLimit(config.rateLimit);
   const schema = createSchemaKeeper({ postgres: pool, clickhouse, clock, random, log }, { database });
+  const vitals = () =>
+    readVitals({
+      flags,
+      channel,
+      ledger,
+      breaker,
+      credentials,
+      clickhouse: clickhouseBeat,
+      postgres: postgresBeat,
+      schema: schema.facts,
+      journal: safekeeping.facts,
+      journalRefusal: safekeeping.refusal,
+    });
+  const look = async (): Promise<Look> => ({ vitals: vitals(), metrics: await metrics.page() });
+  const pages = among?.pagesWith(look) ?? {
+    health: async () => ({ vitals: vitals(), reasons: [], workers: null }),
+    metrics: metrics.text,
+  };
   const app = createApp(
     {
       ingest: {
@@ -238,24 +296,12 @@ export async function startWeir({
         journalRefusal: safekeeping.refusal,
         credentials,
         idempotency,
-        rateLimit: config.rateLimit && createRateLimit(config.rateLimit),
+        rateLimit: among ? among.rateLimit : ownRateLimit(),
         ledger,
         clock,
         newEventId: randomUUIDv7,
       },
-      health: {
-        flags,
-        channel,
-        ledger,
-        breaker,
-        credentials,
-        clickhouse: clickhouseBeat,
-        postgres: postgresBeat,
-        schema: schema.facts,
-        journal: safekeeping.facts,
-        journalRefusal: safekeeping.refusal,
-        version,
-      },
+      health: { service: pages.health, version },
       countEvents: createCountEvents(reads),
       query: {
         reader: createProjectReader({ client: readingClickHouse }, { database }),
@@ -265,7 +311,7 @@ export async function startWeir({
         newQueryId: randomUUIDv7,
         log,
       },
-      metricsText: metrics.text,
+      metricsText: pages.metrics,
       newRequestId: randomUUIDv7,
       onRequest: metrics.request,
       log,
@@ -279,7 +325,7 @@ export async function startWeir({
   );
 
   safekeeping.takeUp({ channel, idempotency, ledger });
-  const server = await listen(app, { clock, log }, config);
+  const server = (among?.listens ?? true) ? await listen(app, { clock, log }, config) : NO_SERVER;
   const flusherDone = flusher.run();
   const migrated = schema.run(stopping.signal).then(() => breaker.allowProbe());
   const postgresReady = Promise.race([schema.postgresReady, migrated]);
@@ -298,6 +344,11 @@ export async function startWeir({
     projects,
     tokens,
     admitAnonymous: credentials.admitAnonymous,
+    look,
+    isDelivered: () => channel.usage().events === 0 && safekeeping.isEmpty(),
+    remember: async (answers) => {
+      await Promise.all(answers.map((answer) => safekeeping.journal?.remember(answer)));
+    },
     stop,
     saveNow,
   };
@@ -331,6 +382,9 @@ export async function startWeir({
     return saveResidue({ channel, flusher, save, log });
   }
 }
+
+/** Of a Weir that only delivers. */
+const NO_SERVER: HttpServer = { port: 0, close: () => Promise.resolve(), cut: () => {} };
 
 /** Says when inserts are suspended, why, and when they go on; not every probe in between that found nothing better. */
 function sayChanges(log: Log): (state: BreakerState) => void {

@@ -26,7 +26,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 const ONLY_IMPORTED_BY: Record<string, readonly string[]> = {
   serve: ['cli/serve'],
   main: [],
-  config: ['main', 'serve', 'weir', 'safekeeping', 'cli/'],
+  config: ['main', 'serve', 'weir', 'safekeeping', 'demo', 'workers/', 'cli/'],
 };
 
 /** Things that may be named in some places only, each with the reason. */
@@ -35,8 +35,9 @@ const ONLY_IN: readonly { what: string; pattern: RegExp; homes: RegExp }[] = [
     what: 'the process: it belongs to whoever owns signals and exit codes',
     // A file that says who runs asks whether that process still lives; a lock says which process holds it.
     pattern: /\bprocess\.[a-z]|^(?!import \{ (kill|pid) \} ).*from '(node:)?process'/m,
-    homes: /^(main|serve|embedded\/.*)$/,
+    homes: /^(main|serve|embedded\/.*|workers\/worker-host)$/,
   },
+  { what: 'other processes of ours', pattern: /from 'node:cluster'/, homes: /^workers\/(fork|worker-host)$/ },
   { what: 'timers: time is an argument', pattern: /\bset(Timeout|Interval|Immediate)\b|node:timers/, homes: /^clock$/ },
   { what: 'the time of day', pattern: /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b/, homes: /^clock$/ },
   // Weir hands them out; a lease's token and a request's answer are nobody's to choose.

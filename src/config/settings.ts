@@ -105,6 +105,11 @@ export const SETTINGS = {
   ),
 
   WEIR_DATA_DIR: setting(matching(/^[^\0]+$/, 'a directory'), '.weir', 'Directory for what this machine keeps'),
+  WEIR_WORKERS: setting(
+    integer(1, 64),
+    '1',
+    'Processes that share the port and the work; buffers, journal and inserts at once are for each of them',
+  ),
   WEIR_CONFIG: optional(
     matching(/^[^\0]+$/, 'the path of a TOML file'),
     'Configuration file; empty reads weir.toml where there is one. Environment only',

@@ -23,32 +23,46 @@ export const healthzOperation = operation('Whether a person is needed.', {
 export const healthOperation = operation('Everything about the state of this process, with reasons.', {
   200: {
     description: 'Always, whatever the state.',
-    schema: answerSchema({
-      status: oneOf('ok', 'degraded', 'down'),
-      reasons: { type: 'array', items: TEXT, description: 'Every departure from the ordinary, for a person.' },
-      version: TEXT,
-      intake: oneOf('open', 'disabled', 'draining'),
-      enqueued: { ...COUNT, description: 'Events accepted since the start.' },
-      dropped: { type: 'integer', const: 0, description: 'No accepted event is ever dropped.' },
-      pending: { ...COUNT, description: 'Events accepted and not yet settled.' },
-      queue_depth: COUNT,
-      pending_bytes: COUNT,
-      reserved_bytes: { ...COUNT, description: 'For bodies that are being read.' },
-      unhomed_batches: { ...COUNT, description: 'Batches that neither store would take.' },
-      breaker: oneOf('closed', 'half-open', 'open'),
-      journal: orNull(answerSchema({ state: TEXT, bytes: COUNT, max_bytes: COUNT })),
-      clickhouse_connected: FLAG,
-      postgres_connected: FLAG,
-      dlq: orNull(
-        answerSchema({
-          depth: COUNT,
-          events: COUNT,
-          bytes: COUNT,
-          oldest: orNull({ type: 'string', format: 'date-time' }),
-          quarantined: COUNT,
-        }),
-      ),
-    }),
+    schema: answerSchema(
+      {
+        status: oneOf('ok', 'degraded', 'down'),
+        reasons: { type: 'array', items: TEXT, description: 'Every departure from the ordinary, for a person.' },
+        version: TEXT,
+        intake: oneOf('open', 'disabled', 'draining'),
+        enqueued: { ...COUNT, description: 'Events accepted since the start.' },
+        dropped: { type: 'integer', const: 0, description: 'No accepted event is ever dropped.' },
+        pending: { ...COUNT, description: 'Events accepted and not yet settled.' },
+        queue_depth: COUNT,
+        pending_bytes: COUNT,
+        reserved_bytes: { ...COUNT, description: 'For bodies that are being read.' },
+        unhomed_batches: { ...COUNT, description: 'Batches that neither store would take.' },
+        breaker: oneOf('closed', 'half-open', 'open'),
+        journal: orNull(answerSchema({ state: TEXT, bytes: COUNT, max_bytes: COUNT })),
+        clickhouse_connected: FLAG,
+        postgres_connected: FLAG,
+        dlq: orNull(
+          answerSchema({
+            depth: COUNT,
+            events: COUNT,
+            bytes: COUNT,
+            oldest: orNull({ type: 'string', format: 'date-time' }),
+            quarantined: COUNT,
+          }),
+        ),
+      },
+      {
+        workers: {
+          type: 'array',
+          description:
+            'Only with several workers: each of them. `delivering`: one that only delivers what others left.',
+          items: answerSchema({
+            worker: { type: 'integer', minimum: 1 },
+            pid: orNull(COUNT),
+            state: oneOf('starting', 'listening', 'silent', 'missing', 'delivering'),
+          }),
+        },
+      },
+    ),
   },
 });
 

@@ -3,9 +3,9 @@
  * the background; none asks a store, needs a credential or is logged.
  */
 import type { Context, Handler } from 'hono';
-import type { Breaker } from '../pipeline/breaker.ts';
-import type { Channel } from '../pipeline/channel.ts';
-import { type Flags, closedBecause, isFatal } from '../pipeline/flags.ts';
+import type { Breaker, BreakerState } from '../pipeline/breaker.ts';
+import type { Channel, ChannelUsage } from '../pipeline/channel.ts';
+import { type Facts, type Flags, closedBecause, isFatal } from '../pipeline/flags.ts';
 import type { Heartbeat } from '../pipeline/heartbeat.ts';
 import type { Ledger } from '../pipeline/ledger.ts';
 import type { Credentials } from './credentials.ts';
@@ -34,7 +34,25 @@ export type JournalHealth = {
   readonly maxBytes: number;
 };
 
-export type HealthDeps = {
+/** Everything the health paths are made of, at one moment. A plain value: workers send theirs to each other. */
+export type Vitals = {
+  readonly facts: Facts;
+  readonly channel: ChannelUsage & { readonly isFull: boolean };
+  readonly accepted: number;
+  readonly breaker: BreakerState;
+  /** null until a store has answered or failed to. */
+  readonly clickhouseUp: boolean | null;
+  readonly postgresUp: boolean | null;
+  readonly schema: SchemaFacts;
+  /** How the journal is; null without one. */
+  readonly journal: JournalHealth | null;
+  /** Why the journal, where it has to, could not keep a small body. */
+  readonly journalRefusal: 'full' | 'failed' | null;
+  /** Whether some tokens can be judged without asking Postgres. */
+  readonly knowsTokens: boolean;
+};
+
+export type VitalsDeps = {
   readonly flags: Flags;
   readonly channel: Channel;
   readonly ledger: Ledger;
@@ -43,20 +61,53 @@ export type HealthDeps = {
   readonly clickhouse: Pick<Heartbeat, 'isUp'>;
   readonly postgres: Pick<Heartbeat, 'isUp'>;
   readonly schema: () => SchemaFacts;
-  /** How the journal is; null without one. */
   readonly journal: () => JournalHealth | null;
-  /** Why the journal, where it has to, could not keep a body of that size. */
   readonly journalRefusal: (bytes: number) => 'full' | 'failed' | null;
-  readonly version: string;
 };
 
-export function healthRoutes(deps: HealthDeps, { depth503Threshold }: { depth503Threshold: number }): Route[] {
-  const { flags, channel, ledger, breaker, clickhouse, postgres, version } = deps;
+/** One of several workers, as `/health` lists them. */
+export type WorkerHealth = {
+  readonly worker: number;
+  readonly pid: number | null;
+  readonly state: 'starting' | 'listening' | 'silent' | 'missing' | 'delivering';
+};
+
+/** What the pages speak of: one process, or several workers taken together. */
+export type ServiceHealth = {
+  readonly vitals: Vitals;
+  /** What departs from the ordinary beyond the vitals. */
+  readonly reasons: readonly string[];
+  /** null where one process does everything. */
+  readonly workers: readonly WorkerHealth[] | null;
+};
+
+export type HealthDeps = { readonly service: () => Promise<ServiceHealth>; readonly version: string };
+
+export function readVitals(deps: VitalsDeps): Vitals {
+  const { flags, channel, ledger, breaker, clickhouse, postgres } = deps;
+  return {
+    facts: flags.facts(),
+    channel: { ...channel.usage(), isFull: channel.isFull(1) },
+    accepted: ledger.accepted,
+    breaker: breaker.state(),
+    clickhouseUp: clickhouse.isUp(),
+    postgresUp: postgres.isUp(),
+    schema: deps.schema(),
+    journal: deps.journal(),
+    journalRefusal: deps.journalRefusal(1),
+    knowsTokens: deps.credentials.hasUsable(),
+  };
+}
+
+export function healthRoutes(
+  { service, version }: HealthDeps,
+  { depth503Threshold }: { depth503Threshold: number },
+): Route[] {
   const live = { status: 'ok' };
 
   return [
-    probe('/healthz', healthzOperation, (c) => {
-      const facts = flags.facts();
+    probe('/healthz', healthzOperation, async (c) => {
+      const { facts } = (await service()).vitals;
       const depth = facts.deadLetters?.rows ?? 0;
       const isDown = isFatal(facts) || depth > depth503Threshold;
       return c.json(
@@ -69,16 +120,16 @@ export function healthRoutes(deps: HealthDeps, { depth503Threshold }: { depth503
         isDown ? 503 : 200,
       );
     }),
-    probe('/health', healthOperation, (c) => c.json(health())),
+    probe('/health', healthOperation, async (c) => c.json(health(await service()))),
     probe('/health/live', liveOperation, (c) => c.json(live)),
     probe('/livez', liveOperation, (c) => c.json(live)),
     probe('/health/ready', readyOperation, ready),
     probe('/readyz', readyOperation, ready),
-    probe('/ready', storesOperation, (c) => {
-      const { postgresReady, clickhouseReady } = deps.schema();
+    probe('/ready', storesOperation, async (c) => {
+      const { clickhouseUp, postgresUp, schema } = (await service()).vitals;
       const missing = [
-        ...(clickhouse.isUp() && clickhouseReady ? [] : ['clickhouse']),
-        ...(postgres.isUp() && postgresReady ? [] : ['postgres']),
+        ...(clickhouseUp && schema.clickhouseReady ? [] : ['clickhouse']),
+        ...(postgresUp && schema.postgresReady ? [] : ['postgres']),
       ];
       return missing.length === 0
         ? c.json({ status: 'ready' })
@@ -87,33 +138,31 @@ export function healthRoutes(deps: HealthDeps, { depth503Threshold }: { depth503
   ];
 
   /** Ready means exactly: an event sent now would be accepted. The shared dead-letter depth has no say in it. */
-  function ready(c: Context): Response {
-    const reason = whyNotReady(deps);
+  async function ready(c: Context): Promise<Response> {
+    const reason = whyNotReady((await service()).vitals);
     return reason === null ? c.json({ status: 'ready' }) : c.json({ status: 'not_ready', reason }, 503);
   }
 
-  function health() {
-    const facts = flags.facts();
-    const { events, bytes, reservedBytes } = channel.usage();
-    const journal = deps.journal();
-    const reasons = healthReasons(deps, depth503Threshold);
+  function health({ vitals, reasons: more, workers }: ServiceHealth) {
+    const { facts, channel, journal } = vitals;
+    const reasons = [...healthReasons(vitals, depth503Threshold), ...more];
     const isDown = isFatal(facts) || facts.intake === 'draining';
     return {
       status: isDown ? 'down' : reasons.length > 0 ? 'degraded' : 'ok',
       reasons,
       version,
       intake: facts.intake,
-      enqueued: ledger.accepted,
+      enqueued: vitals.accepted,
       dropped: 0,
-      pending: events,
-      queue_depth: events,
-      pending_bytes: bytes,
-      reserved_bytes: reservedBytes,
+      pending: channel.events,
+      queue_depth: channel.events,
+      pending_bytes: channel.bytes,
+      reserved_bytes: channel.reservedBytes,
       unhomed_batches: facts.unhomed,
-      breaker: breaker.state().kind,
+      breaker: vitals.breaker.kind,
       journal: journal && { state: journal.kind, bytes: journal.bytes, max_bytes: journal.maxBytes },
-      clickhouse_connected: clickhouse.isUp() ?? false,
-      postgres_connected: postgres.isUp() ?? false,
+      clickhouse_connected: vitals.clickhouseUp ?? false,
+      postgres_connected: vitals.postgresUp ?? false,
       dlq: facts.deadLetters && {
         depth: facts.deadLetters.rows,
         events: facts.deadLetters.events,
@@ -121,6 +170,7 @@ export function healthRoutes(deps: HealthDeps, { depth503Threshold }: { depth503
         oldest: facts.deadLetters.oldestAt === null ? null : new Date(facts.deadLetters.oldestAt).toISOString(),
         quarantined: facts.deadLetters.quarantinedRows,
       },
+      ...(workers && { workers }),
     };
   }
 }
@@ -130,44 +180,35 @@ function probe(path: string, operation: Operation, handler: Handler): Route {
 }
 
 /** Why an event sent now would not be accepted, or null. */
-export function whyNotReady({
-  flags,
-  channel,
-  journalRefusal,
-  credentials,
-  postgres,
-  schema,
-}: HealthDeps): string | null {
-  const closed = closedBecause(flags.facts());
+function whyNotReady({ facts, channel, journalRefusal, postgresUp, schema, knowsTokens }: Vitals): string | null {
+  const closed = closedBecause(facts);
   if (closed) return closed;
-  if (channel.isFull(1)) return 'channel_full';
-  const trouble = journalRefusal(1);
-  if (trouble !== null) return `journal_${trouble}`;
-  const canLookUp = postgres.isUp() === true && schema().postgresReady;
-  return canLookUp || credentials.hasUsable() ? null : 'tokens_unavailable';
+  if (channel.isFull) return 'channel_full';
+  if (journalRefusal !== null) return `journal_${journalRefusal}`;
+  const canLookUp = postgresUp === true && schema.postgresReady;
+  return canLookUp || knowsTokens ? null : 'tokens_unavailable';
 }
 
 /** Every departure from the ordinary, one sentence each, for a person. */
-function healthReasons(deps: HealthDeps, depth503Threshold: number): string[] {
-  const { flags, breaker, clickhouse, postgres } = deps;
-  const { intake, unhomed, deadLetters } = flags.facts();
-  const { drift, postgresReady, clickhouseReady } = deps.schema();
-  const { kind, reason, openSince } = breaker.state();
-  const journal = deps.journal();
+function healthReasons(vitals: Vitals, depth503Threshold: number): string[] {
+  const { facts, breaker, clickhouseUp, postgresUp, schema, journal } = vitals;
+  const { intake, unhomed, deadLetters } = facts;
+  const { drift, postgresReady, clickhouseReady } = schema;
+  const { kind, reason, openSince } = breaker;
   const reasons: string[] = [];
   if (unhomed > 0) reasons.push(`${unhomed} batches are in memory only: neither ClickHouse nor Postgres takes them`);
   if (intake === 'disabled') reasons.push('ingest is switched off');
   if (intake === 'draining') reasons.push('this process is shutting down');
-  if (!clickhouse.isUp()) reasons.push('ClickHouse does not answer');
+  if (!clickhouseUp) reasons.push('ClickHouse does not answer');
   else if (!clickhouseReady) reasons.push('ClickHouse is not migrated yet');
-  if (!postgres.isUp()) reasons.push('Postgres does not answer');
+  if (!postgresUp) reasons.push('Postgres does not answer');
   else if (!postgresReady) reasons.push('Postgres is not migrated yet');
   if (kind !== 'closed') {
     reasons.push(`inserts are suspended since ${new Date(openSince!).toISOString()} (${reason})`);
   }
-  if (deps.channel.isFull(1)) reasons.push('the channel is full');
+  if (vitals.channel.isFull) reasons.push('the channel is full');
   if (journal && journal.kind !== 'ok') reasons.push(`the journal cannot be written (${journal.reason})`);
-  else if (deps.journalRefusal(1) === 'full') reasons.push('the journal is full');
+  else if (vitals.journalRefusal === 'full') reasons.push('the journal is full');
   if (deadLetters && deadLetters.rows > depth503Threshold) {
     reasons.push(`${deadLetters.rows} dead letters, more than DLQ_DEPTH_503_THRESHOLD`);
   }

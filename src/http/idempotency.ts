@@ -20,14 +20,15 @@ export type Idempotency = {
    * Runs `work` unless the project has used the key with the same body before (told by its hash: an answer may take long, and no body waits for it);
    * then the first answer is returned, also while it is still being made.
    * `mismatch`: the key belongs to another body. An answer of null (a refusal)
-   * is not remembered: the client is to try again.
+   * is not remembered: the client is to try again. `unavailable`: whether it was
+   * used cannot be told at the moment, and `work` was not run.
    */
   once(
     projectId: ProjectId,
     key: string,
     bodyHash: string,
     work: () => Promise<Answer | null>,
-  ): Promise<Answer | null | 'mismatch'>;
+  ): Promise<Answer | null | 'mismatch' | 'unavailable'>;
   /** Takes up an answer that was given before this process started. */
   restore(kept: KeptAnswer): void;
 };

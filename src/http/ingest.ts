@@ -325,6 +325,7 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
     });
     return answering.then((answer) => {
       if (answer === 'mismatch') return { refused: 'idempotency_mismatch' };
+      if (answer === 'unavailable') return KEY_UNAVAILABLE;
       return answer ?? refusal!;
     });
   }
@@ -343,6 +344,12 @@ const OFFER_REFUSALS: Record<'full' | 'over-share' | 'never-fits' | 'closed', Re
 const JOURNAL_REFUSALS: Record<'full' | 'failed', Refusal> = {
   full: { refused: 'channel_full', message: 'the journal is full at the moment' },
   failed: { refused: 'ingest_down', message: 'events cannot be written to disk at the moment' },
+};
+
+const KEY_UNAVAILABLE: Refusal = {
+  refused: 'ingest_down',
+  retryAfterS: 1,
+  message: 'whether this idempotency key was used cannot be told at the moment',
 };
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;

@@ -76,6 +76,8 @@ export function readSavedBatches(dir: string): { batches: Batch[]; unreadable: U
   return { batches, unreadable };
 }
 
+export const hasSavedBatches = (dir: string): boolean => listed(dir).length > 0;
+
 /** Removes the file of a batch that has another home now. */
 export function removeSavedBatch(dir: string, id: BatchId): void {
   rmSync(pathOf(dir, id), { force: true });

@@ -39,7 +39,9 @@ export function createHeartbeat({ clock, ask, onChange, onDown }: HeartbeatDeps)
     downSignal: () => down.signal,
     async run(stop) {
       while (!stop.aborted) {
-        heard(await answers(stop));
+        const answered = await answers(stop);
+        // A question that was cut short says nothing about the store.
+        if (!stop.aborted) heard(answered);
         await clock.sleep(INTERVAL_MS, stop);
       }
     },
