@@ -238,7 +238,7 @@ export function addEnded(before: MetricsPage, last: MetricsPage, recovered: numb
   const pending = valueOf(last, 'weir_pending_events') ?? 0;
   const countedAgain = Math.min(pending, recovered);
   const counted = last
-    .filter(({ type }) => COUNTING.has(String(type)))
+    .filter(({ type }) => COUNTING.has(type))
     .map((metric) =>
       metric.name === EVENTS_TOTAL
         ? {

@@ -11,7 +11,7 @@ import { systemClock } from './clock.ts';
 import { type Config, clickHouseAccess } from './config.ts';
 import { type Demo, demoBeside } from './demo.ts';
 import type { KeptStore } from './embedded/keep-running.ts';
-import { CannotListen, assertPortIsFree } from './http/server.ts';
+import { CannotListen, findFreePort } from './http/server.ts';
 import { type Log, createLog } from './log.ts';
 import { AlreadyRunning, type RuntimeClaim, claimRuntime, readRuntime } from './runtime-file.ts';
 import { JournalUnusable } from './safekeeping.ts';
@@ -51,10 +51,10 @@ export async function serve(config: Config, io: Io): Promise<number> {
   let embedded: Embedded | null = null;
   try {
     if (readRuntime(config.dataDir).kind !== 'running') await predecessorsGone(config.dataDir, waitingFor(config, log));
-    await assertPortIsFree(config);
+    const port = await findFreePort(config);
     runtime = claimDirectory(config, log);
     embedded = await startMissingStores(config, log, io);
-    const service = await startService(config, embedded.access, log);
+    const service = await startService({ config, port, access: embedded.access, log });
     stopOnSignals({ service, stores: embedded.stores, runtime, config, log });
     await announce({ service, embedded, runtime, config, log, io });
     return await new Promise<never>(() => {});
@@ -74,11 +74,23 @@ const waitingFor = ({ shutdownGraceMs }: Config, log: Log) => ({
 });
 
 /** One process, unless there are to be several, or some of an earlier several left something. */
-async function startService(config: Config, access: StoreAccess, log: Log): Promise<Service> {
+async function startService({
+  config,
+  port,
+  access,
+  log,
+}: {
+  config: Config;
+  port: number;
+  access: StoreAccess;
+  log: Log;
+}): Promise<Service> {
   const parts = { config, access, version: readVersion(), clock: systemClock, log };
   if (config.workers > 1 || abandonedWorkers(config.dataDir, config.workers).length > 0) {
     const { createFork } = await import('./workers/fork.ts');
-    const supervisor = await startSupervisor({ ...parts, fork: createFork(), random: Math.random });
+    // One port for all of them, also when all of them die at the same time.
+    const shared = { ...parts, config: { ...config, port } };
+    const supervisor = await startSupervisor({ ...shared, fork: createFork(), random: Math.random });
     return {
       ...supervisor,
       leave(why) {

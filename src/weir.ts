@@ -325,7 +325,10 @@ export async function startWeir({
   );
 
   safekeeping.takeUp({ channel, idempotency, ledger });
-  const server = (among?.listens ?? true) ? await listen(app, { clock, log }, config) : NO_SERVER;
+  const listens = among?.listens ?? true;
+  const server = listens ? await listen(app, { clock, log }, config) : NO_SERVER;
+  // No more is to come that a batch could wait for.
+  if (!listens) channel.hurry();
   const flusherDone = flusher.run();
   const migrated = schema.run(stopping.signal).then(() => breaker.allowProbe());
   const postgresReady = Promise.race([schema.postgresReady, migrated]);
@@ -347,7 +350,7 @@ export async function startWeir({
     look,
     isDelivered: () => channel.usage().events === 0 && safekeeping.isEmpty(),
     remember: async (answers) => {
-      await Promise.all(answers.map((answer) => safekeeping.journal?.remember(answer)));
+      await Promise.all(answers.map(async (answer) => safekeeping.journal?.remember(answer)));
     },
     stop,
     saveNow,

@@ -35,7 +35,7 @@ const ONLY_IN: readonly { what: string; pattern: RegExp; homes: RegExp }[] = [
     what: 'the process: it belongs to whoever owns signals and exit codes',
     // A file that says who runs asks whether that process still lives; a lock says which process holds it.
     pattern: /\bprocess\.[a-z]|^(?!import \{ (kill|pid) \} ).*from '(node:)?process'/m,
-    homes: /^(main|serve|embedded\/.*|workers\/worker-host)$/,
+    homes: /^(main|serve|embedded\/.*|workers\/(fork|worker-host))$/,
   },
   { what: 'other processes of ours', pattern: /from 'node:cluster'/, homes: /^workers\/(fork|worker-host)$/ },
   { what: 'timers: time is an argument', pattern: /\bset(Timeout|Interval|Immediate)\b|node:timers/, homes: /^clock$/ },

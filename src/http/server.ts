@@ -127,16 +127,19 @@ function connectionsOf(server: Server): ReadonlySet<Socket> {
 }
 
 /**
- * Throws `CannotListen` when something else listens there. Only so that the
- * person hears it before slower parts are started; `listen` has the last word.
+ * The port to listen on: a free one where none is named. Throws `CannotListen`
+ * when something else listens there, so that the person hears it before slower
+ * parts are started; `listen` has the last word.
  */
-export async function assertPortIsFree({ host, port }: { host: string; port: number }): Promise<void> {
+export async function findFreePort({ host, port }: { host: string; port: number }): Promise<number> {
   const probe = createSocketServer();
   const opened = Promise.withResolvers<void>();
   probe.once('error', (error: NodeJS.ErrnoException) => opened.reject(explain(error, host, port)));
   probe.listen(port, host, opened.resolve);
   await opened.promise;
+  const free = (probe.address() as AddressInfo).port;
   await new Promise((resolve) => probe.close(resolve));
+  return free;
 }
 
 function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {

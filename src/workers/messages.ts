@@ -27,8 +27,8 @@ export type Assignment = {
 
 /** What a supervisor tells; nothing comes back. */
 export type ToldByWorker =
-  /** It takes requests, or delivers; `port` is 0 where it does not listen. */
-  | { readonly kind: 'running'; readonly port: number }
+  /** It takes requests, or delivers. */
+  | { readonly kind: 'running' }
   /** Answers to idempotency keys in its journal; `isAll` with the last of them. */
   | { readonly kind: 'keys'; readonly keys: readonly KeptAnswer[]; readonly isAll: boolean }
   /** It cannot start, for a reason a person can do something about. */

@@ -48,7 +48,7 @@ export type PostEvents = {
 };
 
 type Running = {
-  readonly process: WorkerProcess;
+  readonly child: WorkerProcess;
   readonly link: Link<AskedBySupervisor, ToldBySupervisor>;
   hasRun: boolean;
   isDelivered: boolean;
@@ -80,7 +80,7 @@ export function createPost(deps: PostDeps): Post {
       stopping.abort();
       running?.link.tell({ kind: 'stop' });
     },
-    kill: () => running?.process.kill(),
+    kill: () => running?.child.kill(),
   };
 
   async function run(): Promise<PostEnd> {
@@ -92,7 +92,7 @@ export function createPost(deps: PostDeps): Post {
       if (!last.hasRun && !events.mayTryAgain({ ...exit, reason: last.reason })) return { wasClean };
 
       const { delayMs, inARow, isTrouble } = restarts.ended(clock.elapsed() - startedAt);
-      const fields = { worker, pid: last.process.pid, ...exit, reason: last.reason, delayMs, inARow };
+      const fields = { worker, pid: last.child.pid, ...exit, reason: last.reason, delayMs, inARow };
       if (isTrouble) log.error(fields, 'worker ends again and again; it is started again later and later');
       else log.warn(fields, 'worker ended; it is started again');
       await clock.sleep(delayMs, stopping.signal);
@@ -101,16 +101,16 @@ export function createPost(deps: PostDeps): Post {
   }
 
   async function occupyOnce(): Promise<{ exit: Exit; last: Running }> {
-    const process = fork((message) => now.link.receive(message));
+    const child = fork((message) => now.link.receive(message));
     const link = createLink<AskedBySupervisor, ToldBySupervisor, AskedByWorker, ToldByWorker>({
-      send: process.send,
+      send: child.send,
       clock,
       answerers,
       onTold: (message) => hear(now, message),
       onFailure: (error, about) => log.error({ err: error, worker, about }, 'question of a worker failed'),
     });
     const now: Running = {
-      process,
+      child,
       link,
       hasRun: false,
       isDelivered: false,
@@ -121,7 +121,7 @@ export function createPost(deps: PostDeps): Post {
     running = now;
     link.tell({ kind: 'start', ...deps.assignment() });
     if (stopping.signal.aborted) link.tell({ kind: 'stop' });
-    const exit = await process.exited;
+    const exit = await child.exited;
     running = null;
     link.close();
     events.onEnded();
@@ -162,7 +162,7 @@ export function createPost(deps: PostDeps): Post {
   }
 
   function member(): Member {
-    return { worker, pid: running?.process.pid ?? null, state: state(), look: look?.seen ?? null };
+    return { worker, pid: running?.child.pid ?? null, state: state(), look: look?.seen ?? null };
   }
 
   function state(): WorkerHealth['state'] {

@@ -35,6 +35,7 @@ export type Supervisor = {
 
 export type SupervisorDeps = {
   readonly fork: Fork;
+  /** With the port that all workers share. */
   readonly config: Config;
   readonly access: StoreAccess;
   readonly version: string;
@@ -72,9 +73,9 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
   );
   const rateLimit = config.rateLimit && createRateLimit(config.rateLimit);
   let anonymousProject: string | null = null;
-  let ended: MetricsPage = [];
+  /** What processes counted whose successors speak for themselves. */
+  let ended: Promise<MetricsPage> = Promise.resolve([]);
   let lost = 0;
-  let port: number | null = null;
   const started = Promise.withResolvers<void>();
   let hasStarted = false;
   const delivering = new Set<Post>();
@@ -82,7 +83,12 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
   const all = () => [...posts, ...delivering];
   const whole = oneAtATime(async (): Promise<Whole> => {
     await Promise.all(all().map((post) => post.refresh(LOOK_WITHIN_MS)));
-    return { members: all().map((post) => post.member()), ended };
+    for (;;) {
+      const known = ended;
+      const counted = await known;
+      // In one step with what the members say: nobody is counted twice, or not at all.
+      if (known === ended) return { members: all().map((post) => post.member()), ended: counted };
+    }
   });
 
   const ends = posts.map((post) => post.run());
@@ -97,7 +103,7 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
     throw error;
   }
   hasStarted = true;
-  return { port: port!, findDemo, admitAnonymous, stop, leave };
+  return { port: config.port, findDemo, admitAnonymous, stop, leave };
 
   function postOf(worker: number, role: Role, events: Partial<PostEvents>): Post {
     const answerers: Answerers<AskedByWorker> = {
@@ -140,7 +146,6 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
   function hear(worker: number, message: ToldByWorker) {
     switch (message.kind) {
       case 'running':
-        if (message.port > 0) port = message.port;
         return noteProgress();
       case 'keys':
         return claims.restore(worker, message.keys, message.isAll);
@@ -157,8 +162,8 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
 
   /** The service has started when every worker has, or has at least been tried; one that is killed comes again. */
   function noteProgress() {
-    const states = posts.map((post) => post.member().state);
-    if (states.includes('listening') && !states.includes('starting')) started.resolve();
+    const states = new Set(posts.map((post) => post.member().state));
+    if (states.has('listening') && !states.has('starting')) started.resolve();
   }
 
   /** Brings home what a worker has left that is no more. Gives up only when the service ends. */
@@ -181,7 +186,7 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
       await post.run();
       delivering.delete(post);
       const { look } = post.member();
-      if (look !== null) await countEnded(look.metrics, 0);
+      if (look !== null) countEnded(look.metrics, 0);
       if (stopping.signal.aborted) return;
       if (await handOver(worker, keys)) return;
       await clock.sleep(AGAIN_MS, stopping.signal);
@@ -197,8 +202,8 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
     return true;
   }
 
-  async function countEnded(page: MetricsPage, recovered: number): Promise<void> {
-    ended = await addEnded(ended, page, recovered);
+  function countEnded(page: MetricsPage, recovered: number) {
+    ended = ended.then((before) => addEnded(before, page, recovered));
   }
 
   async function findDemo(): Promise<Demo | null> {

@@ -48,7 +48,7 @@ export async function startWorker({
   const weir = await startWeir({ config, access, version, clock, log, among });
   if (anonymousProject !== null) weir.admitAnonymous(anonymousProject);
   idempotency.report();
-  supervisor.tell({ kind: 'running', port: weir.port });
+  supervisor.tell({ kind: 'running' });
   const { look, remember, admitAnonymous, saveNow } = weir;
   return {
     look,

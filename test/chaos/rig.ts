@@ -19,8 +19,8 @@ export type WeirPlace = {
   /** Of the running process; null while there is none. */
   url(): string | null;
   pid(): number | null;
-  /** Resolves when it listens. */
-  start(): Promise<void>;
+  /** Resolves when it listens. `more`: settings for this process only. */
+  start(more?: Record<string, string>): Promise<void>;
   /** SIGTERM; resolves with the exit code. */
   terminate(): Promise<number | null>;
   /** SIGKILL; resolves when it is gone. */
@@ -123,7 +123,7 @@ function createPlace(dataDir: string, env: Record<string, string>, children: Set
     crashes: () => crashes,
   };
 
-  async function start(): Promise<void> {
+  async function start(more: Record<string, string> = {}): Promise<void> {
     const log = openSync(logFile, 'a');
     const started = spawn(process.execPath, [MAIN, 'serve'], {
       cwd: tmpdir(),
@@ -134,6 +134,7 @@ function createPlace(dataDir: string, env: Record<string, string>, children: Set
         PORT: '0',
         WEIR_DATA_DIR: dataDir,
         ...env,
+        ...more,
       },
       stdio: ['ignore', log, log],
     });

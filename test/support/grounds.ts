@@ -32,7 +32,7 @@ export type Grounds = {
   tally(): Tally;
   /** A place where nothing runs yet. */
   newPlace(env?: Record<string, string>): WeirPlace;
-  startAt(where: WeirPlace): Promise<void>;
+  startAt(where: WeirPlace, more?: Record<string, string>): Promise<void>;
   /** A place where a Weir is ready. */
   newWeir(env?: Record<string, string>): Promise<WeirPlace>;
   /** Requests of varied sizes until `stop` aborts, for `journaled` and one in ten for `stored`; what is refused is sent again. */
@@ -118,8 +118,8 @@ export async function startGrounds(): Promise<Grounds> {
     return place;
   }
 
-  async function startAt(where: WeirPlace): Promise<void> {
-    await where.start();
+  async function startAt(where: WeirPlace, more?: Record<string, string>): Promise<void> {
+    await where.start(more);
     await until('ready', () => isReady(where.url()));
   }
 
