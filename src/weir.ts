@@ -104,8 +104,10 @@ const READS = {
   maxMemoryBytes: 1024 ** 3,
   maxThreads: 4,
 } as const;
-/** The questions about projects: four at a time, each with a look at the tables beside it. */
-const QUERY_CONNECTIONS = 8;
+/** The questions about projects, all together. */
+const QUERIES_AT_ONCE = 4;
+/** Each with a look at the tables beside it. */
+const QUERY_CONNECTIONS = 2 * QUERIES_AT_ONCE;
 
 /** What one of so many workers may have of a limit on all of them together. */
 const partOf = (whole: number, workers: number) => Math.ceil(whole / workers);
@@ -318,7 +320,7 @@ export async function startWeir({
     },
     {
       ingest: { maxBodyBytes: config.maxBodyBytes, maxFutureMs: config.maxFutureMs, defaultAck: config.ack },
-      query: READ_LIMITS,
+      query: { ...READ_LIMITS, maxAtOnce: partOf(QUERIES_AT_ONCE, workers) },
       allowedOrigins: config.allowedOrigins,
       depth503Threshold: config.deadLetters.depth503Threshold,
     },

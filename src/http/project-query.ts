@@ -25,11 +25,15 @@ export type ProjectQueryDeps = {
   readonly log: Log;
 };
 
-export type ReadLimits = { readonly maxExecutionS: number; readonly maxRows: number; readonly maxResultBytes: number };
+export type ReadLimits = {
+  readonly maxExecutionS: number;
+  readonly maxRows: number;
+  readonly maxResultBytes: number;
+  /** Each may use two threads and a gigabyte of ClickHouse's memory. */
+  readonly maxAtOnce: number;
+};
 
 const MAX_BODY_BYTES = 64 * 1024;
-/** Each may use two threads and a gigabyte of ClickHouse's memory. */
-const MAX_AT_ONCE = 4;
 /** So that one project's dashboard does not keep the others out. */
 const MAX_AT_ONCE_OF_A_PROJECT = 2;
 /** How long an answer may take beyond ClickHouse's own limit: whoever reads slowly holds a place. */
@@ -38,7 +42,7 @@ const DELIVERY_MS = 30_000;
 /** Both handlers; they share the places. */
 export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { query: Handler; schema: Handler } {
   const { reader, credentials, flags, clock, newQueryId, log } = deps;
-  const places = createPlaces();
+  const places = createPlaces(limits.maxAtOnce);
   return { query, schema };
 
   async function query(c: Context): Promise<Response> {
@@ -132,7 +136,7 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
         rows: limits.maxRows,
         result_bytes: limits.maxResultBytes,
         seconds: limits.maxExecutionS,
-        queries_at_once: MAX_AT_ONCE_OF_A_PROJECT,
+        queries_at_once: Math.min(MAX_AT_ONCE_OF_A_PROJECT, limits.maxAtOnce),
       },
     });
   }
@@ -198,7 +202,7 @@ function sqlIn(text: string): string | Refusal {
 }
 
 /** Places for questions that run at the same time. */
-function createPlaces() {
+function createPlaces(maxAtOnce: number) {
   const taken = new Map<string, number>();
   let total = 0;
   return { take };
@@ -206,7 +210,7 @@ function createPlaces() {
   /** Gives the way to give the place back, or null when there is none. */
   function take(projectId: string): (() => void) | null {
     const own = taken.get(projectId) ?? 0;
-    if (total >= MAX_AT_ONCE || own >= MAX_AT_ONCE_OF_A_PROJECT) return null;
+    if (total >= maxAtOnce || own >= MAX_AT_ONCE_OF_A_PROJECT) return null;
     total += 1;
     taken.set(projectId, own + 1);
     let isTaken = true;
