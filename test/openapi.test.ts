@@ -19,7 +19,7 @@ const deps = {
 };
 const options = {
   ingest: { maxBodyBytes: 1, maxFutureMs: 0, defaultAck: 'queued' },
-  query: { maxExecutionS: 1, maxRows: 1, maxResultBytes: 1 },
+  query: { maxExecutionS: 1, maxRows: 1, maxResultBytes: 1, maxAtOnce: 1 },
   allowedOrigins: [],
   depth503Threshold: 0,
 } as const;
