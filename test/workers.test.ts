@@ -1,0 +1,218 @@
+/** The parts that several workers are made of, each alone. */
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { systemClock } from '../src/clock.ts';
+import { createRateLimit } from '../src/http/rate-limit.ts';
+import { JournalLocked } from '../src/journal/lock.ts';
+import { createLog } from '../src/log.ts';
+import { type Link, createLink } from '../src/workers/link.ts';
+import type { AskedByWorker, ToldByWorker } from '../src/workers/messages.ts';
+import { abandonedWorkers, claimPlace, placeOf, predecessorsGone, removePlace } from '../src/workers/places.ts';
+import { createRestarts } from '../src/workers/restarts.ts';
+import { createSharedIdempotency, createSharedRateLimit } from '../src/workers/shared-limits.ts';
+import { createManualClock, settled } from './support/clock.ts';
+import { PROJECT, randomOf } from './support/factory.ts';
+
+describe('restarts', () => {
+  const MINUTE_MS = 60_000;
+
+  test('the first is at once, the next ones come ever later, up to half a minute', () => {
+    const restarts = createRestarts(() => 0.999_999);
+    const delays = Array.from({ length: 12 }, () => restarts.ended(10).delayMs);
+    expect(delays.slice(0, 5)).toEqual([0, 500, 1_000, 2_000, 4_000]);
+    expect(delays.at(-1)).toBe(30_000);
+  });
+
+  test('a process that lived for a minute begins anew', () => {
+    const restarts = createRestarts(randomOf(1));
+    for (let end = 0; end < 6; end++) restarts.ended(MINUTE_MS - 1);
+    expect(restarts.ended(MINUTE_MS - 1)).toMatchObject({ inARow: 7, isTrouble: true });
+    expect(restarts.ended(MINUTE_MS)).toEqual({ delayMs: 0, inARow: 1, isTrouble: false });
+  });
+});
+
+describe('places', () => {
+  let dataDir: string;
+  beforeEach(() => {
+    dataDir = mkdtempSync(join(tmpdir(), 'weir-places-'));
+  });
+  afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
+
+  const make = (worker: number, ...files: string[]) => {
+    const { journalDir, savedDir } = placeOf(dataDir, worker);
+    for (const dir of [journalDir, savedDir]) mkdirSync(dir, { recursive: true });
+    for (const file of files) writeFileSync(join(journalDir, file), '');
+  };
+
+  test('worker 1 has what a process alone has, every other one its own', () => {
+    expect(placeOf('d', 1)).toEqual({ journalDir: 'd/journal', savedDir: 'd/saved' });
+    expect(placeOf('d', 3)).toEqual({ journalDir: 'd/workers/3/journal', savedDir: 'd/workers/3/saved' });
+  });
+
+  test('abandoned are the directories of numbers above the number of workers', () => {
+    expect(abandonedWorkers(dataDir, 1)).toEqual([]);
+    for (const worker of [2, 3, 12]) make(worker);
+    mkdirSync(join(dataDir, 'workers', '4.set-aside'));
+    claimPlace(dataDir, 5)();
+    expect(abandonedWorkers(dataDir, 1)).toEqual([2, 3, 12]);
+    expect(abandonedWorkers(dataDir, 3)).toEqual([12]);
+  });
+
+  test('a delivered directory goes; with files that could not be read it is kept under another name', () => {
+    make(2, 'lock', 'lock.holder', 'reserve', '000000000001.base', '000000000002.log');
+    expect(removePlace(dataDir, 2)).toBeNull();
+    expect(abandonedWorkers(dataDir, 1)).toEqual([]);
+    for (const keptAs of ['2.set-aside', '2.set-aside-2']) {
+      make(2, '000000000001.damaged');
+      expect(removePlace(dataDir, 2)).toBe(join(dataDir, 'workers', keptAs));
+      expect(readdirSync(join(dataDir, 'workers', keptAs, 'journal'))).toEqual(['000000000001.damaged']);
+    }
+    expect(abandonedWorkers(dataDir, 1)).toEqual([]);
+  });
+
+  test('two processes cannot be the same worker', () => {
+    const release = claimPlace(dataDir, 2);
+    expect(() => claimPlace(dataDir, 2)).toThrow(JournalLocked);
+    claimPlace(dataDir, 3)();
+    release();
+    claimPlace(dataDir, 2)();
+  });
+
+  test('workers of a killed supervisor are waited for, and not for ever', async () => {
+    const log = createLog('silent');
+    await predecessorsGone(dataDir, { clock: systemClock, log, withinMs: 0 });
+    expect(existsSync(join(dataDir, 'workers'))).toBe(false);
+    const release = claimPlace(dataDir, 2);
+    const clock = createManualClock();
+    let isGone = false;
+    const gone = predecessorsGone(dataDir, { clock, log, withinMs: 10_000 }).then(() => (isGone = true));
+    await clock.advance(5_000);
+    expect(isGone).toBe(false);
+    release();
+    await clock.advance(200);
+    expect(isGone).toBe(true);
+    const again = claimPlace(dataDir, 2);
+    const late = predecessorsGone(dataDir, { clock, log, withinMs: 1_000 });
+    await clock.advance(1_100);
+    await Promise.all([gone, late]);
+    again();
+  });
+});
+
+/** Two links that hear each other, and a way to cut them off. */
+function linked() {
+  type Ping = { ping: { asks: number; answers: number } };
+  const clock = createManualClock();
+  const failures: string[] = [];
+  const told: unknown[] = [];
+  let isCut = false;
+  const ends: Link<Ping, string>[] = [];
+  const end = (other: 0 | 1) =>
+    createLink<Ping, string, Ping, string>({
+      send: (value) => {
+        if (!isCut) ends[other]!.receive(value);
+      },
+      clock,
+      answerers: {
+        ping: async (asked) => {
+          if (asked < 0) throw new Error('negative');
+          return asked + 1;
+        },
+      },
+      onTold: (message) => void told.push(message),
+      onFailure: (_, about) => void failures.push(about),
+    });
+  ends.push(end(1), end(0));
+  return { clock, failures, told, a: ends[0]!, b: ends[1]!, cut: () => (isCut = true) };
+}
+
+describe('a link', () => {
+  test('brings every answer to its question, in both directions, and messages', async () => {
+    const { a, b, told } = linked();
+    expect(await Promise.all([a.ask('ping', 1, 1_000), b.ask('ping', 10, 1_000), a.ask('ping', 2, 1_000)])).toEqual([
+      2, 11, 3,
+    ]);
+    a.tell('news');
+    expect(told).toEqual(['news']);
+  });
+
+  test('has no answer when none comes in time, when the other side fails, and when it is gone', async () => {
+    const { a, clock, failures, cut } = linked();
+    const failed = a.ask('ping', -1, 1_000);
+    await clock.advance(1_000);
+    expect(await failed).toBeNull();
+    expect(failures).toEqual(['ping']);
+    cut();
+    const late = a.ask('ping', 1, 500);
+    const gone = a.ask('ping', 1, 60_000);
+    await clock.advance(500);
+    expect(await late).toBeNull();
+    a.close();
+    expect(await gone).toBeNull();
+    expect(await a.ask('ping', 1, 60_000)).toBeNull();
+  });
+});
+
+describe('what a worker asks of the supervisor', () => {
+  /** A supervisor that answers as the test says; `null` is none. */
+  function supervisor(answer: unknown) {
+    const told: ToldByWorker[] = [];
+    const link = {
+      ask: async () => answer,
+      tell: (message: ToldByWorker) => void told.push(message),
+      receive: () => {},
+      close: () => {},
+    } as unknown as Link<AskedByWorker, ToldByWorker>;
+    return { link, told };
+  }
+  const answer = { status: 202, body: '{}', ack: 'queued' } as const;
+
+  test('a granted key is worked on, and released with the answer', async () => {
+    const { link, told } = supervisor({ kind: 'granted' });
+    const idempotency = createSharedIdempotency(link);
+    expect(await idempotency.once(PROJECT, 'k', 'hash', async () => answer)).toEqual(answer);
+    expect(told).toEqual([{ kind: 'release', claim: 1, answer }]);
+  });
+
+  test('work that fails releases the key without an answer', async () => {
+    const { link, told } = supervisor({ kind: 'granted' });
+    const failing = createSharedIdempotency(link).once(PROJECT, 'k', 'hash', () => Promise.reject(new Error('no')));
+    await expect(failing).rejects.toThrow('no');
+    expect(told).toEqual([{ kind: 'release', claim: 1, answer: null }]);
+  });
+
+  test('without an answer nothing is taken, and a late grant is given back', async () => {
+    const { link, told } = supervisor(null);
+    const work = () => Promise.reject(new Error('must not run'));
+    expect(await createSharedIdempotency(link).once(PROJECT, 'k', 'hash', work)).toBe('unavailable');
+    expect(told).toEqual([{ kind: 'release', claim: 1, answer: null }]);
+  });
+
+  test('the keys of its journal are told in parts, the last of which says so', () => {
+    const { link, told } = supervisor(null);
+    const idempotency = createSharedIdempotency(link);
+    for (let key = 0; key < 1_200; key++) {
+      idempotency.restore({ projectId: PROJECT, key: String(key), bodyHash: '', answer: '', at: 0 });
+    }
+    idempotency.report();
+    expect(told.map((message) => message.kind === 'keys' && [message.keys.length, message.isAll])).toEqual([
+      [500, false],
+      [500, false],
+      [200, false],
+      [0, true],
+    ]);
+  });
+
+  test('the rate is the one of all workers, and its own while the supervisor does not answer', async () => {
+    const allowance = { requests: 1, perMs: 60_000 };
+    const limited = await createRateLimit({ ...allowance, requests: 0 })(PROJECT);
+    expect(await createSharedRateLimit(supervisor({ refusal: limited }).link, allowance)(PROJECT)).toEqual(limited);
+    expect(await createSharedRateLimit(supervisor({ refusal: null }).link, allowance)(PROJECT)).toBeNull();
+    const own = createSharedRateLimit(supervisor(null).link, allowance);
+    expect(await own(PROJECT)).toBeNull();
+    expect(await own(PROJECT)).toMatchObject({ refused: 'rate_limited' });
+    await settled();
+  });
+});
