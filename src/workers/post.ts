@@ -93,8 +93,8 @@ export function createPost(deps: PostDeps): Post {
 
       const { delayMs, inARow, isTrouble } = restarts.ended(clock.elapsed() - startedAt);
       const fields = { worker, pid: last.child.pid, ...exit, reason: last.reason, delayMs, inARow };
-      if (isTrouble) log.error(fields, 'worker ends again and again; it is started again later and later');
-      else log.warn(fields, 'worker ended; it is started again');
+      if (isTrouble) log.error({ ...fields }, 'worker ends again and again; it is started again later and later');
+      else log.warn({ ...fields }, 'worker ended; it is started again');
       await clock.sleep(delayMs, stopping.signal);
       if (stopping.signal.aborted) return { wasClean: true };
     }

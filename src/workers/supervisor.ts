@@ -195,7 +195,10 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
 
   /** A key outlives the events it came with: another journal keeps it before this one goes. */
   async function handOver(worker: number, keys: readonly KeptAnswer[]): Promise<boolean> {
-    if (keys.length > 0 && (await posts[0]!.ask('remember', keys, REMEMBER_WITHIN_MS)) === null) return false;
+    if (keys.length > 0 && (await posts[0]!.ask('remember', keys, REMEMBER_WITHIN_MS)) === null) {
+      log.warn({ worker, keys: keys.length }, 'idempotency keys could not be handed on; trying again');
+      return false;
+    }
     const keptAs = removePlace(config.dataDir, worker);
     log.info({ worker }, 'what the worker had left is delivered');
     if (keptAs !== null) log.warn({ worker, dir: keptAs }, 'directory of a worker holds unreadable files and is kept');
