@@ -107,12 +107,15 @@ function linked() {
   const clock = createManualClock();
   const failures: string[] = [];
   const told: unknown[] = [];
-  let isCut = false;
+  /** What is on its way to somebody frozen; null while nobody is. */
+  let held: (() => void)[] | null = null;
   const ends: Link<Ping, string>[] = [];
   const end = (other: 0 | 1) =>
     createLink<Ping, string, Ping, string>({
       send: (value) => {
-        if (!isCut) ends[other]!.receive(value);
+        const arrive = () => ends[other]!.receive(value);
+        if (held) held.push(arrive);
+        else arrive();
       },
       clock,
       answerers: {
@@ -125,7 +128,13 @@ function linked() {
       onFailure: (_, about) => void failures.push(about),
     });
   ends.push(end(1), end(0));
-  return { clock, failures, told, a: ends[0]!, b: ends[1]!, cut: () => (isCut = true) };
+  const freeze = () => (held = []);
+  const thaw = () => {
+    const late = held ?? [];
+    held = null;
+    for (const arrive of late) arrive();
+  };
+  return { clock, failures, told, a: ends[0]!, b: ends[1]!, freeze, thaw };
 }
 
 describe('a link', () => {
@@ -139,12 +148,10 @@ describe('a link', () => {
   });
 
   test('has no answer when none comes in time, when the other side fails, and when it is gone', async () => {
-    const { a, clock, failures, cut } = linked();
-    const failed = a.ask('ping', -1, 1_000);
-    await clock.advance(1_000);
-    expect(await failed).toBeNull();
+    const { a, clock, failures, freeze } = linked();
+    expect(await a.ask('ping', -1, 1_000)).toBeNull();
     expect(failures).toEqual(['ping']);
-    cut();
+    freeze();
     const late = a.ask('ping', 1, 500);
     const gone = a.ask('ping', 1, 60_000);
     await clock.advance(500);
@@ -152,6 +159,19 @@ describe('a link', () => {
     a.close();
     expect(await gone).toBeNull();
     expect(await a.ask('ping', 1, 60_000)).toBeNull();
+  });
+
+  test('does not pile up questions for a side that is frozen, and asks again when that replies', async () => {
+    const { a, clock, freeze, thaw } = linked();
+    const sent = freeze();
+    const asked = Array.from({ length: 20_000 }, () => a.ask('ping', 1, 100));
+    await clock.advance(100);
+    expect(await Promise.all(asked)).toEqual(asked.map(() => null));
+    expect(await a.ask('ping', 1, 100)).toBeNull();
+    expect(sent).toHaveLength(20_000);
+    thaw();
+    await settled();
+    expect(await a.ask('ping', 1, 100)).toBe(2);
   });
 });
 

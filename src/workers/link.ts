@@ -1,7 +1,6 @@
 /**
  * Questions and messages between two processes over any channel that carries
- * values. Nobody who asks waits for ever, and nobody is asked twice at the same
- * time what takes long: that is up to who asks.
+ * values. Nobody who asks waits for ever, and what was asked in vain is bounded.
  */
 import type { Clock } from '../clock.ts';
 import type { Questions } from './messages.ts';
@@ -37,6 +36,9 @@ export type LinkDeps<In extends Questions, TellIn> = {
   readonly onFailure: (error: unknown, about: string) => void;
 };
 
+/** What one asks of another that is frozen piles up in memory; some ten megabytes of it. */
+const MAX_OWED = 20_000;
+
 export function createLink<Out extends Questions, TellOut, In extends Questions, TellIn>({
   send,
   clock,
@@ -46,13 +48,16 @@ export function createLink<Out extends Questions, TellOut, In extends Questions,
 }: LinkDeps<In, TellIn>): Link<Out, TellOut> {
   const waiting = new Map<number, (answer: unknown) => void>();
   let nextId = 1;
+  /** Questions that no reply has come to, whether or not somebody still waits for it. */
+  let owed = 0;
   let isClosed = false;
 
   return { ask, tell: send, receive, close };
 
   async function ask(about: string, detail: unknown, withinMs: number) {
-    if (isClosed) return null;
+    if (isClosed || owed >= MAX_OWED) return null;
     const id = nextId++;
+    owed += 1;
     const replied = Promise.withResolvers<unknown>();
     const answered = new AbortController();
     waiting.set(id, replied.resolve);
@@ -68,17 +73,21 @@ export function createLink<Out extends Questions, TellOut, In extends Questions,
     // Both ends are ours: nothing else is sent here.
     const message = value as Ask | Reply | TellIn;
     if (isAsk(message)) void answer(message);
-    else if (isReply(message)) waiting.get(message.id)?.(message.answer);
-    else onTold(message);
+    else if (isReply(message)) {
+      owed -= 1;
+      waiting.get(message.id)?.(message.answer);
+    } else onTold(message);
   }
 
-  /** Never rejects. */
+  /** Never rejects, and replies in any case. */
   async function answer({ id, about, detail }: Ask) {
+    let given: unknown = null;
     try {
-      send({ kind: 'reply', id, answer: await answerers[about]!(detail) } satisfies Reply);
+      given = await answerers[about]!(detail);
     } catch (error) {
       onFailure(error, about);
     }
+    send({ kind: 'reply', id, answer: given } satisfies Reply);
   }
 
   function close() {

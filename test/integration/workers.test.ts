@@ -268,8 +268,8 @@ describe('an end', () => {
     await grounds.expectKept(weir);
   });
 
-  test('by a second signal while no store answers: everybody leaves at once, the next start finds everything', async () => {
-    const weir = await newWeir({ WEIR_WORKERS: '2', INGEST_SHUTDOWN_GRACE: '60s' });
+  test('by a second signal while no store answers and without a journal: everybody saves and leaves at once, the next start finds everything', async () => {
+    const weir = await newWeir({ WEIR_WORKERS: '2', INGEST_SHUTDOWN_GRACE: '60s', INGEST_JOURNAL: 'off' });
     // From now on the token is known to all of them.
     for (let round = 0; round < 10; round++) await send(weir, 1);
     rig.clickhouse.set({ kind: 'hang' });
