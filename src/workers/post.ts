@@ -144,6 +144,7 @@ export function createPost(deps: PostDeps): Post {
     const isLate = now.owed !== null;
     now.owed ??= now.link.ask('look', null, NEVER_LATE_MS).then((seen) => {
       now.owed = null;
+      if (now.isSilent && seen !== null) log.info({ worker, pid: now.child.pid }, 'worker answers again');
       now.isSilent = false;
       if (seen !== null) remember(now, seen);
     });
@@ -151,6 +152,7 @@ export function createPost(deps: PostDeps): Post {
     const inTime = new AbortController();
     const late = clock.sleep(withinMs, inTime.signal).then(() => {
       now.isSilent = now.owed !== null;
+      if (now.isSilent) log.warn({ worker, pid: now.child.pid }, 'worker does not answer');
     });
     await Promise.race([now.owed, late]);
     inTime.abort('answered');

@@ -51,6 +51,8 @@ export class WorkerCannotStart extends Error {
 
 /** A look takes a worker a millisecond; one that is not there by then is frozen, or as good as. */
 const LOOK_WITHIN_MS = 700;
+/** Also while nobody asks, so that little of what a worker counted goes with it when it dies. */
+const LOOK_EVERY_MS = 5_000;
 /** Keys that are claimed or waited for at the same time: as many requests as could be under way. */
 const MAX_CLAIMS = 50_000;
 /** Directories that are delivered at the same time; each is a process. */
@@ -103,6 +105,7 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
     throw error;
   }
   hasStarted = true;
+  const watching = watch();
   return { port: config.port, findDemo, admitAnonymous, stop, leave };
 
   function postOf(worker: number, role: Role, events: Partial<PostEvents>): Post {
@@ -205,6 +208,13 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
     return true;
   }
 
+  async function watch() {
+    while (!stopping.signal.aborted) {
+      await whole();
+      await clock.sleep(LOOK_EVERY_MS, stopping.signal);
+    }
+  }
+
   function countEnded(page: MetricsPage, recovered: number) {
     ended = ended.then((before) => addEnded(before, page, recovered));
   }
@@ -226,6 +236,7 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
 
   async function stop() {
     const unclean = await stopAll();
+    await watching;
     return { lost, unclean };
   }
 
