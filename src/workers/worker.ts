@@ -11,7 +11,7 @@ import type { Link } from './link.ts';
 import type { AskedByWorker, Assignment, ToldByWorker } from './messages.ts';
 import { claimPlace, placeOf } from './places.ts';
 import { createSharedIdempotency, createSharedRateLimit } from './shared-limits.ts';
-import { healthOf, metricsOf } from './whole.ts';
+import { type Whole, healthOf, metricsOf } from './whole.ts';
 
 export type Worker = Pick<Weir, 'look' | 'remember' | 'admitAnonymous' | 'saveNow'> & {
   findDemo(): Promise<Demo | null>;
@@ -79,18 +79,23 @@ export function isExplained(error: unknown): error is Error {
   return error instanceof CannotListen || error instanceof JournalUnusable || error instanceof JournalLocked;
 }
 
-/** Everything together, as far as the supervisor knows it; without an answer from there, this worker alone. */
+/** Everything together, as far as the supervisor knows it; without an answer from there, what is known without it. */
 function pagesOf(supervisor: ToSupervisor, own: () => Promise<Look>): Pages {
-  const wholeAndOwn = async () => [await supervisor.ask('whole', null, WHOLE_WITHIN_MS), await own()] as const;
+  let last: Whole = { members: [], ended: [] };
   return {
     async health() {
-      const [whole, look] = await wholeAndOwn();
-      if (whole !== null) return healthOf(whole, look);
-      return { vitals: look.vitals, reasons: ['the supervisor of the workers does not answer'], workers: [] };
+      const whole = await ask();
+      if (whole !== null) return healthOf(whole, await own());
+      const { vitals } = await own();
+      return { vitals, reasons: ['the supervisor of the workers does not answer'], workers: [] };
     },
-    async metrics() {
-      const [whole, look] = await wholeAndOwn();
-      return metricsOf(whole ?? { members: [], ended: [] }, look);
-    },
+    // Rather the numbers of a moment ago than the sum of fewer workers: counters must not fall.
+    metrics: async () => metricsOf((await ask()) ?? last, await own()),
   };
+
+  async function ask(): Promise<Whole | null> {
+    const whole = await supervisor.ask('whole', null, WHOLE_WITHIN_MS);
+    last = whole ?? last;
+    return whole;
+  }
 }
