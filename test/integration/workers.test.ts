@@ -190,6 +190,8 @@ describe('the pages of all workers', () => {
     const { accepted } = await countersOf(weir);
     const [, frozen] = await pidsOf(weir);
     await send(weir, 10);
+    // What a frozen worker has is counted as it was last heard.
+    expect((await countersOf(weir)).accepted).toBe(accepted + 10);
     process.kill(frozen!, 'SIGSTOP');
     try {
       expect(await healthOf(weir)).toMatchObject({ status: 'degraded', reasons: ['worker 2 does not answer'] });
