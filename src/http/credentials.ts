@@ -61,7 +61,7 @@ export function createCredentials({
   const found = new LRUCache<string, Found>({ max: MAX_FOUND });
   const missing = new LRUCache<string, number>({ max: MAX_MISSING });
   /** Of the tokens used last, so that they are hashed once and not with every request. */
-  const hashed = new LRUCache<string, string>({ max: MAX_HASHED });
+  const hashed = new Map<string, string>();
   const waiting = new Map<string, Waiter>();
   let isAsking = false;
   /** When the last query failed, null when it did not: known tokens are then served without waiting for the next. */
@@ -82,6 +82,7 @@ export function createCredentials({
     const known = hashed.get(token);
     if (known !== undefined) return known;
     const key = hash('sha256', token);
+    if (hashed.size >= MAX_HASHED) hashed.clear();
     hashed.set(token, key);
     return key;
   }

@@ -11,7 +11,7 @@ import { latencyFigures, measureSending, prepare, sendAll, targetOf } from './su
 import { alternately, eachOf, figureOf, ratioOf } from './support/statistics.ts';
 
 const PATH = '/events';
-const CONNECTIONS = 64;
+const CONNECTIONS = 256;
 
 type Round = {
   readonly requestsPerS: number;
@@ -23,7 +23,7 @@ type Round = {
 export const scenario: Scenario = {
   name: 'singles',
   about:
-    'POST /events with one product event over 64 connections: requests a second of Weir ÷ those of a bare node:http ' +
+    'POST /events with one product event over 256 connections: requests a second of Weir ÷ those of a bare node:http ' +
     'server that parses the same body and answers 202, and the processor time of both.',
   async run({ isQuick, seed, say }) {
     const grounds = await openGrounds();

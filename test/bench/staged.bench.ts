@@ -19,7 +19,8 @@ const HOLD_PER_S = 2_000;
 const MAX_PEAK_PER_S = 20_000;
 const PEAK_SHARE = 0.7;
 const BODIES = 64;
-const CONNECTIONS = 64;
+/** So many that a request which is due finds a free one; what waits for the disk holds its connection. */
+const CONNECTIONS = 256;
 const SETTLED_WITHIN_MS = 60_000;
 /** A generator that is later than this has become what is measured. */
 const MAX_LAG_MS = 50;
