@@ -1,6 +1,7 @@
 /**
  * Single events at a given rate, stage by stage: up to 2 000 requests a second,
- * then at once to a share of what a bare server takes on this machine, and back.
+ * then at once to a share of what a bare server takes on this machine, and back; and
+ * at last the same share of what Weir itself takes.
  * Requests are sent when they are due, not when the server has time, and their
  * latency counts from then.
  */
@@ -8,7 +9,7 @@ import { type RecordableHistogram, createHistogram, performance } from 'node:per
 import { createBodies } from './support/bodies.ts';
 import { type Grounds, openGrounds } from './support/grounds.ts';
 import { type AnswerDetail, type Target, offer, percentilesOf, recordMs, saturate } from './support/load.ts';
-import { createRoll, numberedLoad } from './support/roll.ts';
+import { type NumberedLoad, createRoll, numberedLoad } from './support/roll.ts';
 import type { BenchContext, Figure, Scenario } from './support/scenario.ts';
 import { targetOf } from './support/sending.ts';
 import { allStored, conservationOf } from './support/settling.ts';
@@ -26,7 +27,7 @@ const SETTLED_WITHIN_MS = 60_000;
 const MAX_LAG_MS = 50;
 
 type Stage = {
-  readonly name: 'ramp' | 'hold' | 'peak' | 'back';
+  readonly name: 'ramp' | 'hold' | 'peak' | 'back' | 'sustained';
   readonly fromPerS: number;
   readonly toPerS: number;
   readonly forMs: number;
@@ -43,7 +44,7 @@ type Watched = Stage & {
 
 export const scenario: Scenario = {
   name: 'staged',
-  about: `Single events at a constant rate: ${HOLD_PER_S} requests a second, then ${PEAK_SHARE} of what a bare server takes, and back.`,
+  about: `Single events at a constant rate: ${HOLD_PER_S} requests a second, then ${PEAK_SHARE} of what a bare server takes, and back; and ${PEAK_SHARE} of what Weir takes.`,
   async run(context) {
     const grounds = await openGrounds();
     try {
@@ -63,14 +64,69 @@ async function runStages(grounds: Grounds, { isQuick, seed, say }: BenchContext)
 
   const weir = await grounds.startBenched();
   const roll = createRoll();
-  const load = numberedLoad(roll, targetOf(weir, PATH, { token: grounds.token }), bodies);
+  const target = targetOf(weir, PATH, { token: grounds.token });
+  const load = numberedLoad(roll, target, bodies);
   const stages = watched(stagesUpTo(peakPerS, isQuick ? 0.1 : 1));
+  const cpuBefore = weir.cpuMs();
+  let failures = await offerStages(target, load, stages);
+  await weir.settled();
+  // Warm by now: what it takes itself, and a part of that for longer than any queue could hide.
+  const own = await saturateFor(target, load, isQuick ? 1_000 : 5_000);
+  await weir.settled();
+  const sustained = watched([
+    { name: 'sustained', fromPerS: PEAK_SHARE * own, toPerS: PEAK_SHARE * own, forMs: isQuick ? 2_000 : 20_000 },
+  ]);
+  failures += await offerStages(target, load, sustained);
+  await allStored(grounds.stores, weir, { withinMs: SETTLED_WITHIN_MS });
+  const cpuMs = weir.cpuMs() - cpuBefore;
+  const peakLagMs = percentilesOf(stages.find(({ name }) => name === 'peak')!.lag).p99;
+  if (peakLagMs > MAX_LAG_MS)
+    say(`the load itself was ${Math.round(peakLagMs)} ms late: the latencies are partly its own`);
+  const conservation = await conservationOf(roll, grounds.stores);
+  const peakRss = weir.peakRssMiB();
+  await weir.stop();
+  return [
+    { name: 'bare server', value: Math.round(ceiling), unit: 'requests/s' },
+    { name: 'Weir', value: Math.round(own), unit: 'requests/s' },
+    ...[...stages, ...sustained].flatMap(figuresOf),
+    { name: 'requests without an answer', value: failures, unit: 'requests', bar: { atMost: 0 } },
+    ...conservation,
+    { name: 'CPU per million events', value: rounded((cpuMs * 1_000) / roll.acknowledged()), unit: 's' },
+    { name: 'peak RSS', value: Math.round(peakRss), unit: 'MiB', bar: { atMost: 512 } },
+  ];
+}
+
+/** What the bare server takes of the same requests, on the same connections, as fast as it answers. */
+async function ceilingOf(grounds: Grounds, bodies: readonly Buffer[], forMs: number): Promise<number> {
+  const bare = await grounds.startBare();
+  const target = targetOf(bare, PATH, { token: grounds.token });
+  // Numbered as those for Weir are, so that the load has the same work to do.
+  const load = numberedLoad(createRoll(), target, bodies);
+  // The first one is slower than it will be.
+  await saturateFor(target, load, forMs / 2);
+  const perSecond = await saturateFor(target, load, forMs);
+  await bare.stop();
+  return perSecond;
+}
+
+async function saturateFor({ port }: Target, { next, onAnswer }: NumberedLoad, forMs: number): Promise<number> {
+  const until = performance.now() + forMs;
+  const { latency, elapsedMs } = await saturate({
+    port,
+    connections: CONNECTIONS,
+    next: () => (performance.now() < until ? next() : null),
+    onAnswer,
+  });
+  return (latency.count * 1_000) / elapsedMs;
+}
+
+/** One stage after the other without a pause. How many requests were not answered. */
+async function offerStages({ port }: Target, load: NumberedLoad, stages: readonly Watched[]): Promise<number> {
   const last = stages.at(-1)!;
   const stageAt = (ms: number) => stages.findLast(({ startsMs }) => startsMs <= ms)!;
   let lookedMs = 0;
-  const cpuBefore = weir.cpuMs();
   const { failures } = await offer({
-    port: weir.port,
+    port,
     maxConnections: CONNECTIONS,
     durationMs: last.startsMs + last.forMs,
     rateAt(elapsedMs) {
@@ -89,45 +145,7 @@ async function runStages(grounds: Grounds, { isQuick, seed, say }: BenchContext)
       if (status !== 202) stage.refused += 1;
     },
   });
-  await allStored(grounds.stores, weir, { withinMs: SETTLED_WITHIN_MS });
-  const cpuMs = weir.cpuMs() - cpuBefore;
-  const peakLagMs = percentilesOf(stages.find(({ name }) => name === 'peak')!.lag).p99;
-  if (peakLagMs > MAX_LAG_MS)
-    say(`the load itself was ${Math.round(peakLagMs)} ms late: the latencies are partly its own`);
-  const conservation = await conservationOf(roll, grounds.stores);
-  const peakRss = weir.peakRssMiB();
-  await weir.stop();
-  return [
-    { name: 'bare server', value: Math.round(ceiling), unit: 'requests/s' },
-    ...stages.flatMap(figuresOf),
-    { name: 'requests without an answer', value: failures, unit: 'requests', bar: { atMost: 0 } },
-    ...conservation,
-    { name: 'CPU per million events', value: rounded((cpuMs * 1_000) / roll.acknowledged()), unit: 's' },
-    { name: 'peak RSS', value: Math.round(peakRss), unit: 'MiB', bar: { atMost: 512 } },
-  ];
-}
-
-/** What the bare server takes of the same requests, on the same connections, as fast as it answers. */
-async function ceilingOf(grounds: Grounds, bodies: readonly Buffer[], forMs: number): Promise<number> {
-  const bare = await grounds.startBare();
-  const target = targetOf(bare, PATH, { token: grounds.token });
-  // The first one is slower than it will be.
-  await saturateFor(target, bodies, forMs / 2);
-  const perSecond = await saturateFor(target, bodies, forMs);
-  await bare.stop();
-  return perSecond;
-}
-
-async function saturateFor(target: Target, bodies: readonly Buffer[], forMs: number): Promise<number> {
-  // Numbered as those for Weir are, so that the load has the same work to do.
-  const { next } = numberedLoad(createRoll(), target, bodies);
-  const until = performance.now() + forMs;
-  const { latency, elapsedMs } = await saturate({
-    port: target.port,
-    connections: CONNECTIONS,
-    next: () => (performance.now() < until ? next() : null),
-  });
-  return (latency.count * 1_000) / elapsedMs;
+  return failures;
 }
 
 function stagesUpTo(peakPerS: number, scale: number): readonly Stage[] {
@@ -156,13 +174,13 @@ function watched(stages: readonly Stage[]): readonly Watched[] {
 
 function figuresOf(stage: Watched): Figure[] {
   const { p50, p95, p99, p999 } = percentilesOf(stage.latency);
-  const isPeak = stage.name === 'peak';
+  const isHeld = stage.name === 'peak' || stage.name === 'sustained';
   const name = (what: string) => `${stage.name}: ${what}`;
   const latency = (what: string, value: number, atMost: number) => ({
     name: name(what),
     value: rounded(value),
     unit: 'ms',
-    ...(isPeak ? { bar: { atMost } } : {}),
+    ...(isHeld ? { bar: { atMost } } : {}),
   });
   return [
     { name: name('answered'), value: Math.round((stage.answered * 1_000) / stage.forMs), unit: 'requests/s' },
