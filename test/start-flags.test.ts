@@ -13,9 +13,9 @@ test.each([
   ['README.md', /(node \S.* serve)$/m],
 ])('%s: %s', (path, pattern) => {
   const [, command] = pattern.exec(read(path)) ?? [];
-  expect(command).toContain('--max-semi-space-size=32');
+  expect(command).toContain('--max-semi-space-size=16');
 });
 
 test('the tests start it in the same way', () => {
-  expect(NODE_FLAGS).toEqual(['--max-semi-space-size=32']);
+  expect(NODE_FLAGS).toEqual(['--max-semi-space-size=16']);
 });

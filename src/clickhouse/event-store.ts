@@ -187,8 +187,8 @@ export function createEventStore(
   }
 }
 
-/** What is written to the connection at once. Thousands of rows sent one by one cost more than their insert. */
-const PIECE_BYTES = 256 * 1024;
+/** What is worth a write of its own. Thousands of rows sent one by one cost more than their insert. */
+const PIECE_BYTES = 64 * 1024;
 
 /** The same bytes in fewer pieces, each made when it is its turn. */
 function* inLargePieces(chunks: readonly Buffer[]): Generator<Buffer> {

@@ -61,6 +61,8 @@ export function createSegments(
   let segments: Segment[] = [];
   /** Bases that were not finished, or may not be under their name, and are still there. */
   const failedTries: Segment[] = [];
+  /** What records are encoded into for one write after the other: new memory for each would be most of the garbage. */
+  let scratch = Buffer.alloc(0);
 
   return {
     write,
@@ -168,17 +170,22 @@ export function createSegments(
   async function close() {
     await current?.file.close().catch(ignore);
   }
+
+  /** Good until the next call. */
+  function encodeAll(records: readonly JournalRecord[], segment: number, offset: number): Buffer {
+    const size = totalSize(records);
+    if (size > scratch.length) scratch = Buffer.allocUnsafeSlow(Math.max(size, 2 * scratch.length));
+    const bytes = scratch.subarray(0, size);
+    // Larger than any round: an envelope of its own, which is rare, and not to be kept.
+    if (size > MAX_WRITE_BYTES) scratch = Buffer.alloc(0);
+    let at = 0;
+    for (const record of records) at += encodeRecord(record, bytes, at, { segment, offset: offset + at });
+    return bytes;
+  }
 }
 
 function abandon(error: unknown): never {
   throw new Abandoned(error);
-}
-
-function encodeAll(records: readonly JournalRecord[], segment: number, offset: number): Buffer {
-  const bytes = Buffer.allocUnsafe(totalSize(records));
-  let at = 0;
-  for (const record of records) at += encodeRecord(record, bytes, at, { segment, offset: offset + at });
-  return bytes;
 }
 
 /** Records in pieces of about one write. */
