@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
+import { isHexDigit } from './json.ts';
 
-/** Whether the text is a UUID, in either case. Character by character: a third of the time of a pattern. */
+/** Whether the text is a UUID, in either case. Asked of every event, so without a pattern. */
 export function isUuid(text: string): boolean {
   if (text.length !== 36) return false;
   for (let at = 0; at < 36; at += 1) {
@@ -9,11 +10,6 @@ export function isUuid(text: string): boolean {
     if (isDash ? code !== 0x2d : !isHexDigit(code)) return false;
   }
   return true;
-}
-
-function isHexDigit(code: number): boolean {
-  const lower = code | 0x20;
-  return (code >= 0x30 && code <= 0x39) || (lower >= 0x61 && lower <= 0x66);
 }
 
 /** The UUID (version 8, RFC 9562) that stands for these bytes: the same for the same bytes, always. */

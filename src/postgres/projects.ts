@@ -1,3 +1,4 @@
+import { isUuid } from '../event/uuid.ts';
 import { and, asc, eq, isNull, sql } from 'drizzle-orm';
 import { answerOf } from './errors.ts';
 import type { Database } from './pool.ts';
@@ -82,9 +83,4 @@ export function createProjects(db: Database): Projects {
       );
     },
   };
-}
-
-/** Postgres throws on a text that is no UUID; for a caller it is simply unknown. */
-export function isUuid(text: string): boolean {
-  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
 }

@@ -4,7 +4,7 @@ import type { ProjectId } from '../event/event.ts';
 import { anonymousKey, anonymousProjectOf, type Credential, type LookUpCredentials } from '../pipeline/ports.ts';
 import { answerOf, PostgresFailure } from './errors.ts';
 import type { Database } from './pool.ts';
-import { isUuid } from './projects.ts';
+import { isUuid } from '../event/uuid.ts';
 import { apiTokens, projects } from './schema.ts';
 
 export type Token = {
