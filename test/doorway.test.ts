@@ -1,9 +1,9 @@
-/** What reaches a front door, however it is spelled, and what becomes of a connection behind it. */
-import { once } from 'node:events';
-import { type ClientRequestArgs, type IncomingMessage, Agent, request } from 'node:http';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+/** What reaches a front door, however it is spelled and whoever reads it, and what becomes of a connection behind it. */
+import { type ClientRequestArgs, type OutgoingHttpHeaders, Agent, request } from 'node:http';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../src/clock.ts';
-import { createDoorway } from '../src/http/doorway.ts';
+import type { DoorRequest } from '../src/http/door-request.ts';
+import { type Receive, createDoorway, listenerFor } from '../src/http/doorway.ts';
 import { createEveryAnswer } from '../src/http/every-answer.ts';
 import type { Reply } from '../src/http/reply.ts';
 import { type HttpServer, listen } from '../src/http/server.ts';
@@ -18,38 +18,46 @@ let server: HttpServer;
 beforeAll(async () => {
   const flags = createFlags({ intake: 'open' }, () => {});
   const doorway = createDoorway(
-    new Map([
-      ['/events', async () => ({ status: 202, headers: {}, body: 'door' })],
+    new Map<string, Receive>([
+      ['/events', ({ headers }) => ({ status: 202, headers: {}, body: readerOf(headers) })],
       ['/refusing', refuseHalfWay],
       ['/broken', () => Promise.reject(new Error('a bug'))],
+      ['/broken/at-once', breakAtOnce],
     ]),
     {
       everyAnswer: createEveryAnswer({ flags, newRequestId: () => 'r-1' }, { allowedOrigins: [] }),
       onRequest: (method, route, status) => void observed.push(`${method} ${route} ${status}`),
-      clock,
       log,
-      others: (_, answer) => answer.writeHead(404).end('others'),
     },
   );
-  server = await listen(doorway, { clock, log }, { host: '127.0.0.1', port: 0 });
+  const listener = listenerFor(doorway, { others: (_, answer) => answer.writeHead(404).end('others'), clock });
+  server = await listen({ doorway, listener }, { clock, log }, { host: '127.0.0.1', port: 0 });
 });
 afterAll(() => server.close());
 
+/** A plain connection keeps only the headers that a front door asks for. */
+const readerOf = (headers: object): string => ('host' in headers ? 'node' : 'plain');
+
 /** As the reading of a body that turns out too large. */
-async function refuseHalfWay(incoming: IncomingMessage): Promise<Reply> {
-  await once(incoming, 'data');
-  incoming.pause();
+async function refuseHalfWay({ body }: DoorRequest): Promise<Reply> {
+  await new Promise<void>((resolve) => body.listen({ piece: () => resolve(), end() {}, gone() {} }));
+  body.leave();
   return { status: 413, headers: {}, body: '' };
 }
 
-function send(path: string, { body = '{}', ...more }: ClientRequestArgs & { body?: string } = {}) {
-  const { promise, resolve, reject } = Promise.withResolvers<{
-    status: number;
-    text: string;
-    id: unknown;
-    port: number;
-  }>();
-  request({ port: server.port, method: 'POST', path, ...more }, (answer) => {
+function breakAtOnce(): Reply {
+  throw new Error('a bug');
+}
+
+type Sent = { status: number; text: string; id: unknown; port: number };
+
+function sendWith(
+  own: OutgoingHttpHeaders,
+  path: string,
+  { body = '{}', ...more }: ClientRequestArgs & { body?: string },
+) {
+  const { promise, resolve, reject } = Promise.withResolvers<Sent>();
+  request({ port: server.port, method: 'POST', path, headers: own, ...more }, (answer) => {
     const port = answer.socket.localPort!;
     let text = '';
     answer.on('data', (chunk: Buffer) => (text += chunk.toString()));
@@ -60,36 +68,47 @@ function send(path: string, { body = '{}', ...more }: ClientRequestArgs & { body
   return promise;
 }
 
-test.each(['/events', '/events?ack=stored', '/%65vents', '/./events', 'http://any.example/events?x=1'])(
-  'POST %s reaches the door',
-  async (path) => expect(await send(path)).toMatchObject({ status: 202, text: 'door', id: 'r-1' }),
-);
+describe.each([
+  { reader: 'plain', headers: {} },
+  { reader: 'node', headers: { 'proxy-connection': 'keep-alive' } },
+])('read by $reader', ({ reader, headers }) => {
+  const send = (path: string, more: ClientRequestArgs & { body?: string } = {}) => sendWith(headers, path, more);
 
-test.each(['/', '/events/', '/Events', '/other', '/events%2f', '/%zz', '//[/events'])(
-  'POST %s does not',
-  async (path) => expect(await send(path)).toMatchObject({ status: 404, text: 'others' }),
-);
+  test.each(['/events', '/events?ack=stored', '/%65vents', '/./events'])('POST %s reaches the door', async (path) => {
+    expect(await send(path)).toMatchObject({ status: 202, text: reader, id: 'r-1' });
+  });
 
-test('nor does another method', async () => {
-  expect(await send('/events', { method: 'PUT' })).toMatchObject({ status: 404 });
-});
+  test.each(['http://any.example/events?x=1', 'HTTP://ANY.example:80/events'])(
+    'POST %s, with a host, reaches it by way of Node',
+    async (path) => expect(await send(path)).toMatchObject({ status: 202, text: 'node' }),
+  );
 
-test('every request is observed under the path of its door', async () => {
-  observed.length = 0;
-  await send('/%65vents?x=1');
-  expect(observed).toEqual(['POST /events 202']);
-});
+  test.each(['/', '/events/', '/Events', '/other', '/events%2f', '/%zz', '//[/events'])(
+    'POST %s does not',
+    async (path) => expect(await send(path)).toMatchObject({ status: 404, text: 'others' }),
+  );
 
-test('a bug behind a door is a 500 in the shape of every refusal', async () => {
-  const { status, text } = await send('/broken');
-  expect([status, JSON.parse(text)]).toMatchObject([500, { code: 'internal' }]);
-});
+  test('nor does another method', async () => {
+    expect(await send('/events', { method: 'PUT' })).toMatchObject({ status: 404 });
+  });
 
-test('a body that is not read to its end does not stand in the way of the next request on its connection', async () => {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  const first = await send('/refusing', { agent, body: 'x'.repeat(500_000) });
-  const second = await send('/events', { agent });
-  agent.destroy();
-  expect([first.status, second.status]).toEqual([413, 202]);
-  expect(second.port).toBe(first.port);
+  test('every request is observed under the path of its door', async () => {
+    observed.length = 0;
+    await send('/%65vents?x=1');
+    expect(observed).toEqual(['POST /events 202']);
+  });
+
+  test.each(['/broken', '/broken/at-once'])('a bug behind %s is a 500 in the shape of every refusal', async (path) => {
+    const { status, text } = await send(path);
+    expect([status, JSON.parse(text)]).toMatchObject([500, { code: 'internal' }]);
+  });
+
+  test('a body that is not read to its end does not stand in the way of the next request on its connection', async () => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const first = await send('/refusing', { agent, body: 'x'.repeat(500_000) });
+    const second = await send('/events', { agent });
+    agent.destroy();
+    expect([first.status, second.status]).toEqual([413, 202]);
+    expect([second.port, second.text]).toEqual([first.port, reader]);
+  });
 });

@@ -7,8 +7,13 @@ const SHOP = 'https://shop.example';
 function setUp(allowedOrigins: readonly string[] = []) {
   const flags = createFlags({ intake: 'open' }, () => {});
   const everyAnswer = createEveryAnswer({ flags, newRequestId: () => 'made' }, { allowedOrigins });
-  const headersFor = (origin?: string) =>
-    Object.fromEntries(everyAnswer.headers(origin === undefined ? {} : { origin }, 'r-1'));
+  const commonFor = (origin?: string) => everyAnswer.common(origin === undefined ? {} : { origin });
+  const headersFor = (origin?: string): Record<string, string> => {
+    const { list, text, isLast } = commonFor(origin);
+    expect(text).toBe(list.map(([name, value]) => `${name}: ${value}\r\n`).join(''));
+    expect(isLast).toBe(text.includes('Connection: close'));
+    return Object.fromEntries(list);
+  };
   return { flags, everyAnswer, headersFor };
 }
 
@@ -27,7 +32,6 @@ test.each([
 test('pages of every origin may read the answer where none is named', () => {
   const { headersFor } = setUp();
   expect(headersFor(SHOP)).toEqual({
-    'X-Request-Id': 'r-1',
     'X-Content-Type-Options': 'nosniff',
     'Access-Control-Allow-Origin': '*',
     'Access-Control-Expose-Headers': 'Retry-After,X-Request-Id,Weir-Ack',

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../src/clock.ts';
-import { createDoorway } from '../src/http/doorway.ts';
+import { createDoorway, listenerFor } from '../src/http/doorway.ts';
 import { operationOf } from '../src/http/doors/operation.ts';
 import { createEveryAnswer } from '../src/http/every-answer.ts';
 import { createIdempotency } from '../src/http/idempotency.ts';
@@ -54,20 +54,19 @@ const description = readDescription(openApiOf([route], { version: 'test' }));
 let server: HttpServer;
 beforeAll(async () => {
   const log = createLog('silent');
-  const app = createDoorway(new Map([[route.path, route.receive]]), {
+  const doorway = createDoorway(new Map([[route.path, route.receive]]), {
     everyAnswer: createEveryAnswer({ flags, newRequestId: () => 'r-1' }, { allowedOrigins: [] }),
     onRequest: () => {},
-    clock,
     log,
-    others: (_, answer) => answer.writeHead(404).end(),
   });
-  server = await listen(app, { clock, log }, { host: '127.0.0.1', port: 0 });
+  const listener = listenerFor(doorway, { others: (_, answer) => answer.writeHead(404).end(), clock });
+  server = await listen({ doorway, listener }, { clock, log }, { host: '127.0.0.1', port: 0 });
 });
 afterAll(() => server.close());
 
 async function send(body: unknown, token = 'good') {
   const url = `http://127.0.0.1:${server.port}${readingsDoor.path}`;
-  const headers = { authorization: `Bearer ${token}`, connection: 'close' };
+  const headers = { authorization: `Bearer ${token}` };
   const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) });
   const { status } = response;
   const text = await response.text();

@@ -3,6 +3,7 @@ import { PassThrough } from 'node:stream';
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { type Body, readBody } from '../src/http/body.ts';
+import { nodeBody } from '../src/http/door-request.ts';
 import { createManualClock } from './support/clock.ts';
 import { channelOn } from './support/factory.ts';
 
@@ -25,7 +26,7 @@ function setUp(headers: Record<string, string> = {}, { room = 1_000_000 } = {}) 
   const channel = channelOn(createManualClock(), { maxBytes: room });
   const reservation = channel.reserve();
   const request = requestWith(headers);
-  const body = readBody(request, reservation, { maxBytes: MAX_BYTES });
+  const body = readBody({ headers: request.headers, body: nodeBody(request) }, reservation, { maxBytes: MAX_BYTES });
   return { request, body, reservation, reservedBytes: () => channel.usage().reservedBytes };
 }
 
@@ -139,6 +140,7 @@ describe('a client that leaves', () => {
     request.destroy();
     await new Promise((resolve) => setImmediate(resolve));
     const reservation = channelOn(createManualClock()).reserve();
-    expect(await readBody(request, reservation, { maxBytes: MAX_BYTES })).toBe('aborted');
+    const body = readBody({ headers: {}, body: nodeBody(request) }, reservation, { maxBytes: MAX_BYTES });
+    expect(await body).toBe('aborted');
   });
 });

@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decoderOf } from '../src/event/decode.ts';
+import { nodeBody } from '../src/http/door-request.ts';
 import { ndjsonDoor } from '../src/http/doors/ndjson.ts';
 import { type LinesRead, readLines } from '../src/http/lines.ts';
 import type { Refusal } from '../src/http/refusals.ts';
@@ -53,7 +54,7 @@ async function readChunks(
   };
   const incoming = requestOf(chunks, headers);
   const read = await readLines(
-    incoming,
+    { headers: incoming.headers, body: nodeBody(incoming) },
     { decodeEvent, reservation: watched, couldHold: channel.couldHold },
     { maxBytes },
   );

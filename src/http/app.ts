@@ -5,7 +5,7 @@ import type { Handler, MiddlewareHandler } from 'hono';
 import { routePath } from 'hono/route';
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Log } from '../log.ts';
-import { createDoorway } from './doorway.ts';
+import { createDoorway, listenerFor } from './doorway.ts';
 import type { Door } from './doors/door.ts';
 import { operationOf } from './doors/operation.ts';
 import { nativeDoor } from './doors/native.ts';
@@ -14,7 +14,7 @@ import { productBulkDoor, productDoor } from './doors/product.ts';
 import { webDoor } from './doors/web.ts';
 import { countsOperation } from './event-counts-operation.ts';
 import { type EventCountsDeps, eventCounts } from './event-counts.ts';
-import { type EveryAnswer, createEveryAnswer } from './every-answer.ts';
+import { type EveryAnswer, REQUEST_ID, createEveryAnswer } from './every-answer.ts';
 import { pageOperation } from './health-operations.ts';
 import { type HealthDeps, healthRoutes } from './health.ts';
 import { type IngestDeps, type IngestOptions, ingest } from './ingest.ts';
@@ -22,7 +22,8 @@ import { describedRoutes } from './openapi.ts';
 import { queryOperation, schemaOperation } from './project-query-operations.ts';
 import { type ProjectQueryDeps, type ReadLimits, projectQuery } from './project-query.ts';
 import { type RefusalCode, bareReplyTo, refuse } from './refusals.ts';
-import type { DoorRoute, ObserveRequest, Route } from './route.ts';
+import { ANY_ROUTE, type DoorRoute, type ObserveRequest, type Route } from './route.ts';
+import type { Served } from './server.ts';
 
 export type AppDeps = {
   readonly ingest: IngestDeps;
@@ -49,7 +50,7 @@ type Env = { Variables: { requestId: string }; Bindings: { incoming: IncomingMes
 const DOORS: readonly Door[] = [nativeDoor, ndjsonDoor, productDoor, productBulkDoor, webDoor];
 
 /** Answers every request. */
-export function createApp(deps: AppDeps, options: AppOptions): RequestListener {
+export function createApp(deps: AppDeps, options: AppOptions): Served {
   const { onRequest, log } = deps;
   const { flags } = deps.ingest;
   const everyAnswer = createEveryAnswer({ flags, newRequestId: deps.newRequestId }, options);
@@ -59,14 +60,14 @@ export function createApp(deps: AppDeps, options: AppOptions): RequestListener {
     hostname: 'localhost',
     errorHandler: (error) => answerWithout(error, log),
   });
-  return createDoorway(new Map(routes.filter(isDoor).map(({ path, receive }) => [path, receive])), {
+  const doorway = createDoorway(new Map(routes.filter(isDoor).map(({ path, receive }) => [path, receive])), {
     everyAnswer,
     onRequest,
-    clock: deps.ingest.clock,
     log,
-    // Never rejects: what goes wrong is answered, or the connection ends.
-    others: (incoming, outgoing) => void answer(incoming, outgoing),
   });
+  // Never rejects: what goes wrong is answered, or the connection ends.
+  const others: RequestListener = (incoming, outgoing) => void answer(incoming, outgoing);
+  return { doorway, listener: listenerFor(doorway, { others, clock: deps.ingest.clock }) };
 }
 
 const isDoor = (route: Route): route is DoorRoute => 'receive' in route;
@@ -151,11 +152,12 @@ function observe(
     const requestId = everyAnswer.requestId(headers);
     c.set('requestId', requestId);
     await next();
-    for (const [name, value] of everyAnswer.headers(headers, requestId)) c.header(name, value);
+    for (const [name, value] of everyAnswer.common(headers).list) c.header(name, value);
+    c.header(REQUEST_ID, requestId);
     const { method, path } = c.req;
     // The pattern, so that ids in paths do not become names of metrics.
     const found = routePath(c, -1);
-    const route = found === EVERY_PATH ? 'other' : found;
+    const route = found === EVERY_PATH ? ANY_ROUTE : found;
     onRequest(method, route, c.res.status);
     if (!probes.has(path)) log.debug({ requestId, method, route, status: c.res.status }, 'request answered');
   };

@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { failureOf } from '../pipeline/outcome.ts';
 import type { Credential } from '../pipeline/ports.ts';
-import type { Awaitable, Credentials } from './credentials.ts';
+import type { Awaitable } from './awaitable.ts';
+import type { Credentials } from './credentials.ts';
 import { isRefusal, type Refusal as AnyRefusal } from './refusals.ts';
 
 /** What may be said against whoever asks. */

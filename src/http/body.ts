@@ -1,13 +1,13 @@
 /**
  * Reads a request's body with every byte accounted for: the wire bytes and the
  * decompressed bytes are each limited, and what is held is reserved in the
- * channel before it is held. Works on Node's own stream, which is several times
- * faster than the web stream around it.
+ * channel before it is held.
  */
-import type { IncomingMessage } from 'node:http';
 import type { Transform } from 'node:stream';
 import { constants, createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import type { Reservation } from '../pipeline/channel.ts';
+import { type Awaitable, whenThere } from './awaitable.ts';
+import type { DoorRequest, IncomingBody } from './door-request.ts';
 import { type Pieces, gatherPieces } from './pieces.ts';
 import type { Refusal as AnyRefusal } from './refusals.ts';
 
@@ -35,43 +35,43 @@ const DECOMPRESSORS: ReadonlyMap<string, () => Decompressor> = new Map<string, (
 const TOO_LARGE: Refusal = { refused: 'body_too_large' };
 const NOT_AS_ENCODED: Refusal = { refused: 'invalid_encoding' };
 
-/** Reads the whole body into memory. */
-export function readBody(
-  incoming: IncomingMessage,
-  reservation: Reservation,
-  limits: { maxBytes: number },
-): Promise<Body> {
+/** Reads the whole body into memory. At once, where it is there. */
+export function readBody(request: Encoded, reservation: Reservation, limits: { maxBytes: number }): Awaitable<Body> {
   let pieces: Pieces | null = gatherPieces();
-  const reading = streamBody(incoming, limits, (chunk) => {
+  const reading = streamBody(request, limits, (chunk) => {
     if (!reservation.grow(chunk.length)) return { refused: 'channel_full' };
     pieces?.add(chunk);
     return null;
   });
-  return reading.then((end) => {
+  return whenThere(reading, (end) => {
     const bytes = end ?? { bytes: pieces!.take() };
-    // The request, which may wait long for its answer, still knows the listeners that know the pieces.
+    // What hears the body may live on for as long as the request waits for its answer.
     pieces = null;
     return bytes;
   });
 }
 
-/** Hands the body's decompressed bytes to the sink as they arrive; null when all of them were taken. */
+/** What is asked of a request here. */
+type Encoded = Pick<DoorRequest, 'headers' | 'body'>;
+
+/** Hands the body's decompressed bytes to the sink as they arrive; null when all of them were taken. At once, where they are there. */
 export function streamBody(
-  incoming: IncomingMessage,
+  { headers, body }: Encoded,
   { maxBytes }: { maxBytes: number },
   sink: Sink,
-): Promise<Refusal | 'aborted' | null> {
-  const { 'content-encoding': given, 'content-length': announced } = incoming.headers;
-  const encoding = given?.trim().toLowerCase() ?? '';
+): Awaitable<Refusal | 'aborted' | null> {
+  const encoding = headers['content-encoding']?.trim().toLowerCase() ?? '';
   const isPlain = encoding === '' || encoding === 'identity';
   const open = isPlain ? null : DECOMPRESSORS.get(encoding);
-  if (open === undefined) return Promise.resolve({ refused: 'unsupported_encoding' });
-  if (Number(announced ?? 0) > maxBytes) return Promise.resolve(TOO_LARGE);
-  return pump(incoming, open?.() ?? null, maxBytes, sink);
+  if (open === undefined) return { refused: 'unsupported_encoding' };
+  if (body.announcedBytes > maxBytes) return TOO_LARGE;
+  const whole = isPlain ? body.take() : null;
+  if (whole !== null) return sink(whole);
+  return pump(body, open?.() ?? null, maxBytes, sink);
 }
 
 function pump(
-  incoming: IncomingMessage,
+  body: IncomingBody,
   decompressor: Decompressor | null,
   maxBytes: number,
   sink: Sink,
@@ -79,29 +79,22 @@ function pump(
   const { promise, resolve } = Promise.withResolvers<Refusal | 'aborted' | null>();
   let wireBytes = 0;
   let bodyBytes = 0;
-  let wireEnded = false;
-  // Gone while its token was looked up: no event would tell.
-  if (incoming.destroyed) return Promise.resolve('aborted');
-  incoming.on('data', onWire);
-  incoming.on('end', onWireEnd);
-  incoming.on('close', onClose);
-  incoming.on('error', onClose);
   decompressor?.on('data', take);
   // Bytes behind the end of what was compressed would be lost without a word.
   decompressor?.on('end', () => finish(decompressor.bytesWritten < wireBytes ? NOT_AS_ENCODED : null));
   decompressor?.on('error', () => finish(NOT_AS_ENCODED));
-  decompressor?.on('drain', () => incoming.resume());
+  decompressor?.on('drain', () => body.resume());
+  body.listen({ piece, end, gone: () => finish('aborted') });
   return promise;
 
-  function onWire(chunk: Buffer) {
+  function piece(chunk: Buffer) {
     wireBytes += chunk.length;
     if (wireBytes > maxBytes) return finish(TOO_LARGE);
     if (!decompressor) return take(chunk);
-    if (!decompressor.write(chunk)) incoming.pause();
+    if (!decompressor.write(chunk)) body.pause();
   }
 
-  function onWireEnd() {
-    wireEnded = true;
+  function end() {
     if (decompressor) decompressor.end();
     else finish(null);
   }
@@ -113,26 +106,15 @@ function pump(
     if (refusal) finish(refusal);
   }
 
-  function onClose() {
-    if (!wireEnded) finish('aborted');
-  }
-
   /** The first call decides; what still arrives after a refusal is left to the server to discard. */
   function finish(end: Refusal | 'aborted' | null) {
-    // Nothing more can come, so there is nothing to keep from coming.
-    if (end === null && decompressor === null) return resolve(null);
-    incoming.off('data', onWire);
-    incoming.off('end', onWireEnd);
-    incoming.off('close', onClose);
     // A listener of ours would keep the body in memory for as long as the request waits for its answer.
-    incoming.off('error', onClose);
-    incoming.on('error', ignore);
+    body.leave();
     if (decompressor) {
       decompressor.removeAllListeners();
       decompressor.on('error', ignore);
       decompressor.destroy();
     }
-    incoming.pause();
     resolve(end);
   }
 }

@@ -11,9 +11,7 @@ import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { failureOf } from '../pipeline/outcome.ts';
 import { type Credential, type LookUpCredentials, anonymousKey } from '../pipeline/ports.ts';
-
-/** There at once when it is known: nearly every request would otherwise wait a turn for nothing. */
-export type Awaitable<T> = T | Promise<T>;
+import type { Awaitable } from './awaitable.ts';
 
 export type Credentials = {
   /** The credential behind a token, or null when there is none. Rejects when that could not be found out. */

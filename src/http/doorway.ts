@@ -1,62 +1,108 @@
 /**
- * Tells requests to the front doors from all others and answers them on Node's
- * own request and response: web objects around these cost more than all that
+ * Tells requests to the front doors from all others, and answers them, whoever
+ * reads them from the network: web objects around these cost more than all that
  * Weir does with an event (decision 15).
  */
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
-import type { EveryAnswer } from './every-answer.ts';
+import type { Awaitable } from './awaitable.ts';
+import { type DoorRequest, nodeRequest } from './door-request.ts';
+import { type CommonHeaders, type EveryAnswer, REQUEST_ID } from './every-answer.ts';
 import { replyTo } from './refusals.ts';
 import { type Reply, writeReply } from './reply.ts';
-import type { ObserveRequest } from './route.ts';
+import { ANY_ROUTE, type ObserveRequest } from './route.ts';
 
-/** Takes a request in. Never rejects but for a bug. */
-export type Receive = (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<Reply>;
+/** Takes a request in. Never fails but for a bug. */
+export type Receive = (request: DoorRequest) => Awaitable<Reply>;
+
+/** What is to be written: a reply, and what every answer carries. */
+export type Answer = { readonly reply: Reply; readonly requestId: string; readonly common: CommonHeaders };
+
+export type Doorway = {
+  /** The path of the front door that the target of a POST names, however it spells it; null when it names none. */
+  pathOf(target: string): string | null;
+  /** Answers a request to that path. Never rejects. */
+  answer(path: string, request: DoorRequest): Awaitable<Answer>;
+  /** Answers a browser that asks whether a page may send something. */
+  preflight(headers: IncomingHttpHeaders): Answer;
+};
 
 export type DoorwayDeps = {
   readonly everyAnswer: EveryAnswer;
   readonly onRequest: ObserveRequest;
-  readonly clock: Clock;
   readonly log: Log;
-  /** Whatever is not sent to a front door. */
-  readonly others: RequestListener;
+};
+
+type Observed = {
+  readonly method: string;
+  readonly route: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly requestId: string;
 };
 
 /** `receivers`: by path, what takes a POST to it. */
 export function createDoorway(
   receivers: ReadonlyMap<string, Receive>,
-  { everyAnswer, onRequest, clock, log, others }: DoorwayDeps,
-): RequestListener {
-  return (incoming, outgoing) => {
-    const path = incoming.method === 'POST' ? doorPath(incoming.url!) : null;
-    if (path === null) others(incoming, outgoing);
-    else void answer(path, incoming, outgoing);
-  };
+  { everyAnswer, onRequest, log }: DoorwayDeps,
+): Doorway {
+  return { pathOf, answer, preflight };
 
-  async function answer(path: string, incoming: IncomingMessage, outgoing: ServerResponse) {
-    const requestId = everyAnswer.requestId(incoming.headers);
-    let reply: Reply;
+  function answer(path: string, request: DoorRequest): Awaitable<Answer> {
+    const requestId = everyAnswer.requestId(request.headers);
     try {
-      reply = await receivers.get(path)!(incoming, outgoing);
+      const reply = receivers.get(path)!(request);
+      return reply instanceof Promise ? reply.then(answerWith, fail) : answerWith(reply);
     } catch (error) {
-      log.error({ err: error, requestId, path }, 'request failed');
-      reply = replyTo({ refused: 'internal' });
+      return fail(error);
     }
-    const { status } = reply;
-    onRequest('POST', path, status);
-    if (log.isLevelEnabled('debug')) log.debug({ requestId, method: 'POST', route: path, status }, 'request answered');
-    if (outgoing.destroyed) return;
-    writeReply({ incoming, outgoing, clock }, reply, everyAnswer.headers(incoming.headers, requestId));
+
+    function answerWith(reply: Reply): Answer {
+      return complete({ method: 'POST', route: path, headers: request.headers, requestId }, reply);
+    }
+
+    function fail(error: unknown): Answer {
+      log.error({ err: error, requestId, path }, 'request failed');
+      return answerWith(replyTo({ refused: 'internal' }));
+    }
   }
 
-  /** The path of the front door that the target names, however it spells it; null when it names none. */
-  function doorPath(target: string): string | null {
+  function preflight(headers: IncomingHttpHeaders): Answer {
+    const request = { method: 'OPTIONS', route: ANY_ROUTE, headers, requestId: everyAnswer.requestId(headers) };
+    return complete(request, { status: 204, headers: everyAnswer.preflight, body: '' });
+  }
+
+  function complete({ method, route, headers, requestId }: Observed, reply: Reply): Answer {
+    const { status } = reply;
+    onRequest(method, route, status);
+    if (log.isLevelEnabled('debug')) log.debug({ requestId, method, route, status }, 'request answered');
+    return { reply, requestId, common: everyAnswer.common(headers) };
+  }
+
+  function pathOf(target: string): string | null {
     const end = target.indexOf('?');
     const path = end < 0 ? target : target.slice(0, end);
     if (receivers.has(path)) return path;
     const usual = PLAIN_PATH.test(path) ? path : usualSpelling(target);
     return receivers.has(usual) ? usual : null;
+  }
+}
+
+/** Answers what Node's HTTP server has read. `others`: whatever is not sent to a front door. */
+export function listenerFor(
+  doorway: Doorway,
+  { others, clock }: { others: RequestListener; clock: Clock },
+): RequestListener {
+  return (incoming, outgoing) => {
+    const path = incoming.method === 'POST' ? doorway.pathOf(incoming.url!) : null;
+    if (path === null) others(incoming, outgoing);
+    else void answer(path, incoming, outgoing);
+  };
+
+  async function answer(path: string, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const { reply, requestId, common } = await doorway.answer(path, nodeRequest(incoming, outgoing));
+    if (outgoing.destroyed) return;
+    writeReply({ incoming, outgoing, clock }, reply, [[REQUEST_ID, requestId], ...common.list]);
   }
 }
 

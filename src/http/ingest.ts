@@ -4,7 +4,6 @@
  * answer. A door only maps its wire format to rows and an outcome to an answer.
  */
 import { hash } from 'node:crypto';
-import { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Clock } from '../clock.ts';
 import { type DecodeEvent, type Decoded, decodeEvents, decoderOf } from '../event/decode.ts';
 import { type BodyProblem, isBodyProblem } from '../event/envelope.ts';
@@ -23,7 +22,9 @@ import {
   presentedInHeaders,
 } from './auth.ts';
 import { readBody } from './body.ts';
-import type { Awaitable, Credentials } from './credentials.ts';
+import { type Awaitable, whenThere } from './awaitable.ts';
+import type { Credentials } from './credentials.ts';
+import type { DoorRequest } from './door-request.ts';
 import type { Receive } from './doorway.ts';
 import type { Door, DoorRefusal, Opened } from './doors/door.ts';
 import type { Answer, Idempotency } from './idempotency.ts';
@@ -83,8 +84,7 @@ export const MAX_KEY_LENGTH = 200;
 
 /** A request that has been let in, as far as its headers tell. */
 type Arrival = {
-  readonly incoming: IncomingMessage;
-  readonly outgoing: ServerResponse;
+  readonly request: DoorRequest;
   readonly fromHeaders: Credential | null;
   readonly receivedAt: number;
   readonly reservation: Reservation;
@@ -100,8 +100,10 @@ type Read = {
   readonly eventCount: number;
   readonly decode: () => Decoded;
 };
+/** A request whose body is not needed any more. */
+type Entered = { readonly answering: Awaitable<Answer | Refusal> };
 /** A request whose events are to be taken. */
-type Taking = Pick<Arrival, 'outgoing' | 'receivedAt' | 'reservation' | 'ack'> &
+type Taking = Pick<Arrival, 'request' | 'receivedAt' | 'reservation' | 'ack'> &
   Pick<Read, 'credential' | 'eventCount' | 'decode'> & {
     readonly key?: { readonly key: string; readonly bodyHash: string };
   };
@@ -113,48 +115,46 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
   const { body: shape } = door;
   const decoder = decoderOf(door.format);
 
-  return async (incoming, outgoing) => {
-    const closed = whyClosed(incoming);
+  return (request) => {
+    const closed = whyClosed(request);
     if (closed) return replyTo(closed);
-    const ack = requestedAck(incoming.url!, options.defaultAck);
+    const ack = requestedAck(request.target, options.defaultAck);
     if (isObject(ack)) return replyTo(ack);
 
     const receivedAt = clock.now();
-    const found = credentialFromHeaders(incoming);
-    const fromHeaders = found instanceof Promise ? await found : found;
-    if (fromHeaders && isRefusal(fromHeaders)) return replyTo(fromHeaders);
-
-    const reservation = channel.reserve(fromHeaders ? 'known' : 'unknown');
-    try {
-      const entered = await enter({ incoming, outgoing, fromHeaders, receivedAt, reservation, ack });
-      if (entered === 'aborted') return ABORTED;
-      return replyOf(isRefusal(entered) ? entered : await entered.answering);
-    } finally {
-      reservation.release();
-    }
+    return whenThere(credentialFromHeaders(request), (fromHeaders) => {
+      if (fromHeaders && isRefusal(fromHeaders)) return replyTo(fromHeaders);
+      const reservation = channel.reserve(fromHeaders ? 'known' : 'unknown');
+      const arrival = { request, fromHeaders, receivedAt, reservation, ack };
+      return whenThere(
+        givingBack(reservation, () => enter(arrival)),
+        replyWhenAnswered,
+      );
+    });
   };
 
   /**
    * Everything that needs the body. It ends before the answer is waited for, so that a body does not stay in
    * memory, unaccounted for, while its events are on their way to a store.
    */
-  async function enter(
-    arrival: Arrival,
-  ): Promise<{ readonly answering: Promise<Answer | Refusal> } | Refusal | 'aborted'> {
-    const { incoming, outgoing, fromHeaders, receivedAt, reservation, ack } = arrival;
-    let reading: Awaitable<Read | Refusal | 'aborted'>;
-    if (shape.kind === 'whole') {
-      const body = await readBody(incoming, reservation, { maxBytes: options.maxBodyBytes });
+  function enter(arrival: Arrival): Awaitable<Entered | Refusal | 'aborted'> {
+    if (shape.kind === 'lines')
+      return whenThere(readByLine(arrival, arrival.fromHeaders!), (read) => start(arrival, read));
+    const { request, reservation } = arrival;
+    return whenThere(readBody(request, reservation, { maxBytes: options.maxBodyBytes }), (body) => {
       if (body === 'aborted' || isRefusal(body)) return body;
-      reading = readWhole(arrival, body.bytes, shape.open(body.bytes));
-    } else reading = readByLine(arrival, fromHeaders!);
-    const read = reading instanceof Promise ? await reading : reading;
+      return whenThere(readWhole(arrival, body.bytes, shape.open(body.bytes)), (read) => start(arrival, read));
+    });
+  }
+
+  function start(arrival: Arrival, read: Read | Refusal | 'aborted'): Awaitable<Entered | Refusal | 'aborted'> {
     if (read === 'aborted' || isRefusal(read)) return read;
+    const { request, receivedAt, reservation, ack } = arrival;
     const { credential, eventCount, decode, bodyHash } = read;
-    const request = { outgoing, credential, eventCount, decode, receivedAt, reservation, ack };
-    const given = incoming.headers['idempotency-key'] as string | undefined;
+    const taking = { request, credential, eventCount, decode, receivedAt, reservation, ack };
+    const given = request.headers['idempotency-key'] as string | undefined;
     const key = given ?? read.key;
-    if (key === null) return { answering: takeIn(request) };
+    if (key === null) return { answering: takeIn(taking) };
     // The format has judged its own.
     if (given === '' || (given && given.length > MAX_KEY_LENGTH)) {
       return {
@@ -162,12 +162,14 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
         message: `the idempotency key must have 1 to ${MAX_KEY_LENGTH} characters`,
       };
     }
-    return { answering: onlyOnce({ ...request, key: { key, bodyHash: bodyHash() } }) };
+    // A request that waits for another with its key keeps its body meanwhile, and the room for it.
+    const answering = onlyOnce({ ...taking, key: { key, bodyHash: bodyHash() } });
+    return answering.then(() => ({ answering }));
   }
 
   /** At once, unless something has to be asked: who it is, or whether there is too much of it. */
   function readWhole(
-    { incoming, fromHeaders, receivedAt }: Arrival,
+    { request, fromHeaders, receivedAt }: Arrival,
     bytes: Buffer,
     opened: Opened | BodyProblem,
   ): Awaitable<Read | Refusal> {
@@ -177,7 +179,7 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
     return askFirst();
 
     async function askFirst(): Promise<Read | Refusal> {
-      const credential = fromHeaders ?? (await credentialFromBody(incoming, token));
+      const credential = fromHeaders ?? (await credentialFromBody(request, token));
       if (isRefusal(credential)) return credential;
       return (await rateLimit?.(credential.projectId)) ?? readBy(credential);
     }
@@ -195,14 +197,14 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
 
   /** Decoding is part of the reading here, so whatever can refuse the request has to do so before. */
   async function readByLine(
-    { incoming, receivedAt, reservation }: Arrival,
+    { request, receivedAt, reservation }: Arrival,
     credential: Credential,
   ): Promise<Read | Refusal | 'aborted'> {
     const limited = rateLimit && (await rateLimit(credential.projectId));
     if (limited) return limited;
     const decodeEvent = decodeEventOf(credential, receivedAt);
     const lines = await readLines(
-      incoming,
+      request,
       { decodeEvent, reservation, couldHold: channel.couldHold },
       { maxBytes: options.maxBodyBytes },
     );
@@ -217,25 +219,25 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
     return decoder({ projectId, retentionSeconds, receivedAt, source, maxFutureMs: options.maxFutureMs, newEventId });
   }
 
-  function whyClosed(incoming: IncomingMessage): Refusal | null {
+  function whyClosed({ body }: DoorRequest): Refusal | null {
     const closed = closedBecause(flags.facts());
     if (closed) return { refused: closed };
     // What Content-Length announces must have a chance; the room itself is taken as the bytes arrive,
     // so that a client which announces much and sends nothing holds nothing.
-    const announced = Math.min(Number(incoming.headers['content-length'] ?? 0), options.maxBodyBytes) || 0;
+    const announced = Math.min(body.announcedBytes, options.maxBodyBytes) || 0;
     if (channel.isFull(announced)) return { refused: 'channel_full' };
     const trouble = journalRefusal(announced);
     return trouble === null ? null : JOURNAL_REFUSALS[trouble];
   }
 
-  function credentialFromHeaders({ headers }: IncomingMessage): Awaitable<Credential | Refusal> | null {
+  function credentialFromHeaders({ headers }: DoorRequest): Awaitable<Credential | Refusal> | null {
     const given = presentedInHeaders(headers);
     if (given !== null) return isRefusal(given) ? given : check(given, headers.origin);
     if (door.withoutHeader === 'token in body') return null;
     return door.withoutHeader === 'anonymous' ? authorizeAnonymous(credentials, headers.origin) : NO_TOKEN;
   }
 
-  function credentialFromBody({ headers }: IncomingMessage, token: string | null): Awaitable<Credential | Refusal> {
+  function credentialFromBody({ headers }: DoorRequest, token: string | null): Awaitable<Credential | Refusal> {
     if (token === null) {
       return {
         refused: 'unauthorized',
@@ -254,23 +256,23 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
   }
 
   /** Decodes and takes its place at once, so that nothing can slip in between; only then may something have to be waited for. */
-  function takeIn(request: Taking): Promise<Answer | Refusal> {
-    const { outgoing, credential, eventCount, decode, receivedAt, reservation, ack, key } = request;
+  function takeIn(taking: Taking): Awaitable<Answer | Refusal> {
+    const { request, credential, eventCount, decode, receivedAt, reservation, ack, key } = taking;
     const { projectId } = credential;
     // Ten mebibytes hold millions of tiny events: what can never be queued is not decoded first.
-    if (!channel.couldHold(eventCount)) return Promise.resolve(OFFER_REFUSALS['never-fits']);
+    if (!channel.couldHold(eventCount)) return OFFER_REFUSALS['never-fits'];
     const decoded = decode();
     const { rejected } = decoded;
     const answered = door.answer(decoded, { newBatchId: newEventId, elapsedMs: Math.max(0, clock.now() - receivedAt) });
     if (isRefusal(answered)) {
       ledger.rejected += rejected;
-      return Promise.resolve(answered);
+      return answered;
     }
     const { status, body } = answered;
     const answer: Answer = { status, body: JSON.stringify(body), ack: 'queued' };
     if (decoded.accepted === 0) {
       ledger.rejected += rejected;
-      return Promise.resolve(answer);
+      return answer;
     }
 
     const settled = ack === 'stored' ? Promise.withResolvers<Home>() : null;
@@ -283,17 +285,17 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
         onSettled: settled?.resolve,
       },
     );
-    if (typeof taken === 'string') return Promise.resolve(OFFER_REFUSALS[taken]);
+    if (typeof taken === 'string') return OFFER_REFUSALS[taken];
     return taken.then((reached): Promise<Answer> | Answer | Refusal => {
       if (reached === 'not-journaled') return JOURNAL_REFUSALS.failed;
       ledger.rejected += rejected;
-      return settled ? onceSettled(outgoing, answer, reached, settled.promise) : { ...answer, ack: reached };
+      return settled ? onceSettled(request, answer, reached, settled.promise) : { ...answer, ack: reached };
     });
   }
 
   /** Does not go on waiting for somebody who has gone. */
   async function onceSettled(
-    outgoing: ServerResponse,
+    { onGone }: DoorRequest,
     answer: Answer,
     reached: Level,
     settled: Promise<Home>,
@@ -301,23 +303,23 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
     channel.hurry();
     const done = new AbortController();
     const stop = () => done.abort('answered or gone');
-    outgoing.once('close', stop);
+    const off = onGone(stop);
     const waited = clock.sleep(MAX_ACK_WAIT_MS, done.signal);
     const level = await Promise.race([settled, waited.then(() => reached)]);
-    outgoing.off('close', stop);
+    off();
     stop();
     return { ...answer, ack: level };
   }
 
   /** No async function: its frame would hold the request, and with it the body, until the answer is there. */
-  function onlyOnce(request: Taking & Required<Pick<Taking, 'key'>>): Promise<Answer | Refusal> {
-    const { key, bodyHash } = request.key;
+  function onlyOnce(taking: Taking & Required<Pick<Taking, 'key'>>): Promise<Answer | Refusal> {
+    const { key, bodyHash } = taking.key;
     let refusal: Refusal | null = null;
-    let untaken: Taking | null = request;
-    const answering = idempotency.once(request.credential.projectId, key, bodyHash, () => {
+    let untaken: Taking | null = taking;
+    const answering = idempotency.once(taking.credential.projectId, key, bodyHash, async () => {
       const now = untaken!;
       untaken = null;
-      return takeIn(now).then((taken) => {
+      return whenThere(takeIn(now), (taken) => {
         if (!isRefusal(taken)) return taken;
         refusal = taken;
         return null;
@@ -328,6 +330,18 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
       if (answer === 'unavailable') return KEY_UNAVAILABLE;
       return answer ?? refusal!;
     });
+  }
+}
+
+/** Gives the room back when the work has ended, however it did. */
+function givingBack<T>(reservation: Reservation, work: () => Awaitable<T>): Awaitable<T> {
+  let isWaited = false;
+  try {
+    const done = work();
+    isWaited = done instanceof Promise;
+    return done instanceof Promise ? done.finally(reservation.release) : done;
+  } finally {
+    if (!isWaited) reservation.release();
   }
 }
 
@@ -356,6 +370,11 @@ const isObject = (value: unknown): value is object => typeof value === 'object' 
 
 /** Nobody is there to read the answer; a status only closes the books. */
 const ABORTED: Reply = { status: 400, headers: {}, body: '' };
+
+function replyWhenAnswered(entered: Entered | Refusal | 'aborted'): Awaitable<Reply> {
+  if (entered === 'aborted') return ABORTED;
+  return isRefusal(entered) ? replyTo(entered) : whenThere(entered.answering, replyOf);
+}
 
 function replyOf(answer: Answer | Refusal): Reply {
   if (isRefusal(answer)) return replyTo(answer);

@@ -4,13 +4,13 @@
  */
 import { type Hash, createHash } from 'node:crypto';
 import { isUtf8 } from 'node:buffer';
-import type { IncomingMessage } from 'node:http';
 import { type DecodeEvent, type Decoded, createCollector } from '../event/decode.ts';
 import { createScanner, isAtEnd } from '../event/json.ts';
 import { createTape, discardTape, firstValue, recordValue } from '../event/members.ts';
 import type { Refusal as EventRefusal } from '../event/text.ts';
 import type { Reservation } from '../pipeline/channel.ts';
 import { streamBody } from './body.ts';
+import type { DoorRequest } from './door-request.ts';
 import { gatherPieces } from './pieces.ts';
 import type { Refusal as AnyRefusal } from './refusals.ts';
 
@@ -24,7 +24,7 @@ export type LinesRead = { readonly decoded: Decoded; readonly bodyHash: string }
 
 /** Rejections are named by the number of their line, from 1; blank lines are counted and mean nothing. */
 export async function readLines(
-  incoming: IncomingMessage,
+  request: Pick<DoorRequest, 'headers' | 'body'>,
   { decodeEvent, reservation, couldHold }: LineReading,
   limits: { maxBytes: number },
 ): Promise<LinesRead | Refusal | 'aborted'> {
@@ -37,7 +37,7 @@ export async function readLines(
   });
   let reservedBytes = 0;
 
-  const end = await streamBody(incoming, limits, (chunk) => {
+  const end = await streamBody(request, limits, (chunk) => {
     bodyHash.update(chunk);
     splitter.push(chunk);
     return keepWithinLimits();

@@ -10,6 +10,7 @@ import type { Log } from '../log.ts';
 import type { Flags } from '../pipeline/flags.ts';
 import type { ProjectReader, QueryFailure } from '../pipeline/reading.ts';
 import { authorizeReader } from './auth.ts';
+import { nodeBody } from './door-request.ts';
 import { readBody } from './body.ts';
 import type { Credentials } from './credentials.ts';
 import { jsonAnswer } from './query-answer.ts';
@@ -167,7 +168,11 @@ const NOT_THIS_PROJECT: Refusal = { refused: 'forbidden', message: 'this token d
 async function sqlOf(c: Context): Promise<string | Refusal | null> {
   const { incoming } = nodeOf(c);
   // Small, and few at a time: not worth a place in the channel.
-  const body = await readBody(incoming, { grow: () => true, release: () => {} }, { maxBytes: MAX_BODY_BYTES });
+  const body = await readBody(
+    { headers: incoming.headers, body: nodeBody(incoming) },
+    { grow: () => true, release: () => {} },
+    { maxBytes: MAX_BODY_BYTES },
+  );
   if (body === 'aborted') return null;
   if (isRefusal(body)) return body;
   let text: string;

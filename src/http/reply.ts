@@ -1,5 +1,5 @@
-/** An answer that is whole before it is written, and how it is written beneath the web objects. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+/** An answer that is whole before it is written, and how it is written: through Node's response, or as text. */
+import { type IncomingMessage, STATUS_CODES, type ServerResponse } from 'node:http';
 import type { Clock } from '../clock.ts';
 
 export type Reply = {
@@ -8,12 +8,12 @@ export type Reply = {
   readonly body: string;
 };
 
-/** How long, and how much, of a body that nobody reads is taken in, so that its sender can read the answer. */
-const DISCARD_MS = 500;
-const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
-
 /** Names and values of headers. */
 export type Headers = readonly (readonly [name: string, value: string])[];
+
+/** How long, and how much, of a body that nobody reads is taken in, so that its sender can read the answer. */
+export const DISCARD_MS = 500;
+export const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
 
 /** Writes the answer with `more` headers. What is left of the request's body is read and thrown away, within bounds. */
 export function writeReply(
@@ -40,4 +40,38 @@ async function discardRest(incoming: IncomingMessage, clock: Clock): Promise<voi
   incoming.on('data', count).once('end', end).once('close', end).resume();
   await clock.sleep(DISCARD_MS, done.signal);
   if (!incoming.readableEnded) incoming.socket.destroySoon();
+}
+
+/** An answer in the bytes of HTTP/1.1, as text of that encoding. */
+export type ReplyText = { readonly text: string; readonly encoding: 'latin1' | 'utf8' };
+
+/** `more`: lines of further headers. */
+export function textOf({ status, headers, body }: Reply, more: string, { now }: Pick<Clock, 'now'>): ReplyText {
+  const length = Buffer.byteLength(body);
+  let lines = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nDate: ${dateOf(now())}\r\n`;
+  if (status !== NO_CONTENT) lines += `Content-Length: ${length}\r\n`;
+  for (const name in headers) lines += `${name}: ${headers[name]}\r\n`;
+  // ASCII is the same in both, and written faster as latin1.
+  return { text: `${lines}${more}\r\n${body}`, encoding: length === body.length ? 'latin1' : 'utf8' };
+}
+
+/** The one status of ours that HTTP allows no length. */
+const NO_CONTENT = 204;
+
+/** Headers as lines. */
+export function linesOf(headers: Headers): string {
+  return headers.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+}
+
+/** The second that was written last, and how it is written. */
+let second = Number.NaN;
+let date = '';
+
+function dateOf(epochMs: number): string {
+  const now = Math.floor(epochMs / 1_000);
+  if (now !== second) {
+    second = now;
+    date = new Date(now * 1_000).toUTCString();
+  }
+  return date;
 }

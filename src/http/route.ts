@@ -27,6 +27,9 @@ export type Route = AppRoute | DoorRoute;
 /** Hears of every request that was answered. `route` is the pattern, so that ids in paths do not become names. */
 export type ObserveRequest = (method: string, route: string, status: number) => void;
 
+/** What requests are observed under that have no route of their own. */
+export const ANY_ROUTE = 'other';
+
 /** How somebody may say who they are; `nobody`: they need not. */
 export type Scheme = 'bearer' | 'apiKey' | 'projectBearer' | 'nobody';
 

@@ -4,6 +4,8 @@ import { type AddressInfo, type Socket, createServer as createSocketServer } fro
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
+import type { Doorway } from './doorway.ts';
+import { type PlainConnection, servePlain } from './plain-connection.ts';
 import { type RefusalCode, bareReplyTo } from './refusals.ts';
 import { writeReply } from './reply.ts';
 
@@ -30,6 +32,8 @@ const CLOSE_CHECK_MS = 20;
 /** Connections that may wait to be accepted; with Node's 511, a crowd of newcomers gets others' connections reset. */
 const BACKLOG = 4_096;
 
+const PATIENCE = { firstMs: HEADERS_TIMEOUT_MS, requestMs: REQUEST_TIMEOUT_MS, keepAliveMs: KEEP_ALIVE_MS };
+
 /** What any path may answer before a request reaches its route. Held by the compiler. */
 export const SERVER_REFUSALS = [
   'invalid_request',
@@ -40,8 +44,11 @@ export const SERVER_REFUSALS = [
 ] as const satisfies readonly RefusalCode[];
 type ServerRefusal = (typeof SERVER_REFUSALS)[number];
 
+/** What answers: the front doors to plain requests, the listener to all that Node's HTTP server has read. */
+export type Served = { readonly doorway: Doorway; readonly listener: RequestListener };
+
 export async function listen(
-  answer: RequestListener,
+  { doorway, listener }: Served,
   { clock, log }: { clock: Clock; log: Log },
   { host, port }: { host: string; port: number },
 ): Promise<HttpServer> {
@@ -53,10 +60,15 @@ export async function listen(
       keepAliveTimeout: KEEP_ALIVE_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     },
-    needingHost(answer, clock),
+    needingHost(listener, clock),
   );
   server.on('clientError', answerMalformed);
-  const connections = connectionsOf(server);
+  const plain = new Map<Socket, PlainConnection>();
+  const connections = connectionsOf(server, (socket, toNode) => {
+    const connection = servePlain(socket, { doorway, handOver: handOverTo(toNode), giveUp, clock }, PATIENCE);
+    plain.set(socket, connection);
+    socket.once('close', () => plain.delete(socket));
+  });
   const opened = Promise.withResolvers<void>();
   server.once('error', (error: NodeJS.ErrnoException) => opened.reject(explain(error, host, port)));
   server.listen({ port, host, backlog: BACKLOG }, opened.resolve);
@@ -64,22 +76,48 @@ export async function listen(
   server.removeAllListeners('error');
   // An accept that fails (out of file descriptors) costs that connection, not the process.
   server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'));
+  const closed = new AbortController();
+  // Sleeps only, so that it never rejects.
+  void endLateOnes();
 
   return {
     port: (server.address() as AddressInfo).port,
     async close() {
-      const closed = new AbortController();
       server.close(() => closed.abort('closed'));
       // A connection may become idle after any answer, so it takes more than one look.
       while (!closed.signal.aborted) {
         server.closeIdleConnections();
+        for (const connection of plain.values()) connection.endIfIdle();
         // To Node, a connection that never said a word is not idle but about to speak.
         for (const socket of connections) if (socket.bytesRead === 0) socket.destroy();
         await clock.sleep(CLOSE_CHECK_MS, closed.signal);
       }
     },
-    cut: () => server.closeAllConnections(),
+    cut() {
+      for (const socket of connections) socket.destroy();
+    },
   };
+
+  function handOverTo(toNode: (socket: Socket) => void) {
+    return (socket: Socket, bytes: Buffer) => {
+      plain.delete(socket);
+      socket.pause();
+      socket.unshift(bytes);
+      toNode(socket);
+      socket.resume();
+    };
+  }
+
+  async function endLateOnes() {
+    while (!closed.signal.aborted) {
+      await clock.sleep(TIMEOUT_CHECK_MS, closed.signal);
+      for (const connection of plain.values()) connection.endIfLate();
+    }
+  }
+}
+
+function giveUp(socket: Socket): void {
+  answerMalformed(Object.assign(new Error('request took too long'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), socket);
 }
 
 /** A connection and its latest answer. On the socket itself: looking it up elsewhere costs every request. */
@@ -117,11 +155,18 @@ const MALFORMED: ReadonlyMap<string, ServerRefusal> = new Map([
   ['ERR_HTTP_REQUEST_TIMEOUT', 'request_timeout'],
 ]);
 
-function connectionsOf(server: Server): ReadonlySet<Socket> {
+/** Every open connection. `serve` gets each new one, and the means to give it to the server's own HTTP. */
+function connectionsOf(
+  server: Server,
+  serve: (socket: Socket, toNode: (socket: Socket) => void) => void,
+): ReadonlySet<Socket> {
   const connections = new Set<Socket>();
+  const [http] = server.listeners('connection') as [(this: Server, socket: Socket) => void];
+  server.removeAllListeners('connection');
   server.on('connection', (socket: Socket) => {
     connections.add(socket);
     socket.once('close', () => connections.delete(socket));
+    serve(socket, (given) => http.call(server, given));
   });
   return connections;
 }

@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { type OpenDoor, type Reply, dial, openDoor } from '../support/door.ts';
+import { type OpenDoor, type Reply, openDoor } from '../support/door.ts';
+import { dial } from '../support/line.ts';
 import { startStores, type Stores } from '../support/stores.ts';
 
 /** However busy the machine is. */

@@ -1,6 +1,7 @@
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { EVENTS_PATH, type OpenDoor, type Reply, dial, exchange, openDoor } from '../support/door.ts';
+import { EVENTS_PATH, type OpenDoor, type Reply, openDoor } from '../support/door.ts';
+import { dial, exchange } from '../support/line.ts';
 import { startStores, type Stores } from '../support/stores.ts';
 
 /** However busy the machine is. */

@@ -3,7 +3,8 @@ import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'nod
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { candidatesOf } from '../support/candidates.ts';
 import { type Description, type Operation, type Schema, readDescription } from '../support/description.ts';
-import { type OpenDoor, dial, exchange, openDoor } from '../support/door.ts';
+import { type OpenDoor, openDoor } from '../support/door.ts';
+import { dial, exchange } from '../support/line.ts';
 import { type TcpProxy, startTcpProxy } from '../support/fault-proxy.ts';
 import { type Stores, startStores } from '../support/stores.ts';
 

@@ -22,7 +22,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { createProjects } from '../../src/postgres/projects.ts';
 import { createTokens } from '../../src/postgres/tokens.ts';
 import { readRuntime } from '../../src/runtime-file.ts';
-import { EVENTS_PATH, dial } from '../support/door.ts';
+import { EVENTS_PATH } from '../support/door.ts';
+import { dial } from '../support/line.ts';
 import { startStores, type Stores } from '../support/stores.ts';
 
 const IS_FULL = process.env['WEIR_SERVICE_SIZE'] === 'full';

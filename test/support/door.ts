@@ -1,7 +1,5 @@
 /** A Weir inside the test's process, with real HTTP around it and everything it logs kept. */
-import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/clock.ts';
@@ -107,51 +105,4 @@ function jsonOf(text: string): Record<string, unknown> | null {
   } catch {
     return null; // An empty body, or a page of metrics.
   }
-}
-
-export type Line = {
-  readonly socket: Socket;
-  write(bytes: string | Uint8Array): void;
-  /** What came so far. */
-  received(): string;
-  /** Everything that came, once the other side ended the connection. */
-  ended: Promise<string>;
-  /** Resolves when what came satisfies `isEnough`, or the connection ended. */
-  until(isEnough: (received: string) => boolean): Promise<string>;
-};
-
-/** A bare connection, for requests that no proper client would send. */
-export async function dial(port: number): Promise<Line> {
-  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-  let received = '';
-  socket.setEncoding('latin1').on('data', (text: string) => (received += text));
-  // A reset is one of the ways a connection may end.
-  socket.on('error', () => {});
-  const ended = Promise.race([once(socket, 'end'), once(socket, 'close')]).then(() => received);
-  await once(socket, 'connect');
-  return {
-    socket,
-    write: (bytes) => void socket.write(bytes),
-    received: () => received,
-    ended,
-    async until(isEnough) {
-      while (!isEnough(received) && !socket.readableEnded && !socket.destroyed) {
-        const heard = new AbortController();
-        const news = [once(socket, 'data', { signal: heard.signal }), ended];
-        await Promise.race(news);
-        heard.abort();
-        await Promise.allSettled(news.slice(0, 1));
-      }
-      return received;
-    },
-  };
-}
-
-/** Sends bytes over a connection of their own and gives what came back until the other side ended it. */
-export async function exchange(port: number, request: string | Uint8Array): Promise<string> {
-  const line = await dial(port);
-  line.write(request);
-  const received = await line.ended;
-  line.socket.destroy();
-  return received;
 }
