@@ -293,6 +293,16 @@ describe('event ids', () => {
   );
 });
 
+test.each(['\n', '\r', '\r\n'])(
+  'line ends between tokens, %j, become spaces of the same length; escaped ones stay',
+  (end) => {
+    const members = `"properties":{${end}\t"a\\n" :${end}1},"x":[${end}]`;
+    const spaces = ' '.repeat(end.length);
+    expect(rawFieldWith(members, 'properties')).toBe(`{${spaces}\t"a\\n" :${spaces}1}`);
+    expect(rawFieldWith(members, 'extras')).toBe(`{"x":[${spaces}]}`);
+  },
+);
+
 describe('extras', () => {
   test.each([
     ['', '{}'],

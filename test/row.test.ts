@@ -41,12 +41,6 @@ test('a retention of any length expires at a second that can be stored', () => {
   );
 });
 
-test('line ends between tokens become spaces of the same length, escaped ones stay', () => {
-  const row = createRowEncoder(ORIGIN)({ ...PIECES, properties: '{\r\n\t"a\\n" :\n1}', extras: '{\r}' });
-  expect(row).toContain('"properties":{  \t"a\\n" : 1},"extras":{ },');
-  expect(row.indexOf('\n')).toBe(row.length - 1);
-});
-
 test('the texts of the origin are escaped', () => {
   const row = createRowEncoder({ ...ORIGIN, projectId: 'p"é' as ProjectId, source: 'a\nb' })(PIECES);
   expect(JSON.parse(Buffer.from(row, 'latin1').toString())).toMatchObject({ project_id: 'p"é', source: 'a\nb' });

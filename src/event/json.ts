@@ -28,9 +28,13 @@ export type Scanner = {
   problem: string | null;
   /** Whether the cursor stands right behind the opening bracket of a container that was entered. */
   isFirst: boolean;
-  /** The opening brackets of the containers that `scanValue` is inside of. */
-  open: Uint8Array;
 };
+
+/**
+ * The opening brackets of the containers that `scanValue` is inside of, as long as there are few. One for all scans:
+ * none begins inside another, and each of them would otherwise begin with new memory.
+ */
+const SHALLOW = new Uint8Array(64);
 
 const END = -1;
 const QUOTE = 0x22;
@@ -58,7 +62,6 @@ export function createScanner(bytes: Buffer): Scanner {
     deepest: 0,
     problem: null,
     isFirst: false,
-    open: new Uint8Array(64),
   };
 }
 
@@ -106,13 +109,14 @@ export function isAtEnd(scanner: Scanner): boolean {
 /** Moves behind the value the cursor stands at and notes how deep it is. False when it is not JSON. */
 export function scanValue(scanner: Scanner): boolean {
   const { bytes } = scanner;
-  let { at, open } = scanner;
+  let { at } = scanner;
+  let open = SHALLOW;
   let depth = 0;
   let deepest = 0;
   for (;;) {
     const first = bytes[at] ?? END;
     if (first === OPEN_BRACE || first === OPEN_BRACKET) {
-      if (depth === open.length) open = scanner.open = grown(open);
+      if (depth === open.length) open = grown(open);
       open[depth] = first;
       depth += 1;
       if (depth > deepest) deepest = depth;
@@ -164,6 +168,18 @@ export function stringOf(raw: string): string {
 export function rawStringOf(value: string): string {
   if (ITS_OWN_SPELLING.test(value)) return `"${value}"`;
   return Buffer.from(JSON.stringify(value.toWellFormed()), 'utf8').toString('latin1');
+}
+
+/**
+ * Raw JSON without line ends. They can only stand between tokens, where a space
+ * means the same; inside a string they must be escaped.
+ */
+export function onOneLine(raw: string): string {
+  if (!raw.includes('\n') && !raw.includes('\r')) return raw;
+  // Byte by byte: replacing by pattern takes a hundred times as long where there are many.
+  const bytes = Buffer.from(raw, 'latin1');
+  for (let i = 0; i < bytes.length; i += 1) if (bytes[i] === 0x0a || bytes[i] === 0x0d) bytes[i] = 0x20;
+  return bytes.toString('latin1');
 }
 
 /** Printable ASCII that JSON need not escape. */
@@ -302,7 +318,7 @@ function separatorsIn(opening: number): string {
   return opening === OPEN_BRACE ? "expected ',' or '}'" : "expected ',' or ']'";
 }
 
-function grown(open: Uint8Array): Uint8Array {
+function grown(open: Uint8Array): Uint8Array<ArrayBuffer> {
   const larger = new Uint8Array(open.length * 2);
   larger.set(open);
   return larger;

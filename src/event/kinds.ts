@@ -86,12 +86,14 @@ export function listOf(element: Kind, { maxItems }: { maxItems: number }): Kind 
     schema: { type: 'array', items: element.schema, maxItems },
     refuse(raw, name) {
       if (raw[0] !== '[') return `${name} must be an array`;
-      let index = 0;
-      for (const item of elementsOf(raw)) {
+      const scanner = createScanner(Buffer.from(raw, 'latin1'));
+      enter(scanner);
+      for (let index = 0; nextElement(scanner); index += 1) {
         if (index === maxItems) return `${name} too long`;
-        const reason = element.refuse(item, `${name}[${index}]`);
+        const start = scanner.at;
+        scanValue(scanner);
+        const reason = element.refuse(raw.slice(start, scanner.at), `${name}[${index}]`);
         if (reason !== null) return reason;
-        index += 1;
       }
       return null;
     },
@@ -142,15 +144,4 @@ export function objectSchema(fields: Readonly<Record<string, CheckedField>>): Js
 
 function orNull(schema: JsonSchema): JsonSchema {
   return { anyOf: [schema, { type: 'null' }] };
-}
-
-/** The elements of a raw JSON array, as they were written. */
-function* elementsOf(array: string): Generator<string> {
-  const scanner = createScanner(Buffer.from(array, 'latin1'));
-  enter(scanner);
-  while (nextElement(scanner)) {
-    const start = scanner.at;
-    if (!scanValue(scanner)) return;
-    yield array.slice(start, scanner.at);
-  }
 }

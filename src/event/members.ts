@@ -13,6 +13,8 @@ export type Tape = {
   readonly bytes: Buffer;
   /** The same bytes as byte text. */
   readonly text: string;
+  /** Whether there are line ends between its tokens, where JSON may have them. */
+  readonly hasLineEnds: boolean;
   /** Per value: how deep its deepest member is, how many members it has (-1: it is no object), four numbers a member. */
   numbers: Int32Array;
   length: number;
@@ -34,7 +36,7 @@ export function createTape({ bytes, text }: Scanner): Tape {
   const expected = 64 + (text.length >> 3);
   const numbers = expected <= spare.length ? spare : new Int32Array(expected);
   if (numbers === spare) spare = NO_NUMBERS;
-  return { bytes, text, numbers, length: 0, count: 0 };
+  return { bytes, text, hasLineEnds: text.includes('\n') || text.includes('\r'), numbers, length: 0, count: 0 };
 }
 
 /** Ends the use of a tape, and of everything that was read of it but strings. */
@@ -138,6 +140,14 @@ export function isKeyed({ tape }: Members, member: number, key: Buffer): boolean
 /** The member's value as it was written. */
 export function rawValueOf({ tape }: Members, member: number): string {
   return tape.text.slice(numberAt(tape, member + 2), numberAt(tape, member + 3));
+}
+
+/** The member as it was written, without spaces around its colon. */
+export function rawMemberOf(members: Members, member: number): string {
+  const { tape } = members;
+  const isTight = numberAt(tape, member + 1) + 1 === numberAt(tape, member + 2);
+  if (isTight) return tape.text.slice(numberAt(tape, member), numberAt(tape, member + 3));
+  return `${rawKeyOf(members, member)}:${rawValueOf(members, member)}`;
 }
 
 /** The bytes the member takes, without colon and spaces. */

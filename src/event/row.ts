@@ -15,7 +15,7 @@ export type RowOrigin = {
   readonly retentionSeconds: number | null;
 };
 
-/** One event's own part of its row: raw JSON as byte text, except where noted. */
+/** One event's own part of its row: raw JSON as byte text, on one line, except where noted. */
 export type RowPieces = {
   /** A UUID in lower case, without quotes. */
   readonly eventId: string;
@@ -40,20 +40,8 @@ export function createRowEncoder(origin: RowOrigin): (pieces: RowPieces) => stri
   const tail = `,"source":${rawStringOf(origin.source)},"received_at":"${isoOf(origin.receivedAt)}"${expiry}}\n`;
 
   return function encodeRow(pieces) {
-    return `${head}${pieces.eventId}","event":${pieces.event},"anonymous_id":${pieces.anonymousId},"user_id":${pieces.userId},"timestamp":"${isoOf(pieces.timestamp)}","session_id":${pieces.sessionId},"properties":${onOneLine(pieces.properties)},"extras":${onOneLine(pieces.extras)}${tail}`;
+    return `${head}${pieces.eventId}","event":${pieces.event},"anonymous_id":${pieces.anonymousId},"user_id":${pieces.userId},"timestamp":"${isoOf(pieces.timestamp)}","session_id":${pieces.sessionId},"properties":${pieces.properties},"extras":${pieces.extras}${tail}`;
   };
-}
-
-/**
- * Raw JSON without line ends. They can only stand between tokens, where a space
- * means the same; inside a string they must be escaped.
- */
-function onOneLine(raw: string): string {
-  if (!raw.includes('\n') && !raw.includes('\r')) return raw;
-  // Byte by byte: replacing by pattern takes a hundred times as long where there are many.
-  const bytes = Buffer.from(raw, 'latin1');
-  for (let i = 0; i < bytes.length; i += 1) if (bytes[i] === 0x0a || bytes[i] === 0x0d) bytes[i] = 0x20;
-  return bytes.toString('latin1');
 }
 
 const digits = (number: number, length: number) => String(number).padStart(length, '0');
@@ -68,22 +56,23 @@ const MILLISECONDS = Array.from({ length: 1000 }, (_, ms) => `${digits(ms, 3)}Z`
 
 const DAY_MS = 86_400_000;
 
-/** The day that was written last, and how it begins. */
-let day = Number.NaN;
-let date = '';
+/** How days that were written lately begin. Events of today and of another day take turns. */
+const DATES = new Map<number, string>();
+const MAX_DATES = 1_024;
 
-/**
- * What `toISOString` gives for 1970 and later, several times as fast: the date
- * is only made anew when the day changes.
- */
+/** What `toISOString` gives for 1970 and later, several times as fast. */
 function isoOf(epochMs: number): string {
   const ms = epochMs % DAY_MS;
-  if (epochMs - ms !== day) {
-    day = epochMs - ms;
-    date = new Date(day).toISOString().slice(0, 11);
-  }
+  const date = DATES.get(epochMs - ms) ?? dateOf(epochMs - ms);
   const second = SECONDS[Math.floor(ms / 1000) % 60];
   return `${date}${MINUTES[Math.floor(ms / 60_000)]}${second}${MILLISECONDS[ms % 1000]}`;
+}
+
+function dateOf(day: number): string {
+  if (DATES.size >= MAX_DATES) DATES.clear();
+  const date = new Date(day).toISOString().slice(0, 11);
+  DATES.set(day, date);
+  return date;
 }
 
 /** The last second that fits the 32 bits of a ClickHouse `DateTime`, in 2106. */
