@@ -3,7 +3,7 @@
  * to the process (signals, files that say who runs, embedded stores, the
  * banner) is in serve.ts.
  */
-import { randomUUIDv7 } from 'node:crypto';
+import { randomUUID, randomUUIDv7 } from 'node:crypto';
 import { createClickHouse } from './clickhouse/client.ts';
 import { createCountEvents } from './clickhouse/event-counts.ts';
 import { createEventStore } from './clickhouse/event-store.ts';
@@ -18,6 +18,7 @@ import { createCredentials } from './http/credentials.ts';
 import { type ServiceHealth, type Vitals, readVitals } from './http/health.ts';
 import { type Idempotency, createIdempotency } from './http/idempotency.ts';
 import { type RateLimit, createRateLimit } from './http/rate-limit.ts';
+import { createRequestIds } from './http/request-ids.ts';
 import { type HttpServer, listen } from './http/server.ts';
 import type { Log } from './log.ts';
 import { type MetricsPage, createMetrics } from './metrics.ts';
@@ -314,7 +315,7 @@ export async function startWeir({
         log,
       },
       metricsText: pages.metrics,
-      newRequestId: randomUUIDv7,
+      newRequestId: createRequestIds(randomUUID().slice(0, 8)),
       onRequest: metrics.request,
       log,
     },

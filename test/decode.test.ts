@@ -466,6 +466,10 @@ describe('for arbitrary events', () => {
         const refused = new Set(rejections.map(({ index }) => index));
         const alone = events.filter((_, index) => !refused.has(index)).map((event) => decode(event).rows);
         expect(Buffer.concat(alone).equals(rows)).toBe(true);
+        for (const { index, reason } of rejections) {
+          const told = { accepted: 0, rejected: 1, rejections: [{ index: 0, reason }], truncated: false };
+          expect(decode(events[index]!)).toMatchObject(told);
+        }
         acceptedCount += accepted;
         rejectedCount += rejected;
       }),

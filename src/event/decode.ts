@@ -62,8 +62,9 @@ export const MAX_DEPTH = 64;
 
 /** Decodes the events of one request, once: every one is accepted or rejected, whatever its neighbours are. */
 export function decodeEvents(events: ScannedEvents, decodeEvent: DecodeEvent): Decoded {
-  const collected = createCollector();
   const event = firstValue(events);
+  if (events.count === 1) return decodedOne(decodeEvent(event), events);
+  const collected = createCollector();
   for (let index = 0; index < events.count; index += 1) {
     collected.add(index, decodeEvent(event));
     moveToNextValue(event);
@@ -71,6 +72,15 @@ export function decodeEvents(events: ScannedEvents, decodeEvent: DecodeEvent): D
   discardTape(events);
   return collected.finish();
 }
+
+/** As pages send them: one event, for which there is nothing to collect. */
+function decodedOne(row: string | Refusal, events: ScannedEvents): Decoded {
+  discardTape(events);
+  if (typeof row !== 'string') return { ...NOTHING, rejected: 1, rejections: [{ index: 0, reason: row.reason }] };
+  return { ...NOTHING, rows: Buffer.from(row, 'latin1'), accepted: 1 };
+}
+
+const NOTHING: Decoded = { rows: Buffer.alloc(0), accepted: 0, rejected: 0, rejections: [], truncated: false };
 
 /** Gathers what becomes of the events of a request. `rowBytes` counts what its rows take so far. */
 export type Collector = {

@@ -6,10 +6,10 @@
 import type { Transform } from 'node:stream';
 import { constants, createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import type { Reservation } from '../pipeline/channel.ts';
-import { type Awaitable, whenThere } from './awaitable.ts';
+import type { Awaitable } from './awaitable.ts';
 import type { DoorRequest, IncomingBody } from './door-request.ts';
-import { type Pieces, gatherPieces } from './pieces.ts';
-import type { Refusal as AnyRefusal } from './refusals.ts';
+import { gatherPieces } from './pieces.ts';
+import { type Refusal as AnyRefusal, isRefusal } from './refusals.ts';
 
 type Refusal = AnyRefusal<'body_too_large' | 'unsupported_encoding' | 'invalid_encoding' | 'channel_full'>;
 
@@ -21,9 +21,10 @@ export type Sink = (chunk: Buffer) => Refusal | null;
 
 /** Counts the bytes it has used of those it was given. */
 type Decompressor = Transform & { readonly bytesWritten: number };
+type Opener = () => Decompressor;
 
 /** A map, because a client names the key: on an object, `constructor` would be an encoding. */
-const DECOMPRESSORS: ReadonlyMap<string, () => Decompressor> = new Map<string, () => Decompressor>([
+const DECOMPRESSORS: ReadonlyMap<string, Opener> = new Map<string, Opener>([
   ['gzip', () => createGunzip()],
   ['x-gzip', () => createGunzip()],
   ['deflate', () => createInflate()],
@@ -34,21 +35,30 @@ const DECOMPRESSORS: ReadonlyMap<string, () => Decompressor> = new Map<string, (
 
 const TOO_LARGE: Refusal = { refused: 'body_too_large' };
 const NOT_AS_ENCODED: Refusal = { refused: 'invalid_encoding' };
+const NO_ROOM: Refusal = { refused: 'channel_full' };
 
 /** Reads the whole body into memory. At once, where it is there. */
 export function readBody(request: Encoded, reservation: Reservation, limits: { maxBytes: number }): Awaitable<Body> {
-  let pieces: Pieces | null = gatherPieces();
-  const reading = streamBody(request, limits, (chunk) => {
-    if (!reservation.grow(chunk.length)) return { refused: 'channel_full' };
-    pieces?.add(chunk);
+  const open = howToOpen(request, limits);
+  if (isRefusal(open)) return open;
+  const whole = open === null ? request.body.take() : null;
+  if (whole !== null) return reservation.grow(whole.length) ? { bytes: whole } : NO_ROOM;
+  return readPieces(request.body, open, reservation, limits);
+}
+
+async function readPieces(
+  body: IncomingBody,
+  open: Opener | null,
+  reservation: Reservation,
+  { maxBytes }: { maxBytes: number },
+): Promise<Body> {
+  const pieces = gatherPieces();
+  const end = await pump(body, open, maxBytes, (chunk) => {
+    if (!reservation.grow(chunk.length)) return NO_ROOM;
+    pieces.add(chunk);
     return null;
   });
-  return whenThere(reading, (end) => {
-    const bytes = end ?? { bytes: pieces!.take() };
-    // What hears the body may live on for as long as the request waits for its answer.
-    pieces = null;
-    return bytes;
-  });
+  return end ?? { bytes: pieces.take() };
 }
 
 /** What is asked of a request here. */
@@ -56,26 +66,31 @@ type Encoded = Pick<DoorRequest, 'headers' | 'body'>;
 
 /** Hands the body's decompressed bytes to the sink as they arrive; null when all of them were taken. At once, where they are there. */
 export function streamBody(
-  { headers, body }: Encoded,
-  { maxBytes }: { maxBytes: number },
+  request: Encoded,
+  limits: { maxBytes: number },
   sink: Sink,
 ): Awaitable<Refusal | 'aborted' | null> {
+  const open = howToOpen(request, limits);
+  if (isRefusal(open)) return open;
+  const whole = open === null ? request.body.take() : null;
+  return whole === null ? pump(request.body, open, limits.maxBytes, sink) : sink(whole);
+}
+
+/** What undoes the encoding, null where there is none; or why the body is not read at all. */
+function howToOpen({ headers, body }: Encoded, { maxBytes }: { maxBytes: number }): Opener | null | Refusal {
   const encoding = headers['content-encoding']?.trim().toLowerCase() ?? '';
-  const isPlain = encoding === '' || encoding === 'identity';
-  const open = isPlain ? null : DECOMPRESSORS.get(encoding);
+  const open = encoding === '' || encoding === 'identity' ? null : DECOMPRESSORS.get(encoding);
   if (open === undefined) return { refused: 'unsupported_encoding' };
-  if (body.announcedBytes > maxBytes) return TOO_LARGE;
-  const whole = isPlain ? body.take() : null;
-  if (whole !== null) return sink(whole);
-  return pump(body, open?.() ?? null, maxBytes, sink);
+  return body.announcedBytes > maxBytes ? TOO_LARGE : open;
 }
 
 function pump(
   body: IncomingBody,
-  decompressor: Decompressor | null,
+  open: Opener | null,
   maxBytes: number,
   sink: Sink,
 ): Promise<Refusal | 'aborted' | null> {
+  const decompressor = open?.() ?? null;
   const { promise, resolve } = Promise.withResolvers<Refusal | 'aborted' | null>();
   let wireBytes = 0;
   let bodyBytes = 0;

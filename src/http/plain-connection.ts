@@ -105,7 +105,7 @@ export function servePlain(
   function begin(bytes: Buffer) {
     const head = readPlainHead(bytes);
     const path = head?.method === 'POST' ? doorway.pathOf(head.target) : null;
-    if (head === null || (head.method === 'POST' && path === null)) return leave(bytes);
+    if (head === null || (head.method === 'POST' && path === null)) return leaveToNode(bytes);
     state = 'busy';
     since = clock.elapsed();
     const bodyEnd = head.end + head.bodyBytes;
@@ -123,22 +123,15 @@ export function servePlain(
     return {
       target,
       headers,
-      body: {
-        announcedBytes: bodyBytes,
-        take,
-        listen,
-        pause: () => letBodyCome(false),
-        resume: () => letBodyCome(true),
-        leave() {
-          listener = null;
-        },
-      },
-      onGone(hearing) {
-        onGone = hearing;
-        return () => {
-          onGone = null;
-        };
-      },
+      body: { announcedBytes: bodyBytes, take, listen, pause: pauseBody, resume: resumeBody, leave: leaveBody },
+      onGone: tellWhenGone,
+    };
+  }
+
+  function tellWhenGone(listening: () => void): () => void {
+    onGone = listening;
+    return () => {
+      onGone = null;
     };
   }
 
@@ -161,9 +154,18 @@ export function servePlain(
     else flow();
   }
 
-  function letBodyCome(isToCome: boolean) {
-    isBodyPaused = !isToCome;
+  function pauseBody() {
+    isBodyPaused = true;
     flow();
+  }
+
+  function resumeBody() {
+    isBodyPaused = false;
+    flow();
+  }
+
+  function leaveBody() {
+    listener = null;
   }
 
   function takeBody(bytes: Buffer) {
@@ -187,7 +189,7 @@ export function servePlain(
     onGone = null;
     if (state === 'over') return;
     isLast ||= common.isLast;
-    const more = `${common.text}${REQUEST_ID}: ${requestId}\r\n${isLast ? '' : kept}`;
+    const more = `${common.text}${isLast ? '' : kept}${REQUEST_ID}: ${requestId}\r\n`;
     const { text, encoding } = textOf(reply, more, clock);
     socket.write(text, encoding);
     since = clock.elapsed();
@@ -223,7 +225,7 @@ export function servePlain(
     socket.destroySoon();
   }
 
-  function leave(bytes: Buffer) {
+  function leaveToNode(bytes: Buffer) {
     state = 'over';
     socket.off('data', onData).off('drain', onDrain).off('end', onEnd).off('error', onError).off('close', onClose);
     handOver(socket, bytes);

@@ -49,8 +49,8 @@ export type ReplyText = { readonly text: string; readonly encoding: 'latin1' | '
 export function textOf({ status, headers, body }: Reply, more: string, { now }: Pick<Clock, 'now'>): ReplyText {
   const length = Buffer.byteLength(body);
   let lines = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nDate: ${dateOf(now())}\r\n`;
-  if (status !== NO_CONTENT) lines += `Content-Length: ${length}\r\n`;
   for (const name in headers) lines += `${name}: ${headers[name]}\r\n`;
+  if (status !== NO_CONTENT) lines += `Content-Length: ${length}\r\n`;
   // ASCII is the same in both, and written faster as latin1.
   return { text: `${lines}${more}\r\n${body}`, encoding: length === body.length ? 'latin1' : 'utf8' };
 }
