@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Batch } from '../src/pipeline/batch.ts';
 import type { Channel } from '../src/pipeline/channel.ts';
 import { createManualClock, settled } from './support/clock.ts';
+import { heldBytes } from './support/garbage.ts';
 import { OTHER_PROJECT, PROJECT, channelOn, envelopeOf, randomOf } from './support/factory.ts';
 
 const offer = (channel: Channel, ...args: Parameters<typeof envelopeOf>) =>
@@ -106,6 +107,19 @@ describe('limits', () => {
     expect(offer(channel, 1)).toBe('full');
     channel.settle(batch, 'stored');
     expect(offer(channel, 1)).toBe('queued');
+  });
+
+  test('what has settled is not held, however long the channel is never empty', async () => {
+    const rowBytes = 100_000;
+    const channel = channelOn(createManualClock(), { maxBytes: 10_000_000, batch: { maxBytes: 10 * rowBytes } });
+    offer(channel, 10, { rowBytes });
+    const before = heldBytes();
+    for (let round = 0; round < 100; round += 1) {
+      offer(channel, 10, { rowBytes });
+      channel.settle((await channel.take())!, 'stored');
+    }
+    expect(channel.usage().events).toBe(10);
+    expect(heldBytes() - before).toBeLessThan(20 * rowBytes);
   });
 
   test('an envelope is refused whole', () => {

@@ -113,8 +113,8 @@ export function createChannel(
   limits: ChannelLimits,
   batchLimits: BatchLimits,
 ): Channel {
-  // A queue with a moving head: shift() on a long array copies it.
-  let queue: Queued[] = [];
+  // A queue with a moving head: shift() on a long array copies it. What was taken is not kept: null stands in its place.
+  let queue: (Queued | null)[] = [];
   let head = 0;
   let queuedEvents = 0;
   let queuedBytes = 0;
@@ -350,11 +350,11 @@ export function createChannel(
       if (onSettled) heard.push(onSettled);
       events += envelope.eventCount;
       bytes += envelope.rows.length;
-      head++;
+      queue[head++] = null;
     }
     queuedEvents -= events;
     queuedBytes -= bytes;
-    // Taken envelopes must not stay reachable, and the array must not grow for ever.
+    // The array must not grow for ever.
     if (head === queue.length || head >= 1_024) {
       queue = queue.slice(head);
       head = 0;
