@@ -1,4 +1,4 @@
-import { DrizzleQueryError } from 'drizzle-orm/errors';
+import { DrizzleQueryError } from '../src/postgres/drizzle.ts';
 import { describe, expect, test } from 'vitest';
 import { describeError } from '../src/log.ts';
 import { answerOf, postgresFailureOf } from '../src/postgres/errors.ts';

@@ -48,7 +48,12 @@ const ONLY_IN: readonly { what: string; pattern: RegExp; homes: RegExp }[] = [
   },
   // Whoever wires the parts may name the type of what it hands along.
   { what: 'ClickHouse’s driver', pattern: /^import (?!type).*from '@clickhouse\//m, homes: /^clickhouse\// },
-  { what: 'Postgres’s driver', pattern: /^import (?!type).*from '(pg|drizzle-orm)['/]/m, homes: /^postgres\// },
+  { what: 'Postgres’s driver', pattern: /^import (?!type).*from 'pg['/]/m, homes: /^postgres\// },
+  {
+    what: 'drizzle itself: as ES modules it takes half a second to load',
+    pattern: /^import (?!type).*from 'drizzle-orm|require\('drizzle-orm/m,
+    homes: /^postgres\/drizzle$/,
+  },
   { what: 'the HTTP framework', pattern: /from '@?hono['/]/, homes: /^http\// },
   { what: 'the metrics library', pattern: /from '@prometheus-io/, homes: /^metrics$/ },
   { what: 'the logger', pattern: /from 'pino['/]/, homes: /^log$/ },

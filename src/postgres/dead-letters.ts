@@ -7,7 +7,7 @@
 import { hash, randomUUID } from 'node:crypto';
 import { promisify } from 'node:util';
 import { zstdCompress, zstdDecompress } from 'node:zlib';
-import { and, desc, eq, inArray, isNull, sql } from 'drizzle-orm';
+import { and, desc, eq, inArray, isNull, sql } from './drizzle.ts';
 import type { Log } from '../log.ts';
 import { idsOf } from '../event/rows.ts';
 import { uuidOf } from '../event/uuid.ts';

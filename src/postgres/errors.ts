@@ -1,4 +1,4 @@
-import { DrizzleQueryError } from 'drizzle-orm/errors';
+import { DrizzleQueryError } from './drizzle.ts';
 
 /**
  * Postgres could not be asked or refused. The message is ours and safe to log;

@@ -7,7 +7,7 @@
  */
 import { promisify } from 'node:util';
 import { zstdCompress } from 'node:zlib';
-import { and, eq, sql } from 'drizzle-orm';
+import { and, eq, sql } from './drizzle.ts';
 import { idsOf } from '../event/rows.ts';
 import { answerOf } from './errors.ts';
 import { type Letter, type Selection, isLeased, matches, partByProject, partId, readRows } from './letter-lookup.ts';

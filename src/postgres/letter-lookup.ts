@@ -4,7 +4,8 @@
  */
 import { promisify } from 'node:util';
 import { zstdDecompress } from 'node:zlib';
-import { type SQL, and, desc, eq, inArray, sql } from 'drizzle-orm';
+import type { SQL } from 'drizzle-orm';
+import { and, desc, eq, inArray, sql } from './drizzle.ts';
 import { idsOf, splitRows } from '../event/rows.ts';
 import { uuidOf } from '../event/uuid.ts';
 import { answerOf } from './errors.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { drizzle } from 'drizzle-orm/node-postgres';
-import { migrate } from 'drizzle-orm/node-postgres/migrator';
+import { drizzle } from './drizzle.ts';
+import { migrate } from './drizzle.ts';
 import { Client, type Pool } from 'pg';
 import type { Clock } from '../clock.ts';
 import { answerOf } from './errors.ts';

@@ -1,5 +1,5 @@
 import { isUuid } from '../event/uuid.ts';
-import { and, asc, eq, isNull, sql } from 'drizzle-orm';
+import { and, asc, eq, isNull, sql } from './drizzle.ts';
 import { answerOf } from './errors.ts';
 import type { Database } from './pool.ts';
 import { apiTokens, projects } from './schema.ts';

@@ -1,4 +1,4 @@
-import { and, eq, isNull } from 'drizzle-orm';
+import { and, eq, isNull } from './drizzle.ts';
 import { answerOf } from './errors.ts';
 import { NO_LETTER } from './letter-desk.ts';
 import type { Database } from './pool.ts';

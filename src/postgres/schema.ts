@@ -2,7 +2,7 @@
  * The tables of Postgres. `drizzle/` is generated from this file; what drizzle
  * cannot say (`STORAGE EXTERNAL`) stands in the generated SQL by hand.
  */
-import { sql } from 'drizzle-orm';
+import { sql } from './drizzle.ts';
 import {
   bigint,
   boolean,
@@ -15,7 +15,7 @@ import {
   text,
   timestamp,
   uuid,
-} from 'drizzle-orm/pg-core';
+} from './drizzle.ts';
 
 const bytea = customType<{ data: Buffer; driverData: Buffer }>({ dataType: () => 'bytea' });
 

@@ -1,4 +1,4 @@
-import { desc, eq, inArray } from 'drizzle-orm';
+import { desc, eq, inArray } from './drizzle.ts';
 import { answerOf } from './errors.ts';
 import { NO_LETTER } from './letter-desk.ts';
 import type { Database } from './pool.ts';

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { sql } from './drizzle.ts';
 import * as v from 'valibot';
 import { answerOf } from './errors.ts';
 import type { Database } from './pool.ts';

@@ -1,5 +1,5 @@
 import { hash, randomBytes } from 'node:crypto';
-import { and, asc, eq, inArray, isNull, lt, or, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNull, lt, or, sql } from './drizzle.ts';
 import type { ProjectId } from '../event/event.ts';
 import { anonymousKey, anonymousProjectOf, type Credential, type LookUpCredentials } from '../pipeline/ports.ts';
 import { answerOf, PostgresFailure } from './errors.ts';

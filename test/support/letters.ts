@@ -1,6 +1,6 @@
 /** Dead letters for tests of what operators do to them: rows as Weir writes them, put into the table as the flusher does. */
 import { randomUUIDv7 } from 'node:crypto';
-import { sql } from 'drizzle-orm';
+import { sql } from '../../src/postgres/drizzle.ts';
 import type { ProjectId } from '../../src/event/event.ts';
 import { createRowEncoder } from '../../src/event/row.ts';
 import { createLog } from '../../src/log.ts';
