@@ -49,7 +49,7 @@ describe('defaults', () => {
       databaseUrl: null,
       clickhouse: { url: null, database: 'analytics', username: 'default', password: '' },
       channel: { maxEvents: 50_000, maxBytes: 134_217_728, projectShare: 0.5 },
-      flush: { maxEvents: 5_000, maxWaitMs: 2_000 },
+      flush: { maxEvents: 10_000, maxWaitMs: 2_000 },
       maxBodyBytes: 10_485_760,
       maxInFlight: 4,
       insertTimeoutMs: 60_000,
@@ -227,7 +227,7 @@ describe('refusals', () => {
 
   test.each<[why: string, env: Environment, name: string]>([
     ['a body larger than the buffer', { INGEST_MAX_BODY_BYTES: '256MiB' }, 'INGEST_MAX_BODY_BYTES'],
-    ['a batch larger than the buffer', { INGEST_EVENT_BUFFER: '4999' }, 'INGEST_FLUSH_EVENTS'],
+    ['a batch larger than the buffer', { INGEST_EVENT_BUFFER: '9999' }, 'INGEST_FLUSH_EVENTS'],
     [
       'a buffer smaller than a batch',
       { INGEST_BUFFER_BYTES: '1MiB', INGEST_MAX_BODY_BYTES: '1KiB' },

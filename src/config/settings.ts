@@ -65,7 +65,7 @@ export const SETTINGS = {
     '0.5',
     'Part of both buffers that one project may hold while they are over half full',
   ),
-  INGEST_FLUSH_EVENTS: setting(integer(1, 1_000_000), '5000', 'A batch is cut at this many events'),
+  INGEST_FLUSH_EVENTS: setting(integer(1, 1_000_000), '10000', 'A batch is cut at this many events'),
   INGEST_FLUSH_INTERVAL: setting(duration('10ms', '10m'), '2s', 'A batch is cut this long after its first event'),
   INGEST_MAX_BODY_BYTES: setting(size('1KiB', '1GiB'), '10MiB', 'Largest request body, as sent and as decompressed'),
   INGEST_MAX_INFLIGHT: setting(integer(1, 64), '4', 'Inserts that may run at once'),

@@ -12,7 +12,7 @@ import type { Grounds } from './grounds.ts';
 import { type Roll, numberable, numbered } from './roll.ts';
 
 /** As INGEST_FLUSH_EVENTS is unless set otherwise. */
-const LETTER_EVENTS = 5_000;
+const LETTER_EVENTS = 10_000;
 
 const decode = decoderOf(nativeFormat);
 const away = new InsertFailure('ClickHouse is away', { failureClass: 'unavailable' });
