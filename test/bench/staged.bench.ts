@@ -1,19 +1,20 @@
 /**
  * Single events at a given rate, stage by stage: up to 2 000 requests a second,
  * then at once to a share of what a bare server takes on this machine, and back; and
- * at last the same share of what Weir itself takes.
+ * at last the same share of what Weir itself takes. In rounds, each with its own look
+ * at what the two take: the machine is not the same from one minute to the next.
  * Requests are sent when they are due, not when the server has time, and their
  * latency counts from then.
  */
 import { type RecordableHistogram, createHistogram, performance } from 'node:perf_hooks';
 import { createBodies } from './support/bodies.ts';
-import { type Grounds, openGrounds } from './support/grounds.ts';
+import { type Benched, type Grounds, openGrounds } from './support/grounds.ts';
 import { type AnswerDetail, type Target, offer, percentilesOf, recordMs, saturate } from './support/load.ts';
 import { type NumberedLoad, createRoll, numberedLoad } from './support/roll.ts';
 import type { BenchContext, Figure, Scenario } from './support/scenario.ts';
 import { targetOf } from './support/sending.ts';
-import { allStored, conservationOf } from './support/settling.ts';
-import { rounded } from './support/statistics.ts';
+import { allStored, conservationOf, merged } from './support/settling.ts';
+import { figureOf, rounded } from './support/statistics.ts';
 
 const PATH = '/events';
 const HOLD_PER_S = 2_000;
@@ -25,9 +26,12 @@ const CONNECTIONS = 256;
 const SETTLED_WITHIN_MS = 60_000;
 /** A generator that is later than this has become what is measured. */
 const MAX_LAG_MS = 50;
+const ROUNDS = 5;
+
+type StageName = 'ramp' | 'hold' | 'peak' | 'back' | 'sustained';
 
 type Stage = {
-  readonly name: 'ramp' | 'hold' | 'peak' | 'back' | 'sustained';
+  readonly name: StageName;
   readonly fromPerS: number;
   readonly toPerS: number;
   readonly forMs: number;
@@ -42,74 +46,107 @@ type Watched = Stage & {
   refused: number;
 };
 
+type Round = {
+  /** What the bare server takes, and what Weir does, as fast as they answer. */
+  readonly barePerS: number;
+  readonly weirPerS: number;
+  readonly stages: readonly Watched[];
+  /** Requests without an answer. */
+  readonly failures: number;
+};
+
 export const scenario: Scenario = {
   name: 'staged',
   about: `Single events at a constant rate: ${HOLD_PER_S} requests a second, then ${PEAK_SHARE} of what a bare server takes, and back; and ${PEAK_SHARE} of what Weir takes.`,
   async run(context) {
     const grounds = await openGrounds();
     try {
-      return await runStages(grounds, context);
+      return await runRounds(grounds, context);
     } finally {
       await grounds.stop();
     }
   },
 };
 
-async function runStages(grounds: Grounds, { isQuick, seed, say }: BenchContext): Promise<Figure[]> {
+async function runRounds(grounds: Grounds, { isQuick, seed, say }: BenchContext): Promise<Figure[]> {
   const { productEvent } = createBodies(seed);
   const bodies = Array.from({ length: BODIES }, productEvent);
-  const ceiling = await ceilingOf(grounds, bodies, isQuick ? 700 : 5_000);
-  const peakPerS = Math.min(MAX_PEAK_PER_S, PEAK_SHARE * ceiling);
-  say(`the bare server takes ${Math.round(ceiling)} requests/s; the peak is ${Math.round(peakPerS)}`);
-
+  const bare = await grounds.startBare();
   const weir = await grounds.startBenched();
   const roll = createRoll();
-  const target = targetOf(weir, PATH, { token: grounds.token });
-  const load = numberedLoad(roll, target, bodies);
-  const stages = watched(stagesUpTo(peakPerS, isQuick ? 0.1 : 1));
+  // Numbered for the bare server too, so that the load has the same work to do.
+  const loads = { bare: loadFor(bare, createRoll()), weir: loadFor(weir, roll) };
+  const scale = isQuick ? 0.25 : 1;
   const cpuBefore = weir.cpuMs();
-  let failures = await offerStages(target, load, stages);
-  await weir.settled();
-  // Warm by now: what it takes itself, and a part of that for longer than any queue could hide.
-  const own = await saturateFor(target, load, isQuick ? 1_000 : 5_000);
-  await weir.settled();
-  const sustained = watched([
-    { name: 'sustained', fromPerS: PEAK_SHARE * own, toPerS: PEAK_SHARE * own, forMs: isQuick ? 2_000 : 20_000 },
-  ]);
-  failures += await offerStages(target, load, sustained);
+  // The first requests meet code that was never run.
+  await saturateFor(bare, loads.bare, 1_000);
+  await saturateFor(weir, loads.weir, 1_000);
+  const rounds: Round[] = [];
+  for (let round = 0; round < (isQuick ? 2 : ROUNDS); round += 1) rounds.push(await runRound());
   await allStored(grounds.stores, weir, { withinMs: SETTLED_WITHIN_MS });
   const cpuMs = weir.cpuMs() - cpuBefore;
-  const peakLagMs = percentilesOf(stages.find(({ name }) => name === 'peak')!.lag).p99;
-  if (peakLagMs > MAX_LAG_MS)
-    say(`the load itself was ${Math.round(peakLagMs)} ms late: the latencies are partly its own`);
   const conservation = await conservationOf(roll, grounds.stores);
   const peakRss = weir.peakRssMiB();
-  await weir.stop();
+  await Promise.all([weir.stop(), bare.stop()]);
   return [
-    { name: 'bare server', value: Math.round(ceiling), unit: 'requests/s' },
-    { name: 'Weir', value: Math.round(own), unit: 'requests/s' },
-    ...[...stages, ...sustained].flatMap(figuresOf),
-    { name: 'requests without an answer', value: failures, unit: 'requests', bar: { atMost: 0 } },
+    figureOf(
+      'bare server',
+      eachOf(rounds, ({ barePerS }) => barePerS),
+      'requests/s',
+    ),
+    figureOf(
+      'Weir',
+      eachOf(rounds, ({ weirPerS }) => weirPerS),
+      'requests/s',
+    ),
+    ...rounds[0]!.stages.flatMap(({ name }) => figuresOf(name, rounds)),
+    {
+      name: 'requests without an answer',
+      value: sumOf(rounds, ({ failures }) => failures),
+      unit: 'requests',
+      bar: NONE,
+    },
     ...conservation,
     { name: 'CPU per million events', value: rounded((cpuMs * 1_000) / roll.acknowledged()), unit: 's' },
     { name: 'peak RSS', value: Math.round(peakRss), unit: 'MiB', bar: { atMost: 512 } },
   ];
+
+  function loadFor(to: Benched, entered: ReturnType<typeof createRoll>): NumberedLoad {
+    return numberedLoad(entered, targetFor(to), bodies);
+  }
+
+  function targetFor({ port }: Benched): Target {
+    return targetOf({ port }, PATH, { token: grounds.token });
+  }
+
+  async function runRound(): Promise<Round> {
+    await merged(grounds.stores);
+    const barePerS = await saturateFor(bare, loads.bare, 2_000 * scale);
+    const peakPerS = Math.min(MAX_PEAK_PER_S, PEAK_SHARE * barePerS);
+    say(`the bare server takes ${Math.round(barePerS)} requests/s; the peak is ${Math.round(peakPerS)}`);
+    const stages = watched(stagesUpTo(peakPerS, scale));
+    let failures = await offerStages(weir, loads.weir, stages);
+    await weir.settled();
+    const weirPerS = await saturateFor(weir, loads.weir, 2_000 * scale);
+    await weir.settled();
+    const share = PEAK_SHARE * weirPerS;
+    const sustained = watched([{ name: 'sustained', fromPerS: share, toPerS: share, forMs: 6_000 * scale }]);
+    failures += await offerStages(weir, loads.weir, sustained);
+    await weir.settled();
+    const lagMs = percentilesOf(stages.find(({ name }) => name === 'peak')!.lag).p99;
+    if (lagMs > MAX_LAG_MS) say(`the load itself was ${Math.round(lagMs)} ms late: the latencies are partly its own`);
+    return { barePerS, weirPerS, stages: [...stages, ...sustained], failures };
+  }
 }
 
-/** What the bare server takes of the same requests, on the same connections, as fast as it answers. */
-async function ceilingOf(grounds: Grounds, bodies: readonly Buffer[], forMs: number): Promise<number> {
-  const bare = await grounds.startBare();
-  const target = targetOf(bare, PATH, { token: grounds.token });
-  // Numbered as those for Weir are, so that the load has the same work to do.
-  const load = numberedLoad(createRoll(), target, bodies);
-  // The first one is slower than it will be.
-  await saturateFor(target, load, forMs / 2);
-  const perSecond = await saturateFor(target, load, forMs);
-  await bare.stop();
-  return perSecond;
-}
+const NONE = { atMost: 0 } as const;
 
-async function saturateFor({ port }: Target, { next, onAnswer }: NumberedLoad, forMs: number): Promise<number> {
+const eachOf = (rounds: readonly Round[], of: (round: Round) => number) => rounds.map(of);
+const sumOf = (rounds: readonly Round[], of: (round: Round) => number) =>
+  eachOf(rounds, of).reduce((sum, one) => sum + one, 0);
+
+/** As fast as the answers come. */
+async function saturateFor({ port }: Benched, { next, onAnswer }: NumberedLoad, forMs: number): Promise<number> {
   const until = performance.now() + forMs;
   const { latency, elapsedMs } = await saturate({
     port,
@@ -121,7 +158,7 @@ async function saturateFor({ port }: Target, { next, onAnswer }: NumberedLoad, f
 }
 
 /** One stage after the other without a pause. How many requests were not answered. */
-async function offerStages({ port }: Target, load: NumberedLoad, stages: readonly Watched[]): Promise<number> {
+async function offerStages({ port }: Benched, load: NumberedLoad, stages: readonly Watched[]): Promise<number> {
   const last = stages.at(-1)!;
   const stageAt = (ms: number) => stages.findLast(({ startsMs }) => startsMs <= ms)!;
   let lookedMs = 0;
@@ -149,17 +186,17 @@ async function offerStages({ port }: Target, load: NumberedLoad, stages: readonl
 }
 
 function stagesUpTo(peakPerS: number, scale: number): readonly Stage[] {
-  const stage = (name: Stage['name'], [fromPerS, toPerS]: readonly [number, number], seconds: number): Stage => ({
+  const stage = (name: StageName, [fromPerS, toPerS]: readonly [number, number], seconds: number): Stage => ({
     name,
     fromPerS,
     toPerS,
     forMs: seconds * 1_000 * scale,
   });
   return [
-    stage('ramp', [0, HOLD_PER_S], 10),
-    stage('hold', [HOLD_PER_S, HOLD_PER_S], 15),
-    stage('peak', [peakPerS, peakPerS], 30),
-    stage('back', [HOLD_PER_S, HOLD_PER_S], 10),
+    stage('ramp', [0, HOLD_PER_S], 2),
+    stage('hold', [HOLD_PER_S, HOLD_PER_S], 3),
+    stage('peak', [peakPerS, peakPerS], 8),
+    stage('back', [HOLD_PER_S, HOLD_PER_S], 3),
   ];
 }
 
@@ -172,23 +209,32 @@ function watched(stages: readonly Stage[]): readonly Watched[] {
   });
 }
 
-function figuresOf(stage: Watched): Figure[] {
-  const { p50, p95, p99, p999 } = percentilesOf(stage.latency);
-  const isHeld = stage.name === 'peak' || stage.name === 'sustained';
-  const name = (what: string) => `${stage.name}: ${what}`;
-  const latency = (what: string, value: number, atMost: number) => ({
-    name: name(what),
-    value: rounded(value),
-    unit: 'ms',
-    ...(isHeld ? { bar: { atMost } } : {}),
-  });
+function figuresOf(name: StageName, rounds: readonly Round[]): Figure[] {
+  const stages = rounds.map((round) => round.stages.find((stage) => stage.name === name)!);
+  const isHeld = name === 'peak' || name === 'sustained';
+  const at = (percentile: 'p50' | 'p95' | 'p99' | 'p999') =>
+    stages.map(({ latency }) => percentilesOf(latency)[percentile]);
+  const held = (atMost: number) => (isHeld ? { bar: { atMost } } : {});
   return [
-    { name: name('answered'), value: Math.round((stage.answered * 1_000) / stage.forMs), unit: 'requests/s' },
-    { name: name('p50'), value: rounded(p50), unit: 'ms' },
-    latency('p95', p95, 100),
-    latency('p99', p99, 200),
-    { name: name('p99.9'), value: rounded(p999), unit: 'ms' },
-    { name: name('errors'), value: stage.refused, unit: 'requests', bar: { atMost: 0 } },
-    { name: name('lag of the load itself, p99'), value: rounded(percentilesOf(stage.lag).p99), unit: 'ms' },
+    figureOf(
+      `${name}: answered`,
+      stages.map(({ answered, forMs }) => (answered * 1_000) / forMs),
+      'requests/s',
+    ),
+    figureOf(`${name}: p50`, at('p50'), 'ms'),
+    figureOf(`${name}: p95`, at('p95'), 'ms', held(100)),
+    figureOf(`${name}: p99`, at('p99'), 'ms', held(200)),
+    figureOf(`${name}: p99.9`, at('p999'), 'ms'),
+    {
+      name: `${name}: errors`,
+      value: stages.reduce((sum, { refused }) => sum + refused, 0),
+      unit: 'requests',
+      bar: NONE,
+    },
+    figureOf(
+      `${name}: lag of the load itself, p99`,
+      stages.map(({ lag }) => percentilesOf(lag).p99),
+      'ms',
+    ),
   ];
 }

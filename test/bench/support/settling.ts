@@ -29,6 +29,22 @@ export async function allStored(stores: Stores, weir: BenchedWeir, { withinMs }:
   }
 }
 
+/** How long ClickHouse may take to merge what was inserted; it is not waited for any longer. */
+const MERGED_WITHIN_MS = 20_000;
+
+/** Resolves when ClickHouse merges nothing any more, so that it does not slow down what is measured next. */
+export async function merged({ select }: Stores): Promise<void> {
+  const until = performance.now() + MERGED_WITHIN_MS;
+  const underway = async () => {
+    const [counted] = await select<{ merges: string }>('SELECT toString(count()) AS merges FROM system.merges');
+    return Number(counted!.merges);
+  };
+  // One merge begins a moment after another has ended.
+  for (let quiet = 0; quiet < 3 && performance.now() < until; await sleep(POLL_MS)) {
+    quiet = (await underway()) === 0 ? quiet + 1 : 0;
+  }
+}
+
 /** That every acknowledged event is stored, once, and no other is. */
 export async function conservationOf(roll: Roll, stores: Stores, prefix = ''): Promise<Figure[]> {
   const { acknowledged, stored, lost, doubled, invented } = await roll.call(stores);
