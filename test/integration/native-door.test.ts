@@ -10,7 +10,8 @@ const SOON = { timeout: 20_000 };
 const MAX_BODY = 10 * 1024 * 1024;
 const NOBODY = `mere_pub_${'0'.repeat(64)}`;
 const CONFIDENTIAL = 'confidential-content-of-an-event';
-const REQUEST_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const MADE_REQUEST_ID = /^[0-9a-f]{8}-[0-9a-z]+$/;
+const MADE_EVENT_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 let stores: Stores;
 let door: OpenDoor;
@@ -169,7 +170,7 @@ describe('a request that is served', () => {
       );
     expect(await idOf('abc-123_X.y:z')).toBe('abc-123_X.y:z');
     for (const unusable of [undefined, '', 'two words', 'x'.repeat(129), '<script>'])
-      expect(await idOf(unusable)).toMatch(REQUEST_ID);
+      expect(await idOf(unusable)).toMatch(MADE_REQUEST_ID);
     expect(door.logged()).toContain('"requestId":"abc-123_X.y:z"');
   });
 
@@ -563,7 +564,7 @@ describe('what is stored', () => {
     expect(hashed['event_id']).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8/);
     expect(hashed['extras']).toContain('msg-1');
     expect((await storeOne('odd id', '"messageId":"msg-1"'))['event_id']).toBe(hashed['event_id']);
-    expect((await storeOne('made id', '"user_id":"u"'))['event_id']).toMatch(REQUEST_ID);
+    expect((await storeOne('made id', '"user_id":"u"'))['event_id']).toMatch(MADE_EVENT_ID);
   });
 
   test('the arrival is stamped at the door, whatever the client says', async () => {
