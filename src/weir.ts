@@ -20,6 +20,7 @@ import { type Idempotency, createIdempotency } from './http/idempotency.ts';
 import { type RateLimit, createRateLimit } from './http/rate-limit.ts';
 import { createRequestIds } from './http/request-ids.ts';
 import { type HttpServer, listen } from './http/server.ts';
+import { createTurns } from './http/turns.ts';
 import type { Log } from './log.ts';
 import { type MetricsPage, createMetrics } from './metrics.ts';
 import { createAccept } from './pipeline/accept.ts';
@@ -300,6 +301,7 @@ export async function startWeir({
         credentials,
         idempotency,
         rateLimit: among ? among.rateLimit : ownRateLimit(),
+        turns: createTurns(),
         ledger,
         clock,
         newEventId: randomUUIDv7,

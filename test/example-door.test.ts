@@ -1,6 +1,6 @@
 /** The example of docs/adding-a-door.md, mounted as any door is. */
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { systemClock } from '../src/clock.ts';
 import { createDoorway, listenerFor } from '../src/http/doorway.ts';
 import { operationOf } from '../src/http/doors/operation.ts';
@@ -9,6 +9,7 @@ import { createIdempotency } from '../src/http/idempotency.ts';
 import { ingest } from '../src/http/ingest.ts';
 import { openApiOf } from '../src/http/openapi.ts';
 import { type HttpServer, listen } from '../src/http/server.ts';
+import { createTurns } from '../src/http/turns.ts';
 import { createLog } from '../src/log.ts';
 import { createAccept } from '../src/pipeline/accept.ts';
 import { createFlags } from '../src/pipeline/flags.ts';
@@ -25,6 +26,7 @@ const channel = channelOn(clock, {
   batch: { maxEvents: 1_000, maxWaitMs: 1 },
 });
 const ledger = createLedger();
+const turns = createTurns();
 const flags = createFlags({ intake: 'open' }, () => {});
 const credential = { projectId: PROJECT, kind: 'public', retentionSeconds: null, allowedOrigins: [] } as const;
 const receive = ingest(
@@ -42,6 +44,7 @@ const receive = ingest(
     },
     idempotency: createIdempotency({ clock }),
     rateLimit: null,
+    turns,
     ledger,
     clock,
     newEventId: () => '0198c0de-0000-7000-8000-000000000000',
@@ -99,6 +102,19 @@ test('an event sent through it becomes a row', async () => {
     extras: { site: 'north', firmware: 7 },
   });
   channel.settle(batch, 'stored');
+});
+
+test('nothing of a body is looked at before its turn', async () => {
+  const wait = Promise.withResolvers<void>();
+  const asked = vi.spyOn(turns, 'take').mockReturnValueOnce(wait.promise);
+  const sent = readingsDoor.example as object[];
+  const answer = send(sent);
+  await vi.waitFor(() => expect(asked).toHaveBeenCalledWith(JSON.stringify(sent).length));
+  expect((await send([{ kind: 'k' }])).json['accepted']).toBe(0);
+  expect(channel.usage()).toMatchObject({ events: 0 });
+  wait.resolve();
+  expect(await answer).toEqual({ status: 202, json: { accepted: 1, rejected: 0 } });
+  channel.settle((await channel.take())!, 'stored');
 });
 
 test('it takes exactly what its description allows', async () => {

@@ -32,6 +32,7 @@ import { TOO_MANY, readLines } from './lines.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { type Refusal as AnyRefusal, type RefusalCode, isRefusal, replyTo } from './refusals.ts';
 import type { Reply } from './reply.ts';
+import type { Turns } from './turns.ts';
 
 /** What any front door may answer, besides what its own format refuses. Held by the compiler. */
 export const INGEST_REFUSALS = [
@@ -60,6 +61,7 @@ export type IngestDeps = {
   readonly credentials: Credentials;
   readonly idempotency: Idempotency;
   readonly rateLimit: RateLimit | null;
+  readonly turns: Turns;
   readonly ledger: Pick<Ledger, 'rejected'>;
   readonly clock: Clock;
   readonly newEventId: () => string;
@@ -110,8 +112,19 @@ type Taking = Pick<Arrival, 'request' | 'receivedAt' | 'reservation' | 'ack'> &
 
 /** What one front door does with a request. */
 export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Receive {
-  const { flags, channel, accept, journalRefusal, credentials, idempotency, rateLimit, ledger, clock, newEventId } =
-    deps;
+  const {
+    flags,
+    channel,
+    accept,
+    journalRefusal,
+    credentials,
+    idempotency,
+    rateLimit,
+    turns,
+    ledger,
+    clock,
+    newEventId,
+  } = deps;
   const { body: shape } = door;
   const decoder = decoderOf(door.format);
 
@@ -143,7 +156,10 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
     const { request, reservation } = arrival;
     return whenThere(readBody(request, reservation, { maxBytes: options.maxBodyBytes }), (body) => {
       if (body === 'aborted' || isRefusal(body)) return body;
-      return whenThere(readWhole(arrival, body.bytes, shape.open(body.bytes)), (read) => start(arrival, read));
+      const { bytes } = body;
+      return whenThere(turns.take(bytes.length), () =>
+        whenThere(readWhole(arrival, bytes, shape.open(bytes)), (read) => start(arrival, read)),
+      );
     });
   }
 
