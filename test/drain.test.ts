@@ -59,6 +59,16 @@ test('a full pass says that there may be more, the last one that it is done', as
   expect([await pass(), await pass(), await pass()]).toEqual(['more', 'more', 'done']);
 });
 
+test('a pass is full by its bytes as well', async () => {
+  const { deadLetters, pass } = await setup(0);
+  const failure = new InsertFailure('failed', { failureClass: 'unavailable' });
+  const properties = `{"note":"${'x'.repeat(7 * 1024 * 1024)}"}`;
+  for (let id = 1; id <= 6; id++)
+    await deadLetters.add(batchOf(id, [{ n: id, properties }]), { failure, ambiguous: false });
+  expect([await pass(), deadLetters.alive().length]).toEqual(['more', 2]);
+  expect([await pass(), deadLetters.alive().length]).toEqual(['done', 0]);
+});
+
 test('it goes on at once after a full pass, and every interval otherwise', async () => {
   const { clock, events, deadLetters, drain, stop } = await setup(25);
   const done = drain.run(stop.signal);

@@ -13,7 +13,7 @@ export type Turns = {
 
 /**
  * A turn ends with the body that passes this: three to four milliseconds of decoding. Half and twice as much were
- * both slower with sixteen connections and the journal on (decision 16).
+ * both slower with sixteen connections and the journal on (decision 18).
  */
 const BYTES_PER_TURN = 256 * 1024;
 /** What is smaller is done before its turn could be arranged. */

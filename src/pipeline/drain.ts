@@ -33,7 +33,7 @@ export type DrainLimits = {
   readonly leaseMs: number;
 };
 
-/** `more`: everything asked for was there, so there may be more. */
+/** `more`: about as much was there as was asked for, so there may be more. */
 export type Pass = 'rested' | 'done' | 'more';
 
 export type Drain = {
@@ -101,7 +101,9 @@ export function createDrain(deps: DrainDeps, limits: DrainLimits): Drain {
     }
     await replayAll(letters, isProbe, stop);
     ramp = breaker.state().kind === 'closed' ? Math.min(ramp * 2, limits.maxInFlight) : 1;
-    return letters.length === maxRows && breaker.state().kind === 'closed' ? 'more' : 'done';
+    // The next letter might not have fitted in, however much room was left: half of it tells enough.
+    const isFull = letters.length === maxRows || 2 * bytesOf(letters) > MAX_PASS_BYTES;
+    return isFull && breaker.state().kind === 'closed' ? 'more' : 'done';
   }
 
   /** A few workers take letters off the list; how many is asked again before each, so that fresh traffic has its way soon. */
@@ -126,3 +128,6 @@ export function createDrain(deps: DrainDeps, limits: DrainLimits): Drain {
     return Math.min(ramp, most);
   }
 }
+
+const bytesOf = (letters: readonly DeadLetter[]) =>
+  letters.reduce((sum, { chunks }) => chunks.reduce((bytes, chunk) => bytes + chunk.length, sum), 0);

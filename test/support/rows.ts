@@ -21,7 +21,6 @@ const RECEIVED_AT = Date.UTC(2026, 0, 1, 12);
 
 const uuidOf = (head: string, n: number) => `${head}-8000-8000-${String(n).padStart(12, '0')}`;
 export const eventIdOf = (n: number) => uuidOf('01900000-0000', n);
-/** Ids that tell the order in which they were made, and that Postgres takes. */
 /** Of version 7: it tells when it was made. */
 export function batchIdAt(epochMs: number, n: number): BatchId {
   const time = epochMs.toString(16).padStart(12, '0');
