@@ -36,8 +36,8 @@ type Sizes = {
   readonly offeredMs: number;
 };
 
-const FULL: Sizes = { events: 1_000_000, rounds: 5, windowMs: 8_000, lettersARound: 20, offeredMs: 40_000 };
-const QUICK: Sizes = { events: 100_000, rounds: 3, windowMs: 1_000, lettersARound: 3, offeredMs: 2_000 };
+const FULL: Sizes = { events: 1_000_000, rounds: 5, windowMs: 8_000, lettersARound: 10, offeredMs: 40_000 };
+const QUICK: Sizes = { events: 100_000, rounds: 3, windowMs: 1_000, lettersARound: 2, offeredMs: 2_000 };
 
 /** Per second. */
 type Rates = { readonly fresh: number; readonly drained: number };
@@ -70,6 +70,7 @@ async function runDrain(grounds: Grounds, { isQuick, seed, say }: BenchContext):
   const { draining, without } = await atSaturation(grounds, { weir, roll, bodies, sizes, switchable, say });
   const fresh = medianOf(without);
   const left = await backlogIn(stores);
+  if (left.letters === 0) throw new Error('nothing of the backlog is left for the second half');
   say(`${left.events} events are left; now ${Math.round(OFFERED_SHARE * fresh)} fresh events/s`);
   const offered = await atRate(grounds, { weir, roll, bodies, sizes, switchable, perS: OFFERED_SHARE * fresh });
   await allStored(stores, weir, { withinMs: SETTLED_WITHIN_MS });
