@@ -2,7 +2,12 @@
  * Runs inside a process of its own: loads ClickHouse as a library and lets it
  * listen. Arguments: the library's path, then ClickHouse's own.
  */
+import { writeFileSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { DataType, load, open } from 'ffi-rs';
+
+/** About a tenth of the machine where others want all of it: who waits for an answer comes before merges (decision 19). */
+const NICENESS = 10;
 
 const [libraryPath = '', ...args] = process.argv.slice(2);
 
@@ -10,6 +15,7 @@ const [libraryPath = '', ...args] = process.argv.slice(2);
 // That is safe: a part is visible only once it is complete, before the insert is answered.
 process.stdin.on('end', () => process.kill(process.pid, 'SIGKILL')).resume();
 
+giveWay();
 process.stdout.write(`${process.pid}\n`);
 
 open({ library: 'chdb', path: libraryPath });
@@ -23,3 +29,14 @@ await load({
 });
 // It returns only when it could not start; it has printed why.
 process.exit(1);
+
+/** Before ClickHouse starts its threads, which inherit it. */
+function giveWay() {
+  try {
+    setPriority(NICENESS);
+    // It has a session of its own, and many a Linux weighs sessions before it weighs what is in them (autogroup in sched(7)).
+    writeFileSync('/proc/self/autogroup', String(NICENESS));
+  } catch {
+    // Then not.
+  }
+}

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, readdirSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
@@ -146,6 +146,21 @@ test('the embedded ClickHouse runs with the settings it was given', async () => 
     "SELECT name, value FROM system.server_settings WHERE name IN ('background_pool_size', 'max_server_memory_usage', 'keep_alive_timeout') ORDER BY name",
   );
   expect(changed).toBe('background_pool_size\t2\nkeep_alive_timeout\t30\nmax_server_memory_usage\t3000000000');
+});
+
+test('the embedded ClickHouse gives way to who waits for answers', async () => {
+  const { pid, url } = await startWith(startEmbeddedClickHouse);
+  await askClickHouse({ url }, 'SELECT 1');
+  const tasks = `/proc/${pid}/task`;
+  const niceness = readdirSync(tasks).flatMap((thread) => {
+    const [, name, after] = /^\d+ \((.*)\) (.*)\n/.exec(readFileSync(join(tasks, thread, 'stat'), 'utf8'))!;
+    // What works on inserts and merges; some of its other threads choose for themselves.
+    return /^(HTTPHandler|MergeMutate)/.test(name!) ? [Number(after!.split(' ')[16])] : [];
+  });
+  expect([...new Set(niceness)]).toEqual([10]);
+  // Where sessions are weighed first, that alone would change nothing.
+  const session = `/proc/${pid}/autogroup`;
+  if (existsSync(session)) expect(readFileSync(session, 'utf8')).toContain('nice 10');
 });
 
 test('the embedded Postgres writes through to the disk unless told otherwise', async () => {
