@@ -104,7 +104,6 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
     await stopAll();
     throw error;
   }
-  hasStarted = true;
   const watching = watch();
   return { port: config.port, findDemo, admitAnonymous, stop, leave };
 
@@ -121,10 +120,7 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
       events: {
         onTold: (message) => hear(worker, message),
         onReplaced: (last, next) => countEnded(last.metrics, recoveredIn(next.metrics)),
-        onEnded() {
-          claims.died(worker);
-          noteProgress();
-        },
+        onEnded: () => claims.died(worker),
         mayTryAgain,
         ...events,
       },
@@ -132,7 +128,11 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
 
     /** A service that never ran has no use for a worker that cannot run; one that runs does not end for it. */
     function mayTryAgain({ signal, reason }: { signal: string | null; reason: string | null }): boolean {
-      if (hasStarted || signal !== null) return true;
+      if (hasStarted) return true;
+      if (signal !== null) {
+        noteProgress();
+        return true;
+      }
       const why = reason ?? `worker ${worker} ended before it listened; what it logged says why`;
       started.reject(new WorkerCannotStart(why));
       return false;
@@ -163,10 +163,12 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
     }
   }
 
-  /** The service has started when every worker has, or has at least been tried; one that is killed comes again. */
+  /** The service has started when every worker has, or was killed over it: such a one comes again. */
   function noteProgress() {
     const states = new Set(posts.map((post) => post.member().state));
-    if (states.has('listening') && !states.has('starting')) started.resolve();
+    if (!states.has('listening') || states.has('starting')) return;
+    hasStarted = true;
+    started.resolve();
   }
 
   /** Brings home what a worker has left that is no more. Gives up only when the service ends. */

@@ -1,0 +1,86 @@
+/** How a supervisor starts, with processes that say and do what the test tells them. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { parseConfig } from '../src/config.ts';
+import { createLog } from '../src/log.ts';
+import type { Exit, WorkerProcess } from '../src/workers/fork.ts';
+import type { ToldByWorker } from '../src/workers/messages.ts';
+import { WorkerCannotStart, startSupervisor } from '../src/workers/supervisor.ts';
+import { createManualClock, settled } from './support/clock.ts';
+
+/** A process as the supervisor sees it. */
+type Puppet = WorkerProcess & { tells(message: ToldByWorker): void; ends(exit: Exit): void };
+
+let dataDir: string;
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), 'weir-supervisor-'));
+});
+afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
+
+/** A supervisor that starts two workers. */
+function begin() {
+  const puppets: Puppet[] = [];
+  const clock = createManualClock();
+  const starting = startSupervisor({
+    fork(onMessage) {
+      const { promise, resolve } = Promise.withResolvers<Exit>();
+      const puppet: Puppet = {
+        pid: puppets.length + 1,
+        exited: promise,
+        send(message) {
+          if ((message as { kind: string }).kind === 'stop') resolve({ code: 0, signal: null });
+        },
+        kill: () => resolve({ code: null, signal: 'SIGKILL' }),
+        tells: onMessage,
+        ends: resolve,
+      };
+      puppets.push(puppet);
+      return puppet;
+    },
+    config: parseConfig({ WEIR_WORKERS: '2', WEIR_DATA_DIR: dataDir }, () => ''),
+    access: {
+      databaseUrl: 'postgres://nobody',
+      clickhouse: { url: 'http://nobody', username: 'default', password: '' },
+    },
+    version: 'test',
+    clock,
+    random: () => 0.5,
+    log: createLog('silent'),
+  });
+  const outcome = starting.then(
+    (supervisor) => supervisor,
+    (error: unknown) => error,
+  );
+  return { puppets, clock, outcome };
+}
+
+const FAILED: Exit = { code: 1, signal: null };
+const REASON: ToldByWorker = { kind: 'cannot start', message: 'the journal cannot be used' };
+
+test.each(['before the other listens', 'after the other listens'])(
+  'a worker that cannot start ends the start: %s',
+  async (when) => {
+    const { puppets, outcome } = begin();
+    await settled();
+    const [first, second] = puppets;
+    if (when.startsWith('after')) first!.tells({ kind: 'running' });
+    second!.tells(REASON);
+    second!.ends(FAILED);
+    await settled();
+    if (when.startsWith('before')) first!.tells({ kind: 'running' });
+    expect(await outcome).toEqual(new WorkerCannotStart('the journal cannot be used'));
+    expect(puppets).toHaveLength(2);
+  },
+);
+
+test('one that is killed meanwhile is replaced, and does not keep the others from serving', async () => {
+  const { puppets, clock, outcome } = begin();
+  await settled();
+  puppets[0]!.tells({ kind: 'running' });
+  puppets[1]!.ends({ code: null, signal: 'SIGKILL' });
+  expect(await outcome).toHaveProperty('port');
+  await clock.advance(1_000);
+  expect(puppets).toHaveLength(3);
+});
