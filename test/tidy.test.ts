@@ -38,7 +38,8 @@ const ONLY_IN: readonly { what: string; pattern: RegExp; homes: RegExp }[] = [
     homes: /^(main|serve|embedded\/.*|workers\/(fork|worker-host))$/,
   },
   { what: 'other processes of ours', pattern: /from 'node:cluster'/, homes: /^workers\/(fork|worker-host)$/ },
-  { what: 'timers: time is an argument', pattern: /\bset(Timeout|Interval|Immediate)\b|node:timers/, homes: /^clock$/ },
+  { what: 'timers: time is an argument', pattern: /\bset(Timeout|Interval)\b|node:timers/, homes: /^clock$/ },
+  { what: 'turns of the event loop', pattern: /\bsetImmediate\b/, homes: /^http\/turns$/ },
   { what: 'the time of day', pattern: /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b/, homes: /^clock$/ },
   // Weir hands them out; a lease's token and a request's answer are nobody's to choose.
   {

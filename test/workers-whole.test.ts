@@ -106,6 +106,12 @@ describe('vitals', () => {
     });
   });
 
+  test('the tables are ready when one has found them so: who has just started has not looked yet', () => {
+    const fresh = vitals({ schema: { postgresReady: false, clickhouseReady: false, drift: [] } });
+    expect(merged({ listening: [fresh, CALM] }).schema).toEqual(CALM.schema);
+    expect(merged({ listening: [fresh, fresh] }).schema).toEqual(fresh.schema);
+  });
+
   test('the same drift is told once', () => {
     const drift = vitals({ schema: { ...CALM.schema, drift: ['a', 'b'] } });
     expect(merged({ listening: [drift, drift] }).schema.drift).toEqual(['a', 'b']);

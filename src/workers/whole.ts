@@ -146,10 +146,11 @@ function worstBreaker(states: readonly BreakerState[]): BreakerState {
   return first!;
 }
 
+/** The tables are the same for all: once one has found them ready, they are. A worker that has just started has not looked yet. */
 function mergeSchema(schemas: readonly SchemaFacts[]): SchemaFacts {
   return {
-    postgresReady: schemas.every(({ postgresReady }) => postgresReady),
-    clickhouseReady: schemas.every(({ clickhouseReady }) => clickhouseReady),
+    postgresReady: schemas.some(({ postgresReady }) => postgresReady),
+    clickhouseReady: schemas.some(({ clickhouseReady }) => clickhouseReady),
     drift: [...new Set(schemas.flatMap(({ drift }) => drift))],
   };
 }

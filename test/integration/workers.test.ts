@@ -368,7 +368,8 @@ describe('kill -9', () => {
       const before = accepted;
       ({ accepted } = await countersOf(weir));
       expect(accepted).toBeGreaterThanOrEqual(before);
-      expect((await ask(weir, '/readyz'))?.status).toBe(200);
+      const ready = await ask(weir, '/readyz');
+      expect(ready?.status, ready?.text).toBe(200);
     }
     await allListen(weir);
     stop.abort();
