@@ -103,11 +103,12 @@ export function createDeadLetters(db: Database, log: Log): DeadLetterStore {
   async function claim({ maxRows, maxBytes, leaseMs }: ClaimLimits): Promise<DeadLetter[]> {
     const leaseToken = randomUUID();
     // A lease that is still set here ran out: its holder may have inserted the rows before it vanished.
+    // The table keeps instants rounded to the millisecond, some into the future; now is rounded as they were.
     const { rows } = await answerOf(
       db.execute<ClaimedRow>(sql`
         with due as (
           select id, raw_bytes, ambiguous, visible_at from failed_events
-          where quarantined_at is null and visible_at <= now()
+          where quarantined_at is null and visible_at <= now()::timestamptz(3)
           order by ambiguous desc, visible_at
           limit ${maxRows}
           for update skip locked

@@ -261,6 +261,15 @@ function contract(open: () => Promise<Subject>) {
     expect(await claimedOne()).toMatchObject({ id: batchIdOf(1), ambiguous: false, attemptCount: 0 });
   });
 
+  test('what was given back is due at once, whatever part of a millisecond it is', async () => {
+    await added(1);
+    for (let i = 0; i < 200; i += 1) {
+      const letter = await claimedOne();
+      expect(letter, `claim ${i}`).toBeDefined();
+      await store.release(letter);
+    }
+  });
+
   test('settleDoubt takes the doubt away and keeps the lease', async () => {
     await added(1, goodRows(1), true);
     const letter = await claimedOne();
