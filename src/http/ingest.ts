@@ -26,7 +26,7 @@ import { type Awaitable, whenThere } from './awaitable.ts';
 import type { Credentials } from './credentials.ts';
 import type { DoorRequest } from './door-request.ts';
 import type { Receive } from './doorway.ts';
-import type { Door, DoorRefusal, Opened } from './doors/door.ts';
+import type { BodyShape, Door, DoorRefusal, Opened } from './doors/door.ts';
 import type { Answer, Idempotency } from './idempotency.ts';
 import { TOO_MANY, readLines } from './lines.ts';
 import type { RateLimit } from './rate-limit.ts';
@@ -83,6 +83,8 @@ export const LEVELS = ['queued', 'journaled', 'stored', 'dead-lettered'] as cons
 /** How long an answer may wait for ClickHouse before it says how far the events have come. */
 const MAX_ACK_WAIT_MS = 30_000;
 export const MAX_KEY_LENGTH = 200;
+
+type WholeBody = Extract<BodyShape, { kind: 'whole' }>;
 
 /** A request that has been let in, as far as its headers tell. */
 type Arrival = {
@@ -157,10 +159,13 @@ export function ingest(door: Door, deps: IngestDeps, options: IngestOptions): Re
     return whenThere(readBody(request, reservation, { maxBytes: options.maxBodyBytes }), (body) => {
       if (body === 'aborted' || isRefusal(body)) return body;
       const { bytes } = body;
-      return whenThere(turns.take(bytes.length), () =>
-        whenThere(readWhole(arrival, bytes, shape.open(bytes)), (read) => start(arrival, read)),
-      );
+      const turn = turns.take(bytes.length);
+      return turn === null ? openWhole(arrival, bytes, shape) : turn.then(() => openWhole(arrival, bytes, shape));
     });
+  }
+
+  function openWhole(arrival: Arrival, bytes: Buffer, whole: WholeBody): Awaitable<Entered | Refusal | 'aborted'> {
+    return whenThere(readWhole(arrival, bytes, whole.open(bytes)), (read) => start(arrival, read));
   }
 
   function start(arrival: Arrival, read: Read | Refusal | 'aborted'): Awaitable<Entered | Refusal | 'aborted'> {

@@ -4,11 +4,9 @@
  * milliseconds to decode would keep what the disk and the stores have answered
  * waiting for all of them, and with it the requests those answers are for.
  */
-import type { Awaitable } from './awaitable.ts';
-
 export type Turns = {
-  /** There, at once or as a promise, when a body of that many bytes may be worked on. First come, first served. */
-  take(bytes: number): Awaitable<void>;
+  /** When a body of that many bytes may be worked on; null for at once. First come, first served. */
+  take(bytes: number): Promise<void> | null;
 };
 
 /**
@@ -16,7 +14,7 @@ export type Turns = {
  * both slower with sixteen connections and the journal on (decision 18).
  */
 const BYTES_PER_TURN = 256 * 1024;
-/** What is smaller is done before its turn could be arranged. */
+/** Less than a quarter of a millisecond of decoding: single events shall not wait, nor be counted. Chosen, not measured. */
 const SMALL_BYTES = 16 * 1024;
 
 export function createTurns(): Turns {
@@ -27,11 +25,11 @@ export function createTurns(): Turns {
 
   return {
     take(bytes) {
-      if (bytes < SMALL_BYTES) return;
+      if (bytes < SMALL_BYTES) return null;
       arrangeAnother();
       if (bytesLeft > 0) {
         bytesLeft -= bytes;
-        return;
+        return null;
       }
       const { promise, resolve } = Promise.withResolvers<void>();
       waiting.push({ bytes, go: resolve });

@@ -23,6 +23,9 @@ export type Batch = {
 /** How much of a batch belongs to one project. */
 export type ProjectShare = { readonly events: number; readonly bytes: number };
 
+/** The bytes of rows in pieces. */
+export const bytesOf = (chunks: readonly Buffer[]) => chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+
 /** Freezes envelopes, in the order given, into the batch called `id`. */
 export function freezeBatch(id: BatchId, envelopes: readonly Envelope[]): Batch {
   const useByProject = new Map<ProjectId, ProjectShare>();

@@ -5,6 +5,7 @@
  */
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
+import { bytesOf } from './batch.ts';
 import type { Breaker } from './breaker.ts';
 import type { Flags } from './flags.ts';
 import type { DeadLetter, DeadLetterStore } from './ports.ts';
@@ -101,8 +102,9 @@ export function createDrain(deps: DrainDeps, limits: DrainLimits): Drain {
     }
     await replayAll(letters, isProbe, stop);
     ramp = breaker.state().kind === 'closed' ? Math.min(ramp * 2, limits.maxInFlight) : 1;
-    // The next letter might not have fitted in, however much room was left: half of it tells enough.
-    const isFull = letters.length === maxRows || 2 * bytesOf(letters) > MAX_PASS_BYTES;
+    // By its bytes it is full before they are all used: the next letter did not fit into the rest. Half of them is near enough.
+    const bytes = bytesOf(letters.flatMap(({ chunks }) => chunks));
+    const isFull = letters.length === maxRows || bytes > MAX_PASS_BYTES / 2;
     return isFull && breaker.state().kind === 'closed' ? 'more' : 'done';
   }
 
@@ -128,6 +130,3 @@ export function createDrain(deps: DrainDeps, limits: DrainLimits): Drain {
     return Math.min(ramp, most);
   }
 }
-
-const bytesOf = (letters: readonly DeadLetter[]) =>
-  letters.reduce((sum, { chunks }) => chunks.reduce((bytes, chunk) => bytes + chunk.length, sum), 0);

@@ -7,6 +7,7 @@ import { ORDINARY_ROW, idsOf, splitRows } from '../event/rows.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { type Backoff, backoffMs } from './backoff.ts';
+import { bytesOf } from './batch.ts';
 import type { Breaker } from './breaker.ts';
 import { isRemembered } from './doubt.ts';
 import type { InsertObservation } from './flusher.ts';
@@ -149,7 +150,7 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
       return failure;
     }
     breaker.report(admission, failure?.failureClass ?? null);
-    const bytes = letter.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    const bytes = bytesOf(letter.chunks);
     onInsert({ failure, events: letter.eventCount, bytes, elapsedMs: clock.elapsed() - startedAt });
     return failure;
   }
