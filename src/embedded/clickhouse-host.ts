@@ -7,8 +7,8 @@ import { setPriority } from 'node:os';
 import { DataType, load, open } from 'ffi-rs';
 import { systemClock } from '../clock.ts';
 
-/** About a tenth of the machine where others want all of it: who waits for an answer comes before merges (decision 19). */
-const NICENESS = 10;
+/** About a quarter of the machine where others want all of it: who waits for an answer comes before merges (decision 19). */
+const NICENESS = 5;
 
 const [libraryPath = '', ...args] = process.argv.slice(2);
 

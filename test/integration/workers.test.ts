@@ -56,7 +56,11 @@ async function usualWeir(): Promise<WeirPlace> {
   if (usual.pid() === null) await grounds.startAt(usual);
   const weir = usual;
   await until('migrated', async () => (await ask(weir, '/ready'))?.status === 200);
-  await until('as usual', async () => (await healthOf(weir)).reasons.length === 0);
+  let reasons: readonly string[] = [];
+  const isUsual = async () => ({ reasons } = await healthOf(weir)).reasons.length === 0;
+  await until('as usual', isUsual).catch((error: Error) => {
+    throw new Error(`${error.message}: ${reasons.join('; ')}`);
+  });
   return weir;
 }
 
