@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createBodies } from './bench/support/bodies.ts';
-import { type Target, offer, percentilesOf, requestOf, saturate } from './bench/support/load.ts';
+import { type Sendable, type Target, offer, percentilesOf, requestOf, saturate } from './bench/support/load.ts';
 import { prepare, sendAll } from './bench/support/sending.ts';
 
 type Answerer = (incoming: IncomingMessage, answer: ServerResponse, body: string) => void;
@@ -33,9 +33,9 @@ async function serve(respond: Answerer): Promise<Target> {
 const say = (answer: ServerResponse, status: number) => answer.writeHead(status, { 'content-length': 2 }).end('{}');
 
 /** So many different requests, then none. */
-function numbered(target: Target, count: number): () => Buffer | null {
+function numbered(target: Target, count: number): () => Sendable | null {
   let made = 0;
-  return () => (made < count ? requestOf(target, Buffer.from(`number ${made++}`)) : null);
+  return () => (made < count ? { request: requestOf(target, Buffer.from(`number ${made++}`)) } : null);
 }
 
 describe('saturate', () => {
@@ -122,7 +122,7 @@ describe('offer', () => {
         maxConnections,
         durationMs: DURATION_MS,
         rateAt: () => RATE,
-        next: () => requestOf(target, Buffer.from('{}')),
+        next: () => ({ request: requestOf(target, Buffer.from('{}')) }),
       });
       await sleep(DURATION_MS * 2);
       const stalledMs = performance.now() - startedAt;
@@ -147,7 +147,7 @@ describe('offer', () => {
       maxConnections: 16,
       durationMs: 200,
       rateAt: (elapsedMs) => (elapsedMs < 1_000 ? 100 : 0),
-      next: () => requestOf(target, Buffer.from('{}')),
+      next: () => ({ request: requestOf(target, Buffer.from('{}')) }),
     });
     expect(statuses.get(202)).toBeGreaterThanOrEqual(19);
     expect(statuses.get(202)).toBeLessThanOrEqual(20);

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createBodies } from './support/bodies.ts';
 import { type BenchedWeir, type Grounds, openGrounds } from './support/grounds.ts';
 import { writeBacklog } from './support/letters.ts';
-import { type AnswerDetail, offer, percentilesOf, recordMs, saturate } from './support/load.ts';
+import { offer, percentilesOf, recordMs, saturate } from './support/load.ts';
 import { type Roll, createRoll, numberedLoad } from './support/roll.ts';
 import type { BenchContext, Figure, Scenario } from './support/scenario.ts';
 import { targetOf } from './support/sending.ts';
@@ -167,8 +167,8 @@ async function atRate(
     durationMs: sizes.offeredMs,
     rateAt: () => perS / BATCH_EVENTS,
     next: load.next,
-    onAnswer(status, request, detail: AnswerDetail) {
-      load.onAnswer(status, request, detail);
+    onAnswer(status, sent, detail) {
+      load.onAnswer(status, sent, detail);
       recordMs(current.latency, detail.tookMs);
       if (status !== 202) current.refused += 1;
     },

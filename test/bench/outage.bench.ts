@@ -87,8 +87,8 @@ async function runOutage(kind: Kind, grounds: Grounds, { isQuick, seed, say }: B
       if (isRefused) await sleep(AFTER_REFUSAL_MS);
       return isOver ? null : next();
     },
-    onAnswer(status, request, detail) {
-      onAnswer(status, request, detail);
+    onAnswer(status, sent, detail) {
+      onAnswer(status, sent, detail);
       isRefused = status !== 202;
       if (!isRefused || !isAway) return;
       const why = `${status} ${detail.code}`;

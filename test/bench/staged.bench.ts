@@ -9,7 +9,7 @@
 import { type RecordableHistogram, createHistogram, performance } from 'node:perf_hooks';
 import { createBodies } from './support/bodies.ts';
 import { type Benched, type Grounds, openGrounds } from './support/grounds.ts';
-import { type AnswerDetail, type Target, offer, percentilesOf, recordMs, saturate } from './support/load.ts';
+import { type Target, offer, percentilesOf, recordMs, saturate } from './support/load.ts';
 import { type NumberedLoad, createRoll, numberedLoad } from './support/roll.ts';
 import type { BenchContext, Figure, Scenario } from './support/scenario.ts';
 import { targetOf } from './support/sending.ts';
@@ -174,8 +174,8 @@ async function offerStages({ port }: Benched, load: NumberedLoad, stages: readon
       return stage.fromPerS + (stage.toPerS - stage.fromPerS) * share;
     },
     next: load.next,
-    onAnswer(status, request, detail: AnswerDetail) {
-      load.onAnswer(status, request, detail);
+    onAnswer(status, sent, detail) {
+      load.onAnswer(status, sent, detail);
       const stage = stageAt(detail.dueMs);
       recordMs(stage.latency, detail.tookMs);
       stage.answered += 1;

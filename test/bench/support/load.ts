@@ -17,6 +17,9 @@ export type Target = {
   readonly headers: Readonly<Record<string, string>>;
 };
 
+/** What is sent, as the bytes of one request; who made it may keep more with it, and is given it back with the answer. */
+export type Sendable = { readonly request: Buffer };
+
 export type Outcome = {
   readonly elapsedMs: number;
   /** How often each status was answered. */
@@ -27,10 +30,10 @@ export type Outcome = {
   readonly latency: RecordableHistogram;
 };
 
-/** The next request, whole; null when there are no more. May be waited for. */
-export type NextRequest = () => Buffer | null | Promise<Buffer | null>;
+/** What is to be sent next; null when there is no more. May be waited for. */
+export type Next<S extends Sendable> = () => S | null | Promise<S | null>;
 
-export type OnAnswer = (status: number, request: Buffer, more: AnswerDetail) => void;
+export type OnAnswer<S extends Sendable> = (status: number, sent: S, detail: AnswerDetail) => void;
 
 export type AnswerDetail = {
   /** When it was to be sent, since the start. */
@@ -49,7 +52,7 @@ export function requestOf({ path, headers }: Target, body: Buffer): Buffer {
 }
 
 /** Sends until `next` has no more, each connection its next request as soon as it has its answer. */
-export async function saturate({
+export async function saturate<S extends Sendable>({
   port,
   connections,
   next,
@@ -57,27 +60,41 @@ export async function saturate({
 }: {
   port: number;
   connections: number;
-  next: NextRequest;
-  onAnswer?: OnAnswer;
+  next: Next<S>;
+  onAnswer?: OnAnswer<S>;
 }): Promise<Outcome> {
   const tally = createTally(onAnswer);
   const startedAt = performance.now();
-  const drivers = Array.from({ length: connections }, async () => {
-    const line = await openLine(port);
-    try {
-      for (let request = await next(); request; request = await next()) {
-        const sentAt = performance.now();
-        const answer = await line.ask(request);
-        tally.answered(answer, request, { dueMs: sentAt - startedAt, tookMs: performance.now() - sentAt });
-      }
-    } catch {
-      tally.failed();
-    } finally {
-      line.close();
-    }
-  });
-  await Promise.all(drivers);
+  await Promise.all(Array.from({ length: connections }, drive));
   return tally.outcome(performance.now() - startedAt);
+
+  async function drive() {
+    const line = await openLine(port).catch(() => null);
+    if (line === null) return tally.failed();
+    const { promise: over, resolve: end, reject: fail } = Promise.withResolvers<void>();
+    goOn();
+    await over.finally(line.close);
+
+    /** A promise only where it has to wait: one for each request would be a third of what a request costs here. */
+    function goOn() {
+      const sent = next();
+      if (sent instanceof Promise) sent.then(send, fail);
+      else send(sent);
+    }
+
+    function send(sent: S | null) {
+      if (sent === null) return end();
+      const sentAt = performance.now();
+      line!.ask(sent.request, (answer) => {
+        if (answer === null) {
+          tally.failed();
+          return end();
+        }
+        tally.answered(answer, sent, { dueMs: sentAt - startedAt, tookMs: performance.now() - sentAt });
+        goOn();
+      });
+    }
+  }
 }
 
 /** How long a request may wait for its answer after the offering has ended. */
@@ -88,7 +105,7 @@ const TICK_MS = 1;
  * Sends `rateAt(elapsedMs)` requests a second for `durationMs`, on as many connections as it takes up to
  * `maxConnections`. The latency of a request includes the time it had to wait for a free connection.
  */
-export async function offer({
+export async function offer<S extends Sendable>({
   port,
   maxConnections,
   durationMs,
@@ -100,8 +117,8 @@ export async function offer({
   maxConnections: number;
   durationMs: number;
   rateAt: (elapsedMs: number) => number;
-  next: () => Buffer;
-  onAnswer?: OnAnswer;
+  next: () => S;
+  onAnswer?: OnAnswer<S>;
 }): Promise<Outcome> {
   const tally = createTally(onAnswer);
   const idle: Line[] = [];
@@ -147,24 +164,35 @@ export async function offer({
   function takeOne(): boolean {
     const line = idle.pop();
     if (!line && open >= maxConnections) return false;
-    if (!line) open += 1;
+    const dueAt = due[head++]!;
     underway += 1;
-    void send(line ?? null, due[head++]!);
+    if (line) {
+      send(line, dueAt);
+      return true;
+    }
+    open += 1;
+    openLine(port).then(
+      (opened) => send(opened, dueAt),
+      () => lost(),
+    );
     return true;
   }
 
-  async function send(known: Line | null, dueAt: number) {
-    try {
-      const line = known ?? (await openLine(port));
-      const request = next();
-      const answer = await line.ask(request);
-      tally.answered(answer, request, { dueMs: dueAt - startedAt, tookMs: performance.now() - dueAt });
+  function send(line: Line, dueAt: number) {
+    const sent = next();
+    line.ask(sent.request, (answer) => {
+      if (answer === null) return lost();
+      tally.answered(answer, sent, { dueMs: dueAt - startedAt, tookMs: performance.now() - dueAt });
+      underway -= 1;
       idle.push(line);
-    } catch {
-      open -= 1;
-      tally.failed();
-    }
+      if (head < due.length) takeOne();
+    });
+  }
+
+  function lost() {
+    open -= 1;
     underway -= 1;
+    tally.failed();
     if (head < due.length) takeOne();
   }
 }
@@ -180,15 +208,15 @@ export function recordMs(histogram: RecordableHistogram, ms: number) {
   histogram.record(Math.max(1, Math.round(ms * 1_000)));
 }
 
-function createTally(onAnswer: OnAnswer = () => {}) {
+function createTally<S extends Sendable>(onAnswer: OnAnswer<S> = () => {}) {
   const statuses = new Map<number, number>();
   const latency = createHistogram();
   let failures = 0;
   return {
-    answered({ status, code }: Answer, request: Buffer, { dueMs, tookMs }: Omit<AnswerDetail, 'code'>) {
+    answered({ status, code }: Answer, sent: S, { dueMs, tookMs }: Omit<AnswerDetail, 'code'>) {
       statuses.set(status, (statuses.get(status) ?? 0) + 1);
       recordMs(latency, tookMs);
-      onAnswer(status, request, { dueMs, tookMs, code });
+      onAnswer(status, sent, { dueMs, tookMs, code });
     },
     failed() {
       failures += 1;
@@ -201,40 +229,54 @@ type Answer = { readonly status: number; readonly code: string | null };
 
 /** One connection. */
 type Line = {
-  /** One request at a time. Rejects when the connection ends before the answer. */
-  ask(request: Buffer): Promise<Answer>;
+  /** One request at a time. `heard` is told the answer; null when the connection ends before it. */
+  ask(request: Buffer, heard: (answer: Answer | null) => void): void;
   close(): void;
 };
 
+/** More than any answer that is not a list. What is longer comes in pieces. */
+const READ_BYTES = 4 * 1024;
+
+/** Reads into memory of its own: what a stream makes of each answer costs more than looking at it. */
 async function openLine(port: number): Promise<Line> {
-  const socket = await connected(port);
-  let waiting: PromiseWithResolvers<Answer> | null = null;
+  let waiting: ((answer: Answer | null) => void) | null = null;
+  /** What came of an answer that is not whole yet. */
   let received: Buffer | null = null;
-  socket.on('data', (chunk: Buffer) => {
-    received = received ? Buffer.concat([received, chunk]) : chunk;
-    const answer = wholeAnswer(received);
-    if (answer === null) return;
-    received = null;
-    const answered = waiting;
-    waiting = null;
-    answered?.resolve(answer);
+  const socket = await connected(port, (piece, length) => {
+    if (received !== null) received = Buffer.concat([received, piece.subarray(0, length)]);
+    const answer = received === null ? wholeAnswer(piece, length) : wholeAnswer(received, received.length);
+    if (answer !== null) {
+      received = null;
+      heard(answer);
+    } else received ??= Buffer.from(piece.subarray(0, length));
   });
   socket.on('error', () => {});
-  socket.on('close', () => waiting?.reject(new Error('the connection ended before the answer')));
+  socket.on('close', () => heard(null));
   return {
-    ask(request) {
-      waiting = Promise.withResolvers();
-      if (socket.destroyed) waiting.reject(new Error('the connection has ended'));
+    ask(request, heard) {
+      waiting = heard;
+      if (socket.destroyed) queueMicrotask(() => heard(null));
       else socket.write(request);
-      return waiting.promise;
     },
     close: () => void socket.destroy(),
   };
+
+  function heard(answer: Answer | null) {
+    const asking = waiting;
+    waiting = null;
+    asking?.(answer);
+  }
 }
 
-function connected(port: number): Promise<Socket> {
+/** `onRead`: the first bytes of a buffer that is written over afterwards. */
+function connected(port: number, onRead: (buffer: Buffer, length: number) => void): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-  const socket = connect({ port, host: '127.0.0.1', noDelay: true }, () => {
+  const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+  const callback = (length: number) => {
+    onRead(buffer, length);
+    return true;
+  };
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true, onread: { buffer, callback } }, () => {
     socket.off('error', reject);
     resolve(socket);
   });
@@ -244,16 +286,16 @@ function connected(port: number): Promise<Socket> {
 
 const HEAD_END = Buffer.from('\r\n\r\n');
 
-/** What an answer says that has arrived whole; null while it has not. */
-function wholeAnswer(answer: Buffer): Answer | null {
-  const headEnd = answer.indexOf(HEAD_END);
-  if (headEnd < 0) return null;
-  const head = answer.toString('latin1', 0, headEnd);
-  const length = /\r\ncontent-length: (\d+)/i.exec(head)?.[1];
-  if (length === undefined) throw new Error(`an answer without Content-Length:\n${head}`);
+/** What an answer says that has arrived whole, in the first `length` bytes; null while it has not. */
+function wholeAnswer(bytes: Buffer, length: number): Answer | null {
+  const headEnd = bytes.indexOf(HEAD_END);
   const bodyAt = headEnd + HEAD_END.length;
-  if (answer.length < bodyAt + Number(length)) return null;
+  if (headEnd < 0 || bodyAt > length) return null;
+  const head = bytes.toString('latin1', 0, headEnd);
+  const bodyBytes = /\r\ncontent-length: (\d+)/i.exec(head)?.[1];
+  if (bodyBytes === undefined) throw new Error(`an answer without Content-Length:\n${head}`);
+  if (length < bodyAt + Number(bodyBytes)) return null;
   const status = Number(head.slice(9, 12));
-  const code = status < 300 ? null : (/"code":"(\w+)"/.exec(answer.toString('latin1', bodyAt))?.[1] ?? null);
+  const code = status < 300 ? null : (/"code":"(\w+)"/.exec(bytes.toString('latin1', bodyAt, length))?.[1] ?? null);
   return { status, code };
 }

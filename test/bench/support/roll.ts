@@ -5,7 +5,7 @@
  * doubled or invented unseen. A byte an event, because there are millions.
  */
 import type { Stores } from '../../support/stores.ts';
-import { type OnAnswer, type Target, requestOf } from './load.ts';
+import { type OnAnswer, type Sendable, type Target, requestOf } from './load.ts';
 
 export type Roll = {
   /** So many new numbers, in a row; the first of them. They count as sent. */
@@ -30,8 +30,11 @@ export type RollCall = {
   readonly invented: number;
 };
 
+/** A request, and the numbers of its events. */
+type Numbered = Sendable & { readonly first: number; readonly count: number };
+
 /** A load whose answers are entered in a roll. */
-export type NumberedLoad = { readonly next: () => Buffer; readonly onAnswer: OnAnswer };
+export type NumberedLoad = { readonly next: () => Numbered; readonly onAnswer: OnAnswer<Numbered> };
 
 const SENT = 1;
 const ACKNOWLEDGED = 2;
@@ -138,19 +141,15 @@ export function numbered({ bytes, places }: Numberable, first: number): Buffer {
 /** The bodies by turns, again and again, each time with numbers of their own. */
 export function numberedLoad(roll: Roll, target: Target, bodies: readonly Buffer[]): NumberedLoad {
   const templates = bodies.map((body) => numberable(requestOf(target, body)));
-  const sent = new WeakMap<Buffer, { first: number; count: number }>();
   let made = 0;
   return {
     next() {
       const template = templates[made++ % templates.length]!;
       const count = template.places.length;
       const first = roll.enlist(count);
-      const request = numbered(template, first);
-      sent.set(request, { first, count });
-      return request;
+      return { request: numbered(template, first), first, count };
     },
-    onAnswer(status, request) {
-      const { first, count } = sent.get(request)!;
+    onAnswer(status, { first, count }) {
       if (status === 202) roll.acknowledge(first, count);
       // Anything else leaves open what has become of the events.
       else if (status === 429 || status === 503) roll.refuse(first, count);

@@ -1,12 +1,12 @@
 /** Sends prepared requests as fast as they are answered, and tells what it took until all were stored. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BenchedWeir, Grounds } from './grounds.ts';
-import { type Outcome, type Target, percentilesOf, requestOf, saturate } from './load.ts';
+import { type Outcome, type Sendable, type Target, percentilesOf, requestOf, saturate } from './load.ts';
 import type { Figure } from './scenario.ts';
 import { figureOf } from './statistics.ts';
 
 /** A request and how many events it holds. */
-export type Prepared = { readonly request: Buffer; readonly events: number };
+export type Prepared = Sendable & { readonly events: number };
 
 export type Sent = Outcome & {
   /** Events in requests that were answered with 2xx. */
@@ -51,24 +51,25 @@ export async function sendAll(
   { port }: { port: number },
   { requests, connections }: { requests: readonly Prepared[]; connections: number },
 ): Promise<Sent> {
-  const eventsIn = new Map(requests.map(({ request, events }) => [request, events]));
-  const waiting = requests.map(({ request }) => request).toReversed();
+  const waiting = requests.toReversed();
   let acknowledged = 0;
   let refused = 0;
   let isRefusing = false;
-  const outcome = await saturate({
+  const next = () => waiting.pop() ?? null;
+  const nextAfterRest = async () => {
+    await sleep(RESEND_AFTER_MS);
+    return next();
+  };
+  const outcome = await saturate<Prepared>({
     port,
     connections,
-    async next() {
-      if (isRefusing) await sleep(RESEND_AFTER_MS);
-      return waiting.pop() ?? null;
-    },
-    onAnswer(status, request) {
+    next: () => (isRefusing ? nextAfterRest() : next()),
+    onAnswer(status, sent) {
       isRefusing = REFUSALS.has(status);
       if (isRefusing) {
         refused += 1;
-        waiting.push(request);
-      } else if (status >= 200 && status < 300) acknowledged += eventsIn.get(request)!;
+        waiting.push(sent);
+      } else if (status >= 200 && status < 300) acknowledged += sent.events;
     },
   });
   const odd = [...outcome.statuses.keys()].filter((status) => status >= 300 && !REFUSALS.has(status));
