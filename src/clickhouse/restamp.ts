@@ -27,7 +27,7 @@ export type RestampProgress = { readonly rows: number; readonly partsToDo: numbe
 /** Never and the cap are the same second, as for the rows that the front doors write. */
 const LATEST_EXPIRY = 4_294_967_295;
 
-/** Exactly what `createRowEncoder` writes: the second of arrival and the retention, at most the latest second there is. */
+/** Exactly what `rowEncoder` writes: the second of arrival and the retention, at most the latest second there is. */
 const newExpiry = (retentionSeconds: number | null) =>
   retentionSeconds === null
     ? `toDateTime(${LATEST_EXPIRY}, 'UTC')`

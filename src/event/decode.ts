@@ -21,7 +21,7 @@ import {
   sizeOf,
   type Members,
 } from './members.ts';
-import { createRowEncoder, createRowWriter, MAX_ROW_BYTES } from './row.ts';
+import { rowEncoder, createRowWriter, MAX_ROW_BYTES } from './row.ts';
 import { isRefusal, readText, type Refusal } from './text.ts';
 import { readInstant } from './timestamp.ts';
 import { isUuid, uuidOf } from './uuid.ts';
@@ -188,7 +188,7 @@ function plainDecoder(format: EventFormat, chosenBy = ''): Decoder {
   const keepsMore = kept.length > 0 || project !== undefined;
 
   return (context) => {
-    const encodeRow = createRowEncoder(context);
+    const encodeRow = rowEncoder(context);
     const latestMs = context.receivedAt + context.maxFutureMs;
 
     return function decodeEvent(members) {

@@ -1,5 +1,5 @@
 import type { ProjectId } from './event.ts';
-import { createRowEncoder } from './row.ts';
+import { rowEncoder } from './row.ts';
 
 /** Reading rows back, as the dead letters need it. What is read here is what `row.ts` wrote. */
 
@@ -34,7 +34,7 @@ export function idsOf(row: Buffer): RowIds | null {
 
 /** An event as ordinary as can be, with every field filled: a schema that cannot read it is not what Weir made. */
 export const ORDINARY_ROW: Buffer = Buffer.from(
-  createRowEncoder({
+  rowEncoder({
     projectId: '00000000-0000-0000-0000-000000000000' as ProjectId,
     source: 'native',
     receivedAt: Date.UTC(2026, 0, 1),

@@ -400,8 +400,12 @@ function replyWhenAnswered(entered: Entered | Refusal | 'aborted'): Awaitable<Re
 function replyOf(answer: Answer | Refusal): Reply {
   if (isRefusal(answer)) return replyTo(answer);
   const { status, body, ack } = answer;
-  return { status, headers: { 'Content-Type': 'application/json', 'Weir-Ack': ack }, body };
+  return { status, headers: HEADERS.get(ack) ?? headersFor(ack), body };
 }
+
+const headersFor = (ack: string): Reply['headers'] => ({ 'Content-Type': 'application/json', 'Weir-Ack': ack });
+/** The same object for each answer of a level: answers that begin alike are known by it. */
+const HEADERS = new Map(LEVELS.map((level): [string, Reply['headers']] => [level, headersFor(level)]));
 
 function requestedAck(target: string, byDefault: Ack): Ack | Refusal {
   const queryAt = target.indexOf('?');

@@ -48,11 +48,10 @@ export type ReplyText = { readonly text: string; readonly encoding: 'latin1' | '
 /** `more`: lines of further headers. */
 export function textOf({ status, headers, body }: Reply, more: string, { now }: Pick<Clock, 'now'>): ReplyText {
   const length = Buffer.byteLength(body);
-  let lines = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nDate: ${dateOf(now())}\r\n`;
-  for (const name in headers) lines += `${name}: ${headers[name]}\r\n`;
-  if (status !== NO_CONTENT) lines += `Content-Length: ${length}\r\n`;
+  const lengthLine = status === NO_CONTENT ? '' : `Content-Length: ${length}\r\n`;
   // ASCII is the same in both, and written faster as latin1.
-  return { text: `${lines}${more}\r\n${body}`, encoding: length === body.length ? 'latin1' : 'utf8' };
+  const encoding = length === body.length ? 'latin1' : 'utf8';
+  return { text: `${startOf(status, headers, now())}${lengthLine}${more}\r\n${body}`, encoding };
 }
 
 /** The one status of ours that HTTP allows no length. */
@@ -63,15 +62,15 @@ export function linesOf(headers: Headers): string {
   return headers.map(([name, value]) => `${name}: ${value}\r\n`).join('');
 }
 
-/** The second that was written last, and how it is written. */
-let second = Number.NaN;
-let date = '';
+/** How the answer before began: most answers of a second begin alike. */
+let start: (Pick<Reply, 'status' | 'headers'> & { readonly second: number; readonly lines: string }) | null = null;
 
-function dateOf(epochMs: number): string {
-  const now = Math.floor(epochMs / 1_000);
-  if (now !== second) {
-    second = now;
-    date = new Date(now * 1_000).toUTCString();
+/** Status, date and the reply's own headers, as lines. */
+function startOf(status: number, headers: Reply['headers'], epochMs: number): string {
+  const second = Math.floor(epochMs / 1_000);
+  if (start?.second !== second || start.status !== status || start.headers !== headers) {
+    const all: Headers = [['Date', new Date(second * 1_000).toUTCString()], ...Object.entries(headers)];
+    start = { status, headers, second, lines: `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${linesOf(all)}` };
   }
-  return date;
+  return start.lines;
 }

@@ -10,7 +10,7 @@ import { parseRetention } from '../../src/cli/retention.ts';
 import { restampProject } from '../../src/clickhouse/restamp.ts';
 import { systemClock } from '../../src/clock.ts';
 import type { ProjectId } from '../../src/event/event.ts';
-import { createRowEncoder, type RowPieces } from '../../src/event/row.ts';
+import { rowEncoder, type RowPieces } from '../../src/event/row.ts';
 import { migratePostgres } from '../../src/postgres/migrate.ts';
 import { type Desk, startDesk } from '../support/desk.ts';
 import { openDoor } from '../support/door.ts';
@@ -159,7 +159,7 @@ describe('project retention', () => {
     const rows = [stamped, anew].flatMap((projectId) =>
       instants.map((receivedAt, index) => {
         const origin = { projectId: projectId as ProjectId, source: 'native', receivedAt };
-        const encode = createRowEncoder({
+        const encode = rowEncoder({
           ...origin,
           retentionSeconds: projectId === stamped ? retentionSeconds : null,
         });

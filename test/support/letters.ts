@@ -2,7 +2,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { sql } from '../../src/postgres/drizzle.ts';
 import type { ProjectId } from '../../src/event/event.ts';
-import { createRowEncoder } from '../../src/event/row.ts';
+import { rowEncoder } from '../../src/event/row.ts';
 import { createLog } from '../../src/log.ts';
 import { type BatchId, freezeBatch } from '../../src/pipeline/batch.ts';
 import { InsertFailure } from '../../src/pipeline/ports.ts';
@@ -32,7 +32,7 @@ export async function writeLetter(stores: Stores, options: LetterOptions): Promi
   const { shares, failure = dataFailure(), ambiguous = false, quarantined, unreadable = 0 } = options;
   const eventIds: string[] = [];
   const rowsOf = (projectId: string, count: number, timestamp?: string) => {
-    const encode = createRowEncoder({
+    const encode = rowEncoder({
       projectId: projectId as ProjectId,
       source: 'native',
       receivedAt: options.receivedAt ?? Date.now(),

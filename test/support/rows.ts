@@ -1,5 +1,5 @@
 /** Rows as the front doors write them, good and bad, for the fakes and the real stores alike. */
-import { createRowEncoder } from '../../src/event/row.ts';
+import { rowEncoder } from '../../src/event/row.ts';
 import { splitRows } from '../../src/event/rows.ts';
 import type { Envelope, ProjectId } from '../../src/event/event.ts';
 import { type Batch, type BatchId, freezeBatch } from '../../src/pipeline/batch.ts';
@@ -36,7 +36,7 @@ export function rowOf({
   receivedAt = RECEIVED_AT,
   properties = '{}',
 }: RowSpec): Buffer {
-  const encode = createRowEncoder({ projectId, source: 'native', receivedAt, retentionSeconds: null });
+  const encode = rowEncoder({ projectId, source: 'native', receivedAt, retentionSeconds: null });
   const text = encode({
     eventId: eventIdOf(n),
     event: kind === 'forbidden' ? '"forbidden"' : '"visit"',
