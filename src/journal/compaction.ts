@@ -70,7 +70,7 @@ export function createCompaction(
     }
     await segments.continueIn(base);
     // What was settled while the file was written is still in it, and waits in line or is written again.
-    unsettled.place(entries, base.segment);
+    for (const entry of entries) unsettled.place(entry, base.segment);
     for (const key of kept) key.segment = base.segment;
     await voided.clear();
     await reserve.refill();

@@ -32,7 +32,7 @@ import { createKeys } from './keys.ts';
 import { type JournalRecord, rangesOf, SEGMENT_HEADER_BYTES, sizeOf } from './record.ts';
 import { type Damage, type Found, recover } from './recover.ts';
 import { createReserve } from './reserve.ts';
-import { createSegments, EARLIER } from './segments.ts';
+import { createSegments, EARLIER, type Segment } from './segments.ts';
 import { ignore, JournalUnavailable } from './trouble.ts';
 import { createUnsettled } from './unsettled.ts';
 import { createVoided } from './voided.ts';
@@ -58,7 +58,7 @@ export type Recovered = {
 
 export type Appended = {
   readonly sequence: number;
-  /** Resolves when the envelope, and its key, survive a power cut. Rejects with `JournalUnavailable`. May be ignored. */
+  /** Resolves when the envelope, and its key, survive a power cut. Rejects with `JournalUnavailable`: to be listened to. */
   readonly written: Promise<void>;
 };
 
@@ -166,18 +166,21 @@ export async function openJournal(
     const sequence = nextSequence++;
     const record: JournalRecord = { type: 'envelope', sequence, envelope, key: key ?? null };
     const refusal = refusalOf(record);
-    if (refusal) return { sequence, written: ignorable(Promise.reject(refusal)) };
+    if (refusal) return { sequence, written: Promise.reject(refusal) };
     const entry = unsettled.add(sequence, envelope, null);
     const kept = key && keys.keep(key, null);
-    const written = writer.enqueue(
+    const { promise: written, resolve, reject } = Promise.withResolvers<void>();
+    writer.enqueue(
       record,
       (segment) => {
-        unsettled.place([entry], segment);
+        unsettled.place(entry, segment);
         if (kept) kept.segment = segment;
+        resolve();
       },
-      () => {
+      (error) => {
         unsettled.drop([sequence]);
         if (kept) keys.forget(kept);
+        reject(error);
       },
     );
     return { sequence, written };
@@ -189,7 +192,7 @@ export async function openJournal(
     // Kept although it is refused: the next restating writes it.
     const kept = keys.keep(key, EARLIER);
     if (refusal) return ignorable(Promise.reject(refusal));
-    return writer.enqueue(record, (segment) => {
+    return onceWritten(record, (segment) => {
       kept.segment = segment;
     });
   }
@@ -202,7 +205,17 @@ export async function openJournal(
 
   function cut(batchId: BatchId, asked: readonly number[]): Promise<void> {
     const sequences = unsettled.cut(batchId, asked);
-    return writer.enqueue({ type: 'batch', batchId, ranges: rangesOf(sequences) });
+    return onceWritten({ type: 'batch', batchId, ranges: rangesOf(sequences) });
+  }
+
+  function onceWritten(record: JournalRecord, onWritten: (segment: Segment) => void = ignore): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const written = (segment: Segment) => {
+      onWritten(segment);
+      resolve();
+    };
+    writer.enqueue(record, written, reject);
+    return ignorable(promise);
   }
 
   function settle(batchId: BatchId) {
@@ -218,7 +231,7 @@ export async function openJournal(
   function drop(sequences: readonly number[], record: JournalRecord) {
     const dropped = unsettled.drop(sequences);
     // A failure is nobody's to handle: restating leaves out what was dropped.
-    void writer.enqueue(record, () => unsettled.release(dropped));
+    writer.enqueue(record, () => unsettled.release(dropped), ignore);
   }
 
   async function close() {

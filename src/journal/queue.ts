@@ -8,8 +8,8 @@ export type Waiting = {
   /** What it takes in a segment. */
   readonly bytes: number;
   /** It is on disk, in that segment. */
-  readonly done: (segment: Segment) => void;
-  readonly failed: (error: JournalUnavailable) => void;
+  readonly onWritten: (segment: Segment) => void;
+  readonly onFailed: (error: JournalUnavailable) => void;
 };
 
 export type Queue = {

@@ -21,8 +21,8 @@ export type Unsettled = {
   add(sequence: number, envelope: Envelope, segment: Segment | null): Live;
   /** Forgets the envelopes and returns those it knew. Their segments still count them, until `release`. */
   drop(sequences: readonly number[]): Live[];
-  /** They are on disk, in that segment. */
-  place(entries: readonly Live[], segment: Segment): void;
+  /** It is on disk, in that segment. */
+  place(entry: Live, segment: Segment): void;
   /** What settles them is on disk. */
   release(entries: readonly Live[]): void;
   /** Remembers the batch, and returns those of its sequences that are here. */
@@ -50,9 +50,9 @@ export function createUnsettled(): Unsettled {
       return entry;
     },
     drop: (sequences) => sequences.flatMap((sequence) => remove(sequence) ?? []),
-    place(entries, segment) {
-      for (const entry of entries) entry.segment = segment;
-      segment.unsettled += entries.length;
+    place(entry, segment) {
+      entry.segment = segment;
+      segment.unsettled += 1;
     },
     release(entries) {
       for (const { segment } of entries) if (segment) segment.unsettled--;

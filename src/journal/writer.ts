@@ -15,7 +15,7 @@ import { createQueue, type Waiting } from './queue.ts';
 import { type JournalRecord, sizeOf } from './record.ts';
 import type { Reserve } from './reserve.ts';
 import type { Segment, Segments } from './segments.ts';
-import { Abandoned, codeOf, ignore, isDiskFull, type JournalTrouble, JournalUnavailable } from './trouble.ts';
+import { Abandoned, codeOf, isDiskFull, type JournalTrouble, JournalUnavailable } from './trouble.ts';
 import type { Unsettled } from './unsettled.ts';
 
 export type JournalState =
@@ -26,11 +26,12 @@ export type JournalState =
     };
 
 export type Writer = {
-  /**
-   * Resolves when the record is on disk, right after `onWritten` was told where. Rejects with `JournalUnavailable`,
-   * right after `onFailed`; the rejection may go unheard.
-   */
-  enqueue(record: JournalRecord, onWritten?: (segment: Segment) => void, onFailed?: () => void): Promise<void>;
+  /** Calls one of the two: when the record is on disk, with where it is; or with why it will not be, maybe at once. */
+  enqueue(
+    record: JournalRecord,
+    onWritten: (segment: Segment) => void,
+    onFailed: (error: JournalUnavailable) => void,
+  ): void;
   /** Writes everything anew, to begin with. What fails is tried again. */
   restate(): Promise<void>;
   state(): JournalState;
@@ -71,26 +72,17 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
     return state.kind === 'ok' ? null : state.kind;
   }
 
-  function enqueue(record: JournalRecord, onWritten?: (segment: Segment) => void, onFailed?: () => void) {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    promise.catch(ignore);
-    const done = (segment: Segment) => {
-      onWritten?.(segment);
-      resolve();
-    };
-    const failed = (error: JournalUnavailable) => {
-      onFailed?.();
-      reject(error);
-    };
+  function enqueue(
+    record: JournalRecord,
+    onWritten: (segment: Segment) => void,
+    onFailed: (error: JournalUnavailable) => void,
+  ) {
     const reason = trouble();
     // Control records wait for room on a full disk; and for a restating, which does not see what changes meanwhile.
     const canWait = isControl(record) && !closed && (state.kind === 'disk-full' || isRestating);
-    if (reason !== null && !canWait) failed(new JournalUnavailable(reason));
-    else {
-      queue.add({ record, bytes: sizeOf(record), done, failed });
-      work();
-    }
-    return promise;
+    if (reason !== null && !canWait) return onFailed(new JournalUnavailable(reason));
+    queue.add({ record, bytes: sizeOf(record), onWritten, onFailed });
+    work();
   }
 
   function work() {
@@ -114,7 +106,7 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
         await roundFailed(round, error);
         continue;
       }
-      for (const { done } of round) done(segment);
+      for (const { onWritten } of round) onWritten(segment);
       await tidy();
     }
   }
@@ -215,7 +207,7 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
     let waiting = queue.takeAll();
     try {
       const segment = await writeAll(waiting);
-      for (const { done } of waiting) done(segment);
+      for (const { onWritten } of waiting) onWritten(segment);
       waiting = [];
       await compaction.removeSettled();
       await reserve.refill();
@@ -238,7 +230,7 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
 }
 
 function refuse(waiting: readonly Waiting[], reason: JournalTrouble, cause: unknown) {
-  for (const { failed } of waiting) failed(new JournalUnavailable(reason, cause));
+  for (const { onFailed } of waiting) onFailed(new JournalUnavailable(reason, cause));
 }
 
 const isControl = ({ type }: JournalRecord) => type === 'batch' || type === 'settled' || type === 'withdrawn';
