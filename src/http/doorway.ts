@@ -19,11 +19,13 @@ export type Receive = (request: DoorRequest) => Awaitable<Reply>;
 /** What is to be written: a reply, and what every answer carries. */
 export type Answer = { readonly reply: Reply; readonly requestId: string; readonly common: CommonHeaders };
 
+export type Respond = (answer: Answer) => void;
+
 export type Doorway = {
   /** The path of the front door that the target of a POST names, however it spells it; null when it names none. */
   pathOf(target: string): string | null;
-  /** Answers a request to that path. Never rejects. */
-  answer(path: string, request: DoorRequest): Awaitable<Answer>;
+  /** Answers a request to that path: calls `respond` once, now or later. */
+  answer(path: string, request: DoorRequest, respond: Respond): void;
   /** Answers a browser that asks whether a page may send something. */
   preflight(headers: IncomingHttpHeaders): Answer;
 };
@@ -48,22 +50,28 @@ export function createDoorway(
 ): Doorway {
   return { pathOf, answer, preflight };
 
-  function answer(path: string, request: DoorRequest): Awaitable<Answer> {
-    const requestId = everyAnswer.requestId(request.headers);
-    try {
-      const reply = receivers.get(path)!(request);
-      return reply instanceof Promise ? reply.then(answerWith, fail) : answerWith(reply);
-    } catch (error) {
-      return fail(error);
+  function answer(path: string, request: DoorRequest, respond: Respond) {
+    const { headers } = request;
+    const requestId = everyAnswer.requestId(headers);
+    const reply = received();
+    if (reply instanceof Promise) void reply.then(answerWith, (error: unknown) => answerWith(failed(error)));
+    else answerWith(reply);
+
+    function received(): Awaitable<Reply> {
+      try {
+        return receivers.get(path)!(request);
+      } catch (error) {
+        return failed(error);
+      }
     }
 
-    function answerWith(reply: Reply): Answer {
-      return complete({ method: 'POST', route: path, headers: request.headers, requestId }, reply);
-    }
-
-    function fail(error: unknown): Answer {
+    function failed(error: unknown): Reply {
       log.error({ err: error, requestId, path }, 'request failed');
-      return answerWith(replyTo({ refused: 'internal' }));
+      return replyTo({ refused: 'internal' });
+    }
+
+    function answerWith(given: Reply) {
+      respond(complete({ method: 'POST', route: path, headers, requestId }, given));
     }
   }
 
@@ -96,11 +104,10 @@ export function listenerFor(
   return (incoming, outgoing) => {
     const path = incoming.method === 'POST' ? doorway.pathOf(incoming.url!) : null;
     if (path === null) others(incoming, outgoing);
-    else void answer(path, incoming, outgoing);
+    else doorway.answer(path, nodeRequest(incoming, outgoing), (answer) => write(answer, incoming, outgoing));
   };
 
-  async function answer(path: string, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-    const { reply, requestId, common } = await doorway.answer(path, nodeRequest(incoming, outgoing));
+  function write({ reply, requestId, common }: Answer, incoming: IncomingMessage, outgoing: ServerResponse) {
     if (outgoing.destroyed) return;
     writeReply({ incoming, outgoing, clock }, reply, [[REQUEST_ID, requestId], ...common.list]);
   }

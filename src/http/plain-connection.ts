@@ -114,9 +114,8 @@ export function servePlain(
     missingBytes = head.bodyBytes - body.length;
     unheard = body;
     isBodyPaused = false;
-    const answering = path === null ? doorway.preflight(head.headers) : doorway.answer(path, requestOf(head));
-    if (answering instanceof Promise) void answering.then(write);
-    else write(answering);
+    if (path === null) write(doorway.preflight(head.headers));
+    else doorway.answer(path, requestOf(head), write);
   }
 
   function requestOf({ target, headers, bodyBytes }: PlainHead): DoorRequest {
