@@ -1,4 +1,4 @@
-import { createScanner, enter, stringOf, nextKey, scanValue } from './json.ts';
+import { enter, stringOf, nextKey, scanValue, scannerOf } from './json.ts';
 import { rawKeyOf, rawMemberOf, type Members } from './members.ts';
 
 /**
@@ -25,7 +25,7 @@ type RawMember = { readonly key: string; readonly value: string };
 
 /** The members of a raw JSON object, as they were written; one by one, because there may be millions. */
 export function* membersOf(object: string): Generator<RawMember> {
-  const scanner = createScanner(Buffer.from(object, 'latin1'));
+  const scanner = scannerOf(object);
   enter(scanner);
   while (nextKey(scanner)) {
     const { keyStart, keyEnd, at } = scanner;

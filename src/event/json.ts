@@ -50,12 +50,17 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** Starts at the first value of the document, behind a byte order mark if there is one. */
-export function createScanner(bytes: Buffer): Scanner {
+/** A scanner of raw JSON that was read before, such as a member's value. */
+export const scannerOf = (raw: string): Scanner => createScanner(Buffer.from(raw, 'latin1'), raw);
+
+/**
+ * Starts at the first value of the document, behind a byte order mark if there is one. `text`: the same as byte text.
+ */
+export function createScanner(bytes: Buffer, text: string = bytes.toString('latin1')): Scanner {
   const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
   return {
     bytes,
-    text: bytes.toString('latin1'),
+    text,
     at: skipSpace(bytes, hasMark ? 3 : 0),
     keyStart: 0,
     keyEnd: 0,

@@ -4,7 +4,7 @@
  * one of these cannot describe anything else than it checks.
  */
 import { membersOf } from './extras.ts';
-import { createScanner, enter, nextElement, scanValue, stringOf } from './json.ts';
+import { enter, nextElement, scanValue, scannerOf, stringOf } from './json.ts';
 import { isRefusal, NOT_A_STRING, readText } from './text.ts';
 import { isUuid } from './uuid.ts';
 
@@ -86,7 +86,7 @@ export function listOf(element: Kind, { maxItems }: { maxItems: number }): Kind 
     schema: { type: 'array', items: element.schema, maxItems },
     refuse(raw, name) {
       if (raw[0] !== '[') return `${name} must be an array`;
-      const scanner = createScanner(Buffer.from(raw, 'latin1'));
+      const scanner = scannerOf(raw);
       enter(scanner);
       for (let index = 0; nextElement(scanner); index += 1) {
         if (index === maxItems) return `${name} too long`;
