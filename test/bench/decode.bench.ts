@@ -35,7 +35,7 @@ export const scenario: Scenario = {
     const figures: Figure[] = [];
     for (const size of ['small', 'typical', 'heavy'] as const) {
       say(`${size} events`);
-      const amount = isQuick ? { rounds: 15, roundMs: 60 } : { rounds: 15, roundMs: 400 };
+      const amount = isQuick ? { rounds: 15, roundMs: 60 } : { rounds: 15, roundMs: 300 };
       figures.push(...(await compare(size, { seed, ...amount })));
     }
     return figures;

@@ -67,7 +67,7 @@ export const scenario: Scenario = {
 
       say('warming up');
       await alternately(1, ways);
-      const rates = await alternately(isQuick ? 4 : 7, {
+      const rates = await alternately(isQuick ? 4 : 5, {
         ...ways,
         plain(round) {
           say(`round ${round + 1}`);

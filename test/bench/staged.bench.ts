@@ -82,7 +82,7 @@ async function runRounds(grounds: Grounds, { isQuick, seed, say }: BenchContext)
   await saturateFor(bare, loads.bare, 1_000);
   await saturateFor(weir, loads.weir, 1_000);
   const rounds: Round[] = [];
-  for (let round = 0; round < (isQuick ? 2 : ROUNDS); round += 1) rounds.push(await runRound());
+  for (let round = 0; round < (isQuick ? 1 : ROUNDS); round += 1) rounds.push(await runRound());
   await allStored(grounds.stores, weir, { withinMs: SETTLED_WITHIN_MS });
   const cpuMs = weir.cpuMs() - cpuBefore;
   const conservation = await conservationOf(roll, grounds.stores);
