@@ -47,7 +47,7 @@ export const scenario: Scenario = {
 
       say('warming up');
       await alternately(1, ways);
-      const of = await alternately(isQuick ? 4 : 7, {
+      const of = await alternately(isQuick ? 4 : 5, {
         ...ways,
         streams(round) {
           say(`round ${round + 1}`);

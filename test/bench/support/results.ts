@@ -55,10 +55,12 @@ export function writeResults(file: string, results: Results): void {
   writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
 }
 
-/** The section of its mode is replaced; of a run of some scenarios, only theirs. */
+/** The section of its mode is replaced; of a run of some scenarios, only theirs, and the section keeps how long all took. */
 export function withSection(results: Results, section: Section, { isAll }: { isAll: boolean }): Results {
-  const before = isAll ? {} : (results[section.mode]?.scenarios ?? {});
-  return { ...results, [section.mode]: { ...section, scenarios: { ...before, ...section.scenarios } } };
+  const before = isAll ? undefined : results[section.mode];
+  const { seconds, scenarios } = section;
+  const merged = { ...section, seconds: before?.seconds ?? seconds, scenarios: { ...before?.scenarios, ...scenarios } };
+  return { ...results, [section.mode]: merged };
 }
 
 export function machineNow(): Section['machine'] {
