@@ -53,7 +53,7 @@ export const scenario: Scenario = {
       await sendToBare(10_000);
       await sendToWeir(10_000);
       const count = isQuick ? 10_000 : 50_000;
-      const of = await alternately(isQuick ? 7 : 21, {
+      const of = await alternately(isQuick ? 7 : 15, {
         weir(round) {
           say(`round ${round + 1}`);
           return sendToWeir(count);
