@@ -74,7 +74,8 @@ test(
     const { rows } = await rig.stores.postgres.pool.query('SELECT 1 FROM failed_events WHERE lease_token IS NOT NULL');
     expect(rows.length).toBeGreaterThan(0);
 
-    const next = rig.place('next', MANY_LETTERS);
+    // Time enough for an insert on a machine that is busy.
+    const next = rig.place('next', { ...MANY_LETTERS, INGEST_INSERT_TIMEOUT: '3s' });
     await next.start();
     await until('at rest after the leases ran out', () => isQuiet(rig, [next]), 80_000);
     const audit = await auditOf(rig.stores, tally);
