@@ -151,7 +151,8 @@ export function createProjectReader(
   async function describe(abort_signal: AbortSignal): Promise<TableDescription[]> {
     const answer = await client.query({
       query: `SELECT if(database = {database:String}, table, concat(database, '.', table)), name, type, comment
-              FROM system.columns WHERE database IN {databases:Array(String)} ORDER BY database, table, position`,
+              FROM system.columns WHERE database IN {databases:Array(String)} AND default_kind != 'EPHEMERAL'
+              ORDER BY database, table, position`,
       query_params: { database, databases: [database, SERVICE_DATABASE] },
       format: 'JSONCompactEachRow',
       clickhouse_settings: parseSettings(),

@@ -333,6 +333,12 @@ test.each([
     'trc_"2',
   ],
   ['half a surrogate pair', '{"service":"shop","trace_id":"trc_3","text":"\\ud800"}', 'trc_3'],
+  ['half a surrogate pair in another field', '{"env":"\\ud800","trace_id":"trc_\\u00344","service":"shop"}', 'trc_44'],
+  [
+    'half a pair here and a whole one there',
+    '{"service":"shop","trace_id":"trc_\\uD83D\\uDC0E","x":"\\udc00"}',
+    'trc_🐎',
+  ],
 ])('an event with %s in its extras is found like any other', async (_what, extras, traceId) => {
   const projectId = newProject();
   await insert(projectId, row(projectId, 1, { extras }));
