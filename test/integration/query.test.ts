@@ -221,7 +221,8 @@ describe('the schema', () => {
     const { json } = await door.ask(`/api/v1/projects/${project}/schema`, { headers: bearer(secret) });
     for (const { name, columns } of (json as { tables: { name: string; columns: { name: string }[] }[] }).tables) {
       const names = columns.map((column) => `\`${column.name}\``).join(', ');
-      expect(await ask(`SELECT ${names} FROM ${name} WHERE 0`)).toMatchObject({ status: 200 });
+      // With rows to read: what an ephemeral column lacks shows only then.
+      expect(await ask(`SELECT ${names} FROM ${name} LIMIT 1`)).toMatchObject({ status: 200 });
     }
   });
 });
