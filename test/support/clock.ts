@@ -39,7 +39,7 @@ export function createManualClock(startAt = Date.UTC(2026, 0, 1)): ManualClock {
       const target = elapsed + ms;
       await settled();
       for (;;) {
-        const next = [...sleepers].sort((a, b) => a.wakeAt - b.wakeAt)[0];
+        const next = earliest();
         if (!next || next.wakeAt > target) break;
         elapsed = next.wakeAt;
         next.wake();
@@ -48,6 +48,13 @@ export function createManualClock(startAt = Date.UTC(2026, 0, 1)): ManualClock {
       elapsed = target;
     },
   };
+
+  /** Of those that wake at the same time, the one that fell asleep first. */
+  function earliest(): Sleeper | undefined {
+    let first: Sleeper | undefined;
+    for (const sleeper of sleepers) if (first === undefined || sleeper.wakeAt < first.wakeAt) first = sleeper;
+    return first;
+  }
 }
 
 /** Lets every already-resolved promise run its continuations. */
