@@ -5,8 +5,7 @@ export default defineConfig({
   test: {
     projects: [
       // Generous: how long a test takes says more about what else the machine does.
-      // Left alone, vitest keeps a core for itself: of two that is half.
-      { test: { name: 'unit', include: ['test/*.test.ts'], testTimeout: 60_000, maxWorkers: '100%' } },
+      { test: { name: 'unit', include: ['test/*.test.ts'], testTimeout: 60_000 } },
       {
         test: {
           name: 'integration',
