@@ -9,10 +9,11 @@ export default defineConfig({
       {
         test: {
           name: 'integration',
-          include: ['test/integration/**/*.test.ts', 'test/contract/**/*.test.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-          maxWorkers: 6,
+          include: ['test/integration/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/sdk/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          // Each file has stores and Weirs of its own: more at once, and two cores are too few for what the tests wait for.
+          maxWorkers: 3,
         },
       },
     ],

@@ -65,7 +65,7 @@ CREATE TABLE "settings" (
 	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL
 );
 --> statement-breakpoint
-ALTER TABLE "api_tokens" ADD CONSTRAINT "api_tokens_project_id_projects_id_fk" FOREIGN KEY ("project_id") REFERENCES "public"."projects"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "api_tokens" ADD CONSTRAINT "api_tokens_project_id_projects_id_fk" FOREIGN KEY ("project_id") REFERENCES "projects"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "api_tokens_project_id" ON "api_tokens" USING btree ("project_id");--> statement-breakpoint
 CREATE INDEX "failed_events_claim" ON "failed_events" USING btree ("ambiguous" DESC NULLS FIRST,"visible_at") WHERE "failed_events"."quarantined_at" is null;--> statement-breakpoint
 CREATE INDEX "failed_events_quarantined" ON "failed_events" USING btree ("quarantined_at") WHERE "failed_events"."quarantined_at" is not null;--> statement-breakpoint

@@ -5,24 +5,29 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
-import { userInfo } from 'node:os';
+import { constants, userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
+
+answerSignals();
 
 // TypeScript and its dependencies are compiled once, not at every start: 0.1 s of CPU instead of 0.4 for a command.
 // Where the directory cannot be written nothing is kept. What it holds is run, so it is not the shared /tmp.
 enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/weir', import.meta.url)));
 const { runProgram } = await import('./cli/program.ts');
-const { systemClock } = await import('./clock.ts');
+const { systemClock } = await import('./runtime/clock.ts');
 
-// `weir query … | head` closes the pipe early; that is the reader's right and no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
+// `weir query … | head` closes the pipe early, which is no failure. A service installs its own listener here.
+process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
+  if (code === 'EPIPE') process.exit(0);
+  process.stderr.write(`standard output cannot be written (${code})\n`);
+  process.exit(1);
 });
+// There is nowhere left to report it.
+process.stderr.on('error', () => {});
 
-// What is set already wins over the file.
+// Variables that are already set take precedence over the file.
 if (existsSync('.env')) process.loadEnvFile('.env');
 
 process.exitCode = await runProgram(process.argv.slice(2), {
@@ -39,6 +44,18 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   user: userName(),
 });
 
+/**
+ * Installed before anything is loaded. Until a service has begun something there is nothing to save; `serve` then
+ * installs its own listeners. Every other command ends by the signal itself, which process 1 has to do for itself.
+ */
+function answerSignals(): void {
+  const isService = process.argv[2] === 'serve';
+  if (!isService && process.pid !== 1) return;
+  for (const signal of ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM'] as const) {
+    process.on(signal, () => process.exit(isService ? 0 : 128 + constants.signals[signal]));
+  }
+}
+
 async function ask(question: string): Promise<string> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
@@ -48,7 +65,7 @@ async function ask(question: string): Promise<string> {
   }
 }
 
-/** What goes wrong reaches the listener above. */
+/** Errors reach the listener above. */
 function send(bytes: Uint8Array): Promise<void> {
   return new Promise((resolve) => void process.stdout.write(bytes, () => resolve()));
 }
@@ -57,7 +74,7 @@ function userName(): string {
   try {
     return userInfo().username;
   } catch {
-    // Containers often run under a number that no user list knows.
+    // Containers often run under a user id that has no entry in the user list.
     return `uid ${process.getuid?.() ?? 'unknown'}`;
   }
 }

@@ -1,11 +1,14 @@
-/** What `weir doctor` makes of what it measured: a verdict and a remedy. */
+/** Turns what `weir doctor` measured into a verdict and a remedy. */
 import { statfsSync } from 'node:fs';
+import type { SeenTwice } from '../clickhouse/operations/seen-twice.ts';
+import type { RebuildState } from '../pipeline/storage-port.ts';
+import { counted, grouped } from './format.ts';
 
 export type Check = {
   readonly name: string;
   readonly outcome: 'ok' | 'warn' | 'fail';
   readonly detail: string;
-  /** What to do; null when there is nothing to do. */
+  /** The remedy; null when none is needed. */
   readonly remedy: string | null;
 };
 
@@ -13,7 +16,7 @@ const GIB = 1024 ** 3;
 // Merges need room for a second copy of the largest parts, so a disk is in trouble well before it is full.
 const LOW_DISK_BYTES = 5 * GIB;
 const FULL_DISK_BYTES = 1 * GIB;
-// NTP keeps machines within milliseconds; a second says that it is not running.
+// NTP keeps machines within milliseconds of each other; a difference of a second means that it is not running.
 const NOTICEABLE_SKEW_MS = 1_000;
 const HARMFUL_SKEW_MS = 300_000;
 /** The oldest ClickHouse whose insert settings Weir relies on. */
@@ -38,19 +41,36 @@ export function checkDisk(name: string, { freeBytes, totalBytes }: { freeBytes: 
   return freeBytes < LOW_DISK_BYTES ? warn(name, detail, remedy) : ok(name, detail);
 }
 
-/** The disk a directory is on, or would be on once it is made. */
+/** The disk that holds a directory, or would hold it once it is created. */
 export function checkDirectory(name: string, path: string): Check {
   try {
     const { bavail, blocks, bsize } = statfsSync(path);
     return checkDisk(name, { freeBytes: bavail * bsize, totalBytes: blocks * bsize });
   } catch (error) {
     const code = error instanceof Error ? (error as { code?: unknown }).code : null;
-    if (code === 'ENOENT') return ok(name, `${path} does not exist yet; it is made at the first start`);
-    return fail(name, `${path} cannot be looked at (${String(code)})`, 'Make it readable and writable for this user.');
+    if (code === 'ENOENT') return ok(name, `${path} does not exist yet; the first start makes it`);
+    return fail(name, `${path} cannot be read (${String(code)})`, 'Make it readable and writable for this user.');
   }
 }
 
-/** `askedMs` and `answeredMs` are our clock around the question, `theirMs` is what the store's clock said in between. */
+/** Whether the volume has room for all that journals may use. `ownBytes`: what they use already. */
+export function checkJournalVolume(
+  name: string,
+  { totalBytes, freeBytes }: { totalBytes: number; freeBytes: number },
+  { maxBytes, workers, ownBytes }: { maxBytes: number; workers: number; ownBytes: number },
+): Check {
+  const wanted = maxBytes * workers;
+  const each = workers > 1 ? ` for each of ${workers} workers` : '';
+  const asked = `INGEST_JOURNAL_MAX_BYTES is ${gigabytes(maxBytes)}${each}`;
+  const remedy =
+    'Give WEIR_DATA_DIR a larger volume, or lower INGEST_JOURNAL_MAX_BYTES: in an outage the journal may fill the volume.';
+  if (totalBytes < wanted)
+    return warn(name, `${asked}, and the volume holds ${gigabytes(totalBytes)}: the journal uses less`, remedy);
+  if (freeBytes + ownBytes >= wanted) return ok(name, `${asked}, and there is room for it`);
+  return warn(name, `${asked}, but only ${gigabytes(freeBytes + ownBytes)} are free or used by the journal`, remedy);
+}
+
+/** `askedMs` and `answeredMs` are local times before and after the query; `theirMs` is the store's clock in between. */
 export function checkClock(name: string, clocks: { askedMs: number; answeredMs: number; theirMs: number }): Check {
   const { askedMs, answeredMs, theirMs } = clocks;
   const uncertaintyMs = (answeredMs - askedMs) / 2;
@@ -70,7 +90,7 @@ export function checkClickHouseVersion(name: string, version: string): Check {
   return warn(
     name,
     `version ${version}`,
-    `Upgrade to ${oldestYear}.${oldestRelease} or later: older ones are not tried.`,
+    `Upgrade to ${oldestYear}.${oldestRelease} or later: Weir is not tested with older versions.`,
   );
 }
 
@@ -79,18 +99,112 @@ export function checkMigrations(name: string, { applied, known }: { applied: num
   if (applied < known) return fail(name, `${applied} of ${known} migrations applied`, 'Run `weir migrate`.');
   return warn(
     name,
-    `${applied} migrations applied, this version knows ${known}`,
-    'A newer Weir was here: run that version.',
+    `${applied} migrations applied, but this version knows only ${known}`,
+    'A newer version of Weir applied the others: run that version.',
   );
 }
 
-/** Columns and deduplication windows that are not as Weir made them. Events still land; some promise may not hold. */
+/**
+ * Columns and deduplication windows that differ from what Weir created. Events still land, but a guarantee may not
+ * hold.
+ */
 export function checkDrift(
   name: string,
   drift: readonly { readonly table: string; readonly problem: string; readonly remedy: string }[],
 ): Check[] {
   if (drift.length === 0) return [ok(name, 'as expected')];
   return drift.map(({ table, problem, remedy }) => warn(name, `${table}: ${problem}`, `Run: ${remedy}`));
+}
+
+/** How the events table is sorted: under the key of earlier versions, copies with different timestamps count twice. */
+export function checkRebuild(name: string, state: RebuildState, describe: (state: RebuildState) => string): Check {
+  if (state.kind === 'blocked') {
+    return warn(
+      name,
+      describe(state),
+      'Everything else works. Weir starts the rebuild once nothing is in the way; or run: weir migrate --rebuild',
+    );
+  }
+  return ok(name, describe(state));
+}
+
+/** Copies of events that count more than once; null if the search took too long. */
+export function checkSeenTwice(name: string, seen: SeenTwice | null): Check {
+  if (seen === null) {
+    return ok(name, 'too many events to search for copies; docs/OPERATIONS.md has the query');
+  }
+  const { events, oneIn, example } = seen;
+  const sampled = oneIn === 1 ? '' : ` (one of ${oneIn} ids was looked at, so about ${grouped(events * oneIn)} in all)`;
+  if (example === null) return ok(name, `none with timestamps in different hours${sampled && ' in a sample'}`);
+  return warn(
+    name,
+    `${counted(events, 'event')} with copies whose timestamps lie in different hours${sampled}: each counts more than once`,
+    `Look at event_id ${example.eventId} ("${example.event}") of project ${example.projectId}: its sender gives a retry another time. Until that is corrected, count with uniqExact(event_id).`,
+  );
+}
+
+/**
+ * Materialized views on Weir's tables that Weir did not create. They are common; when one fails, that view misses rows.
+ */
+export function checkForeignViews(
+  name: string,
+  views: readonly { readonly view: string; readonly source: string; readonly missingTarget: string | null }[],
+): Check[] {
+  return views.map(({ view, source, missingTarget }) =>
+    missingTarget === null
+      ? warn(
+          name,
+          `${view} on ${source} is not Weir's: when it fails, events land without it`,
+          'Nothing to do while it works. Make sure that it cannot throw (toUInt8OrZero instead of toUInt8), and keep its target table.',
+        )
+      : warn(
+          name,
+          `${view} on ${source} is not Weir's and fails for every event: its table ${missingTarget} is missing`,
+          `Create ${missingTarget} again, or run: DROP VIEW ${view}`,
+        ),
+  );
+}
+
+/**
+ * Other views in Weir's databases that Weir did not create. Projects see nothing in them, but their presence is a risk.
+ */
+export function checkAddedViews(name: string, views: readonly string[]): Check[] {
+  const remedy =
+    'Keep your own views in another database: the filters that separate projects do not apply to what they read.';
+  return views.map((view) => warn(name, `${view} was not made by Weir`, remedy));
+}
+
+/** The space reserved for the day on which the disk of Postgres is full. */
+export function checkBallast(name: string, { wanted, exists }: { wanted: boolean; exists: boolean }): Check {
+  if (exists) return ok(name, 'set aside');
+  if (!wanted) return ok(name, 'turned off (DLQ_BALLAST_BYTES is 0)');
+  return warn(
+    name,
+    'not set aside',
+    'Normal before the first start. Otherwise the disk of Postgres is full and Weir dropped the ballast (make room), or the user may not create tables (GRANT CREATE ON SCHEMA).',
+  );
+}
+
+/** `grants`: the statements that give Weir's user what it lacks. */
+export function checkRights(name: string, grants: readonly string[]): Check {
+  if (grants.length === 0) return ok(name, 'all that Weir needs');
+  return fail(name, `the user lacks ${grants.length} of them`, `Run as the owner of the tables: ${grants.join(' ')}`);
+}
+
+/**
+ * Identity links of placeholder ids, made by versions that did not recognise them; null when counting took too long.
+ */
+export function checkLinks(name: string, wrongLinks: number | null): Check {
+  if (wrongLinks === 0) return ok(name, 'none of placeholder ids');
+  if (wrongLinks === null) {
+    return warn(name, 'too many to check here', '`weir identities clean` checks all of them and changes nothing.');
+  }
+  const detail = `${wrongLinks} of placeholder ids (undefined, null, …)`;
+  return warn(
+    name,
+    detail,
+    'The views leave them out. `weir identities clean` lists them and, with --apply, removes them.',
+  );
 }
 
 function gigabytes(bytes: number): string {

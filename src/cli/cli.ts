@@ -1,6 +1,6 @@
-import type { Clock } from '../clock.ts';
-import type { Config } from '../config.ts';
-import type { Input, Io } from './io.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Config } from '../config/config.ts';
+import type { Input, Io } from '../runtime/io.ts';
 
 /** What every command is given. */
 export type Cli = {
@@ -9,9 +9,9 @@ export type Cli = {
   readonly clock: Clock;
   /** Throws `ConfigError`: a command that needs no configuration works without a good one. */
   readonly config: () => Config;
-  /** The exit code of a command that ran to its end without the success it was asked for. */
+  /** The exit code of a command that ran to its end without success. */
   readonly exitWith: (code: number) => void;
-  /** Who runs the command, for the audit. */
+  /** The person who runs the command, for the audit. */
   readonly user: string;
 };
 

@@ -6,14 +6,14 @@ import { textTable } from './table.ts';
 export function addConfig(program: Command, { io, config }: Cli): void {
   program
     .command('config')
-    .description('print every setting as it is in effect, and where it comes from; secrets are redacted')
+    .description('print the effective value of every setting and its source; secrets are redacted')
     .option('--json', 'print one JSON array')
     .option('--example', 'print a commented .env with every setting and its default instead')
     .addHelpText(
       'after',
       `
 Settings come from the environment, then from the TOML file (WEIR_CONFIG, or weir.toml
-in the current directory), then from the defaults. Everything wrong is listed at once.
+in the current directory), then from the defaults. All problems are listed at once.
 
 Examples:
   weir config

@@ -1,23 +1,14 @@
+import { existsSync } from 'node:fs';
 import { InvalidArgumentError, type Command } from 'commander';
-import { ConfigError, type Config } from '../config.ts';
-import { createLog } from '../log.ts';
-import { readRuntime } from '../runtime-file.ts';
-import {
-  checkClickHouseVersion,
-  checkClock,
-  checkDrift,
-  checkDirectory,
-  checkDisk,
-  checkMigrations,
-  fail,
-  ok,
-  warn,
-  type Check,
-} from './checks.ts';
-import { CommandFailure, printJson, type Cli } from './cli.ts';
+import { ConfigError, type Config } from '../config/config.ts';
+import { bytesIn, volumeOf } from '../journal/volume.ts';
+import { readRuntime } from '../service/runtime-file.ts';
+import { workerDirectoryOf } from '../workers/worker-directories.ts';
+import { checkDirectory, checkJournalVolume, fail, ok, warn, type Check } from './checks.ts';
+import { printJson, type Cli } from './cli.ts';
 import { parseProject } from './dlq/selection.ts';
 import { reconcile, type ReconcileOptions } from './reconcile.ts';
-import { findClickHouse, findPostgres } from './stores.ts';
+import { examineClickHouse, examinePostgres } from './store-checks.ts';
 import { printable } from './table.ts';
 
 const MARKS = { ok: 'ok  ', warn: 'WARN', fail: 'FAIL' } as const;
@@ -26,10 +17,14 @@ const ANSWER_WITHIN_MS = 5_000;
 export function addDoctor(program: Command, cli: Cli): void {
   program
     .command('doctor')
-    .description('check everything around Weir and say what to do; exit code 1 when something fails')
-    .option('--reconcile', 'count events instead: whether everything accepted is where it should be')
-    .option('--project <id>', 'with --reconcile: only the stores, of one project', parseProject)
-    .option('--url <url>', 'with --reconcile: a running Weir to compare with; repeat it for several', collectUrl)
+    .description('check everything around Weir and print remedies; exit code 1 if a check fails')
+    .option('--reconcile', 'count events instead: check that every accepted event is where it should be')
+    .option('--project <id>', 'with --reconcile: check only the stores, for one project', parseProject)
+    .option(
+      '--url <url>',
+      'with --reconcile: a running Weir to compare with; repeat the option for several',
+      collectUrl,
+    )
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -37,7 +32,7 @@ export function addDoctor(program: Command, cli: Cli): void {
 Checks the configuration, the running Weir, both stores with their schemas, the disks and the clocks.
 
 --reconcile reads the counters of the running Weir and counts what the stores hold. It reads all of
-events_raw_v1: on a large table it takes its time.
+events_raw_v1, which takes a while on a large table.
 
 Examples:
   weir doctor
@@ -54,6 +49,15 @@ Examples:
       else cli.io.stdout(checks.map(describe).join(''));
       if (checks.some(({ outcome }) => outcome === 'fail')) cli.exitWith(1);
     });
+}
+
+function examineJournal({ journal, workers, dataDir }: Config): Check[] {
+  // A directory that does not exist yet is created at the first start, so its future disk is checked instead.
+  const volume = journal.mode === 'off' || !existsSync(dataDir) ? null : volumeOf(dataDir);
+  if (volume === null) return [];
+  const dirs = Array.from({ length: workers }, (_, index) => workerDirectoryOf(dataDir, index + 1).journalDir);
+  const used = { maxBytes: journal.maxBytes, workers, ownBytes: bytesIn(dirs) };
+  return [checkJournalVolume('volume of the journal', volume, used)];
 }
 
 function collectUrl(text: string, earlier: readonly string[] = []): string[] {
@@ -81,6 +85,7 @@ async function examine(cli: Cli): Promise<Check[]> {
   return [
     ok('configuration', `${config.effective.filter(({ source }) => source !== 'default').length} settings changed`),
     checkDirectory(`disk of ${config.dataDir}`, config.dataDir),
+    ...examineJournal(config),
     ...stores.flat(),
   ];
 }
@@ -99,7 +104,7 @@ async function examineInstance({ dataDir }: Config): Promise<Check[]> {
   const runtime = readRuntime(dataDir);
   if (runtime.kind === 'absent') return [ok(name, `none in ${dataDir}`)];
   if (runtime.kind === 'stale') {
-    const remedy = 'It did not stop by itself. Start Weir again: it picks up what is left.';
+    const remedy = 'It did not shut down cleanly. Start Weir again: it recovers the events that were left.';
     return [warn(name, `the one in ${dataDir} (process ${runtime.pid}) is gone`, remedy)];
   }
   if (runtime.url === null) return [ok(name, `process ${runtime.pid} is starting`)];
@@ -115,12 +120,8 @@ async function askHealth(name: string, url: string): Promise<Check> {
     const remedy = 'See docs/OPERATIONS.md for what each reason means.';
     return health.status === 'down' ? fail(name, detail, remedy) : warn(name, detail, remedy);
   } catch {
-    // Refused, too slow, or no JSON: to the operator it is all the same, it does not answer.
-    return fail(
-      name,
-      `${url} does not answer`,
-      'Look at its log; when it hangs, stop it with SIGTERM and start it again.',
-    );
+    // Refused, too slow, or no JSON: for the operator all of these mean that it does not answer.
+    return fail(name, `${url} does not answer`, 'Check its log; if it hangs, stop it with SIGTERM and start it again.');
   }
 }
 
@@ -130,77 +131,4 @@ function reasonsIn(reasons: unknown): string {
 
 function textOf(reason: unknown): string {
   return typeof reason === 'string' ? reason : JSON.stringify(reason);
-}
-
-async function examinePostgres({ clock }: Cli, config: Config): Promise<Check[]> {
-  const found = failureAsCheck('Postgres', () => findPostgres(config));
-  if ('outcome' in found) return [found];
-  const [{ createPostgres }, { askPostgres, countKnownMigrations, explainFailure }] = await Promise.all([
-    import('../postgres/pool.ts'),
-    import('../postgres/reach.ts'),
-  ]);
-  const { pool } = createPostgres({ url: found.url, maxConnections: 1 }, createLog('silent'));
-  try {
-    await pool.query('SELECT 1');
-    const askedMs = clock.now();
-    const { nowMs, version, appliedMigrations } = await askPostgres(pool);
-    return [
-      ok('Postgres', `version ${version}, from ${found.from}`),
-      checkMigrations('Postgres schema', { applied: appliedMigrations, known: countKnownMigrations() }),
-      checkClock('Postgres clock', { askedMs, answeredMs: clock.now(), theirMs: nowMs }),
-    ];
-  } catch (error) {
-    return [
-      fail(
-        'Postgres',
-        `${explainFailure(error)} (from ${found.from})`,
-        'Weir still takes events in while ClickHouse answers.',
-      ),
-    ];
-  } finally {
-    await pool.end();
-  }
-}
-
-async function examineClickHouse({ clock }: Cli, config: Config): Promise<Check[]> {
-  const found = failureAsCheck('ClickHouse', () => findClickHouse(config));
-  if ('outcome' in found) return [found];
-  const [{ createClickHouse }, { askClickHouse, explainFailure }, { checkSchema }] = await Promise.all([
-    import('../clickhouse/client.ts'),
-    import('../clickhouse/reach.ts'),
-    import('../clickhouse/schema-check.ts'),
-  ]);
-  const client = createClickHouse(found);
-  try {
-    const askedMs = clock.now();
-    const { version, nowMs, disks } = await askClickHouse(client);
-    const answeredMs = clock.now();
-    return [
-      checkClickHouseVersion('ClickHouse', version),
-      ...checkDrift('ClickHouse schema', await checkSchema(client, found.database)),
-      ...disks.map((disk) => checkDisk(`ClickHouse disk "${disk.name}"`, disk)),
-      checkClock('ClickHouse clock', { askedMs, answeredMs, theirMs: nowMs }),
-    ];
-  } catch (error) {
-    return [
-      fail(
-        'ClickHouse',
-        `${explainFailure(error)} (from ${found.from})`,
-        'Weir keeps accepted events in Postgres meanwhile.',
-      ),
-    ];
-  } finally {
-    await client.close();
-  }
-}
-
-/** A store that nobody named is a finding, not the end of the examination. */
-function failureAsCheck<T>(name: string, find: () => T): T | Check {
-  try {
-    return find();
-  } catch (error) {
-    if (!(error instanceof CommandFailure)) throw error;
-    const [detail, remedy] = error.message.split('\n');
-    return fail(name, detail!, remedy ?? 'Try again.');
-  }
 }

@@ -4,29 +4,31 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import type { Clock } from '../clock.ts';
-import { ConfigError, parseConfig } from '../config.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { ConfigError, parseConfig } from '../config/config.ts';
 import type { Environment, ReadFile } from '../config/sources.ts';
+import { OperationRefused } from '../operations/refused.ts';
 import { CommandFailure, type Cli } from './cli.ts';
 import { addConfig } from './config.ts';
 import { addDlq } from './dlq/dlq.ts';
 import { addDoctor } from './doctor.ts';
+import { addIdentities } from './identities.ts';
 import { addIntake } from './intake.ts';
-import type { Input, Io } from './io.ts';
+import type { Input, Io } from '../runtime/io.ts';
 import { addMigrate } from './migrate.ts';
 import { addProject } from './project.ts';
 import { addQuery } from './query.ts';
 import { addServe } from './serve.ts';
 import { addToken } from './token.ts';
 
-/** What the program needs of the process it runs in. */
-export type Surroundings = {
+/** What the program needs from its process. */
+export type ProgramContext = {
   readonly io: Io;
   readonly input: Input;
   readonly env: Environment;
   readonly readFile: ReadFile;
   readonly clock: Clock;
-  /** The operating system's name for who runs this. */
+  /** The name of the user, as the operating system has it. */
   readonly user: string;
 };
 
@@ -34,9 +36,9 @@ const SUCCESS = 0;
 const FAILED = 1;
 const USAGE = 2;
 
-/** Runs one command and returns the exit code: 0 it worked, 1 it did not, 2 it was called wrongly. Never throws. */
-export async function runProgram(args: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { io, input, env, readFile, clock, user } = surroundings;
+/** Runs one command and returns the exit code: 0 success, 1 failure, 2 wrong usage. Never throws. */
+export async function runProgram(args: readonly string[], context: ProgramContext): Promise<number> {
+  const { io, input, env, readFile, clock, user } = context;
   let exitCode = SUCCESS;
   const cli: Cli = {
     io,
@@ -53,7 +55,7 @@ export async function runProgram(args: readonly string[], surroundings: Surround
     await buildProgram(cli).parseAsync(args, { from: 'user' });
     return exitCode;
   } catch (error) {
-    // Commander has written its own text by now; asking for help is no mistake.
+    // Commander has already printed its own text; asking for help is no error.
     if (error instanceof CommanderError) return error.exitCode === 0 ? SUCCESS : USAGE;
     io.stderr(`${isExplained(error) ? error.message : unexplained(error)}\n`);
     return FAILED;
@@ -77,18 +79,19 @@ function buildProgram(cli: Cli): Command {
   addToken(program, cli);
   addQuery(program, cli);
   addDlq(program, cli);
+  addIdentities(program, cli);
   addIntake(program, cli);
   addDoctor(program, cli);
   return program;
 }
 
 function isExplained(error: unknown): error is Error {
-  return error instanceof CommandFailure || error instanceof ConfigError;
+  return error instanceof CommandFailure || error instanceof OperationRefused || error instanceof ConfigError;
 }
 
-/** A failure nobody expected is a bug: its stack is what helps, its cause may quote data and stays out. */
+/** An unexpected failure is a bug: print its stack, but not its cause, which may quote event data. */
 function unexplained(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : 'Something that is no error was thrown.';
+  return error instanceof Error ? (error.stack ?? error.message) : 'A value that is not an Error was thrown.';
 }
 
 function version(): string {

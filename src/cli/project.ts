@@ -1,7 +1,7 @@
 import { InvalidArgumentError, type Command } from 'commander';
-import { isOrigin } from '../config/kinds.ts';
-import type { Database } from '../postgres/pool.ts';
-import type { Project } from '../postgres/projects.ts';
+import { ORIGIN_RULE, isOriginPattern } from '../net/origins.ts';
+import type { Database } from '../postgres/connection/pool.ts';
+import type { Project } from '../postgres/accounts/projects.ts';
 import { printJson, type Cli } from './cli.ts';
 import { addProjectDelete } from './project-delete.ts';
 import { addProjectRetention } from './project-retention.ts';
@@ -20,13 +20,13 @@ export function addProject(program: Command, cli: Cli): void {
     .argument('<name>', 'a name for people')
     .option(
       '--retention <duration>',
-      'events expire so long after they arrived: 24h, 90d or any other from 1m on; none keeps them',
+      'how long after arrival events expire: 24h, 90d or any duration from 1m; none keeps them forever',
       parseRetention,
       null,
     )
     .option(
       '--allow-origin <origin>',
-      'a browser origin that may use the tokens; repeat it (default: every origin)',
+      'a browser origin that may use the tokens; may be repeated (default: every origin)',
       collectOrigin,
       [],
     )
@@ -39,13 +39,11 @@ Examples:
   weir project create shop --retention 90d --allow-origin https://shop.example.com`,
     )
     .action(async (name: string, options: { retention: number | null; allowOrigin: string[]; json?: boolean }) => {
-      const created = await withPostgres(cli, async (db) =>
-        (await projectsOf(db)).create({
-          name,
-          retentionSeconds: options.retention,
-          allowedOrigins: options.allowOrigin,
-        }),
-      );
+      const wanted = { name, retentionSeconds: options.retention, allowedOrigins: options.allowOrigin };
+      const created = await withPostgres(cli, async (db) => {
+        const { createProject } = await import('../operations/create-project.ts');
+        return createProject(db, wanted);
+      });
       if (options.json) return printJson(cli.io, withRetention(created));
       cli.io.stdout(`${created.id}\n`);
       cli.io.stderr(`Project "${created.name}" created. Next: weir token create --project ${created.id}\n`);
@@ -74,7 +72,7 @@ Examples:
 }
 
 async function projectsOf(db: Database) {
-  const { createProjects } = await import('../postgres/projects.ts');
+  const { createProjects } = await import('../postgres/accounts/projects.ts');
   return createProjects(db);
 }
 
@@ -84,7 +82,6 @@ function withRetention({ retentionSeconds, ...project }: Project) {
 }
 
 function collectOrigin(text: string, earlier: string[]): string[] {
-  if (!isOrigin(text))
-    throw new InvalidArgumentError('An exact origin such as https://app.example.com, without a path.');
+  if (!isOriginPattern(text)) throw new InvalidArgumentError(ORIGIN_RULE);
   return [...earlier, text];
 }

@@ -4,15 +4,15 @@ import { CommandFailure, type Cli } from './cli.ts';
 import { findClickHouse } from './stores.ts';
 import { createTable } from './table.ts';
 
-/** Rows that are looked at for the widths of the columns: more than fit on a screen. */
+/** Rows that decide the column widths: more than fit on a screen. */
 const SAMPLE_ROWS = 1_000;
 
 export function addQuery(program: Command, cli: Cli): void {
   program
     .command('query')
-    .description('run one reading SQL statement on ClickHouse, in the configured database')
+    .description('run one read-only SQL statement on ClickHouse, in the configured database')
     .argument('<sql>', 'the statement, without FORMAT; "-" reads it from stdin')
-    .option('--json', 'print one JSON object a line')
+    .option('--json', 'print one JSON object per line')
     .addHelpText(
       'after',
       `
@@ -24,7 +24,7 @@ Examples:
     .action(async (argument: string, options: { json?: boolean }) => {
       const sql = argument === '-' ? await cli.input.readAll() : argument;
       const found = findClickHouse(cli.config());
-      const { createClickHouse } = await import('../clickhouse/client.ts');
+      const { createClickHouse } = await import('../clickhouse/connection/client.ts');
       const client = createClickHouse(found);
       try {
         await (options.json ? printNdjson(client, sql, cli) : printTable(client, sql, cli));
@@ -37,13 +37,13 @@ Examples:
 }
 
 async function printNdjson(client: ClickHouseClient, sql: string, { io }: Cli): Promise<void> {
-  const { queryNdjson } = await import('../clickhouse/query.ts');
+  const { queryNdjson } = await import('../clickhouse/operations/operator-query.ts');
   for await (const lines of await queryNdjson(client, sql)) io.stdout(`${lines.join('\n')}\n`);
 }
 
-/** The first rows decide the widths; what comes after them is printed as it arrives. */
+/** The first rows decide the widths; later ones are printed as they arrive. */
 async function printTable(client: ClickHouseClient, sql: string, { io }: Cli): Promise<void> {
-  const { queryTable } = await import('../clickhouse/query.ts');
+  const { queryTable } = await import('../clickhouse/operations/operator-query.ts');
   const { columns, rows } = await queryTable(client, sql);
   if (columns.length === 0) return;
   const described = columns.map(({ name, type }) => ({ name, isNumeric: isNumeric(type) }));
@@ -67,7 +67,7 @@ function isNumeric(type: string): boolean {
 }
 
 async function explained(error: unknown, from: string): Promise<unknown> {
-  const { QueryRefused, QueryUnanswered } = await import('../clickhouse/query.ts');
+  const { QueryRefused, QueryUnanswered } = await import('../clickhouse/operations/operator-query.ts');
   if (error instanceof QueryRefused) return new CommandFailure(error.message, { cause: error });
   if (!(error instanceof QueryUnanswered)) return error;
   return new CommandFailure(`${error.message}: check that it runs and that the address is right (from ${from}).`, {

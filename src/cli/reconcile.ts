@@ -1,18 +1,18 @@
 /**
- * The ledger: whether every event that was accepted is where it should be. The
- * counters of a process begin with its start and the stores keep what all
- * processes ever wrote, so the two meet in inequalities: what a process handed
- * over must be there, other things may be there as well.
+ * The ledger: checks that every accepted event is where it should be. The counters of a process begin with its start,
+ * while the stores keep what all processes ever wrote, so the two are compared by inequalities: what a process handed
+ * over must be in the stores, which may hold more.
  */
-import type { StoredCounts } from '../clickhouse/counts.ts';
-import type { Balance, CountByState } from '../postgres/letter-lookup.ts';
-import { readRuntime } from '../runtime-file.ts';
+import type { StoredCounts } from '../clickhouse/operations/stored-counts.ts';
+import { totalOf } from '../operations/selected-dead-letters.ts';
+import type { Balance } from '../postgres/dead-letters/audit.ts';
+import type { CountByState } from '../postgres/dead-letters/dead-letter-statistics.ts';
+import { readRuntime } from '../service/runtime-file.ts';
 import { fail, ok, warn, type Check } from './checks.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
-import { totalOf } from './dlq/selection.ts';
 import { withClickHouse, withPostgres } from './stores.ts';
 import { createTable } from './table.ts';
-import { counted, grouped } from './words.ts';
+import { counted, grouped } from './format.ts';
 
 /** What a process counted since it started. */
 export type ProcessCounts = {
@@ -34,20 +34,22 @@ export type StoreCounts = {
 export type ReconcileOptions = { project?: string; url?: readonly string[]; json?: boolean };
 
 const ANSWER_WITHIN_MS = 5_000;
-/** Numbers read one after the other differ while events flow; what still differs after so many looks is a difference. */
-const LOOKS = 3;
-const BETWEEN_LOOKS_MS = 700;
+/**
+ * Numbers read one after the other differ while events flow; a difference that persists for this many rounds is real.
+ */
+const ROUNDS = 3;
+const BETWEEN_ROUNDS_MS = 700;
 
 export async function reconcile(cli: Cli, options: ReconcileOptions): Promise<void> {
   const projectId = options.project ?? null;
   cli.io.stderr('Counting…\n');
-  for (let look = 1; ; look++) {
+  for (let round = 1; ; round++) {
     const processes = await askProcesses(cli, options);
     const stores = await countStores(cli, projectId);
     const checks = [...processes.flatMap(checkProcess), ...checkStores(stores, processes, projectId)];
     const isOff = checks.some(({ outcome }) => outcome === 'fail');
-    if (isOff && look < LOOKS) {
-      await cli.clock.sleep(BETWEEN_LOOKS_MS);
+    if (isOff && round < ROUNDS) {
+      await cli.clock.sleep(BETWEEN_ROUNDS_MS);
       continue;
     }
     print(cli, { processes, stores, checks }, options);
@@ -56,17 +58,17 @@ export async function reconcile(cli: Cli, options: ReconcileOptions): Promise<vo
   }
 }
 
-/** Of one process: every event it accepted has become something. */
+/** For one process: every event it accepted has reached a known outcome. */
 export function checkProcess({ url, accepted, stored, deadLettered, pending, lost }: ProcessCounts): Check[] {
   const name = `ledger of ${url}`;
-  const homes = stored + deadLettered + pending;
+  const placed = stored + deadLettered + pending;
   const remedy =
-    'Keep its log and look for `batch lost`; if there is none, this is a bug of Weir: report it with these numbers.';
+    'Keep its log and search it for `batch lost`, `journal damaged` and `saved batch is damaged`; if it has none of them, this is a bug in Weir: report it with these numbers.';
   const sum = `accepted ${grouped(accepted)} = stored ${grouped(stored)} + dead-lettered ${grouped(deadLettered)} + pending ${grouped(pending)}`;
   const checks = [
-    accepted === homes
+    accepted === placed
       ? ok(name, sum)
-      : fail(name, `${sum} does not hold: off by ${grouped(Math.abs(accepted - homes))}`, remedy),
+      : fail(name, `${sum} does not hold: off by ${grouped(Math.abs(accepted - placed))}`, remedy),
   ];
   if (lost > 0) checks.push(fail(name, `${counted(lost, 'event')} lost`, remedy));
   return checks;
@@ -79,7 +81,7 @@ export function checkStores(
 ): Check[] {
   return [
     checkRollup(clickhouse),
-    // The counters of a process do not know projects.
+    // The counters of a process are not kept by project.
     ...(projectId === null && processes.length > 0 ? [checkArrival({ clickhouse, letters, balance }, processes)] : []),
     checkQuarantine(letters),
   ];
@@ -99,11 +101,11 @@ function checkRollup({ rows, distinctRows, landed }: StoredCounts): Check {
   return warn(
     name,
     `event_counts_hourly has ${grouped(landed - distinctRows)} more than events_raw_v1 (${grouped(copies)} copies not merged yet)`,
-    'Ordinary where clients sent events twice (each copy is counted by the hour, the table keeps one) or where events expired.',
+    'Normal if clients sent events twice (the hourly counts include each copy, the table keeps one) or if events expired.',
   );
 }
 
-/** What processes handed to the stores must be in the stores, or have been taken out by an operator. */
+/** What processes handed to the stores must be there, unless an operator removed it. */
 function checkArrival({ clickhouse, letters, balance }: StoreCounts, processes: readonly ProcessCounts[]): Check {
   const name = 'handed over against kept';
   const handed = processes.reduce((sum, { stored, deadLettered }) => sum + stored + deadLettered, 0);
@@ -113,14 +115,14 @@ function checkArrival({ clickhouse, letters, balance }: StoreCounts, processes: 
   return fail(
     name,
     `${detail}: ${grouped(handed - kept)} missing`,
-    'Someone deleted rows outside of Weir, or a store lost them: look at its log and its backups around that time.',
+    'Rows were deleted outside of Weir, or a store lost them: check the logs and backups of the stores around that time.',
   );
 }
 
 function checkQuarantine({ quarantined }: CountByState): Check {
   const name = 'quarantine';
-  if (quarantined.letters === 0) return ok(name, 'nothing waits for a person');
-  const detail = `${counted(quarantined.events, 'event')} in ${counted(quarantined.letters, 'letter')} wait for a person`;
+  if (quarantined.letters === 0) return ok(name, 'nothing is quarantined');
+  const detail = `${counted(quarantined.events, 'event')} in ${counted(quarantined.letters, 'letter')} wait for an operator`;
   return warn(name, detail, 'See `weir dlq groups`.');
 }
 
@@ -130,18 +132,24 @@ function keptOf({ clickhouse, letters, balance }: StoreCounts): number {
 
 async function askProcesses({ config }: Cli, { url, project }: ReconcileOptions): Promise<ProcessCounts[]> {
   if (project !== undefined) return [];
-  if (url !== undefined && url.length > 0) return Promise.all(url.map(askProcess));
-  const runtime = readRuntime(config().dataDir);
-  return runtime.kind === 'running' && runtime.url !== null ? [await askProcess(runtime.url)] : [];
+  const { dataDir, metricsToken } = config();
+  if (url !== undefined && url.length > 0) return Promise.all(url.map((one) => askProcess(one, metricsToken)));
+  const runtime = readRuntime(dataDir);
+  return runtime.kind === 'running' && runtime.url !== null ? [await askProcess(runtime.url, metricsToken)] : [];
 }
 
-async function askProcess(url: string): Promise<ProcessCounts> {
+async function askProcess(url: string, metricsToken: string | null): Promise<ProcessCounts> {
+  const headers: Record<string, string> = metricsToken === null ? {} : { Authorization: `Bearer ${metricsToken}` };
   let page: string;
   try {
-    const answer = await fetch(new URL('/internal/metrics', url), { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+    const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
+    const answer = await fetch(new URL('/internal/metrics', url), { headers, signal });
+    if (answer.status === 401)
+      throw new CommandFailure(`${url} requires its METRICS_TOKEN: set it for this command too.`);
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     page = await answer.text();
   } catch (error) {
+    if (error instanceof CommandFailure) throw error;
     throw new CommandFailure(`${url} does not answer /internal/metrics. Name a running Weir with --url.`, {
       cause: error,
     });
@@ -149,11 +157,11 @@ async function askProcess(url: string): Promise<ProcessCounts> {
   return parseMetrics(url, page);
 }
 
-/** The counters on a metrics page. */
+/** The counters from a metrics page. */
 export function parseMetrics(url: string, page: string): ProcessCounts {
   const read = (name: string) => {
     const line = page.split('\n').find((line) => line.startsWith(`${name} `));
-    if (line === undefined) throw new CommandFailure(`${url} has no ${name} on its metrics page: is it a Weir?`);
+    if (line === undefined) throw new CommandFailure(`${url} has no ${name} on its metrics page: is that a Weir?`);
     return Number(line.slice(name.length + 1).split(' ', 1)[0]);
   };
   const eventsOf = (result: string) => read(`weir_events_total{result="${result}"}`);
@@ -169,12 +177,12 @@ export function parseMetrics(url: string, page: string): ProcessCounts {
 
 async function countStores(cli: Cli, projectId: string | null): Promise<StoreCounts> {
   return withPostgres(cli, async (db) => {
-    const { createLetterLookup } = await import('../postgres/letter-lookup.ts');
-    const { countStored } = await import('../clickhouse/counts.ts');
-    const lookup = createLetterLookup(db);
-    // Letters before events: what lands in between is counted twice rather than not at all.
-    const letters = await lookup.count(projectId === null ? { by: 'all' } : { by: 'project', projectId });
-    const balance = await lookup.balance(projectId);
+    const { createDeadLetterQueries } = await import('../postgres/dead-letters/dead-letter-queries.ts');
+    const { countStored } = await import('../clickhouse/operations/stored-counts.ts');
+    const queries = createDeadLetterQueries(db);
+    // Dead letters are read before events: an event that lands in between is counted twice rather than missed.
+    const letters = await queries.count(projectId === null ? { by: 'all' } : { by: 'project', projectId });
+    const balance = await queries.balance(projectId);
     return { letters, balance, clickhouse: await withClickHouse(cli, (client) => countStored(client, projectId)) };
   });
 }
@@ -187,7 +195,7 @@ function print(
   if (json) return printJson(io, { processes, stores, checks });
   const lines = [...processes.flatMap(explainProcess), ...explainStores(stores, project !== undefined)];
   const table = createTable(
-    ['WHERE', 'EVENTS', 'WHAT IT IS'].map((name, index) => ({ name, isNumeric: index === 1 })),
+    ['WHERE', 'EVENTS', 'MEANING'].map((name, index) => ({ name, isNumeric: index === 1 })),
     lines,
   );
   io.stdout([table.header(), ...lines.map(table.line), '\n'].join(''));
@@ -199,7 +207,7 @@ function print(
     io.stderr(
       project === undefined
         ? 'No running Weir was asked: name one with --url to compare its counters.\n'
-        : 'The counters of a process do not know projects, so none was asked.\n',
+        : 'Processes do not count by project, so no running Weir was asked.\n',
     );
   }
 }
@@ -214,14 +222,18 @@ function explainProcess({ url, accepted, stored, deadLettered, pending }: Proces
 }
 
 function explainStores({ clickhouse, letters, balance }: StoreCounts, isOneProject: boolean): string[][] {
-  const shared = isOneProject ? '; letters shared with other projects count whole' : '';
+  const shared = isOneProject ? '; letters shared with other projects count in full' : '';
   return [
-    ['ClickHouse', grouped(clickhouse.rows), 'rows of events_raw_v1, copies not merged yet among them'],
+    ['ClickHouse', grouped(clickhouse.rows), 'rows of events_raw_v1, including copies not merged yet'],
     ['', grouped(clickhouse.distinctRows), 'without copies (FINAL)'],
-    ['', grouped(clickhouse.landed), 'sum(events) of event_counts_hourly: everything that ever landed, copies too'],
+    [
+      '',
+      grouped(clickhouse.landed),
+      'sum(events) of event_counts_hourly: everything that ever landed, including copies',
+    ],
     ['Postgres', grouped(letters.waiting.events), `waiting to be replayed${shared}`],
     ['', grouped(letters.replaying.events), `being replayed at this moment${shared}`],
-    ['', grouped(letters.quarantined.events), `quarantined: waiting for a person${shared}`],
+    ['', grouped(letters.quarantined.events), `quarantined: waiting for an operator${shared}`],
     ['audit', grouped(balance.discarded), 'discarded by operators'],
     ['', grouped(balance.imported), 'put back by operators'],
     ['', grouped(balance.forgotten), 'deleted from ClickHouse with their project'],

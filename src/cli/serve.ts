@@ -4,12 +4,12 @@ import type { Cli } from './cli.ts';
 export function addServe(program: Command, { io, config, exitWith }: Cli): void {
   program
     .command('serve')
-    .description('take in events until SIGTERM or SIGINT, then save everything and stop')
+    .description('accept events until SIGTERM or SIGINT, then save everything and stop')
     .addHelpText(
       'after',
       `
-Without DATABASE_URL or CLICKHOUSE_URL the missing store is started here, with its data
-in WEIR_DATA_DIR, which is meant for trying out (and refused when NODE_ENV is production).
+Without DATABASE_URL or CLICKHOUSE_URL, Weir starts the missing store itself, with its data in
+WEIR_DATA_DIR. That is meant for trying Weir out, and refused when NODE_ENV is production.
 
 Examples:
   weir serve
@@ -18,7 +18,7 @@ Examples:
     )
     .action(async () => {
       const settings = config();
-      const { serve } = await import('../serve.ts');
+      const { serve } = await import('../service/serve.ts');
       exitWith(await serve(settings, io));
     });
 }

@@ -1,21 +1,23 @@
 /**
- * Which Postgres and which ClickHouse a command works on: those of the
- * configuration, else those of the Weir that runs in the data directory.
+ * Selects the Postgres and ClickHouse of a command: the configured ones, or those of the Weir that runs in the data
+ * directory.
  */
 import type { ClickHouseClient } from '@clickhouse/client';
-import { clickHouseAccess, type Config } from '../config.ts';
-import { createLog } from '../log.ts';
-import type { Database } from '../postgres/pool.ts';
-import { readRuntime } from '../runtime-file.ts';
+import { clickHouseAccess, type Config } from '../config/config.ts';
+import { createLog } from '../log/log.ts';
+import type { Database } from '../postgres/connection/pool.ts';
+import { readRuntime } from '../service/runtime-file.ts';
 import { CommandFailure, type Cli } from './cli.ts';
 
-/** Where a store is, and who said so, for messages. */
+/** Where a store is and what named it, for messages. */
 export type Found<T> = T & { readonly from: string };
 export type ClickHouseAccess = {
   readonly url: string;
   readonly database: string;
   readonly username: string;
   readonly password: string;
+  /** The key of the embedded one; null for a configured one. */
+  readonly key: string | null;
 };
 
 export function findPostgres(config: Config): Found<{ readonly url: string }> {
@@ -27,13 +29,13 @@ export function findPostgres(config: Config): Found<{ readonly url: string }> {
 
 export function findClickHouse(config: Config): Found<ClickHouseAccess> {
   const { url, database, username, password } = config.clickhouse;
-  if (url !== null) return { url, database, username, password, from: 'CLICKHOUSE_URL' };
-  const { clickhouseUrl, from } = runningInstance(config, 'CLICKHOUSE_URL');
+  if (url !== null) return { url, database, username, password, key: null, from: 'CLICKHOUSE_URL' };
+  const { clickhouseUrl, clickhouseKey: key, from } = runningInstance(config, 'CLICKHOUSE_URL');
   if (clickhouseUrl === null) throw stillStarting(config);
   const named = new URL(clickhouseUrl);
   const given = named.username === '' ? { username, password } : { username: null, password: null };
   const access = clickHouseAccess(named, given);
-  return { ...access, url: access.url!, database, from };
+  return { ...access, url: access.url!, database, key, from };
 }
 
 function runningInstance({ dataDir }: Config, setting: string) {
@@ -51,18 +53,18 @@ function stillStarting({ dataDir }: Config): CommandFailure {
   return new CommandFailure(`The Weir in ${dataDir} is still starting its stores. Try again in a moment.`);
 }
 
-/** Hands `work` the database and closes it afterwards. */
+/** Opens the database for `work` and closes it afterwards. */
 export async function withPostgres<T>({ config }: Cli, work: (db: Database) => Promise<T>): Promise<T> {
   const settings = config();
   const { url, from } = findPostgres(settings);
-  const { createPostgres } = await import('../postgres/pool.ts');
-  const { pool, db } = createPostgres({ url, maxConnections: 1 }, createLog('silent'));
+  const { createPostgres } = await import('../postgres/connection/pool.ts');
+  const { pool, db } = createPostgres({ url, maxConnections: 1, statementMs: PATIENCE_MS }, createLog('silent'));
   try {
     return await work(db);
   } catch (error) {
     const [{ PostgresFailure }, { explainFailure }] = await Promise.all([
-      import('../postgres/errors.ts'),
-      import('../postgres/reach.ts'),
+      import('../postgres/connection/errors.ts'),
+      import('../postgres/connection/connection-errors.ts'),
     ]);
     if (!(error instanceof PostgresFailure)) throw error;
     throw new CommandFailure(`${explainFailure(error)} (from ${from}).`, { cause: error });
@@ -71,27 +73,28 @@ export async function withPostgres<T>({ config }: Cli, work: (db: Database) => P
   }
 }
 
-/** Deleting and counting may keep ClickHouse busy for long without a word. */
+/** Deleting and counting may keep a store silent for a long time. */
 const PATIENCE_MS = 15 * 60_000;
 
-/** Hands `work` a client of ClickHouse and closes it afterwards. */
+/** Opens a ClickHouse client for `work` and closes it afterwards. */
 export async function withClickHouse<T>(
   { config }: Cli,
   work: (client: ClickHouseClient, database: string) => Promise<T>,
 ): Promise<T> {
   const found = findClickHouse(config());
-  const [{ createClickHouse }, { explainFailure }] = await Promise.all([
-    import('../clickhouse/client.ts'),
-    import('../clickhouse/reach.ts'),
+  const [{ createClickHouse }, { explainFailure }, { NotClickHouse }] = await Promise.all([
+    import('../clickhouse/connection/client.ts'),
+    import('../clickhouse/connection/connection-errors.ts'),
+    import('../clickhouse/connection/verified-answers.ts'),
   ]);
   const client = createClickHouse({ ...found, requestTimeoutMs: PATIENCE_MS });
   try {
     return await work(client, found.database);
   } catch (error) {
-    const { PostgresFailure } = await import('../postgres/errors.ts');
-    // What the driver throws has a code; anything else is the other store's, explained already, or a bug.
+    const { PostgresFailure } = await import('../postgres/connection/errors.ts');
+    // Errors of the driver carry a code; any other error belongs to the other store, is already explained, or is a bug.
     const isDrivers = error instanceof Error && typeof (error as { code?: unknown }).code === 'string';
-    if (!isDrivers || error instanceof PostgresFailure) throw error;
+    if (!(isDrivers || error instanceof NotClickHouse) || error instanceof PostgresFailure) throw error;
     throw new CommandFailure(`${explainFailure(error)} (from ${found.from}).`, { cause: error });
   } finally {
     await client.close();

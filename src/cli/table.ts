@@ -1,6 +1,6 @@
 export type Column = { readonly name: string; readonly isNumeric: boolean };
 
-/** Cells in aligned columns, two spaces apart. Wider cells than any seen before push their line out, nothing is cut. */
+/** Cells in aligned columns, two spaces apart. A cell wider than its column pushes its own line out; nothing is cut. */
 export function createTable(columns: readonly Column[], sample: readonly (readonly string[])[]) {
   const widths = columns.map(({ name }, index) =>
     sample.reduce((widest, row) => Math.max(widest, printable(row[index] ?? '').length), name.length),
@@ -18,7 +18,7 @@ export function createTable(columns: readonly Column[], sample: readonly (readon
   }
 }
 
-/** A whole small table of texts. */
+/** Formats a small table of texts at once. */
 export function textTable(names: readonly string[], rows: readonly (readonly string[])[]): string {
   const table = createTable(
     names.map((name) => ({ name, isNumeric: false })),
@@ -27,7 +27,7 @@ export function textTable(names: readonly string[], rows: readonly (readonly str
   return [table.header(), ...rows.map((row) => table.line(row))].join('');
 }
 
-/** What clients sent may hold escape sequences; a terminal must not obey them. */
+/** Values from clients may hold escape sequences that a terminal must not interpret. */
 export function printable(text: string): string {
   // eslint-disable-next-line no-control-regex
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import type { Database } from '../postgres/pool.ts';
-import type { NewToken, Tokens } from '../postgres/tokens.ts';
-import { CommandFailure, printJson, type Cli } from './cli.ts';
+import type { Database } from '../postgres/connection/pool.ts';
+import { SAFE_KEY_CHARACTERS, checkImportedKey } from '../operations/imported-key.ts';
+import { printJson, type Cli } from './cli.ts';
 import { confirmed } from './confirm.ts';
 import { withPostgres } from './stores.ts';
 import { textTable } from './table.ts';
@@ -15,14 +15,17 @@ export function addToken(program: Command, cli: Cli): void {
     .command('create')
     .description('create a token and print it, once')
     .requiredOption('--project <id>', 'the project it belongs to')
-    .option('--secret', 'may also read its own project; keep it out of pages (default: public, may only send events)')
-    .option('--import <key>', 'take over a key that clients of another service already use; "-" reads it from stdin')
+    .option(
+      '--secret',
+      'the token may also read its project; keep it out of web pages (default: public, may only send events)',
+    )
+    .option('--import <key>', 'import a key that clients of another service already use; "-" reads it from stdin')
     .option('--name <name>', 'a name for people')
     .option('--json', 'print the token as JSON')
     .addHelpText(
       'after',
       `
-Only a hash of the token is kept: what is printed now cannot be printed again.
+Weir keeps only a hash of the token, so it cannot print the token again.
 With --import the key is not printed. "--import -" keeps it out of the shell's history.
 
 Examples:
@@ -32,23 +35,18 @@ Examples:
     )
     .action(async (options: CreateOptions) => {
       const imported = await importedKey(cli, options);
-      const created = await withPostgres(cli, async (db) =>
-        createUnique(await tokensOf(db), {
-          projectId: options.project,
-          kind: options.secret ? 'secret' : 'public',
-          name: options.name ?? null,
-          imported,
-        }),
-      );
-      if (created === null)
-        throw new CommandFailure(`There is no project ${options.project}. See \`weir project list\`.`);
+      const { project: projectId, name = null } = options;
+      const created = await withPostgres(cli, async (db) => {
+        const { createToken } = await import('../operations/create-token.ts');
+        return createToken(db, { projectId, kind: kindOf(options), name, imported });
+      });
       printToken(cli, created, { isImported: imported !== null, json: options.json });
     });
 
   token
     .command('list')
-    .description('list the tokens, without their secret part')
-    .option('--project <id>', 'only those of one project')
+    .description('list the tokens, without their plaintext')
+    .option('--project <id>', 'only tokens of one project')
     .option('--json', 'print one JSON array')
     .addHelpText(
       'after',
@@ -73,47 +71,41 @@ Examples:
     .command('revoke')
     .description('revoke a token: it stops working within a minute, for good')
     .argument('<id>', 'the id of the token, not the token')
-    .option('--yes', 'do not ask')
+    .option('--yes', 'skip the confirmation')
     .option('--json', 'print the outcome as JSON')
     .addHelpText('after', '\nExamples:\n  weir token revoke 0198c0de-0000-7000-8000-000000000000 --yes')
     .action(async (id: string, options: { yes?: boolean; json?: boolean }) => {
       await confirmed(cli, options, `Revoke the token ${id}?`);
-      const revoked = await withPostgres(cli, async (db) => (await tokensOf(db)).revoke(id));
-      if (!revoked) throw new CommandFailure(`There is no active token ${id}. See \`weir token list\`.`);
+      await withPostgres(cli, async (db) => {
+        const { revokeToken } = await import('../operations/revoke-token.ts');
+        await revokeToken(db, id);
+      });
       if (options.json) return printJson(cli.io, { revoked: id });
       cli.io.stderr(`Token ${id} revoked.\n`);
     });
 }
 
 async function tokensOf(db: Database) {
-  const { createTokens } = await import('../postgres/tokens.ts');
+  const { createTokens } = await import('../postgres/accounts/tokens.ts');
   return createTokens(db);
 }
 
-/** The key to take over, null when a new one is wanted. It must be fit to stand in a header. */
-async function importedKey({ input }: Cli, { import: given, secret }: CreateOptions): Promise<string | null> {
+const kindOf = ({ secret }: CreateOptions) => (secret ? 'secret' : 'public');
+
+/** The key to import; null to generate one. Throws `OperationRefused`. */
+async function importedKey({ input, io }: Cli, options: CreateOptions): Promise<string | null> {
+  const { import: given, secret } = options;
   if (given === undefined) return null;
   const key = given === '-' ? (await input.readAll()).trim() : given;
-  if (!/^[\x21-\x7e]{8,512}$/.test(key)) {
-    throw new CommandFailure('The key to import must be 8 to 512 printable ASCII characters without spaces.');
-  }
-  if (key.startsWith(secret ? 'mere_pub_' : 'mere_sec_')) {
-    throw new CommandFailure(
-      `The key to import says that it is ${secret ? 'public' : 'secret'}: ${secret ? 'leave --secret out' : 'add --secret'}.`,
+  if (checkImportedKey(key, kindOf(options)).isGuessable) {
+    io.stderr(
+      `Warning: this key has ${key.length} characters. An attacker who guesses it can ${secret ? 'read and send' : 'send'} the project's events; replace it with one of ${SAFE_KEY_CHARACTERS} or more, such as those that \`weir token create\` makes.\n`,
     );
   }
   return key;
 }
 
-async function createUnique(tokens: Tokens, token: NewToken) {
-  const { TokenExists } = await import('../postgres/tokens.ts');
-  return tokens.create(token).catch((error: unknown) => {
-    if (!(error instanceof TokenExists)) throw error;
-    throw new CommandFailure('This key is a token already, of this or of another project. See `weir token list`.');
-  });
-}
-
-/** The plaintext alone goes to stdout, so that a script can keep it without cutting text. */
+/** Only the plaintext goes to stdout, so that a script can capture it without parsing. */
 function printToken(
   { io }: Cli,
   { id, plaintext }: { id: string; plaintext: string },

@@ -1,8 +1,10 @@
-/** What a setting may hold: how its text becomes a value, and how it is shown to people. */
+import { ORIGIN_EXAMPLES, isOriginPattern } from '../net/origins.ts';
+
+/** What a setting may hold: how its text becomes a value, and how it is displayed. */
 export type Kind<T> = {
   /** Completes the sentence "accepted: …". */
   readonly accepts: string;
-  /** The value, or undefined when the text is not one. Never sees an empty text: empty is unset. */
+  /** The value, or undefined when the text is invalid. Never called with an empty text: empty means unset. */
   parse(text: string): T | undefined;
   /** The text as it may be printed. */
   show(text: string): string;
@@ -19,14 +21,14 @@ export function integer(min: number, max: number): Kind<number> {
   });
 }
 
-/** A part of a whole: more than 0, at most 1. */
+/** A fraction: more than 0, at most 1. */
 export const share: Kind<number> = plain('a number above 0 and at most 1, such as 0.5', (text) => {
   if (!/^(\d+(\.\d*)?|\.\d+)$/.test(text)) return undefined;
   const value = Number(text);
   return value > 0 && value <= 1 ? value : undefined;
 });
 
-/** In milliseconds. The bounds are written as a person would write them. */
+/** In milliseconds. The bounds are written as people write them. */
 export function duration(min: string, max: string): Kind<number> {
   return plain(`a duration from ${min} to ${max}, such as 500ms, 2s, 10m, 24h or 7d`, (text) => {
     return within(milliseconds(text), milliseconds(min)!, milliseconds(max)!);
@@ -53,7 +55,7 @@ export function matching(pattern: RegExp, accepts: string): Kind<string> {
   return plain(accepts, (text) => (pattern.test(text) ? text : undefined));
 }
 
-/** `off` is null; otherwise so many requests in so many milliseconds. */
+/** `off` is null; otherwise a number of requests per number of milliseconds. */
 export const rate: Kind<{ requests: number; perMs: number } | null> = plain(
   'off, or a number of requests per second or minute, such as 100/s or 600/m',
   (text) => {
@@ -70,14 +72,14 @@ export const projectOrOff: Kind<string> = plain('a project id (see: weir project
 });
 
 export const origins: Kind<readonly string[]> = plain(
-  'exact origins separated by commas, such as https://app.example.com (no path, no *); empty allows every origin',
+  `exact origins or patterns separated by commas, such as ${ORIGIN_EXAMPLES} (no path); empty allows every origin`,
   (text) => {
     const listed = text.split(',').map((origin) => origin.trim());
-    return listed.every(isOrigin) ? [...new Set(listed)] : undefined;
+    return listed.every(isOriginPattern) ? [...new Set(listed)] : undefined;
   },
 );
 
-/** A connection string with nothing secret in it but its password. */
+/** A connection string whose only secret is its password. */
 export function url(protocols: readonly string[], example: string): Kind<URL> {
   return {
     accepts: `a URL such as ${example}`,
@@ -90,9 +92,19 @@ export function url(protocols: readonly string[], example: string): Kind<URL> {
   };
 }
 
+/** A secret that is sent in a header. */
+export const operatorToken: Kind<string> = {
+  accepts: '16 to 512 printable ASCII characters without spaces',
+  parse: (text) => (/^[\x21-\x7e]{16,512}$/.test(text) ? text : undefined),
+  show: () => REDACTED,
+};
+
 export const secret: Kind<string> = { accepts: 'any text', parse: (text) => text, show: () => REDACTED };
 
-/** The URL without its password. What is no URL may be a password pasted into the wrong place: nothing of it is shown. */
+/**
+ * The URL without its password. Text that is no URL may be a password pasted into the wrong place: nothing of it is
+ * shown.
+ */
 export function redactUrl(text: string): string {
   if (!URL.canParse(text)) return REDACTED;
   const shown = new URL(text);
@@ -103,26 +115,19 @@ export function redactUrl(text: string): string {
   return shown.href;
 }
 
-/** Whether a browser would send exactly this text as its Origin. */
-export function isOrigin(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const parsed = new URL(text);
-  return (parsed.protocol === 'https:' || parsed.protocol === 'http:') && parsed.origin === text;
-}
-
 /** A stray percent sign is not an escape. */
-function isDecodable(text: string): boolean {
+export function isDecodable(text: string): boolean {
   try {
     decodeURIComponent(text);
     return true;
   } catch {
-    // The only thing it throws is the answer to the question.
+    // It only throws for invalid input, which is the answer here.
     return false;
   }
 }
 
 function plain<T>(accepts: string, parse: (text: string) => T | undefined): Kind<T> {
-  // A value far longer than any good one is shown only in part.
+  // A value far longer than any valid one is shown only in part.
   return { accepts, parse, show: (text) => (text.length > 200 ? `${text.slice(0, 200)}…` : text) };
 }
 

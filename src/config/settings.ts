@@ -1,6 +1,6 @@
 /**
- * Every setting there is. The parser, `weir config`, `.env.example` and the
- * documentation follow from this table; nothing else knows a setting's name.
+ * All settings. The parser, `weir config`, `.env.example` and the documentation follow from this table; nothing else
+ * knows a setting's name.
  */
 import {
   duration,
@@ -11,16 +11,18 @@ import {
   origins,
   projectOrOff,
   rate,
+  operatorToken,
   secret,
   share,
   size,
   url,
   type Kind,
 } from './kinds.ts';
+import { postgresUrl } from './postgres-url.ts';
 
 export type Setting<T> = {
   readonly kind: Kind<T>;
-  /** As a person would write it; empty when there is none. */
+  /** As people write it; empty when there is none. */
   readonly default: string;
   /** One line. */
   readonly description: string;
@@ -28,69 +30,117 @@ export type Setting<T> = {
 
 export const SETTINGS = {
   PORT: setting(integer(0, 65_535), '8080', 'TCP port to listen on; 0 takes any free one'),
-  HOST: setting(matching(/^[\w.:%-]+$/, 'an address or host name'), '0.0.0.0', 'Address to listen on'),
+  HOST: setting(
+    matching(/^[\w.:%-]+$/, 'an address or host name'),
+    '127.0.0.1',
+    'Address to listen on; with NODE_ENV=production the default is 0.0.0.0',
+  ),
+  HTTP_KEEP_ALIVE: setting(
+    duration('1s', '1h'),
+    '620s',
+    'How long a connection may be idle; set it above the idle timeout of the load balancer in front (AWS 60 s, Google 600 s)',
+  ),
   LOG_LEVEL: setting(
     oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
     'info',
-    'Least severe log line that is written',
+    'Lowest level of log lines that Weir writes',
   ),
-  ALLOWED_ORIGINS: optional(
-    origins,
-    'Browser origins that may send events, separated by commas; empty allows every one',
+  ALLOWED_ORIGINS: optional(origins, 'Browser origins that may send events, separated by commas; empty allows all'),
+
+  METRICS_TOKEN: optional(
+    operatorToken,
+    'Token that GET /internal/metrics requires as Authorization: Bearer; empty requires none',
   ),
 
   DATABASE_URL: optional(
-    url(['postgres:', 'postgresql:'], 'postgres://user:password@host:5432/weir'),
+    postgresUrl,
     'Postgres for projects, tokens and dead letters; empty starts an embedded one (not in production)',
   ),
   CLICKHOUSE_URL: optional(
     url(['http:', 'https:'], 'http://host:8123'),
-    'ClickHouse over HTTP, for the events; empty starts an embedded one (not in production)',
+    'ClickHouse over HTTP, for the events, including the path of a proxy if there is one; empty starts an embedded one (not in production)',
   ),
   CLICKHOUSE_DATABASE: setting(
     matching(/^[A-Za-z_]\w{0,62}$/, 'a name of letters, digits and underscores'),
     'analytics',
-    'ClickHouse database that holds the events; made by the migrations',
+    'ClickHouse database that holds the events; the migrations create it',
   ),
   CLICKHOUSE_USERNAME: optional(
     matching(/^[\x21-\x7e]+$/, 'a user name without spaces'),
-    'ClickHouse user; empty is the one in CLICKHOUSE_URL, or "default"',
+    'ClickHouse user; empty means the one in CLICKHOUSE_URL, or "default"',
   ),
-  CLICKHOUSE_PASSWORD: optional(secret, 'ClickHouse password; empty is the one in CLICKHOUSE_URL, or none'),
+  CLICKHOUSE_PASSWORD: optional(secret, 'ClickHouse password; empty means the one in CLICKHOUSE_URL, or none'),
+  CLICKHOUSE_REBUILD: setting(
+    oneOf('auto', 'off'),
+    'auto',
+    'Rebuild a large table in the background when a new version needs that: auto, or off (only weir migrate --rebuild does it)',
+  ),
 
-  INGEST_EVENT_BUFFER: setting(integer(1, 10_000_000), '50000', 'Events accepted and not yet settled, at most'),
-  INGEST_BUFFER_BYTES: setting(size('64KiB', '64GiB'), '128MiB', 'The same in bytes'),
+  INGEST_EVENT_BUFFER: setting(
+    integer(1, 10_000_000),
+    '50000',
+    'Maximum number of events accepted and not yet settled',
+  ),
+  INGEST_BUFFER_BYTES: setting(
+    size('64KiB', '64GiB'),
+    '128MiB',
+    'Maximum size of those events and of bodies being read',
+  ),
   INGEST_PROJECT_SHARE: setting(
     share,
     '0.5',
-    'Part of both buffers that one project may hold while they are over half full',
+    'Share of both buffers that one project may hold while they are more than half full',
   ),
-  INGEST_FLUSH_EVENTS: setting(integer(1, 1_000_000), '10000', 'A batch is cut at this many events'),
-  INGEST_FLUSH_INTERVAL: setting(duration('10ms', '10m'), '2s', 'A batch is cut this long after its first event'),
+  INGEST_FLUSH_EVENTS: setting(integer(1, 1_000_000), '10000', 'Close a batch when it holds this many events'),
+  INGEST_FLUSH_INTERVAL: setting(duration('10ms', '10m'), '2s', 'Close a batch this long after its first event'),
   INGEST_MAX_BODY_BYTES: setting(size('1KiB', '1GiB'), '10MiB', 'Largest request body, as sent and as decompressed'),
-  INGEST_MAX_INFLIGHT: setting(integer(1, 64), '4', 'Inserts that may run at once'),
-  INGEST_INSERT_TIMEOUT: setting(duration('100ms', '10m'), '60s', 'An insert that takes longer is given up'),
-  INGEST_SHUTDOWN_GRACE: setting(duration('1s', '10m'), '10s', 'Time to save everything after SIGTERM'),
+  INGEST_MAX_INFLIGHT: setting(integer(1, 64), '4', 'Maximum number of concurrent inserts'),
+  INGEST_INSERT_TIMEOUT: setting(duration('100ms', '10m'), '60s', 'Timeout of one insert'),
+  INGEST_SHUTDOWN_GRACE: setting(duration('1s', '10m'), '10s', 'Time allowed for saving everything after SIGTERM'),
+  SHUTDOWN_DRAIN_DELAY: setting(
+    duration('0s', '10m'),
+    '0s',
+    'How long Weir still accepts events after SIGTERM while /readyz answers 503, before that grace begins',
+  ),
   INGEST_DISABLED: setting(flag, 'false', 'Refuse all events with 503 from the start'),
   INGEST_JOURNAL: setting(
     oneOf('on', 'prefer', 'off'),
     'on',
-    'Keep accepted events on disk too: on, prefer (go on in memory while the disk has trouble), off',
+    'Also keep accepted events on disk: on, prefer (continue in memory while the disk fails), off',
   ),
-  INGEST_JOURNAL_MAX_BYTES: setting(size('64MiB', '64GiB'), '1GiB', 'Size of the journal, at most; then 503'),
+  INGEST_JOURNAL_MAX_BYTES: setting(
+    size('64MiB', '64GiB'),
+    '1GiB',
+    'Maximum size of the journal; a full journal refuses new events with 503',
+  ),
   INGEST_ACK: optional(
     oneOf('queued', 'journaled', 'stored'),
-    'How safe an event is when its request is answered: queued (memory), journaled (disk), stored; empty is journaled with a journal, else queued',
+    'How safe an event is when its request is answered: queued (memory), journaled (disk), stored; empty means journaled with a journal, otherwise queued',
   ),
   INGEST_MAX_FUTURE: setting(duration('0s', '3650d'), '24h', "How far ahead of the server's clock a timestamp may be"),
   INGEST_ANONYMOUS_PROJECT: optional(
     projectOrOff,
-    'Project that requests without a token belong to, at /events, /events/bulk and /metrics; off: none; empty: the demo project beside the embedded Postgres, else none',
+    'Project of requests without a token at /events, /events/bulk and /metrics; off means none; empty means the demo project with the embedded Postgres, otherwise none',
   ),
-  INGEST_RATE_LIMIT: setting(rate, 'off', 'Requests per project: off, 100/s, 600/m'),
+  INGEST_CLIENT_IP: setting(
+    oneOf('off', 'anonymised', 'full'),
+    'off',
+    'Whether events of clients of other services keep the address they came from, as $ip in the extras; anonymised keeps 24 bits of IPv4 and 48 of IPv6',
+  ),
+  INGEST_CLIENT_USER_AGENT: setting(
+    oneOf('off', 'on'),
+    'off',
+    'Whether events that pages send through clients of other services keep the browser, as $user_agent in the extras',
+  ),
+  INGEST_TRUSTED_PROXIES: setting(
+    integer(0, 16),
+    '0',
+    'Proxies in front of Weir whose X-Forwarded-For is believed; 0 takes the address of the connection',
+  ),
+  INGEST_RATE_LIMIT: setting(rate, 'off', 'Maximum rate of requests per project: off, 100/s, 600/m'),
 
   DLQ_DRAIN_INTERVAL: setting(duration('10ms', '10m'), '2s', 'Pause between two passes over the dead letters'),
-  DLQ_DRAIN_BATCH_LIMIT: setting(integer(1, 1_000), '10', 'Dead letters claimed in one pass, at most'),
+  DLQ_DRAIN_BATCH_LIMIT: setting(integer(1, 1_000), '10', 'Maximum number of dead letters claimed in one pass'),
   DLQ_DEPTH_503_THRESHOLD: setting(
     integer(0, 1_000_000_000),
     '100000',
@@ -101,18 +151,27 @@ export const SETTINGS = {
   DLQ_QUARANTINE: setting(
     oneOf('healthy', 'strict'),
     'healthy',
-    'Which attempts and time count: only those with a healthy ClickHouse, or strictly all',
+    'Which attempts and time count towards quarantine: only those while ClickHouse is healthy, or strictly all',
+  ),
+  DLQ_BALLAST_BYTES: setting(
+    size('0', '1GiB'),
+    '16MiB',
+    'Disk space reserved in Postgres, which Weir frees when the disk is full so that dead letters can leave; 0 reserves none',
   ),
 
-  WEIR_DATA_DIR: setting(matching(/^[^\0]+$/, 'a directory'), '.weir', 'Directory for what this machine keeps'),
+  WEIR_DATA_DIR: setting(
+    matching(/^[^\0]+$/, 'a directory'),
+    '.weir',
+    'Directory for the journal and other local state',
+  ),
   WEIR_WORKERS: setting(
     integer(1, 64),
     '1',
-    'Processes that share the port and the work; buffers, journal and inserts at once are for each of them',
+    'Processes that share the port and the work; the limits of buffers, journal and inserts apply to each',
   ),
   WEIR_CONFIG: optional(
     matching(/^[^\0]+$/, 'the path of a TOML file'),
-    'Configuration file; empty reads weir.toml where there is one. Environment only',
+    'Configuration file; empty reads weir.toml if there is one. Set it in the environment only',
   ),
 } as const satisfies Record<string, Setting<unknown>>;
 

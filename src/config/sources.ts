@@ -6,17 +6,25 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export type ReadFile = (path: string) => string;
 export type Source = 'env' | 'file' | 'default';
 
-/** What is written down somewhere, as text, before anything is checked. */
+/** Settings as text, before anything is checked. */
 export type Written = ReadonlyMap<SettingName, { readonly text: string; readonly source: Source }>;
 export type Reading = { readonly written: Written; readonly problems: readonly string[] };
 
 const DEFAULT_FILE = 'weir.toml';
 const OUR_PREFIX = /^(INGEST|DLQ|WEIR|CLICKHOUSE)_/;
-// Kubernetes sets these for every service of the namespace, so one named
-// "clickhouse" or "weir" puts names into the environment that nobody wrote.
+/** Variables that docker-compose.yml puts into the configuration of its services: a `.env` beside it may hold them. */
+const OF_COMPOSE: ReadonlySet<string> = new Set([
+  'WEIR_POSTGRES_PASSWORD',
+  'WEIR_CLICKHOUSE_PASSWORD',
+  'WEIR_POSTGRES_IMAGE',
+  'WEIR_CLICKHOUSE_IMAGE',
+  'WEIR_NODE_IMAGE',
+]);
+// Kubernetes sets these for every service of the namespace, so one named "clickhouse" or "weir" puts variables into the
+// environment that no person wrote.
 const SERVICE_LINK = /_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/;
 
-/** The environment over the file. Empty text is as good as none. */
+/** The environment over the file. Empty text counts as unset. */
 export function readSources(env: Environment, readFile: ReadFile): Reading {
   const problems: string[] = [];
   const written = new Map<SettingName, { text: string; source: Source }>();
@@ -29,7 +37,8 @@ export function readSources(env: Environment, readFile: ReadFile): Reading {
   for (const [name, text] of Object.entries(env)) {
     if (text === undefined || text === '') continue;
     if (isSettingName(name)) written.set(name, { text, source: 'env' });
-    else if (OUR_PREFIX.test(name) && !isServiceLink(name, text)) problems.push(unknownName(name, 'the environment'));
+    else if (OUR_PREFIX.test(name) && !OF_COMPOSE.has(name) && !isServiceLink(name, text))
+      problems.push(unknownName(name, 'the environment'));
   }
   return { written, problems };
 }
@@ -93,12 +102,12 @@ function isServiceLink(name: string, text: string): boolean {
   return SERVICE_LINK.test(name) || (name.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(text));
 }
 
-/** The value stays out of the message: who mistypes a name may have typed a password. */
+/** The message omits the value: with a mistyped name, a password may be in it. */
 function unknownName(name: string, where: string): string {
   return `${name}: there is no such setting (in ${where}); did you mean ${nearestName(name)}?`;
 }
 
-/** The known name that takes the fewest edits to reach; a name that was only begun counts as one edit away. */
+/** The known name with the smallest edit distance; an unfinished name counts as one edit away. */
 export function nearestName(name: string): SettingName {
   const ranked = SETTING_NAMES.map((known) => ({
     known,

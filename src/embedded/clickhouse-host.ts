@@ -5,15 +5,22 @@
 import { writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { DataType, load, open } from 'ffi-rs';
-import { systemClock } from '../clock.ts';
+import { systemClock } from '../runtime/clock.ts';
 
-/** About a quarter of the machine where others want all of it: who waits for an answer comes before merges (decision 19). */
+/**
+ * About a quarter of the machine when other processes want all of it: a waiting client comes before merges (decision
+ * 19).
+ */
 const NICENESS = 5;
+
+// A full disk under the log, or a Weir that is gone: neither is a reason to take the data away from clients.
+process.stderr.on('error', () => {});
+process.stdout.on('error', () => {});
 
 const [libraryPath = '', ...args] = process.argv.slice(2);
 
-// ClickHouse's threads do not return, so nothing gentler ends this process.
-// That is safe: a part is visible only once it is complete, before the insert is answered.
+// ClickHouse's threads do not return, so nothing gentler ends this process. That is safe: a part becomes visible only
+// once it is complete, before the insert is answered.
 process.stdin.on('end', () => process.kill(process.pid, 'SIGKILL')).resume();
 
 void giveWay();
@@ -28,18 +35,18 @@ await load({
   paramsValue: [args.length, args],
   runInNewThread: true,
 });
-// It returns only when it could not start; it has printed why.
+// It returns only when it could not start, and has then printed the reason.
 process.exit(1);
 
-/** As far as the system lets it. The threads that ClickHouse starts inherit what is set before the first pause. */
+/** As far as the system allows. The threads that ClickHouse starts inherit what is set before the first pause. */
 async function giveWay() {
   try {
     setPriority(NICENESS);
   } catch {
-    // Then it is as important as anybody.
+    // Otherwise it keeps the priority of any other process.
   }
-  // It has a session of its own, and many a Linux weighs sessions before it weighs what is in them (autogroup in sched(7)).
-  // Who is not root has to try again: the system takes one such change in a tenth of a second, of all sessions together.
+  // It has a session of its own, and many Linux systems weigh sessions before what is in them (autogroup in sched(7)).
+  // A user other than root has to retry: the system accepts one such change in a tenth of a second, over all sessions.
   for (let attempt = 0; attempt < 10; attempt++) {
     try {
       return writeFileSync('/proc/self/autogroup', String(NICENESS));

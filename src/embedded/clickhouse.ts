@@ -1,32 +1,34 @@
-import { hash } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { hash, randomBytes } from 'node:crypto';
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
-import { systemClock } from '../clock.ts';
-import type { Clock } from '../clock.ts';
-import type { Log } from '../log.ts';
+import { KEY_HEADER } from '../clickhouse/connection/key.ts';
+import { configOf } from './clickhouse-config.ts';
 import { EmbeddedStoreError, startStore } from './store-process.ts';
-import type { EmbeddedStore } from './store-process.ts';
+import type { EmbeddedStore, StartOptions } from './store-process.ts';
+
+/** A key that every request to one embedded ClickHouse must carry: 256 random bits. */
+export const newKey = (): string => randomBytes(32).toString('hex');
 
 /**
- * A ClickHouse for trying out and for tests: the real server over HTTP on a
- * loopback port, its data under `dir` and kept between runs. Survives
- * `kill -9` with its data. Throws `EmbeddedStoreError` saying what to do.
+ * A ClickHouse for trying out and for tests: the real server over HTTP on a loopback port, with its data kept under
+ * `dir` between runs. The data survives `kill -9`. Any user of the machine reaches the port, so it only answers
+ * requests with `key` in the header `KEY_HEADER`; null opens it to everybody. Throws `EmbeddedStoreError` with the
+ * remedy.
  */
-export async function startEmbeddedClickHouse(options: {
-  dir: string;
-  port?: number;
-  log?: Log;
-  clock?: Clock;
-}): Promise<EmbeddedStore> {
+export async function startEmbeddedClickHouse(
+  options: StartOptions & { dir: string; key: string | null },
+): Promise<EmbeddedStore> {
   const libraryPath = findLibrary();
   const dir = resolve(options.dir);
   const dataDir = join(dir, 'data');
-  mkdirSync(dataDir, { recursive: true });
-  // Tells our server from a stranger's that got the port first.
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  // Also for a directory that an earlier version created with other rights: its content is ClickHouse's alone.
+  chmodSync(dir, 0o700);
+  // Distinguishes our server from another one that took the port first.
   const name = hash('sha256', dir);
-  const configFile = join(dir, 'config.xml');
-  writeFileSync(configFile, configOf(name));
+  const { key } = options;
+  const configFile = writeConfig(dir, configOf({ name, key }));
 
   const recipe = {
     name: 'embedded ClickHouse',
@@ -34,14 +36,15 @@ export async function startEmbeddedClickHouse(options: {
     hostFile: join(import.meta.dirname, 'clickhouse-host.ts'),
     logFile: join(dir, 'clickhouse.log'),
     hostArguments: (port: number) => [libraryPath, ...serverArguments(dataDir, configFile, port)],
-    isReady: async (port: number, pid: number) => (await answersAs(name, port)) && holdsDirectory(dataDir, pid),
+    isReady: async (port: number, pid: number) =>
+      (await answersAs({ name, key }, port)) && holdsDirectory(dataDir, pid),
   };
-  const running = await startStore(recipe, options.port, options.clock ?? systemClock, options.log);
+  const running = await startStore(recipe, options);
   return { ...running, url: `http://127.0.0.1:${running.port}` };
 }
 
 function serverArguments(dataDir: string, configFile: string, port: number): readonly string[] {
-  // A flag it does not know ends it without a word: settings belong in its configuration file.
+  // An unknown flag ends it without a message: settings belong in its configuration file.
   return [
     'clickhouse',
     '--path',
@@ -51,16 +54,27 @@ function serverArguments(dataDir: string, configFile: string, port: number): rea
     `--http_port=${port}`,
     '--multiquery',
     '--query',
-    // The second statement keeps it alive; the clients' queries run beside it.
+    // The second statement keeps it alive; clients' queries run beside it.
     `SYSTEM START LISTEN HTTP;
      SELECT sleepEachRow(3) FROM system.numbers FORMAT Null
      SETTINGS function_sleep_max_microseconds_per_block = 0, max_execution_time = 0`,
   ];
 }
 
-async function answersAs(name: string, port: number): Promise<boolean> {
+/** The file holds the key, so only its owner may read it, whatever rights an earlier file had. */
+function writeConfig(dir: string, content: string): string {
+  const file = join(dir, 'config.xml');
+  rmSync(file, { force: true });
+  writeFileSync(file, content, { mode: 0o600, flag: 'wx' });
+  return file;
+}
+
+async function answersAs({ name, key }: { name: string; key: string | null }, port: number): Promise<boolean> {
   try {
-    const answer = await fetch(`http://127.0.0.1:${port}/?query=SELECT+1`, { signal: AbortSignal.timeout(2000) });
+    const answer = await fetch(`http://127.0.0.1:${port}/?query=SELECT+1`, {
+      headers: key === null ? {} : { [KEY_HEADER]: key },
+      signal: AbortSignal.timeout(2000),
+    });
     await answer.arrayBuffer();
     return answer.ok && answer.headers.get('x-clickhouse-server-display-name') === name;
   } catch {
@@ -92,26 +106,3 @@ function findLibrary(): string {
   }
   return join(dirname(find('@chdb/lib-linux-x64-gnu')), 'libchdb.so');
 }
-
-/** Modest, for a machine of two cores that also runs everything else. */
-const configOf = (name: string) => `<clickhouse>
-  <display_name>${name}</display_name>
-  <keep_alive_timeout>30</keep_alive_timeout>
-  <max_server_memory_usage>3000000000</max_server_memory_usage>
-  <mark_cache_size>67108864</mark_cache_size>
-  <background_pool_size>2</background_pool_size>
-  <background_common_pool_size>2</background_common_pool_size>
-  <background_fetches_pool_size>1</background_fetches_pool_size>
-  <background_move_pool_size>1</background_move_pool_size>
-  <background_schedule_pool_size>8</background_schedule_pool_size>
-  <merge_tree>
-    <!-- These must not exceed the small pool above, or merges and mutations never start. -->
-    <number_of_free_entries_in_pool_to_execute_mutation>1</number_of_free_entries_in_pool_to_execute_mutation>
-    <number_of_free_entries_in_pool_to_lower_max_size_of_merge>1</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
-    <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>1</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
-    <merge_with_ttl_timeout>3600</merge_with_ttl_timeout>
-    <!-- Parts wait for more of their size before they are merged (usually 5): each row is then rewritten less often. -->
-    <merge_selector_base>8</merge_selector_base>
-  </merge_tree>
-</clickhouse>
-`;

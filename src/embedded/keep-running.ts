@@ -1,14 +1,14 @@
-import type { Clock } from '../clock.ts';
-import type { Log } from '../log.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../log/log.ts';
 import { failureOf } from '../pipeline/outcome.ts';
 import type { EmbeddedStore } from './store-process.ts';
 
-/** An embedded store that is started again, on the same port, whenever it dies before `stop` is called. */
+/** Restarts an embedded store, on the same port, whenever it dies before `stop` is called. */
 export type KeptStore = { readonly url: string; stop(): Promise<void> };
 
 const RESTART_MS = 1_000;
 
-/** `start` is called once now (its failure is the caller's) and again after every unexpected end. */
+/** `start` is called once now (the caller handles its failure) and again after every unexpected end. */
 export async function keepRunning(
   name: string,
   start: (port?: number) => Promise<EmbeddedStore>,
@@ -33,7 +33,7 @@ export async function keepRunning(
     for (;;) {
       const { code, signal } = await store.exited;
       if (stopping.signal.aborted) return;
-      log.error({ store: name, code, signal }, 'embedded store died; starting it again');
+      log.error({ store: name, code, signal }, 'embedded store died; restarting it');
       await restart();
       if (stopping.signal.aborted) return;
     }
@@ -43,7 +43,7 @@ export async function keepRunning(
     while (!stopping.signal.aborted) {
       const error = await failureOf(start(store.port).then((started) => (store = started)));
       if (error === null) return;
-      log.error({ store: name, err: error }, 'embedded store does not start; trying again');
+      log.error({ store: name, err: error }, 'embedded store failed to start; retrying');
       await clock.sleep(RESTART_MS, stopping.signal);
     }
   }

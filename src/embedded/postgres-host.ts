@@ -3,8 +3,12 @@
  * does. Argument: the command as JSON, see `ServerCommand`.
  */
 import { spawn } from 'node:child_process';
-import { systemClock } from '../clock.ts';
+import { systemClock } from '../runtime/clock.ts';
 import type { ServerCommand } from './postgres-user.ts';
+
+// A full disk under the log, or a Weir that is gone: neither is a reason to take the data away from clients.
+process.stderr.on('error', () => {});
+process.stdout.on('error', () => {});
 
 const command = JSON.parse(process.argv[2] ?? '') as ServerCommand;
 
@@ -18,13 +22,13 @@ postgres.on('error', (error) => {
   process.stderr.write(`${error.message}\n`);
   process.exit(1);
 });
-// Die of what it died of, so that whoever waits for us learns it.
+// Die of the same signal, so that the waiting parent learns it.
 postgres.on('exit', (code, signal) => {
   if (signal) process.kill(process.pid, signal);
   else process.exit(code ?? 1);
 });
 
-// A fast shutdown first (no waiting for clients), then one without checkpoint, then the axe.
+// First a fast shutdown (without waiting for clients), then one without checkpoint, then SIGKILL.
 async function stop(): Promise<void> {
   postgres.kill('SIGINT');
   await systemClock.sleep(6000);

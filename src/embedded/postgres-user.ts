@@ -1,7 +1,6 @@
 /**
- * Postgres refuses to run as root. When Weir does, its server runs as an
- * existing unprivileged user, with leave to walk through directories that
- * belong to others: a checkout below /root is closed to everybody else.
+ * Postgres refuses to run as root. When Weir runs as root, its server runs as an existing unprivileged user that may
+ * pass through directories of others: a checkout below /root is closed to everybody else.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 
@@ -14,18 +13,22 @@ export type ServerCommand = {
 
 export type Identity = { readonly uid: number; readonly gid: number };
 
-/** Builds the commands of one unprivileged user; `identity` is null when we are not root ourselves. */
+/** Builds commands for one unprivileged user; `identity` is null when Weir itself is not root. */
 export type PostgresUser = {
   readonly identity: Identity | null;
+  /** Whether it must pass through directories of others above its own. */
+  readonly needsWay: boolean;
   command(file: string, args: readonly string[], cwd: string): ServerCommand;
 };
 
 export function findPostgresUser(): PostgresUser {
-  if (process.getuid?.() !== 0) return { identity: null, command: (file, args, cwd) => ({ file, args, cwd }) };
+  if (process.getuid?.() !== 0)
+    return { identity: null, needsWay: false, command: (file, args, cwd) => ({ file, args, cwd }) };
   const identity = identityOf('postgres') ?? identityOf('nobody') ?? { uid: 65534, gid: 65534 };
   const prefix = capabilityPrefix(identity);
   return {
     identity,
+    needsWay: prefix === null,
     command: (file, args, cwd) =>
       prefix ? { file: 'setpriv', args: [...prefix, file, ...args], cwd } : { file, args, cwd, identity },
   };
@@ -40,7 +43,7 @@ function identityOf(name: string): Identity | null {
   }
 }
 
-/** The setpriv arguments that keep one capability, or null where that cannot be had. */
+/** The setpriv arguments that keep one capability, or null where that is impossible. */
 function capabilityPrefix({ uid, gid }: Identity): readonly string[] | null {
   const prefix = [
     `--reuid=${uid}`,

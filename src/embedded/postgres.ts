@@ -1,46 +1,28 @@
-import { spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import {
-  chownSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { join, resolve } from 'node:path';
-import { systemClock } from '../clock.ts';
-import type { Clock } from '../clock.ts';
-import type { Log } from '../log.ts';
+import { chmodSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { type Binaries, prepareCluster, urlOf } from './postgres-cluster.ts';
 import { findPostgresUser } from './postgres-user.ts';
-import type { PostgresUser } from './postgres-user.ts';
 import { EmbeddedStoreError, startStore } from './store-process.ts';
-import type { EmbeddedStore } from './store-process.ts';
-
-type Binaries = { readonly postgres: string; readonly initdb: string };
+import type { EmbeddedStore, StartOptions } from './store-process.ts';
 
 /**
- * A Postgres for trying out and for tests: the real server on a loopback port,
- * with a user and a database called `weir`, its data under `dir` and kept
- * between runs. `durable: false` skips fsync: a crash of the machine, not of
- * the process, may then lose data. Throws `EmbeddedStoreError` saying what to do.
+ * A Postgres for trying out and for tests: the real server on a loopback port, with a database called `weir` and its
+ * data kept under `dir` between runs. `url` is that of a role which owns the database and is no superuser. `durable:
+ * false` skips fsync: a crash of the machine, not of the process, may then lose data. Throws `EmbeddedStoreError` with
+ * the remedy.
  */
-export async function startEmbeddedPostgres(options: {
-  dir: string;
-  port?: number;
-  durable?: boolean;
-  log?: Log;
-  clock?: Clock;
-}): Promise<EmbeddedStore> {
+export async function startEmbeddedPostgres(
+  options: StartOptions & { dir: string; durable?: boolean },
+): Promise<EmbeddedStore> {
   const binaries = await findBinaries();
   const user = findPostgresUser();
   const dir = resolve(options.dir);
   const dataDir = join(dir, 'data');
   const isDurable = options.durable ?? true;
-  mkdirSync(dir, { recursive: true });
-  if (!existsSync(dataDir)) createCluster({ dir, dataDir, isDurable, binaries, user });
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  // The path to it, where its user cannot be allowed to pass through directories of others.
+  if (user.needsWay) for (const part of [dirname(dir), dir]) letThrough(part);
+  await prepareCluster({ dir, dataDir, isDurable, binaries, user }, options);
 
   const recipe = {
     name: 'embedded Postgres',
@@ -52,12 +34,9 @@ export async function startEmbeddedPostgres(options: {
     ],
     isReady: (_port: number, pid: number) => Promise.resolve(isAccepting(dataDir, pid)),
   };
-  const running = await startStore(recipe, options.port, options.clock ?? systemClock, options.log);
-  const password = readFileSync(join(dataDir, PASSWORD_FILE), 'utf8');
-  return { ...running, url: `postgres://weir:${password}@127.0.0.1:${running.port}/weir` };
+  const running = await startStore(recipe, options);
+  return { ...running, url: urlOf({ dataDir }, running.port) };
 }
-
-const PASSWORD_FILE = 'weir-password';
 
 function serverArguments(dataDir: string, port: number, isDurable: boolean): readonly string[] {
   const settings = {
@@ -79,70 +58,18 @@ function serverArguments(dataDir: string, port: number, isDurable: boolean): rea
   return ['-D', dataDir, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
 }
 
-/** The postmaster's own word, as pg_ctl reads it: the file of this very process says `ready`. */
+/** Others may pass through the directory, but not list it. */
+function letThrough(dir: string): void {
+  chmodSync(dir, (statSync(dir).mode & 0o777) | 0o011);
+}
+
+/** The postmaster's own report, read as pg_ctl does: the file of this very process says `ready`. */
 function isAccepting(dataDir: string, pid: number): boolean {
   try {
     const lines = readFileSync(join(dataDir, 'postmaster.pid'), 'utf8').split('\n');
     return Number(lines[0]) === pid && lines[7]?.trim() === 'ready';
   } catch {
     return false; // Not written yet; the caller asks again.
-  }
-}
-
-/** Made aside and renamed when complete, so that an interrupted first start leaves nothing half done. */
-function createCluster(at: {
-  dir: string;
-  dataDir: string;
-  isDurable: boolean;
-  binaries: Binaries;
-  user: PostgresUser;
-}): void {
-  const { user, binaries } = at;
-  const newDir = mkdtempSync(join(at.dir, 'init-'));
-  // Beside it at first: initdb wants an empty directory.
-  const passwordFile = `${newDir}.password`;
-  const own = (path: string) => user.identity && chownSync(path, user.identity.uid, user.identity.gid);
-  const run = (file: string, args: readonly string[], input = '') => {
-    const command = user.command(file, args, at.dir);
-    const done = spawnSync(command.file, command.args, {
-      input,
-      cwd: command.cwd,
-      encoding: 'utf8',
-      ...command.identity,
-    });
-    if (done.status === 0) return;
-    const reason = done.error?.message ?? done.stderr.trim();
-    throw new EmbeddedStoreError(
-      `embedded Postgres: ${file} failed in ${at.dir}: ${reason}; set DATABASE_URL to use another Postgres`,
-    );
-  };
-  try {
-    writeFileSync(passwordFile, randomBytes(24).toString('hex'), { mode: 0o600 });
-    own(newDir);
-    own(passwordFile);
-    run(binaries.initdb, [
-      '-D',
-      newDir,
-      '-U',
-      'weir',
-      '--no-locale',
-      '--encoding=UTF8',
-      '--auth=scram-sha-256',
-      `--pwfile=${passwordFile}`,
-      ...(at.isDurable ? [] : ['--no-sync']),
-    ]);
-    run(
-      binaries.postgres,
-      ['--single', '-D', newDir, ...(at.isDurable ? [] : ['-F']), 'postgres'],
-      'CREATE DATABASE weir\n',
-    );
-    renameSync(passwordFile, join(newDir, PASSWORD_FILE));
-    renameSync(newDir, at.dataDir);
-  } catch (error) {
-    rmSync(newDir, { recursive: true, force: true });
-    rmSync(passwordFile, { force: true });
-    // Somebody else finished first; theirs is as good as ours.
-    if (!existsSync(at.dataDir)) throw error;
   }
 }
 

@@ -1,10 +1,7 @@
 /** The tenant. Every event belongs to exactly one. */
 export type ProjectId = string & { readonly __brand: 'ProjectId' };
 
-/**
- * One request's accepted events, already encoded: the unit that is queued or
- * refused whole.
- */
+/** One request's accepted events, already encoded: the unit that is queued or refused whole. */
 export type Envelope = {
   readonly projectId: ProjectId;
   readonly eventCount: number;
@@ -15,8 +12,8 @@ export type Envelope = {
   readonly rows: Buffer;
 };
 
-/** Why one event of a request was refused; `index` is its place in the request, from 0. */
-export type Rejection = { readonly index: number; readonly reason: string };
+/** Why one event of a request was refused; `index` is its place in the request, from 0, `id` what it was sent with, where its format says so. */
+export type Rejection = { readonly index: number; readonly reason: string; readonly id?: string };
 
 /** The most rejections an answer lists. The counts are exact beyond it. */
 export const MAX_LISTED_REJECTIONS = 100;

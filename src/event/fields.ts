@@ -1,18 +1,17 @@
-import { stringOf } from './json.ts';
-import { endOfMembers, firstMember, nextMember, isKeyed, keyLengthOf, rawKeyOf, type Members } from './members.ts';
+import { stringOf } from './raw-json.ts';
+import { endOfMembers, firstMember, nextMember, isKeyed, keyLengthOf, rawKeyOf, type Members } from './json-members.ts';
 
-/** Where an object's known fields are. Members are named by their place on the tape. */
+/** Finds an object's known fields. Members are identified by their place on the tape. */
 export type Picked = {
   /** For each field, in the picker's order, the member that gives it its value; -1 when there is none. */
   readonly byField: readonly number[];
-  /** The members that give no field its value, in the order they were sent. */
+  /** The members that give no field its value, in the order in which they were sent. */
   readonly strays: readonly number[];
 };
 
 /**
- * Makes the function that finds fields among an object's members. A field may be
- * known under several keys: the first in its list that is present wins, and the
- * others are strays. A key sent twice counts where it was sent last, as in
+ * Creates the function that finds fields among an object's members. A field may be known under several keys: the first
+ * in its list that is present wins, and the others are strays. A key sent twice counts where it was sent last, as in
  * `JSON.parse`.
  */
 export function createFieldPicker(keysByField: readonly (readonly string[])[]): (members: Members) => Picked {
@@ -67,7 +66,7 @@ export function createFieldPicker(keysByField: readonly (readonly string[])[]): 
 
 type Slot = { readonly slot: number; readonly bytes: Buffer };
 
-/** The known keys by their length, which tells nearly all of them apart. */
+/** The known keys by length, which distinguishes nearly all of them. */
 function slotsOfEachLength(keys: readonly Buffer[]): readonly (readonly Slot[])[] {
   const byLength: Slot[][] = [];
   for (const [slot, bytes] of keys.entries()) (byLength[bytes.length] ??= []).push({ slot, bytes });

@@ -1,21 +1,23 @@
 /**
- * A strict JSON (RFC 8259) scanner. It finds where values begin and end and
- * never builds them, so that what a client wrote can be copied byte for byte.
+ * A strict JSON (RFC 8259) scanner. It finds where values begin and end and never builds them, so that what a client
+ * wrote can be copied byte for byte.
  *
- * It reads bytes, not characters: every byte that JSON gives a meaning to is
- * ASCII, and validity as UTF-8 is checked elsewhere, once. Pieces are cut out of
- * a latin1 decoding of the same bytes, in which one character is one byte
- * ("byte text"). Looking at bytes in the Buffer is about five times as fast as
- * `charCodeAt`; cutting strings is far cheaper than cutting Buffers.
+ * It reads bytes, not characters: every byte with a meaning in JSON is ASCII. Validity as UTF-8 is checked elsewhere,
+ * once: invalid bytes are replaced by `SUBSTITUTE`, which no JSON may contain. Parts are cut out of a latin1 decoding
+ * of the same bytes, in which one character is one byte ("byte text"). Reading bytes from the Buffer is about five
+ * times as fast as `charCodeAt`; cutting strings is far cheaper than cutting Buffers.
  *
- * Nothing recurses: ten million open brackets cost ten million bytes of stack
- * kept on the heap, and no call frames.
+ * Nothing recurses: ten million open brackets cost ten million bytes on the heap, and no call frames.
  */
 
-/** A place in a document. The functions below move it forward. */
+import { isReadableNumber } from './readable-number.ts';
+import { SUBSTITUTE } from './utf8.ts';
+
+/** A position in a document. The functions below move it forward. */
 export type Scanner = {
-  readonly bytes: Buffer;
-  /** The same bytes as byte text. */
+  /** The document, or a first part of it that limits reading for the moment. */
+  bytes: Buffer;
+  /** The whole document as byte text. */
   readonly text: string;
   /** The next byte to read. */
   at: number;
@@ -26,13 +28,24 @@ export type Scanner = {
   deepest: number;
   /** Why the document is not JSON; null while it may still be. Never quotes the document. */
   problem: string | null;
-  /** Whether the cursor stands right behind the opening bracket of a container that was entered. */
+  /** Where the last problem was found. */
+  problemAt: number;
+  /** Whether the cursor stands right behind the opening bracket of an entered container. */
   isFirst: boolean;
+  /** Whether the document was not valid UTF-8; each wrong byte is then `SUBSTITUTE`. */
+  readonly hadBadBytes: boolean;
+  /**
+   * Whether something was found, since this was last set to false, that is JSON and that ClickHouse cannot read: a
+   * number beyond its range, or half a surrogate pair.
+   */
+  hasUnreadable: boolean;
+  /** Where all of that begins and ends, one number each; null to have only the fact noted. */
+  unreadable: number[] | null;
 };
 
 /**
- * The opening brackets of the containers that `scanValue` is inside of, as long as there are few. One for all scans:
- * none begins inside another, and each of them would otherwise begin with new memory.
+ * The opening brackets of the containers that `scanValue` is inside of, as long as there are few. One for all scans,
+ * since none begins inside another; otherwise each would allocate memory of its own.
  */
 const SHALLOW = new Uint8Array(64);
 
@@ -50,13 +63,17 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** A scanner of raw JSON that was read before, such as a member's value. */
+/** A scanner of raw JSON that was scanned before, such as a member's value. */
 export const scannerOf = (raw: string): Scanner => createScanner(Buffer.from(raw, 'latin1'), raw);
 
 /**
  * Starts at the first value of the document, behind a byte order mark if there is one. `text`: the same as byte text.
  */
-export function createScanner(bytes: Buffer, text: string = bytes.toString('latin1')): Scanner {
+export function createScanner(
+  bytes: Buffer,
+  text: string = bytes.toString('latin1'),
+  hadBadBytes: boolean = false,
+): Scanner {
   const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
   return {
     bytes,
@@ -66,7 +83,11 @@ export function createScanner(bytes: Buffer, text: string = bytes.toString('lati
     keyEnd: 0,
     deepest: 0,
     problem: null,
+    problemAt: 0,
     isFirst: false,
+    hadBadBytes,
+    hasUnreadable: false,
+    unreadable: null,
   };
 }
 
@@ -78,15 +99,15 @@ export function isAtArray(scanner: Scanner): boolean {
   return scanner.bytes[scanner.at] === OPEN_BRACKET;
 }
 
-/** Steps into the object or array the cursor stands at; `nextKey` or `nextElement` follows. */
+/** Enters the object or array at the cursor; `nextKey` or `nextElement` follows. */
 export function enter(scanner: Scanner): void {
   scanner.at += 1;
   scanner.isFirst = true;
 }
 
 /**
- * Moves to the value of the entered object's next member, and notes its key.
- * False behind the end of the object, and when there is a `problem`.
+ * Moves to the value of the entered object's next member and notes its key. False behind the end of the object, and
+ * when there is a `problem`.
  */
 export function nextKey(scanner: Scanner): boolean {
   if (!nextPart(scanner, CLOSE_BRACE)) return false;
@@ -103,15 +124,15 @@ export function nextElement(scanner: Scanner): boolean {
   return nextPart(scanner, CLOSE_BRACKET);
 }
 
-/** Whether nothing but white space is left; anything else is a `problem`. */
+/** Whether only white space is left; anything else is a `problem`. */
 export function isAtEnd(scanner: Scanner): boolean {
   const at = skipSpace(scanner.bytes, scanner.at);
   if (at === scanner.bytes.length) return true;
-  fail(scanner, at, 'expected nothing behind the document');
+  fail(scanner, at, 'expected nothing after the document');
   return false;
 }
 
-/** Moves behind the value the cursor stands at and notes how deep it is. False when it is not JSON. */
+/** Moves behind the value at the cursor and notes its depth. False when it is not JSON. */
 export function scanValue(scanner: Scanner): boolean {
   const { bytes } = scanner;
   let { at } = scanner;
@@ -135,8 +156,8 @@ export function scanValue(scanner: Scanner): boolean {
       at = first === QUOTE ? stringEnd(scanner, at) : plainEnd(scanner, at);
       if (at < 0) return false;
     }
-    // Behind a value, or at the closing bracket of an empty container: close
-    // what closes here, until another value is due.
+    // Behind a value, or at the closing bracket of an empty container: close what ends here, until another value is
+    // due.
     for (;;) {
       if (depth === 0) {
         scanner.at = at;
@@ -159,42 +180,6 @@ export function scanValue(scanner: Scanner): boolean {
   }
 }
 
-/**
- * The string that a raw JSON string or key stands for: byte text and escapes
- * are resolved, so that two spellings of one name are equal.
- */
-export function stringOf(raw: string): string {
-  if (isPlain(raw)) return raw.slice(1, -1);
-  // A scanned string token always parses, and parsing it makes nothing but a string.
-  return JSON.parse(Buffer.from(raw, 'latin1').toString('utf8')) as string;
-}
-
-/** The raw JSON string, as byte text, that stands for `value`, which is made well-formed. */
-export function rawStringOf(value: string): string {
-  if (ITS_OWN_SPELLING.test(value)) return `"${value}"`;
-  return Buffer.from(JSON.stringify(value.toWellFormed()), 'utf8').toString('latin1');
-}
-
-/**
- * Raw JSON without line ends. They can only stand between tokens, where a space
- * means the same; inside a string they must be escaped.
- */
-export function onOneLine(raw: string): string {
-  if (!raw.includes('\n') && !raw.includes('\r')) return raw;
-  // Byte by byte: replacing by pattern takes a hundred times as long where there are many.
-  const bytes = Buffer.from(raw, 'latin1');
-  for (let i = 0; i < bytes.length; i += 1) if (bytes[i] === 0x0a || bytes[i] === 0x0d) bytes[i] = 0x20;
-  return bytes.toString('latin1');
-}
-
-/** Printable ASCII that JSON need not escape. */
-const ITS_OWN_SPELLING = /^[ !#-[\]-~]*$/;
-
-/** Whether a raw string is ASCII without escapes, and so already its own value. */
-function isPlain(raw: string): boolean {
-  return !/[\\\x80-\xff]/.test(raw);
-}
-
 /** Moves to the next part of the entered container, or behind its end. */
 function nextPart(scanner: Scanner, closing: number): boolean {
   const { bytes, isFirst } = scanner;
@@ -215,7 +200,7 @@ function keyEndAt(scanner: Scanner, at: number): number {
   return stringEnd(scanner, at);
 }
 
-/** Where the value begins whose key ends at `keyEnd`; passes a failed key on. */
+/** The start of the value whose key ends at `keyEnd`; passes a failed key on. */
 function valueAfterKey(scanner: Scanner, keyEnd: number): number {
   if (keyEnd < 0) return keyEnd;
   const { bytes } = scanner;
@@ -229,20 +214,20 @@ function stringEnd(scanner: Scanner, start: number): number {
   let at = start + 1;
   for (;;) {
     const byte = bytes[at] ?? END;
-    // Most characters are lower-case letters, which one comparison lets pass.
+    // Most characters are lower-case letters, which a single comparison accepts.
     if (byte > BACKSLASH || (byte >= 0x20 && byte !== QUOTE && byte !== BACKSLASH)) at += 1;
     else if (byte === QUOTE) return at + 1;
     else if (byte !== BACKSLASH) {
       return fail(scanner, at, byte === END ? 'expected the end of a string' : 'expected no control character');
-    } else if (isEscapeAt(bytes, at)) {
+    } else if (isEscapeAt(scanner, at)) {
       // The digits of a `\u` escape pass as ordinary characters.
       at += 2;
     } else return fail(scanner, at, 'expected a valid escape');
   }
 }
 
-function isEscapeAt(bytes: Buffer, at: number): boolean {
-  switch (bytes[at + 1] ?? END) {
+function isEscapeAt(scanner: Scanner, at: number): boolean {
+  switch (scanner.bytes[at + 1] ?? END) {
     case QUOTE:
     case BACKSLASH:
     case 0x2f: // /
@@ -253,11 +238,48 @@ function isEscapeAt(bytes: Buffer, at: number): boolean {
     case 0x74: // t
       return true;
     case 0x75: // u
-      for (let i = at + 2; i < at + 6; i += 1) if (!isHexDigit(bytes[i] ?? END)) return false;
-      return true;
+      return isCodeEscapeAt(scanner, at);
     default:
       return false;
   }
+}
+
+/** Whether `\u` is followed by four digits. Notes one half of a surrogate pair without the other. */
+function isCodeEscapeAt(scanner: Scanner, at: number): boolean {
+  const { bytes } = scanner;
+  for (let i = at + 2; i < at + 6; i += 1) if (!isHexDigit(bytes[i] ?? END)) return false;
+  if (isSurrogateAt(bytes, at) && !isHalfOfPair(bytes, at)) noteUnreadable(scanner, at, at + 6);
+  return true;
+}
+
+/** Whether an escape is one of U+D800 to U+DFFF. */
+function isSurrogateAt(bytes: Buffer, at: number): boolean {
+  return (bytes[at + 2]! | 0x20) === 0x64 && bytes[at + 3]! >= 0x38;
+}
+
+/** Whether a surrogate is one of U+DC00 to U+DFFF. */
+function isSecondHalf(bytes: Buffer, at: number): boolean {
+  return (bytes[at + 3]! | 0x20) >= 0x63;
+}
+
+/** Whether the other half stands beside the surrogate. That behind it are digits will be seen when they are reached. */
+function isHalfOfPair(bytes: Buffer, at: number): boolean {
+  const isSecond = isSecondHalf(bytes, at);
+  const other = isSecond ? at - 6 : at + 6;
+  if (bytes[other] !== BACKSLASH || bytes[other + 1] !== 0x75 || !isSurrogateAt(bytes, other)) return false;
+  return isSecondHalf(bytes, other) !== isSecond && !(isSecond && isEscapedAt(bytes, other));
+}
+
+/** Whether the backslash is the second one of `\\`. */
+function isEscapedAt(bytes: Buffer, at: number): boolean {
+  let first = at;
+  while (bytes[first - 1] === BACKSLASH) first -= 1;
+  return (at - first) % 2 === 1;
+}
+
+function noteUnreadable(scanner: Scanner, start: number, end: number): void {
+  scanner.hasUnreadable = true;
+  scanner.unreadable?.push(start, end);
 }
 
 /** The end of a number, `true`, `false` or `null`. */
@@ -280,12 +302,36 @@ function numberEnd(scanner: Scanner, start: number): number {
   let at = bytes[start] === MINUS ? start + 1 : start;
   if (bytes[at] === ZERO) at += 1;
   else if ((at = digitsEnd(scanner, at)) < 0) return at;
-  if (bytes[at] === DOT && (at = digitsEnd(scanner, at + 1)) < 0) return at;
-  if (bytes[at] === 0x65 || bytes[at] === 0x45) {
-    const sign = bytes[at + 1];
-    at = digitsEnd(scanner, sign === 0x2b || sign === MINUS ? at + 2 : at + 1);
-  }
+  if (bytes[at] === DOT) return fractionEnd(scanner, start, at);
+  if (bytes[at] === 0x65 || bytes[at] === 0x45) return exponentEnd(scanner, start, at);
+  if (at - start > SAFE_INTEGER_BYTES) noteNumber(scanner, start, at);
   return at;
+}
+
+/** What is no longer is certainly in the range of ClickHouse: 19 digits, or 18 and a minus; less than 10^300. */
+const SAFE_INTEGER_BYTES = 19;
+const SAFE_DECIMAL_BYTES = 200;
+const SAFE_EXPONENT_DIGITS = 2;
+
+function fractionEnd(scanner: Scanner, start: number, point: number): number {
+  const at = digitsEnd(scanner, point + 1);
+  if (at < 0) return at;
+  const byte = scanner.bytes[at];
+  if (byte === 0x65 || byte === 0x45) return exponentEnd(scanner, start, at);
+  if (at - start > SAFE_DECIMAL_BYTES) noteNumber(scanner, start, at);
+  return at;
+}
+
+function exponentEnd(scanner: Scanner, start: number, at: number): number {
+  const sign = scanner.bytes[at + 1];
+  const digitsAt = sign === 0x2b || sign === MINUS ? at + 2 : at + 1;
+  const end = digitsEnd(scanner, digitsAt);
+  if (end - digitsAt > SAFE_EXPONENT_DIGITS || at - start > SAFE_DECIMAL_BYTES) noteNumber(scanner, start, end);
+  return end;
+}
+
+function noteNumber(scanner: Scanner, start: number, end: number): void {
+  if (end >= 0 && !isReadableNumber(scanner.text.slice(start, end))) noteUnreadable(scanner, start, end);
 }
 
 /** The end of one or more digits. */
@@ -296,7 +342,8 @@ function digitsEnd(scanner: Scanner, start: number): number {
   return at > start ? at : fail(scanner, at, 'expected a digit');
 }
 
-function skipSpace(bytes: Buffer, start: number): number {
+/** The place behind any white space at `start`. */
+export function skipSpace(bytes: Buffer, start: number): number {
   let at = start;
   for (;;) {
     const byte = bytes[at] ?? END;
@@ -323,15 +370,18 @@ function separatorsIn(opening: number): string {
   return opening === OPEN_BRACE ? "expected ',' or '}'" : "expected ',' or ']'";
 }
 
-function grown(open: Uint8Array): Uint8Array<ArrayBuffer> {
+/** A copy with twice the memory. */
+export function grown(open: Uint8Array): Uint8Array<ArrayBuffer> {
   const larger = new Uint8Array(open.length * 2);
   larger.set(open);
   return larger;
 }
 
-/** Notes the problem; -1 stands for "nowhere" in every function that returns a place. */
+/** Notes the problem; -1 stands for "nowhere" in every function that returns a position. */
 function fail(scanner: Scanner, at: number, expected: string): -1 {
   const place = at >= scanner.bytes.length ? 'the end' : `byte ${at}`;
-  scanner.problem = `invalid JSON at ${place}: ${expected}`;
+  const isBad = scanner.hadBadBytes && scanner.bytes[at] === SUBSTITUTE;
+  scanner.problemAt = at;
+  scanner.problem = `invalid JSON at ${place}: ${isBad ? 'expected valid UTF-8' : expected}`;
   return -1;
 }

@@ -1,25 +1,30 @@
 /**
- * What a field may hold: how a raw JSON value is judged, and how the same rule
- * reads in JSON Schema. A front door that checks and describes its fields from
- * one of these cannot describe anything else than it checks.
+ * What a field may hold: how a raw JSON value is judged, and the same rule in JSON Schema. A front door that checks and
+ * describes its fields by one of these cannot describe anything but what it checks.
  */
 import { membersOf } from './extras.ts';
-import { enter, nextElement, scanValue, scannerOf, stringOf } from './json.ts';
-import { isRefusal, NOT_A_STRING, readText } from './text.ts';
-import { isUuid } from './uuid.ts';
+import { enter, nextElement, scanValue, scannerOf } from './json.ts';
+import { stringOf } from './raw-json.ts';
+import { isNumber, isRefusal, NOT_A_STRING, readText } from './text.ts';
+import { readUuid } from './uuid.ts';
 
 export type JsonSchema = { readonly [keyword: string]: unknown };
 
 export type Kind = {
-  /** The whole reason against the raw value of the field so named, or null. A raw `null` is only seen in a list: elsewhere it is absence. */
+  /**
+   * The complete reason against the raw value of the named field, or null. A raw `null` occurs only in a list:
+   * elsewhere it means absence.
+   */
   refuse(raw: string, name: string): string | null;
   readonly schema: JsonSchema;
+  /** Whether a number is kept as the text of its digits, as written. */
+  readonly digitsAreText?: true;
 };
 
 /** A field with a rule of its own; absent and null are the same. */
 export type CheckedField = { readonly kind: Kind; readonly required?: boolean };
 
-/** A text of so many code points. */
+/** A text of at most this many code points. */
 export function text(maxLength: number, { minLength = 0 }: { minLength?: 0 | 1 } = {}): Kind {
   return {
     schema: { type: 'string', maxLength, ...(minLength > 0 ? { minLength } : {}) },
@@ -30,6 +35,31 @@ export function text(maxLength: number, { minLength = 0 }: { minLength?: 0 | 1 }
     },
   };
 }
+
+/** A text of at most this many code points, or a number, which stands for its digits. */
+export function digitsOrText(maxLength: number, options: { minLength?: 0 | 1 } = {}): Kind {
+  const asText = text(maxLength, options);
+  return {
+    digitsAreText: true,
+    schema: { ...asText.schema, type: ['string', 'number'] },
+    refuse: (raw, name) => asText.refuse(isNumber(raw) ? `"${raw}"` : raw, name),
+  };
+}
+
+/**
+ * A value by which events are found, besides their ids. It never causes a rejection: what is no text is kept as sent.
+ */
+export const label: Kind = {
+  digitsAreText: true,
+  schema: { description: 'A text of a few characters; a number stands for its digits. Anything else is kept as sent.' },
+  refuse: () => null,
+};
+
+/** Several labels. */
+export const labels: Kind = {
+  schema: { description: 'A list of texts. Anything else is kept as sent.' },
+  refuse: () => null,
+};
 
 /** One of the texts. */
 export function oneOf(...choices: readonly string[]): Kind {
@@ -45,10 +75,10 @@ export function oneOf(...choices: readonly string[]): Kind {
 
 export const uuid: Kind = {
   schema: { type: 'string', format: 'uuid' },
-  refuse: (raw, name) => (raw[0] === '"' && isUuid(stringOf(raw)) ? null : `${name} must be a UUID`),
+  refuse: (raw, name) => (raw[0] === '"' && readUuid(stringOf(raw)) !== null ? null : `${name} must be a UUID`),
 };
 
-/** A number within both bounds, which are part of it. */
+/** A number between both bounds, inclusive. */
 export function number(minimum = -Infinity, maximum = Infinity): Kind {
   return {
     schema: {
@@ -69,7 +99,7 @@ export const flag: Kind = {
   refuse: (raw, name) => (raw === 'true' || raw === 'false' ? null : `${name} must be true or false`),
 };
 
-/** An object of at most so many bytes as sent, whatever it holds. */
+/** An object of at most this many bytes as sent, with any content. */
 export function object({ maxBytes = Infinity }: { maxBytes?: number } = {}): Kind {
   return {
     schema: { type: 'object', ...(maxBytes === Infinity ? {} : { description: `At most ${maxBytes} bytes as sent.` }) },
@@ -100,7 +130,7 @@ export function listOf(element: Kind, { maxItems }: { maxItems: number }): Kind 
   };
 }
 
-/** An object with rules for some of its members; others are let be. */
+/** An object with rules for some of its members; others are not checked. */
 export function shape(fields: Readonly<Record<string, CheckedField>>): Kind {
   const known = new Map(Object.entries(fields));
   return {
@@ -122,7 +152,7 @@ export function shape(fields: Readonly<Record<string, CheckedField>>): Kind {
   };
 }
 
-/** The reason against the raw value of a field, where null stands for a missing one. */
+/** The reason against the raw value of a field; null stands for a missing one. */
 export function reasonAgainst({ kind, required = false }: CheckedField, raw: string, name: string): string | null {
   if (raw !== 'null') return kind.refuse(raw, name);
   return required ? `${name} required` : null;

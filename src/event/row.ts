@@ -1,7 +1,7 @@
 import type { ProjectId } from './event.ts';
-import { rawStringOf } from './json.ts';
+import { rawStringOf } from './raw-json.ts';
 
-/** The most bytes one row may take, without its line end. */
+/** The most bytes one row may take, with `properties` and `extras` as sent, without its line end. */
 export const MAX_ROW_BYTES = 256 * 1024;
 
 /** What all rows of one request have in common. */
@@ -11,12 +11,12 @@ export type RowOrigin = {
   readonly source: string;
   /** When the request arrived, in epoch milliseconds. */
   readonly receivedAt: number;
-  /** Seconds from their arrival until the rows expire; null keeps them. */
+  /** Seconds from arrival until the rows expire; null keeps them. */
   readonly retentionSeconds: number | null;
 };
 
 /** One event's own part of its row: raw JSON as byte text, on one line, except where noted. */
-export type RowPieces = {
+export type RowParts = {
   /** A UUID in lower case, without quotes. */
   readonly eventId: string;
   readonly event: string;
@@ -27,11 +27,14 @@ export type RowPieces = {
   readonly sessionId: string | null;
   readonly properties: string;
   readonly extras: string;
+  /** Where `properties` or `extras` hold a readable form of it: what was sent. */
+  readonly propertiesSent?: string;
+  readonly extrasSent?: string;
 };
 
-export type EncodeRow = (pieces: RowPieces) => string;
+export type EncodeRow = (pieces: RowParts) => string;
 
-/** What was made last: with one event a request, many come from the same project within a millisecond. */
+/** The last result: with one event per request, many come from the same project within a millisecond. */
 let known: { readonly origin: RowOrigin; readonly encodeRow: EncodeRow } | null = null;
 
 /**
@@ -58,13 +61,19 @@ function createRowEncoder(origin: RowOrigin): EncodeRow {
   const tail = `,"source":${rawStringOf(origin.source)},"received_at":"${isoOf(origin.receivedAt)}"${expiry}}\n`;
 
   return function encodeRow(pieces) {
-    return `${head}${pieces.eventId}","event":${pieces.event},"anonymous_id":${pieces.anonymousId},"user_id":${pieces.userId},"timestamp":"${isoOf(pieces.timestamp)}","session_id":${pieces.sessionId},"properties":${pieces.properties},"extras":${pieces.extras}${tail}`;
+    const sent = pieces.propertiesSent === undefined && pieces.extrasSent === undefined ? '' : sentMembers(pieces);
+    return `${head}${pieces.eventId}","event":${pieces.event},"anonymous_id":${pieces.anonymousId},"user_id":${pieces.userId},"timestamp":"${isoOf(pieces.timestamp)}","session_id":${pieces.sessionId},"properties":${pieces.properties},"extras":${pieces.extras}${sent}${tail}`;
   };
+}
+
+function sentMembers({ propertiesSent, extrasSent }: RowParts): string {
+  const properties = propertiesSent === undefined ? '' : `,"properties_sent":${propertiesSent}`;
+  return extrasSent === undefined ? properties : `${properties},"extras_sent":${extrasSent}`;
 }
 
 const digits = (number: number, length: number) => String(number).padStart(length, '0');
 
-/** What every minute of a day, every second of a minute and every millisecond of a second are written as. */
+/** The text of every minute of a day, every second of a minute and every millisecond of a second. */
 const MINUTES = Array.from(
   { length: 1440 },
   (_, minute) => `${digits(Math.floor(minute / 60), 2)}:${digits(minute % 60, 2)}:`,
@@ -74,11 +83,11 @@ const MILLISECONDS = Array.from({ length: 1000 }, (_, ms) => `${digits(ms, 3)}Z`
 
 const DAY_MS = 86_400_000;
 
-/** How days that were written lately begin. Events of today and of another day take turns. */
+/** The date prefixes of recently written days. Events of today and of another day alternate. */
 const DATES = new Map<number, string>();
 const MAX_DATES = 1_024;
 
-/** What `toISOString` gives for 1970 and later, several times as fast. */
+/** Equals `toISOString` for 1970 and later, several times as fast. */
 function isoOf(epochMs: number): string {
   const ms = epochMs % DAY_MS;
   const date = DATES.get(epochMs - ms) ?? dateOf(epochMs - ms);
@@ -104,14 +113,13 @@ function expiresAt({ receivedAt, retentionSeconds }: RowOrigin): string {
 /** How many bytes of rows are kept as text before they are written out. */
 const WRITE_BYTES = 256 * 1024;
 
-/** Collects rows and gives them as one piece of NDJSON. */
+/** Collects rows and returns them as one chunk of NDJSON. */
 export type RowWriter = { write(row: string): void; finish(): Buffer };
 
 /**
- * Text is written to memory outside the heap every now and then, so that the
- * pieces that rows are made of die young: ten megabytes of tiny events would
- * otherwise keep four hundred alive. Rows are written one by one, because
- * joining them first takes twice as long.
+ * Text is copied to memory outside the heap at intervals, so that the strings that rows are made of die young: ten
+ * megabytes of tiny events would otherwise keep four hundred alive. Rows are written one by one, because joining them
+ * first takes twice as long.
  */
 export function createRowWriter(): RowWriter {
   const chunks: Buffer[] = [];

@@ -1,7 +1,7 @@
 import type { ProjectId } from './event.ts';
 import { rowEncoder } from './row.ts';
 
-/** Reading rows back, as the dead letters need it. What is read here is what `row.ts` wrote. */
+/** Reads rows back, as the dead letters need it. It reads what `row.ts` wrote. */
 
 const LINE_END = 0x0a;
 
@@ -19,7 +19,7 @@ export function splitRows(ndjson: Buffer): Buffer[] {
 
 export type RowIds = { readonly projectId: string; readonly eventId: string; readonly receivedAt: string };
 
-// Both ids lead every row at a fixed place; the arrival ends it, where no client's text can follow.
+// Both ids lead every row at a fixed place; the arrival ends it, behind all text from clients.
 const HEAD = /^\{"project_id":"([0-9a-f-]{36})","event_id":"([0-9a-f-]{36})","/;
 const TAIL = /"received_at":"([0-9TZ:.-]{20,30})"(?:,"expires_at":"[0-9TZ:.-]{20,30}")?\}\n?$/;
 const HEAD_BYTES = 128;
@@ -32,7 +32,7 @@ export function idsOf(row: Buffer): RowIds | null {
   return head && tail ? { projectId: head[1]!, eventId: head[2]!, receivedAt: tail[1]! } : null;
 }
 
-/** An event as ordinary as can be, with every field filled: a schema that cannot read it is not what Weir made. */
+/** The most ordinary event, with every field filled: a schema that cannot read it is not what Weir created. */
 export const ORDINARY_ROW: Buffer = Buffer.from(
   rowEncoder({
     projectId: '00000000-0000-0000-0000-000000000000' as ProjectId,

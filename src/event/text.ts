@@ -1,7 +1,10 @@
-import { rawStringOf, stringOf } from './json.ts';
+import { rawStringOf, stringOf } from './raw-json.ts';
 
-/** Why a value is refused: the reason, or the part of it behind the field's name. */
-export type Refusal = { readonly reason: string };
+/** The most code points of an event's name and of its ids. */
+export const MAX_TEXT_LENGTH = 200;
+
+/** Why a value is refused: the reason, or the part of it behind the field's name; of an event also the id it was sent with. */
+export type Refusal = { readonly reason: string; readonly id?: string };
 
 export function isRefusal(value: unknown): value is Refusal {
   return typeof value === 'object' && value !== null;
@@ -14,8 +17,8 @@ const TOO_LONG: Refusal = { reason: 'too long' };
 const MAX_ESCAPE_BYTES = 12;
 
 /**
- * Reads the raw JSON value of a text of at most `maxLength` code points. Gives
- * the raw string to store, made well-formed, and null for null and for "".
+ * Reads the raw JSON value of a text of at most `maxLength` code points. Returns the raw string to store, made
+ * well-formed, and null for null and for "".
  */
 export function readText(raw: string, maxLength: number): string | null | Refusal {
   if (raw === 'null' || raw === '""') return null;
@@ -26,7 +29,18 @@ export function readText(raw: string, maxLength: number): string | null | Refusa
   return codePointCount(text) > maxLength ? TOO_LONG : rawStringOf(text);
 }
 
-/** The code points in a raw string without escapes; its bytes, when those are few enough anyway. */
+/** As `readText`, for ids: a number is read as its digits, as written. */
+export function readId(raw: string, maxLength: number): string | null | Refusal {
+  return readText(isNumber(raw) ? `"${raw}"` : raw, maxLength);
+}
+
+/** Whether a raw JSON value is a number. */
+export function isNumber(raw: string): boolean {
+  const first = raw.charCodeAt(0);
+  return first === 0x2d || (first >= 0x30 && first <= 0x39);
+}
+
+/** The number of code points in a raw string without escapes; its bytes, when those are few enough anyway. */
 function lengthOf(raw: string, maxLength: number): number {
   const byteCount = raw.length - 2;
   if (byteCount <= maxLength) return byteCount;

@@ -1,14 +1,14 @@
 /**
- * The one rule for instants: an RFC 3339 string with an offset, or a number,
- * which is epoch seconds below 1e11 and epoch milliseconds from there on.
- * Anything finer than a millisecond is cut off, never rounded.
+ * The one rule for instants: an RFC 3339 string with an offset, or a number, also in quotes, which is epoch seconds
+ * below 1e11 and epoch milliseconds from there on. From ISO 8601 it adds only what cannot be misread: offsets without a
+ * colon or minutes, and a comma before the fraction. Anything finer than a millisecond is cut off, never rounded.
  */
-import { stringOf } from './json.ts';
+import { stringOf } from './raw-json.ts';
 
 /** Epoch milliseconds, or why there are none. */
 export type Instant = number | 'invalid' | 'out of range';
 
-/** The last millisecond whose year has four digits, which is all that RFC 3339 can write. */
+/** The last millisecond whose year has four digits, the most that RFC 3339 can write. */
 export const LATEST_INSTANT_MS = 253_402_300_799_999;
 
 /** From here on a number counts milliseconds: 1e11 s is the year 5138, 1e11 ms is 1973. */
@@ -16,17 +16,29 @@ const MILLISECONDS_FROM = 100_000_000_000;
 const DAY_MS = 86_400_000;
 const POWERS_OF_TEN = [1, 10, 100, 1000];
 
-/** Reads the raw JSON value (byte text) of an instant that must not lie behind `latestMs` nor before 1970. */
-export function readInstant(raw: string, latestMs: number): Instant {
+/**
+ * Reads the raw JSON value (byte text) of an instant, which must be neither later than `latestMs` nor before 1970.
+ * `skewMs`: how slow the sender's clock is; the instant is corrected first.
+ */
+export function readInstant(raw: string, latestMs: number, skewMs: number = 0): Instant {
   const first = raw.charCodeAt(0);
-  if (first === 0x22) return within(parseInstant(raw.includes('\\') ? stringOf(raw) : raw.slice(1, -1)), latestMs);
+  if (first === 0x22) return within(parseText(raw.includes('\\') ? stringOf(raw) : raw.slice(1, -1)), latestMs, skewMs);
   const isNumber = first === 0x2d || (first >= 0x30 && first <= 0x39);
-  return isNumber ? within(parseEpoch(raw), latestMs) : 'invalid';
+  return isNumber ? within(parseEpoch(raw), latestMs, skewMs) : 'invalid';
 }
 
-/** Whether an instant lies in the range that is accepted. */
-function within(instant: Instant, latestMs: number): Instant {
-  if (typeof instant === 'string') return instant;
+function parseText(text: string): Instant {
+  const instant = parseInstant(text);
+  return instant === 'invalid' && DIGITS.test(text) ? parseEpoch(text) : instant;
+}
+
+/** A number as texts hold it: without an exponent. */
+const DIGITS = /^-?\d+(?:\.\d+)?$/;
+
+/** The corrected instant, if it is in the accepted range. */
+function within(sent: Instant, latestMs: number, skewMs: number): Instant {
+  if (typeof sent === 'string') return sent;
+  const instant = sent + skewMs;
   return instant < 0 || instant > Math.min(latestMs, LATEST_INSTANT_MS) ? 'out of range' : instant;
 }
 
@@ -43,10 +55,11 @@ export function parseInstant(text: string): number | 'invalid' {
   }
   if (!isSeparator(text.charCodeAt(10))) return 'invalid';
   if (month < 1 || month > 12 || day < 1 || day > daysIn(year, month)) return 'invalid';
-  if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) return 'invalid';
+  if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60) return 'invalid';
 
   let at = 19;
-  if (text.charCodeAt(at) === 0x2e) {
+  const point = text.charCodeAt(at);
+  if (point === 0x2e || point === 0x2c) {
     at += 1;
     while (isDigit(text.charCodeAt(at))) at += 1;
     if (at === 20) return 'invalid';
@@ -54,18 +67,25 @@ export function parseInstant(text: string): number | 'invalid' {
   const fractionMs = fractionAt(text, 20, at);
   const offsetMs = offsetAt(text, at);
   if (offsetMs === 'invalid') return 'invalid';
-  return daysBefore(year, month, day) * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + fractionMs - offsetMs;
+  const minuteMs = daysBefore(year, month, day) * DAY_MS + (hour * 60 + minute) * 60_000 - offsetMs;
+  if (second === 60 && !isLastMinuteOfMonth(minuteMs)) return 'invalid';
+  return minuteMs + second * 1000 + fractionMs;
+}
+
+/** Where leap seconds are inserted. Epoch time has none: such an instant becomes that of the following second. */
+function isLastMinuteOfMonth(ms: number): boolean {
+  const next = new Date(ms + 60_000);
+  return next.getUTCDate() === 1 && next.getUTCHours() === 0 && next.getUTCMinutes() === 0;
 }
 
 /**
- * The epoch milliseconds of a number as JSON writes it. Exact for every number
- * that is in range: 1700000000.123 s has no exact binary form, so the decimal
- * point is moved in the text.
+ * The epoch milliseconds of a number as JSON writes it. Exact for every number in range: 1700000000.123 s has no exact
+ * binary form, so the decimal point is moved in the text.
  */
 export function parseEpoch(text: string): Instant {
-  // As nearly everybody sends them: digits that a number holds exactly.
+  // The usual case: digits that a number holds exactly.
   const plain = text !== '' && text.length <= 15 ? digitsAt(text, 0, text.length) : -1;
-  if (plain >= 0) return plain < MILLISECONDS_FROM ? plain * 1000 : plain;
+  if (plain >= 0) return msOf(plain);
   const parts = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
   if (!parts) return 'invalid';
   const [, sign, whole = '', fraction = '', exponent = '0'] = parts;
@@ -76,7 +96,32 @@ export function parseEpoch(text: string): Instant {
   const point = digits.length - fraction.length + Number(exponent);
   if (point > 15) return 'out of range';
   const value = digitsBefore(digits, point);
-  return value < MILLISECONDS_FROM ? digitsBefore(digits, point + 3) : value;
+  return value < MILLISECONDS_FROM && !looksLikeDate(value) ? digitsBefore(digits, point + 3) : msOf(value);
+}
+
+/** The milliseconds of a whole number. */
+function msOf(value: number): number | 'invalid' {
+  // Ten or thirteen digits, the length of today's seconds or milliseconds, are none of the dates below.
+  const isUsual = value >= 1e12 ? value < 1e13 : value >= 1e8 && value < MILLISECONDS_FROM;
+  if (!isUsual && looksLikeDate(value)) return 'invalid';
+  return value < MILLISECONDS_FROM ? value * 1000 : value;
+}
+
+/**
+ * Whether the digits of a number are a day, a minute or a second of our centuries: 20260505, 202605051230,
+ * 20260505123000. As epoch time that would be in August 1970, in 1976, or far ahead. (As 202605, a month, would be in
+ * January 1970, where the clocks of reset devices are.)
+ */
+function looksLikeDate(value: number): boolean {
+  if (value >= 1e13 && value < 1e14) return value % 100 <= 60 && looksLikeDate(Math.floor(value / 100));
+  if (value >= 1e11 && value < 1e12) {
+    const time = value % 10_000;
+    return time % 100 < 60 && time < 2_400 && looksLikeDate(Math.floor(value / 10_000));
+  }
+  const year = Math.floor(value / 10_000);
+  const month = Math.floor(value / 100) % 100;
+  const day = value % 100;
+  return year >= 1900 && year < 2100 && month >= 1 && month <= 12 && day >= 1 && day <= daysIn(year, month);
 }
 
 /** The whole part of 0.digits × 10^point, for a point small enough to be exact. */
@@ -94,10 +139,12 @@ function fractionAt(text: string, start: number, end: number): number {
 function offsetAt(text: string, at: number): number | 'invalid' {
   const sign = text.charCodeAt(at);
   if (sign === 0x5a || sign === 0x7a) return text.length === at + 1 ? 0 : 'invalid';
-  const isSigned = sign === 0x2b || sign === 0x2d;
-  if (!isSigned || text.length !== at + 6 || !isColonAt(text, at + 3)) return 'invalid';
+  if (sign !== 0x2b && sign !== 0x2d) return 'invalid';
+  const minutesAt = isColonAt(text, at + 3) ? at + 4 : at + 3;
+  const isHoursOnly = text.length === at + 3;
+  if (!isHoursOnly && text.length !== minutesAt + 2) return 'invalid';
   const hours = digitsAt(text, at + 1, 2);
-  const minutes = digitsAt(text, at + 4, 2);
+  const minutes = isHoursOnly ? 0 : digitsAt(text, minutesAt, 2);
   if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59) return 'invalid';
   return (sign === 0x2d ? -1 : 1) * (hours * 60 + minutes) * 60_000;
 }
@@ -115,7 +162,7 @@ function isSeparator(code: number): boolean {
   return code === 0x54 || code === 0x74 || code === 0x20;
 }
 
-/** The number that `count` digits make; negative when they are not all digits. */
+/** The number that `count` digits form; negative when they are not all digits. */
 function digitsAt(text: string, start: number, count: number): number {
   let value = 0;
   for (let at = start; at < start + count; at += 1) {
@@ -136,8 +183,8 @@ function daysIn(year: number, month: number): number {
 }
 
 /**
- * Days from 1970-01-01 to a date. `Date.UTC` would read the years 0 to 99 as
- * 1900 to 1999. Years are counted from March, so that the leap day is the last.
+ * Days from 1970-01-01 to a date. `Date.UTC` would read the years 0 to 99 as 1900 to 1999. Years are counted from
+ * March, so that the leap day is the last.
  */
 function daysBefore(year: number, month: number, day: number): number {
   const y = month > 2 ? year : year - 1;

@@ -1,64 +1,54 @@
 /**
- * The journal: what makes an acknowledgement survive a crash. It stands beside
- * the channel, not in front of it: the channel owns what is pending, the journal
- * can tell after a crash what that was.
+ * The journal makes an acknowledgement survive a crash. It stands beside the channel, not in front of it: the channel
+ * owns what is pending, and after a crash the journal can tell what that was.
  *
- * It promises that an envelope whose `written` resolved is handed out by every
- * later start until its batch is settled, and, once `cut` resolved, in a batch
- * with the same id and the same bytes.
+ * It promises that an envelope whose `written` resolved is returned by every later start until its batch is settled,
+ * and, once `cut` resolved, in a batch with the same id and the same bytes.
  *
- * One writer works in rounds: everything waiting shares one write and one
- * fdatasync; what arrives meanwhile is the next round. Segments go whole and
- * oldest first, each removal on disk before the next: what settles an envelope
- * is never older than the envelope.
+ * One writer works in rounds: everything waiting shares one write and one fdatasync; what arrives in the meantime is
+ * the next round. Segments are removed whole and oldest first, each removal on disk before the next: the record that
+ * settles an envelope is never older than the envelope.
  *
- * Starting, compacting and getting over a failed fsync are one act, `restate`:
- * everything unsettled, which is in memory anyway, is written to one new file
- * whose renaming makes all older ones void in one step. So no file that a
+ * Starting, compacting and recovering from a failed fsync are one operation, `restate`: everything unsettled, which is
+ * in memory anyway, is written to one new file whose renaming supersedes all older ones in one step. So no file that a
  * failed sync or a crash has touched is ever written again.
  *
- * Here is what can be asked of it. What it knows is in `unsettled` and `keys`;
- * `writer` has the rounds and the way back from trouble; below it `compaction`
- * decides which files go, and `segments` writes them.
+ * This file is its interface. Its state is in `unsettled` and `keys`; `writer` has the rounds and the recovery from
+ * disk failures; below it `compaction` decides which files are removed, and `segments` writes them.
  */
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../runtime/clock.ts';
 import type { Envelope } from '../event/event.ts';
-import type { Log } from '../log.ts';
-import { type Batch, type BatchId, freezeBatch } from '../pipeline/batch.ts';
+import type { Log } from '../log/log.ts';
+import type { BatchId } from '../pipeline/batch.ts';
 import type { KeptAnswer } from '../pipeline/ports.ts';
 import { createCompaction } from './compaction.ts';
 import type { JournalFiles } from './files.ts';
-import { createKeys } from './keys.ts';
-import { type JournalRecord, rangesOf, SEGMENT_HEADER_BYTES, sizeOf } from './record.ts';
-import { type Damage, type Found, recover } from './recover.ts';
-import { createReserve } from './reserve.ts';
+import { createIdempotencyKeys } from './idempotency-keys.ts';
+import { type JournalRecord, rangesOf } from './record.ts';
+import { SEGMENT_HEADER_BYTES, sizeOf } from './segment-format.ts';
+import { type FoundJournal, recover } from './recover.ts';
+import { type Recovered, recoveredFrom, reportDamage } from './recovered.ts';
+import { createDiskReserve } from './disk-reserve.ts';
 import { createSegments, EARLIER, type Segment } from './segments.ts';
-import { ignore, JournalUnavailable } from './trouble.ts';
+import { ignore, JournalUnavailable } from './disk-failures.ts';
 import { createUnsettled } from './unsettled.ts';
-import { createVoided } from './voided.ts';
+import { createSupersededFiles } from './superseded-files.ts';
 import { createWriter, type JournalState } from './writer.ts';
 
 export type JournalLimits = {
   /** Counts every file of the journal, also while it is being restated. Must exceed twice the largest envelope. */
   readonly maxBytes: number;
-  /** The size at which a new segment is begun. */
+  /** The size at which a new segment begins. */
   readonly segmentBytes: number;
   readonly maxKeys: number;
   readonly maxKeyBytes: number;
 };
 
-export type Recovered = {
-  /** Cut and not settled: to be inserted again as they are. */
-  readonly batches: readonly Batch[];
-  /** Never cut, in order. */
-  readonly envelopes: readonly { readonly sequence: number; readonly envelope: Envelope }[];
-  readonly keys: readonly KeptAnswer[];
-  readonly damaged: readonly Damage[];
-};
-
 export type Appended = {
   readonly sequence: number;
-  /** Resolves when the envelope, and its key, survive a power cut. Rejects with `JournalUnavailable`: to be listened to. */
+  /**
+   * Resolves when the envelope, and its key, survive a power cut. Rejects with `JournalUnavailable`: always handle it.
+   */
   readonly written: Promise<void>;
 };
 
@@ -67,33 +57,34 @@ export type Journal = {
   /** Whether an envelope of that many bytes would be refused now. */
   isFull(bytes: number): boolean;
   /**
-   * Writes the envelope, and in the same record the key whose answer it is. When
-   * `written` rejects, the journal has forgotten both, but for a crash before the
-   * next success.
+   * Writes the envelope, and in the same record the key whose answer it is. When `written` rejects, the journal has
+   * dropped both, unless it crashes before the next success.
    */
   append(envelope: Envelope, key?: KeptAnswer): Appended;
   /**
-   * Freezes which sequences, in which order, are the batch. Must resolve before the
-   * first insert is sent. When it rejects the journal still knows the batch and
-   * writes it as soon as it can.
+   * Fixes which sequences form the batch, and in which order. Must resolve before the first insert is sent. When it
+   * rejects, the journal still knows the batch and writes it as soon as it can.
    */
   cut(batchId: BatchId, sequences: readonly number[]): Promise<void>;
-  /** The batch has another home. Not to be waited for: unwritten it costs a repeated insert that changes nothing. */
+  /** The batch has another destination. No need to wait: unwritten, it costs a repeated insert that changes nothing. */
   settle(batchId: BatchId): void;
-  /** The envelope will be in no batch: whoever sent it was told no. */
+  /** The envelope will be in no batch: its client was refused. */
   withdraw(sequence: number): void;
   /** Keeps a key that belongs to no envelope, or replaces its answer. */
   remember(key: KeptAnswer): Promise<void>;
   usage(): { readonly bytes: number; readonly segments: number; readonly unsettled: number; readonly keys: number };
   state(): JournalState;
-  /** Writes what is waiting and gives the lock back. What is unsettled stays for the next start. */
+  /** Writes what is waiting and releases the lock. What is unsettled stays for the next start. */
   close(): Promise<void>;
 };
 
-/** What batch and settled record come to for an envelope that is a batch of its own. */
+/** The size of the batch and settled records for an envelope that is a batch of its own. */
 const CONTROL_BYTES = 2 * (16 + 16 + 4 + 16);
 
-/** Takes the lock, reads what is there, and opens for writing. Throws `JournalLocked`, or when the directory cannot be used at all. */
+/**
+ * Takes the lock, reads the existing files, and opens for writing. Throws `JournalLocked`, or when the directory cannot
+ * be used at all.
+ */
 export async function openJournal(
   { dir, files, clock, log }: { dir: string; files: JournalFiles; clock: Clock; log: Log },
   limits: JournalLimits,
@@ -108,18 +99,18 @@ export async function openJournal(
 
   let nextSequence = found.nextSequence;
   const unsettled = createUnsettled();
-  const keys = createKeys({ clock }, limits);
-  const reserve = createReserve({ dir, files }, limits);
-  const voided = createVoided({ dir, files, log }, limits, found.files);
+  const keys = createIdempotencyKeys({ clock }, limits);
+  const reserve = createDiskReserve({ dir, files }, limits);
+  const superseded = createSupersededFiles({ dir, files, log }, limits, found.files);
   const firstNumber = Math.max(0, ...found.files.map(({ number }) => number)) + 1;
-  const segments = createSegments({ dir, files, voided }, limits, firstNumber);
-  const compaction = createCompaction({ segments, voided, reserve, unsettled, keys }, limits);
+  const segments = createSegments({ dir, files, superseded }, limits, firstNumber);
+  const compaction = createCompaction({ segments, superseded, reserve, unsettled, keys }, limits);
   const writer = createWriter({ segments, compaction, reserve, unsettled, clock, log });
 
   takeUp(found);
   const recovered = recoveredFrom(found);
   await reserve.giveUp();
-  await voided.clearEarlier();
+  await superseded.clearEarlier();
   await writer.restate();
 
   return {
@@ -140,7 +131,7 @@ export async function openJournal(
     close,
   };
 
-  function takeUp({ envelopes, batches, keys: keptBefore }: Found) {
+  function takeUp({ envelopes, batches, keys: keptBefore }: FoundJournal) {
     for (const [sequence, envelope] of envelopes) unsettled.add(sequence, envelope, EARLIER);
     for (const [batchId, sequences] of batches) unsettled.cut(batchId, sequences);
     for (const key of keptBefore.values()) keys.keep(key, EARLIER);
@@ -148,18 +139,21 @@ export async function openJournal(
 
   function isFull(bytes: number) {
     // Twice, because there must be room to restate everything at any moment.
-    const needed = bytesOnDisk() + writer.queuedBytes() + owed() + 2 * (bytes + CONTROL_BYTES + SEGMENT_HEADER_BYTES);
-    return writer.trouble() !== null || needed > limits.maxBytes;
+    const needed =
+      bytesOnDisk() + writer.queuedBytes() + bytesStillToWrite() + 2 * (bytes + CONTROL_BYTES + SEGMENT_HEADER_BYTES);
+    return writer.refusalReason() !== null || needed > limits.maxBytes;
   }
 
-  /** What is still to be written for what is known now: control records, and all of it once more should it be restated. */
-  function owed() {
+  /**
+   * The bytes that the present state may still need: control records, and all of it once more in case of a restatement.
+   */
+  function bytesStillToWrite() {
     const control = unsettled.count() * 2 * CONTROL_BYTES;
     return unsettled.bytes() + control + keys.bytes() + reserve.size + 4 * SEGMENT_HEADER_BYTES;
   }
 
   function bytesOnDisk() {
-    return segments.bytes() + voided.bytes() + reserve.bytes();
+    return segments.bytes() + superseded.bytes() + reserve.bytes();
   }
 
   function append(envelope: Envelope, key?: KeptAnswer): Appended {
@@ -189,7 +183,7 @@ export async function openJournal(
   function remember(key: KeptAnswer): Promise<void> {
     const record: JournalRecord = { type: 'key', key };
     const refusal = refusalOf(record);
-    // Kept although it is refused: the next restating writes it.
+    // Kept although it is refused: the next restatement writes it.
     const kept = keys.keep(key, EARLIER);
     if (refusal) return ignorable(Promise.reject(refusal));
     return onceWritten(record, (segment) => {
@@ -197,9 +191,9 @@ export async function openJournal(
     });
   }
 
-  /** Why a record that is not needed to settle others is not taken now. */
+  /** Why a record that is not needed to settle others is not accepted now. */
   function refusalOf(record: JournalRecord): JournalUnavailable | null {
-    const reason = writer.trouble() ?? (isFull(sizeOf(record)) ? 'full' : null);
+    const reason = writer.refusalReason() ?? (isFull(sizeOf(record)) ? 'full' : null);
     return reason === null ? null : new JournalUnavailable(reason);
   }
 
@@ -227,10 +221,10 @@ export async function openJournal(
     drop([sequence], { type: 'withdrawn', sequence });
   }
 
-  /** Forgets envelopes now; their segments hear of it only when the record that says so is on disk. */
+  /** Drops envelopes now; their segments count them until the record of it is on disk. */
   function drop(sequences: readonly number[], record: JournalRecord) {
     const dropped = unsettled.drop(sequences);
-    // A failure is nobody's to handle: restating leaves out what was dropped.
+    // A failure needs no handling: a restatement leaves out what was dropped.
     writer.enqueue(record, () => unsettled.release(dropped), ignore);
   }
 
@@ -241,38 +235,8 @@ export async function openJournal(
   }
 }
 
-/** A promise whose rejection may go unheard: the caller decides whether it matters. */
+/** A promise whose rejection may be ignored: the caller decides whether it matters. */
 function ignorable<T>(promise: Promise<T>): Promise<T> {
   promise.catch(ignore);
   return promise;
-}
-
-function recoveredFrom({ envelopes, batches, keys, damaged }: Found): Recovered {
-  const inBatches = new Set([...batches.values()].flat());
-  return {
-    batches: [...batches].map(([id, sequences]) =>
-      freezeBatch(
-        id,
-        sequences.map((at) => envelopes.get(at)!),
-      ),
-    ),
-    envelopes: [...envelopes].flatMap(([sequence, envelope]) =>
-      inBatches.has(sequence) ? [] : { sequence, envelope },
-    ),
-    keys: [...keys.values()],
-    damaged,
-  };
-}
-
-function reportDamage(damaged: readonly Damage[], log: Log) {
-  for (const damage of damaged) {
-    if (damage.kind === 'batch') {
-      log.error({ batchId: damage.batchId, missing: damage.missing }, 'envelopes of a batch are unreadable');
-    } else if (damage.kind === 'file') {
-      log.error({ file: damage.file, err: damage.cause }, 'journal file cannot be read');
-    } else {
-      const { file, offset, bytes, torn } = damage;
-      log[torn ? 'info' : 'error']({ file, offset, bytes }, torn ? 'torn end of the journal cut' : 'journal damaged');
-    }
-  }
 }

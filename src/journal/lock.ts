@@ -1,9 +1,7 @@
 /**
- * A lock on a file that the kernel gives back when its holder dies, however it
- * dies; so there is no stale lock to recognise, no process id that by now belongs
- * to another program, and two containers on one volume see each other. Node has
- * no flock; SQLite, which is built in, takes the same kind of lock for a
- * transaction that never ends.
+ * A file lock that the kernel releases when its holder dies, however it dies; so there are no stale locks to recognise
+ * and no process ids that now belong to another program, and two containers on one volume see each other. Node has no
+ * flock; SQLite, which is built in, takes the same kind of lock for a transaction that never ends.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -13,13 +11,13 @@ import { DatabaseSync } from 'node:sqlite';
 /** Another live process writes this journal. */
 export class JournalLocked extends Error {
   override readonly name = 'JournalLocked';
-  /** Who holds it, as `pid 12 on host`; null when it did not get to say so. */
+  /** The holder, as `pid 12 on host`; null when it did not get to record that. */
   readonly holder: string | null;
 
   constructor(path: string, holder: string | null) {
     super(
       `the journal is in use by ${holder ?? 'another process'} (lock ${path}); ` +
-        'stop that Weir, or give this one a WEIR_DATA_DIR of its own',
+        'stop that Weir, or give this one its own WEIR_DATA_DIR',
     );
     this.holder = holder;
   }
@@ -27,7 +25,7 @@ export class JournalLocked extends Error {
 
 const SQLITE_BUSY = 5;
 
-/** Takes the lock or throws `JournalLocked`. Returns what gives it back. */
+/** Takes the lock or throws `JournalLocked`. Returns its release. */
 export function lockFile(path: string): () => void {
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
@@ -37,18 +35,18 @@ export function lockFile(path: string): () => void {
     if ((error as { errcode?: unknown }).errcode !== SQLITE_BUSY) throw error;
     throw new JournalLocked(path, holderOf(path));
   }
-  sayWho(path);
+  noteHolder(path);
   return () => database.close();
 }
 
-// In a file beside the lock: the locked one itself can be read by nobody else.
+// In a file beside the lock: no other process can read the locked one itself.
 const holderPath = (path: string) => `${path}.holder`;
 
-function sayWho(path: string): void {
+function noteHolder(path: string): void {
   try {
     writeFileSync(holderPath(path), `pid ${pid} on ${hostname()}`);
   } catch {
-    // It only makes another process's message better; the lock itself is held.
+    // It only improves another process's message; the lock itself is held.
   }
 }
 

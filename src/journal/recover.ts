@@ -1,69 +1,76 @@
 /**
- * Reads what an earlier process left. Pure reading: nothing on disk is changed
- * here, so a crash while starting costs nothing.
+ * Reads what an earlier process left. It only reads: nothing on disk is changed here, so a crash while starting costs
+ * nothing.
  *
- * Files are named by number. `n.log` continues the files before it; `n.base`
- * holds everything that was not settled when it was made and replaces all
- * files of lower numbers, whether or not they are gone yet. `n.draft` is a base
- * that was never finished.
+ * Files are named by number. `n.log` continues the files before it; `n.base` holds everything that was not settled when
+ * it was created and replaces all files of lower numbers, whether or not they are removed yet. `n.draft` is a base that
+ * was never finished.
  */
 import type { KeptAnswer } from '../pipeline/ports.ts';
 import { basename, join } from 'node:path';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../runtime/clock.ts';
 import type { Envelope } from '../event/event.ts';
 import type { BatchId } from '../pipeline/batch.ts';
 import type { JournalFiles } from './files.ts';
-import { type JournalRecord, readSegment } from './record.ts';
+import type { JournalRecord } from './record.ts';
+import { type UnreadableBytes, readSegment } from './segment-format.ts';
+import { type SalvagedHead, salvageHeads } from './salvage.ts';
 
 export type FileKind = 'log' | 'base' | 'draft' | 'damaged';
 export type JournalFile = { readonly path: string; readonly number: number; readonly kind: FileKind };
 
 /** Something that could not be read back. */
-export type Damage =
-  /** Bytes that hold no record. `torn`: at the very end, which is what a crash leaves of writes nobody was told of. */
+export type JournalDamage =
+  /** Bytes that hold no record. `torn`: at the very end, where a crash leaves writes that were never acknowledged. */
   | {
       readonly kind: 'bytes';
       readonly file: string;
       readonly offset: number;
       readonly bytes: number;
       readonly torn: boolean;
+      /** Acknowledged events among them that had no other destination, as far as their number is known. */
+      readonly events: number;
     }
   /** A file that could not be read at all. */
-  | { readonly kind: 'file'; readonly file: string; readonly cause: unknown }
-  /** A batch of which some envelopes are among the unreadable bytes. */
+  | { readonly kind: 'file'; readonly file: string; readonly bytes: number; readonly cause: unknown }
+  /** A batch some of whose envelopes are among the unreadable bytes. */
   | { readonly kind: 'batch'; readonly batchId: BatchId; readonly missing: number };
 
-/** `isCurrent`: it is part of the journal. What is not was replaced by a base, or never finished, or set aside. */
+/** `isCurrent`: it is part of the journal. Other files were replaced by a base, never finished, or set aside. */
 export type FoundFile = JournalFile & {
   readonly bytes: number;
   readonly isCurrent: boolean;
   readonly isDamaged: boolean;
 };
 
-export type Found = {
+export type FoundJournal = {
   readonly files: readonly FoundFile[];
   /** By sequence, in order. */
   readonly envelopes: Map<number, Envelope>;
   /** The readable sequences of every batch that was cut and not settled, in the order of its rows. */
   readonly batches: Map<BatchId, readonly number[]>;
   readonly keys: Map<string, KeptAnswer>;
-  readonly damaged: Damage[];
+  readonly damaged: JournalDamage[];
   readonly nextSequence: number;
 };
 
 export const KEY_LIFETIME_MS = 24 * 60 * 60_000;
 
-/** The name under which a key is remembered. A space, as no project id holds one. */
+/** The map key of an idempotency key. It contains a space, since no project id does. */
 export const nameOf = ({ projectId, key }: Pick<KeptAnswer, 'projectId' | 'key'>) => `${projectId} ${key}`;
 
 export const fileName = (number: number, kind: FileKind) => `${String(number).padStart(12, '0')}.${kind}`;
 
-/** Everything in `dir` that is not settled. Only a directory that cannot be listed makes it throw. */
-export async function recover({ files, clock }: { files: JournalFiles; clock: Clock }, dir: string): Promise<Found> {
+/** Everything in `dir` that is not settled. Throws only when the directory cannot be listed. */
+export async function recover(
+  { files, clock }: { files: JournalFiles; clock: Clock },
+  dir: string,
+): Promise<FoundJournal> {
   const all = (await files.list(dir)).flatMap((name) => parseName(dir, name)).sort((a, b) => a.number - b.number);
   const base = all.findLast(({ kind }) => kind === 'base')?.number ?? 0;
-  const found = { ...createReading(), damaged: [] as Damage[], files: [] as FoundFile[] };
+  const found = { ...createReading(), damaged: [] as JournalDamage[], files: [] as FoundFile[] };
   const last = all.findLast(({ kind }) => kind === 'log' || kind === 'base');
+  const stretches: (UnreadableBytes & { file: string; torn: boolean; remains: readonly SalvagedHead[] })[] = [];
 
   for (const file of all) {
     const isCurrent = (file.kind === 'log' || file.kind === 'base') && file.number >= base;
@@ -73,19 +80,32 @@ export async function recover({ files, clock }: { files: JournalFiles; clock: Cl
     }
     const content = await contentOf(files, file);
     if (!Buffer.isBuffer(content)) {
-      found.damaged.push({ kind: 'file', file: basename(file.path), cause: content });
-      found.files.push({ ...file, bytes: await sizeOf(files, file), isCurrent, isDamaged: true });
+      const bytes = await sizeOf(files, file);
+      found.damaged.push({ kind: 'file', file: basename(file.path), bytes, cause: content });
+      found.files.push({ ...file, bytes, isCurrent, isDamaged: true });
       continue;
     }
     const { records, unreadable } = readSegment(content, file.number);
     for (const record of records) found.take(record);
-    for (const { offset, bytes } of unreadable) {
-      const torn = file === last && offset + bytes === content.length;
-      found.damaged.push({ kind: 'bytes', file: basename(file.path), offset, bytes, torn });
+    for (const stretch of unreadable) {
+      const torn = file === last && stretch.offset + stretch.bytes === content.length;
+      const remains = torn ? [] : salvageHeads(content, stretch);
+      stretches.push({ file: basename(file.path), ...stretch, torn, remains });
     }
     found.files.push({ ...file, bytes: content.length, isCurrent, isDamaged: unreadable.length > 0 });
   }
   const { envelopes, batches, incomplete } = found.result();
+  // Only now is it known which envelopes were settled, or are in another file too.
+  const counted = new Set<number>();
+  for (const { remains, ...stretch } of stretches) {
+    const lost = remains.filter(({ sequence }) => found.isMissing(sequence) && !counted.has(sequence));
+    for (const { sequence } of lost) counted.add(sequence);
+    found.damaged.push({
+      kind: 'bytes',
+      ...stretch,
+      events: lost.reduce((sum, { eventCount }) => sum + eventCount, 0),
+    });
+  }
   for (const [batchId, missing] of incomplete) found.damaged.push({ kind: 'batch', batchId, missing });
   const { files: listed, keys, damaged } = found;
   for (const [name, { at }] of keys) if (at + KEY_LIFETIME_MS <= clock.now()) keys.delete(name);
@@ -104,7 +124,7 @@ async function sizeOf(files: JournalFiles, { path }: JournalFile): Promise<numbe
   try {
     return await files.size(path);
   } catch {
-    // It only counts against the limit; that it is unreadable is said elsewhere.
+    // The size only counts against the limit; the unreadable file is reported elsewhere.
     return 0;
   }
 }
@@ -114,7 +134,7 @@ function parseName(dir: string, name: string): JournalFile[] {
   return match ? [{ path: join(dir, name), number: Number(match[1]), kind: match[2] as FileKind }] : [];
 }
 
-/** Takes records in the order they were written and keeps what none of them has settled. */
+/** Takes records in the order in which they were written and keeps what none of them has settled. */
 function createReading() {
   const envelopes = new Map<number, Envelope>();
   const batches = new Map<BatchId, readonly number[]>();
@@ -123,7 +143,12 @@ function createReading() {
   const keys = new Map<string, KeptAnswer>();
   let highest = 0;
 
-  return { keys, take, result, nextSequence: () => highest + 1 };
+  return { keys, take, result, isMissing, nextSequence: () => highest + 1 };
+
+  /** Whether an envelope of that sequence was neither read nor settled. */
+  function isMissing(sequence: number) {
+    return !envelopes.has(sequence) && !gone.has(sequence);
+  }
 
   function take(record: JournalRecord): void {
     switch (record.type) {
@@ -161,11 +186,10 @@ function createReading() {
   }
 
   /**
-   * A batch of which an envelope is unreadable keeps its id and what is left of
-   * it. If it had landed before the crash, ClickHouse knows the id and takes none
-   * of it again: nothing doubles. If it had not, what is readable lands: nothing
-   * more is lost than what the disk lost. As loose envelopes under a new id the
-   * first case would double; dropped, the second would lose.
+   * A batch with an unreadable envelope keeps its id and its remaining rows. If it had landed before the crash,
+   * ClickHouse knows the id and takes none of it again: nothing doubles. If it had not, the readable rows land: nothing
+   * is lost but what the disk lost. As loose envelopes under a new id the first case would double; dropped, the second
+   * would lose.
    */
   function result() {
     const incomplete = new Map<BatchId, number>();

@@ -1,18 +1,18 @@
 /**
- * The files that hold the journal's records now: a base, and the logs that
- * continue it, oldest first; the last one is being written. What is written here
- * is on disk when the promise resolves. After a failure that leaves a file's end
- * in doubt, no record is ever written behind it.
+ * The files that hold the journal's current records: a base, and the logs that continue it, oldest first; the last one
+ * is being written. Records are on disk when the promise of their write resolves. After a failure that leaves the end
+ * of a file uncertain, no record is ever written behind it.
  *
  * One call at a time: there is one writer.
  */
 import { join } from 'node:path';
 import { failureOf } from '../pipeline/outcome.ts';
 import type { JournalFiles, WritableFile } from './files.ts';
-import { encodeRecord, type JournalRecord, SEGMENT_HEADER_BYTES, segmentHeader, sizeOf, totalSize } from './record.ts';
+import type { JournalRecord } from './record.ts';
+import { encodeRecord, SEGMENT_HEADER_BYTES, segmentHeader, sizeOf, totalSize } from './segment-format.ts';
 import { fileName } from './recover.ts';
-import { Abandoned, codeOf, ignore, isDiskFull } from './trouble.ts';
-import { bytesIn, type Voided } from './voided.ts';
+import { SegmentAbandoned, codeOf, ignore, isDiskFull } from './disk-failures.ts';
+import { bytesIn, type SupersededFiles } from './superseded-files.ts';
 
 export type Segment = {
   readonly number: number;
@@ -22,46 +22,48 @@ export type Segment = {
   unsettled: number;
 };
 
-/** A segment and what writes to it. */
-type Open = { readonly segment: Segment; readonly file: WritableFile };
+/** A segment and the file it is written through. */
+type OpenSegment = { readonly segment: Segment; readonly file: WritableFile };
 
 export type Segments = {
   /**
-   * Writes and syncs the records, in the current segment or a new one. A full disk
-   * leaves the segment as it was; after any other failure, `Abandoned`, it is not
-   * to be written any more.
+   * Writes and syncs the records, in the current segment or a new one. A full disk leaves the segment as it was; after
+   * any other failure, `SegmentAbandoned`, it must not be written any more.
    */
   write(records: readonly JournalRecord[]): Promise<Segment>;
-  /** Writes the records to a file that, under its name, makes all older ones void. When it throws, nothing has changed. */
-  writeBase(records: readonly JournalRecord[]): Promise<Open>;
-  /** The base is the only segment from now on. */
-  continueIn(base: Open): Promise<void>;
+  /** Writes the records to a file whose name supersedes all older ones. When it throws, nothing has changed. */
+  writeBase(records: readonly JournalRecord[]): Promise<OpenSegment>;
+  /** Makes the base the only segment. */
+  continueIn(base: OpenSegment): Promise<void>;
   /** The oldest segment, when nothing in it is unsettled and it is not the one being written. */
   settled(): Segment | null;
+  /** Removes all, including the one being written; the next write begins another. */
   removeOldest(): Promise<void>;
   count(): number;
   bytes(): number;
   close(): Promise<void>;
 };
 
-/** Where what an earlier process wrote is, until it is restated. */
+/** Stands for the files of an earlier process, until they are restated. */
 export const EARLIER: Segment = { number: 0, path: '', bytes: 0, unsettled: 0 };
 
 /** The most bytes of one write: at 100 MB/s it delays the next by 40 ms. */
 export const MAX_WRITE_BYTES = 4 * 1024 * 1024;
 
-/** `firstNumber` is higher than that of any file that is there. */
+/** `firstNumber` is higher than that of any existing file. */
 export function createSegments(
-  { dir, files, voided }: { dir: string; files: JournalFiles; voided: Voided },
+  { dir, files, superseded }: { dir: string; files: JournalFiles; superseded: SupersededFiles },
   { segmentBytes }: { segmentBytes: number },
   firstNumber: number,
 ): Segments {
   let nextNumber = firstNumber;
-  let current: Open | null = null;
+  let current: OpenSegment | null = null;
   let segments: Segment[] = [];
-  /** Bases that were not finished, or may not be under their name, and are still there. */
-  const failedTries: Segment[] = [];
-  /** What records are encoded into for one write after the other: new memory for each would be most of the garbage. */
+  /** Bases that were not finished, or may lack their final name, and still exist. */
+  const unfinishedBases: Segment[] = [];
+  /**
+   * A buffer that is reused to encode one write after the other: allocating one for each would be most of the garbage.
+   */
   let scratch = Buffer.alloc(0);
 
   return {
@@ -71,7 +73,7 @@ export function createSegments(
     settled: () => (segments.length > 1 && segments[0]!.unsettled === 0 ? segments[0]! : null),
     removeOldest,
     count: () => segments.length,
-    bytes: () => bytesIn(segments) + bytesIn(failedTries),
+    bytes: () => bytesIn(segments) + bytesIn(unfinishedBases),
     close,
   };
 
@@ -81,8 +83,8 @@ export function createSegments(
     try {
       await file.write(bytes, segment.bytes);
     } catch (error) {
-      if (!isDiskFull(error)) throw new Abandoned(error);
-      // What was written of it must not stand in front of what comes later.
+      if (!isDiskFull(error)) throw new SegmentAbandoned(error);
+      // A partial record must not stand in front of later ones.
       await file.truncate(segment.bytes).catch(abandon);
       throw error;
     }
@@ -91,13 +93,13 @@ export function createSegments(
     return segment;
   }
 
-  async function segmentFor(bytes: number): Promise<Open> {
+  async function segmentFor(bytes: number): Promise<OpenSegment> {
     if (current && current.segment.bytes + bytes <= segmentBytes) return current;
     if (current && current.segment.bytes === SEGMENT_HEADER_BYTES) return current;
     const number = nextNumber++;
     const path = join(dir, fileName(number, 'log'));
     const file = await files.create(path).catch((error: unknown) => {
-      throw isDiskFull(error) ? error : new Abandoned(error);
+      throw isDiskFull(error) ? error : new SegmentAbandoned(error);
     });
     const segment: Segment = { number, path, bytes: SEGMENT_HEADER_BYTES, unsettled: 0 };
     try {
@@ -106,9 +108,9 @@ export function createSegments(
     } catch (error) {
       await file.close().catch(ignore);
       await files.remove(path).catch(ignore);
-      throw isDiskFull(error) ? error : new Abandoned(error);
+      throw isDiskFull(error) ? error : new SegmentAbandoned(error);
     }
-    // All of it was synced when it was written.
+    // Everything in it was synced when it was written.
     await current?.file.close().catch(ignore);
     current = { segment, file };
     segments.push(segment);
@@ -122,7 +124,7 @@ export function createSegments(
     const segment: Segment = { number, path, bytes: 0, unsettled: 0 };
     let file: WritableFile | null = null;
     let isRenamed = false;
-    await removeFailedTries();
+    await removeUnfinishedBases();
     try {
       file = await files.create(draft);
       await file.write(segmentHeader(number), 0);
@@ -135,34 +137,38 @@ export function createSegments(
       await files.rename(draft, path);
       isRenamed = true;
       await files.syncDirectory(dir);
-      voided.add(failedTries.splice(0));
+      superseded.add(unfinishedBases.splice(0));
       return { segment, file };
     } catch (error) {
       await file?.close().catch(ignore);
-      failedTries.push({ ...segment, path: isRenamed ? path : draft });
-      await removeFailedTries();
+      unfinishedBases.push({ ...segment, path: isRenamed ? path : draft });
+      await removeUnfinishedBases();
       throw error;
     }
   }
 
   /** Complete or not, they hold nothing that is not elsewhere; without this every retry would leave one more. */
-  async function removeFailedTries() {
-    for (const tried of failedTries.splice(0)) {
+  async function removeUnfinishedBases() {
+    for (const tried of unfinishedBases.splice(0)) {
       const error = await failureOf(files.remove(tried.path));
-      if (error !== null && codeOf(error) !== 'ENOENT') failedTries.push(tried);
+      if (error !== null && codeOf(error) !== 'ENOENT') unfinishedBases.push(tried);
     }
   }
 
-  async function continueIn(base: Open) {
+  async function continueIn(base: OpenSegment) {
     await close();
-    voided.add(segments);
+    superseded.add(segments);
     current = base;
     segments = [base.segment];
   }
 
   async function removeOldest() {
+    if (segments.length === 1) {
+      await close();
+      current = null;
+    }
     await files.remove(segments[0]!.path);
-    // On disk before the next one goes: a settled record must not vanish before what it settles.
+    // Each removal is on disk before the next: a settled record must not vanish before what it settles.
     await files.syncDirectory(dir);
     segments.shift();
   }
@@ -171,12 +177,12 @@ export function createSegments(
     await current?.file.close().catch(ignore);
   }
 
-  /** Good until the next call. */
+  /** Valid until the next call. */
   function encodeAll(records: readonly JournalRecord[], segment: number, offset: number): Buffer {
     const size = totalSize(records);
     if (size > scratch.length) scratch = Buffer.allocUnsafeSlow(Math.max(size, 2 * scratch.length));
     const bytes = scratch.subarray(0, size);
-    // Larger than any round: an envelope of its own, which is rare, and not to be kept.
+    // Larger than any round: a rare large envelope, whose buffer is not kept.
     if (size > MAX_WRITE_BYTES) scratch = Buffer.alloc(0);
     let at = 0;
     for (const record of records) at += encodeRecord(record, bytes, at, { segment, offset: offset + at });
@@ -185,10 +191,10 @@ export function createSegments(
 }
 
 function abandon(error: unknown): never {
-  throw new Abandoned(error);
+  throw new SegmentAbandoned(error);
 }
 
-/** Records in pieces of about one write. */
+/** Records in groups of about one write. */
 function* chunked(records: readonly JournalRecord[]): Generator<JournalRecord[]> {
   let chunk: JournalRecord[] = [];
   let bytes = 0;

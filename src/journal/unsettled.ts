@@ -1,16 +1,15 @@
 /**
- * What the journal answers for: every envelope that has no other home yet, the
- * batches cut of them, and the segment each envelope is in. It alone keeps the
- * count of a segment's unsettled envelopes, and by what is on disk: an envelope
- * counts from when it is written until what settles it is written too.
+ * What the journal is responsible for: every envelope without another destination, the batches cut from them, and the
+ * segment of each envelope. It alone counts a segment's unsettled envelopes, according to what is on disk: an envelope
+ * counts from when it is written until its settling is written too.
  */
 import type { Envelope } from '../event/event.ts';
 import type { BatchId } from '../pipeline/batch.ts';
-import { sizeOf } from './record.ts';
+import { sizeOf } from './segment-format.ts';
 import type { Segment } from './segments.ts';
 
 /** `segment`: where it is on disk; null while it waits to be written. */
-export type Live = {
+export type UnsettledEnvelope = {
   readonly sequence: number;
   readonly envelope: Envelope;
   readonly bytes: number;
@@ -18,27 +17,27 @@ export type Live = {
 };
 
 export type Unsettled = {
-  add(sequence: number, envelope: Envelope, segment: Segment | null): Live;
-  /** Forgets the envelopes and returns those it knew. Their segments still count them, until `release`. */
-  drop(sequences: readonly number[]): Live[];
-  /** It is on disk, in that segment. */
-  place(entry: Live, segment: Segment): void;
-  /** What settles them is on disk. */
-  release(entries: readonly Live[]): void;
+  add(sequence: number, envelope: Envelope, segment: Segment | null): UnsettledEnvelope;
+  /** Drops the envelopes and returns those it knew. Their segments still count them, until `release`. */
+  drop(sequences: readonly number[]): UnsettledEnvelope[];
+  /** The envelope is on disk, in that segment. */
+  place(entry: UnsettledEnvelope, segment: Segment): void;
+  /** The record that settles them is on disk. */
+  release(entries: readonly UnsettledEnvelope[]): void;
   /** Remembers the batch, and returns those of its sequences that are here. */
   cut(batchId: BatchId, sequences: readonly number[]): readonly number[];
   /** Forgets the batch, not its envelopes. */
   endBatch(batchId: BatchId): readonly number[] | undefined;
   readonly batches: ReadonlyMap<BatchId, readonly number[]>;
-  /** What is on disk. */
-  written(): Live[];
+  /** The envelopes that are on disk. */
+  written(): UnsettledEnvelope[];
   count(): number;
-  /** What the envelopes take in a segment. */
+  /** The size of the envelopes in a segment. */
   bytes(): number;
 };
 
 export function createUnsettled(): Unsettled {
-  const live = new Map<number, Live>();
+  const live = new Map<number, UnsettledEnvelope>();
   const batches = new Map<BatchId, readonly number[]>();
   let bytes = 0;
 
@@ -73,7 +72,7 @@ export function createUnsettled(): Unsettled {
     bytes: () => bytes,
   };
 
-  function remove(sequence: number): Live | undefined {
+  function remove(sequence: number): UnsettledEnvelope | undefined {
     const entry = live.get(sequence);
     if (live.delete(sequence)) bytes -= entry!.bytes;
     return entry;

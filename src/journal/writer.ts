@@ -1,21 +1,22 @@
 /**
- * The one writer. It works in rounds: everything waiting shares one write and one
- * fdatasync; what arrives meanwhile is the next round. Between rounds it makes
- * room.
+ * The single writer. It works in rounds: everything waiting shares one write and one fdatasync; what arrives in the
+ * meantime is the next round. Between rounds it makes room.
  *
- * It owns the journal's state, and the way back to `ok`. On a full disk what
- * makes room waits for it and everything else is refused, until there is room for
- * both that and the reserve. After any other failure everything is refused until
- * all that is unsettled is written anew.
+ * It owns the journal's state, and its return to `ok`. On a full disk it frees what is no longer needed, and continues;
+ * when that is not enough, records that make room wait and all others are refused, until there is room for both the
+ * waiting records and the reserve. After any other failure everything is refused until all unsettled records are
+ * rewritten.
  */
-import type { Clock } from '../clock.ts';
-import type { Log } from '../log.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../log/log.ts';
+import { failureOf } from '../pipeline/outcome.ts';
 import type { Compaction } from './compaction.ts';
-import { createQueue, type Waiting } from './queue.ts';
-import { type JournalRecord, sizeOf } from './record.ts';
-import type { Reserve } from './reserve.ts';
+import { createRecordQueue, type QueuedRecord } from './record-queue.ts';
+import { type JournalRecord, isControl } from './record.ts';
+import { sizeOf } from './segment-format.ts';
+import type { DiskReserve } from './disk-reserve.ts';
 import type { Segment, Segments } from './segments.ts';
-import { Abandoned, codeOf, isDiskFull, type JournalTrouble, JournalUnavailable } from './trouble.ts';
+import { SegmentAbandoned, codeOf, isDiskFull, type UnavailableReason, JournalUnavailable } from './disk-failures.ts';
 import type { Unsettled } from './unsettled.ts';
 
 export type JournalState =
@@ -26,27 +27,30 @@ export type JournalState =
     };
 
 export type Writer = {
-  /** Calls one of the two: when the record is on disk, with where it is; or with why it will not be, maybe at once. */
+  /**
+   * Calls `onWritten` with the segment when the record is on disk, or `onFailed`, possibly at once, when it will not
+   * be.
+   */
   enqueue(
     record: JournalRecord,
     onWritten: (segment: Segment) => void,
     onFailed: (error: JournalUnavailable) => void,
   ): void;
-  /** Writes everything anew, to begin with. What fails is tried again. */
+  /** Rewrites everything, at the start. Failures are retried. */
   restate(): Promise<void>;
   state(): JournalState;
-  /** Why nothing new is taken; null when it is. */
-  trouble(): Exclude<JournalTrouble, 'full'> | null;
-  /** What waits to be written. */
+  /** Why no new record is accepted; null when it is. */
+  refusalReason(): Exclude<UnavailableReason, 'full'> | null;
+  /** The records that wait to be written. */
   queuedBytes(): number;
-  /** Ends the round, and refuses what waits behind it. */
+  /** Ends the round, and refuses the records that wait behind it. */
   close(): Promise<void>;
 };
 
 type Deps = {
   readonly segments: Segments;
   readonly compaction: Compaction;
-  readonly reserve: Reserve;
+  readonly reserve: DiskReserve;
   readonly unsettled: Unsettled;
   readonly clock: Clock;
   readonly log: Log;
@@ -56,18 +60,18 @@ const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
 
 export function createWriter({ segments, compaction, reserve, unsettled, clock, log }: Deps): Writer {
-  const queue = createQueue();
+  const queue = createRecordQueue();
   let state: JournalState = { kind: 'ok' };
   let working: Promise<void> | null = null;
-  let healing: Promise<void> | null = null;
-  /** Until the state says so, what was written anew is not begun: what changes meanwhile is not in it. */
+  let recovering: Promise<void> | null = null;
+  /** Everything is being rewritten; changes made in the meantime are not part of it. */
   let isRestating = false;
   let closed = false;
   const closing = new AbortController();
 
-  return { enqueue, restate, state: () => state, trouble, queuedBytes: queue.bytes, close };
+  return { enqueue, restate, state: () => state, refusalReason, queuedBytes: queue.bytes, close };
 
-  function trouble() {
+  function refusalReason() {
     if (closed) return 'closed';
     return state.kind === 'ok' ? null : state.kind;
   }
@@ -77,8 +81,8 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
     onWritten: (segment: Segment) => void,
     onFailed: (error: JournalUnavailable) => void,
   ) {
-    const reason = trouble();
-    // Control records wait for room on a full disk; and for a restating, which does not see what changes meanwhile.
+    const reason = refusalReason();
+    // Control records wait for room on a full disk, and for a restatement, which does not see concurrent changes.
     const canWait = isControl(record) && !closed && (state.kind === 'disk-full' || isRestating);
     if (reason !== null && !canWait) return onFailed(new JournalUnavailable(reason));
     queue.add({ record, bytes: sizeOf(record), onWritten, onFailed });
@@ -95,94 +99,112 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
   }
 
   async function rounds() {
-    // One turn of the microtask queue, so that what is asked for together is written together.
+    // After one turn of the microtask queue, so that records added together are written together.
     await Promise.resolve();
     while (!queue.isEmpty() && state.kind === 'ok') {
       const round = queue.takeRound();
       let segment: Segment;
       try {
-        segment = await writeAll(round);
+        segment = await writeRound(round);
       } catch (error) {
-        await roundFailed(round, error);
+        handleRoundFailure(round, error);
         continue;
       }
       for (const { onWritten } of round) onWritten(segment);
-      await tidy();
+      await makeRoom();
     }
   }
 
-  function writeAll(waiting: readonly Waiting[]) {
+  /**
+   * On a full disk, frees what is no longer needed and writes once more. Without a reserve left, that room belongs to
+   * settling.
+   */
+  async function writeRound(round: readonly QueuedRecord[]) {
+    try {
+      return await writeAll(round);
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      const inVain = await failureOf(compaction.giveBack());
+      if (inVain instanceof SegmentAbandoned) throw inVain;
+      if (reserve.bytes() === 0) throw error;
+      return writeAll(round);
+    }
+  }
+
+  function writeAll(waiting: readonly QueuedRecord[]) {
     return segments.write(waiting.map(({ record }) => record));
   }
 
-  async function roundFailed(round: readonly Waiting[], error: unknown) {
-    if (error instanceof Abandoned) {
+  function handleRoundFailure(round: readonly QueuedRecord[], error: unknown) {
+    if (error instanceof SegmentAbandoned) {
       refuse(round, 'failed', error.cause);
-      fail(error.cause);
+      enterFailed(error.cause);
       return;
     }
-    const control = keepControl(round, error);
-    if (control.length > 0 && reserve.bytes() > 0) await reserve.giveUp();
-    else diskFull(error);
+    keepControl(round, error);
+    // The reserve is not released before everything else is refused: envelopes would take its place.
+    enterDiskFull(error);
   }
 
-  /** After a round: room is made, nobody waits for it but the next round. */
-  async function tidy() {
+  /** Makes room after a round; only the next round waits for it. */
+  async function makeRoom() {
     try {
       await compaction.removeSettled();
-      if (compaction.isDue()) await restate();
+      const error = compaction.isDue() ? await compaction.restate() : null;
+      // A failed restatement has changed nothing: what is on disk still counts.
+      if (isDiskFull(error)) enterDiskFull(error);
+      else if (error !== null) enterFailed(error);
     } catch (error) {
-      if (isDiskFull(error)) diskFull(error);
-      else fail(error instanceof Abandoned ? error.cause : error);
+      if (isDiskFull(error)) enterDiskFull(error);
+      else enterFailed(error instanceof SegmentAbandoned ? error.cause : error);
     }
   }
 
   async function restate() {
     const error = await compaction.restate();
-    if (error !== null) fail(error);
+    if (error !== null) enterFailed(error);
   }
 
-  /** Everybody in line hears of it, not only who was in the round. */
-  function diskFull(error: unknown) {
-    if (state.kind === 'ok') log.error({ err: error }, 'disk full: the journal takes nothing until there is room');
+  /** Refuses all queued records, not only the round that failed. */
+  function enterDiskFull(error: unknown) {
+    if (state.kind === 'ok') log.error({ err: error }, 'disk full: the journal accepts nothing until there is room');
     state = { kind: 'disk-full', reason: codeOf(error) };
     keepControl(queue.takeAll(), error);
-    heal();
+    recover();
   }
 
-  /** Control records stay in line, for they are what makes room; the others are refused. Returns those that stay. */
-  function keepControl(waiting: readonly Waiting[], error: unknown): Waiting[] {
-    const control = waiting.filter(({ record }) => isControl(record));
-    queue.putBack(control);
+  /** Control records stay queued, because settling makes room; the others are refused. */
+  function keepControl(waiting: readonly QueuedRecord[], error: unknown) {
+    queue.putBack(waiting.filter(({ record }) => isControl(record)));
     refuse(
       waiting.filter(({ record }) => !isControl(record)),
       'disk-full',
       error,
     );
-    return control;
   }
 
-  /** What the failed file holds is not to be trusted, whatever a second sync would say: it is written anew elsewhere. */
-  function fail(error: unknown) {
-    log.error({ err: error }, 'journal failed: it takes nothing until everything is written anew');
+  /** The content of the failed file cannot be trusted, whatever a second sync reports: it is rewritten elsewhere. */
+  function enterFailed(error: unknown) {
+    log.error({ err: error }, 'journal failed: it accepts nothing until its contents are rewritten to a new file');
     state = { kind: 'failed', reason: codeOf(error) };
     refuse(queue.takeAll(), 'failed', error);
-    heal();
+    recover();
   }
 
-  function heal() {
+  function recover() {
     // Handles every failure of the disk, so that only a bug could reject it.
-    healing ??= retry();
+    recovering ??= untilRecovered();
   }
 
-  async function retry() {
+  async function untilRecovered() {
     for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(waitMs * 2, MAX_RETRY_MS)) {
       await clock.sleep(waitMs, closing.signal);
       await working;
       if (closed || state.kind === 'ok') return;
       if (state.kind === 'disk-full') {
-        const error = await tryRoom();
-        if (error instanceof Abandoned) fail(error.cause);
+        const inVain = await failureOf(compaction.giveBack());
+        const error = inVain instanceof SegmentAbandoned ? inVain : await tryRoom();
+        if (error instanceof SegmentAbandoned) enterFailed(error.cause);
         if (error !== null) continue;
       } else {
         isRestating = true;
@@ -190,19 +212,19 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
         isRestating = false;
         if (error !== null) {
           refuse(queue.takeAll(), 'failed', error);
-          log.warn({ err: error }, 'journal still fails');
+          log.warn({ err: error }, 'journal is still failing');
           continue;
         }
       }
       state = { kind: 'ok' };
-      healing = null;
+      recovering = null;
       log.info({ unsettled: unsettled.count() }, 'journal works again');
       work();
       return;
     }
   }
 
-  /** Whether there is room again: for the control records that wait, and for the reserve. */
+  /** Whether there is room again: for the waiting control records, and for the reserve. */
   async function tryRoom(): Promise<unknown> {
     let waiting = queue.takeAll();
     try {
@@ -224,13 +246,11 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
     closed = true;
     closing.abort();
     await working;
-    await healing;
+    await recovering;
     refuse(queue.takeAll(), 'closed', undefined);
   }
 }
 
-function refuse(waiting: readonly Waiting[], reason: JournalTrouble, cause: unknown) {
+function refuse(waiting: readonly QueuedRecord[], reason: UnavailableReason, cause: unknown) {
   for (const { onFailed } of waiting) onFailed(new JournalUnavailable(reason, cause));
 }
-
-const isControl = ({ type }: JournalRecord) => type === 'batch' || type === 'settled' || type === 'withdrawn';

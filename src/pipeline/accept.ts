@@ -1,26 +1,28 @@
 /**
- * The last step of a request's way in: an envelope takes its place in the
- * channel, is written to the journal, and only then can be taken from the
- * channel. So whatever a batch holds the journal knows, in the same order.
+ * The last step of a request's way in: an envelope takes its place in the channel, is written to the journal, and can
+ * be taken from the channel only then. So the journal knows every envelope of a batch, in the same order.
  */
 import type { Envelope } from '../event/event.ts';
-import type { Channel, Held, Home, OfferRefusal, Reservation } from './channel.ts';
+import type { Channel, HeldPlace, OfferRefusal, OnSettled, Reservation } from './channel-port.ts';
 import type { Ledger } from './ledger.ts';
 import type { Journal, KeptAnswer } from './ports.ts';
 
-/** How safe the envelope is when `accept` resolves; `not-journaled`: it was to be, could not be, and was not taken. */
+/**
+ * How safe the envelope is when `accept` resolves; `not-journaled`: the journal failed, and the envelope was not
+ * accepted.
+ */
 export type Accepted = 'queued' | 'journaled' | 'not-journaled';
 
 export type Acceptance = {
-  /** `queued` asks for no more than memory; anything above waits for the disk. */
+  /** `queued` asks for memory only; `journaled` waits for the disk. */
   readonly level: 'queued' | 'journaled';
   readonly reservation: Reservation;
-  /** The answer to be given again to the same idempotency key. */
+  /** The answer to give again for the same idempotency key. */
   readonly answer: KeptAnswer | undefined;
-  readonly onSettled: ((home: Home) => void) | undefined;
+  readonly onSettled: OnSettled | undefined;
 };
 
-/** Takes the envelope in, or says at once why there is no place for it. */
+/** Accepts the envelope, or says at once why there is no place for it. */
 export type Accept = (envelope: Envelope, acceptance: Acceptance) => OfferRefusal | Promise<Accepted>;
 
 export type AcceptDeps = {
@@ -30,7 +32,7 @@ export type AcceptDeps = {
   readonly ledger: Ledger;
 };
 
-/** `isRequired`: without the journal nothing is taken; otherwise memory has to do while the disk has trouble. */
+/** `isRequired`: without the journal nothing is accepted; otherwise memory is enough while the disk fails. */
 export function createAccept(
   { channel, journal, ledger }: AcceptDeps,
   { isRequired }: { isRequired: boolean },
@@ -50,12 +52,12 @@ export function createAccept(
       },
     );
     if (level !== 'queued') return kept;
-    // In memory it is already; who asks for no more does not wait for the disk.
-    held.promise();
+    // The envelope is in memory already; a request that asks for no more does not wait for the disk.
+    held.acknowledge();
     ledger.accepted += envelope.eventCount;
     return Promise.resolve('queued');
 
-    function queue(place: Held, journalSequence: number | null): Accepted {
+    function queue(place: HeldPlace, journalSequence: number | null): Accepted {
       place.queue(journalSequence);
       if (journal === null || level !== 'queued') ledger.accepted += envelope.eventCount;
       return journalSequence === null ? 'queued' : 'journaled';

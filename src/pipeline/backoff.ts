@@ -2,10 +2,9 @@
 export type Backoff = { readonly firstMs: number; readonly maxMs: number };
 
 /**
- * How long to wait after failure number `attempt` (from 1): equal jitter, half
- * of the doubled time fixed and half random, so that processes which failed
- * together do not come back together, and none comes back at once.
- * `random` gives 0 ≤ r < 1.
+ * How long to wait after failure number `attempt` (from 1): equal jitter, half of the doubled time fixed and half
+ * random, so that processes which failed together do not return together, and none returns at once. `random` gives 0 ≤
+ * r < 1.
  */
 export function backoffMs(attempt: number, { firstMs, maxMs }: Backoff, random: () => number): number {
   // 2^30 exceeds every maximum in use; the cap keeps the power finite.

@@ -1,10 +1,9 @@
 /**
- * The circuit breaker on ClickHouse. While it is open nobody waits for a store
- * that is known to be away: fresh batches go straight to the dead letters and
- * the drain rests. It closes only on a real batch that landed: an answered ping
+ * The circuit breaker on ClickHouse. While it is open nothing waits for a store that is known to be down: fresh batches
+ * go straight to the dead letters and the drain rests. It closes only on a real batch that landed: an answered ping
  * does not prove that INSERT works.
  */
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../runtime/clock.ts';
 import { type Backoff, backoffMs } from './backoff.ts';
 import type { FailureClass } from './ports.ts';
 
@@ -21,22 +20,22 @@ export type BreakerState = {
 
 export type Breaker = {
   admit(): Admission;
-  /** Every `go` or `probe` must be reported exactly once: with the failure's class, or null when the batch landed. */
+  /** Report every `go` or `probe` exactly once: with the failure's class, or null when the batch landed. */
   report(admission: Admission, failureClass: FailureClass | null): void;
-  /** The holder of a probe gives it back without a verdict, as when a shutdown cuts it short. */
+  /** The holder of a probe returns it without an outcome, as when a shutdown cuts it short. */
   returnProbe(): void;
-  /** The store is known to be away, or its schema wrong, without a failed insert to prove it. */
+  /** The store is known to be down, or its schema wrong, without a failed insert to prove it. */
   trip(reason: FailureClass): void;
   /** The store was seen alive: the next caller may probe at once. */
   allowProbe(): void;
   state(): BreakerState;
-  /** When a batch last landed, on the clock that only grows; null when none has. */
+  /** When a batch last landed, on the monotonic clock; null when none has. */
   lastLandedAt(): number | null;
 };
 
 export type BreakerEvents = { onChange: (state: BreakerState) => void };
 
-/** Failures in a row that open the breaker. */
+/** Consecutive failures that open the breaker. */
 const FAILURES_TO_OPEN = 3;
 const COOLDOWN: Backoff = { firstMs: 1_000, maxMs: 10_000 };
 
@@ -103,10 +102,11 @@ export function createBreaker({
   }
 }
 
-/** Whether the failure shows a store that takes inserts; `unknown` neither opens nor keeps it open. */
+/** Whether the failure shows a store that accepts inserts; `unknown` neither opens nor keeps it open. */
 function isAlive(failureClass: FailureClass): boolean {
   switch (failureClass) {
     case 'data':
+    case 'too_large':
     case 'capacity':
     case 'unknown':
       return true;

@@ -1,25 +1,28 @@
 /**
- * The facts that decide whether a request may come in, each with one writer,
- * and the pure functions that say what they mean. There is no `setFatal`:
- * `fatal` is derived from batches that have no home, so it ends when they have.
+ * The facts that decide whether a request may come in, each with one writer, and the pure functions that interpret
+ * them. There is no `setFatal`: `fatal` is derived from batches that no store takes, so it ends when one does.
  */
 
 export type Intake = 'open' | 'disabled' | 'draining';
 
-/** What waits in `failed_events`, as the drain last measured it. */
+/** The contents of `failed_events`, as the drain last measured them. */
 export type DeadLetterDepth = {
-  /** Rows that are still replayed; quarantined ones are apart. */
+  /** Letters that are still replayed; quarantined ones are counted apart. */
   readonly rows: number;
   readonly events: number;
   readonly bytes: number;
-  /** Epoch ms of the oldest row that is still replayed; null when there is none. */
+  /** Epoch ms of the oldest letter that is still replayed; null when there is none. */
   readonly oldestAt: number | null;
   readonly quarantinedRows: number;
   readonly quarantinedEvents: number;
+  /** There are too many dead letters to count: the numbers are estimates. */
+  readonly isEstimate: boolean;
 };
 
 export type Facts = {
   readonly intake: Intake;
+  /** Whether the shutdown was announced: events are still accepted, but clients should go elsewhere. */
+  readonly isLeaving?: true;
   /** Batches that neither ClickHouse nor Postgres would take. */
   readonly unhomed: number;
   /** null until it has been measured: unknown is not zero. */
@@ -30,16 +33,18 @@ export type Flags = {
   facts(): Facts;
   /** Written by the kill switch. Has no effect once draining. */
   setIntake(intake: 'open' | 'disabled'): void;
+  /** Written by the shutdown, some time before it begins; final. */
+  beginLeaving(): void;
   /** Written by the shutdown; final. */
   beginDraining(): void;
-  /** Written by the flusher, once when a batch becomes unhomed and once when it is not any more. */
+  /** Written by the flusher, once when a batch becomes unhomed and once when that ends. */
   unhomed(change: 1 | -1): void;
   /** Written by the drain. */
   measured(depth: DeadLetterDepth): void;
 };
 
 /** Why a request must be turned away now. */
-export type Closed = 'ingest_disabled' | 'shutting_down' | 'ingest_down';
+export type ClosedReason = 'ingest_disabled' | 'shutting_down' | 'ingest_down';
 
 export function createFlags({ intake }: { intake: 'open' | 'disabled' }, onChange: (facts: Facts) => void): Flags {
   let facts: Facts = { intake, unhomed: 0, deadLetters: null };
@@ -49,6 +54,7 @@ export function createFlags({ intake }: { intake: 'open' | 'disabled' }, onChang
     setIntake: (next) => {
       if (facts.intake !== 'draining' && facts.intake !== next) become({ intake: next });
     },
+    beginLeaving: () => become({ isLeaving: true }),
     beginDraining: () => become({ intake: 'draining' }),
     unhomed: (change) => become({ unhomed: facts.unhomed + change }),
     measured: (deadLetters) => {
@@ -62,11 +68,14 @@ export function createFlags({ intake }: { intake: 'open' | 'disabled' }, onChang
   }
 }
 
+/** Whether this process is about to end, even if it still accepts events. */
+export const isEnding = (facts: Facts): boolean => facts.isLeaving === true || facts.intake === 'draining';
+
 /** Both stores refused at least one acknowledged batch: accepting more would promise what cannot be kept. */
 export const isFatal = (facts: Facts): boolean => facts.unhomed > 0;
 
 /** Why intake is closed, or null to let requests in. */
-export function closedBecause(facts: Facts): Closed | null {
+export function closedBecause(facts: Facts): ClosedReason | null {
   if (facts.intake === 'disabled') return 'ingest_disabled';
   if (facts.intake === 'draining') return 'shutting_down';
   return isFatal(facts) ? 'ingest_down' : null;

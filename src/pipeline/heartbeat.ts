@@ -1,10 +1,8 @@
 /**
- * Knows whether a store answers, by asking it every second. Health reads it
- * without a query of its own, and inserts that hang on a frozen store are cut
- * short by `downSignal` instead of waiting for their own deadline.
+ * Knows whether a store answers, by asking it every second. Health reads it without a query of its own, and inserts
+ * that hang on a frozen store are cut short by `downSignal` instead of waiting for their own deadline.
  */
-import type { Clock } from '../clock.ts';
-import { failureOf } from './outcome.ts';
+import type { Clock } from '../runtime/clock.ts';
 
 export type Heartbeat = {
   /** null until the first answer or failure. */
@@ -20,12 +18,15 @@ const TIMEOUT_MS = 2_000;
 /** A store that is merely slow for a moment must not lose its running inserts. */
 const MISSES_TO_CUT = 3;
 
+type Answer = 'store' | 'another server' | 'none';
+
 export type HeartbeatDeps = {
   readonly clock: Clock;
-  readonly ask: (signal: AbortSignal) => Promise<unknown>;
-  /** After every change, also of a single missed answer. */
+  /** Whether the store itself answered, not another server in its place. Rejects when there is no answer. */
+  readonly ask: (signal: AbortSignal) => Promise<boolean>;
+  /** Called after every change, including a single missed answer. */
   readonly onChange: (isUp: boolean) => void;
-  /** When `downSignal` aborts. */
+  /** Called when `downSignal` aborts. */
   readonly onDown: () => void;
 };
 
@@ -39,35 +40,40 @@ export function createHeartbeat({ clock, ask, onChange, onDown }: HeartbeatDeps)
     downSignal: () => down.signal,
     async run(stop) {
       while (!stop.aborted) {
-        const answered = await answers(stop);
-        // A question that was cut short says nothing about the store.
-        if (!stop.aborted) heard(answered);
+        const answer = await probe(stop);
+        // A query that was cut short says nothing about the store.
+        if (!stop.aborted) note(answer);
         await clock.sleep(INTERVAL_MS, stop);
       }
     },
   };
 
-  function heard(answered: boolean) {
-    misses = answered ? 0 : misses + 1;
-    if (misses === MISSES_TO_CUT) {
+  function note(answer: Answer) {
+    const isStore = answer === 'store';
+    if (isStore) misses = 0;
+    // Where another server answers, nothing hangs: running inserts are left to end by themselves.
+    else if (answer === 'none' && ++misses === MISSES_TO_CUT) {
       down.abort();
       onDown();
     }
-    if (answered && down.signal.aborted) down = new AbortController();
-    if (up === answered) return;
-    up = answered;
-    onChange(answered);
+    if (isStore && down.signal.aborted) down = new AbortController();
+    if (up === isStore) return;
+    up = isStore;
+    onChange(isStore);
   }
 
-  async function answers(stop: AbortSignal): Promise<boolean> {
+  async function probe(stop: AbortSignal): Promise<Answer> {
     const late = new AbortController();
     const answered = new AbortController();
     // Both branches end: the sleep by its time or by the answer, so nothing is left behind.
     const timeout = clock.sleep(TIMEOUT_MS, AbortSignal.any([answered.signal, stop])).then(() => {
       late.abort();
-      return false;
+      return 'none' as const;
     });
-    const asked = failureOf(ask(late.signal)).then((error) => error === null);
+    const asked = ask(late.signal).then(
+      (isStore) => (isStore ? 'store' : 'another server'),
+      () => 'none' as const,
+    );
     const result = await Promise.race([asked, timeout]);
     answered.abort();
     return result;

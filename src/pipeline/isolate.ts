@@ -1,87 +1,77 @@
 /**
- * Finds the rows of a refused batch that ClickHouse cannot read, without storing
- * anything: take the store's hint, verify it on that row alone, and where there
- * is no hint or it was wrong, bisect. The hint comes out of a text that quotes
- * rows, so it may mislead; it can cost statements, never a good row.
+ * Sorts the rows of a refused batch: good ones, those to blame, and those that a schema refuses which refuses ordinary
+ * events too. Such a schema may have broken, and then the rows are fine; or it has never accepted such values, and then
+ * they are bad. The other rows decide which: the refused ones are to blame where most rows that were inspected with
+ * them pass.
  */
-import { failureOf } from './outcome.ts';
-import { InsertFailure } from './ports.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { splitRows } from '../event/rows.ts';
+import { fingerprintOf } from './outcome.ts';
+import type { DeadLetterPart } from './dead-letter-port.ts';
+import type { EventStore, RowRefusal } from './ports.ts';
 
-/** How many more statements a pass may spend. */
-export type Budget = { left: number };
+/** Rows refused for one cause. */
+export type RefusedRows = Pick<RowRefusal, 'failure' | 'when'> & { readonly rows: readonly Buffer[] };
 
-export type Found = {
-  /** Rows proved bad one by one, by index, with the failure of each. */
-  readonly bad: ReadonlyMap<number, InsertFailure>;
-  /** Whether all others were read without a complaint; false when the budget or the store ended the search. */
+export type Isolation = {
+  readonly good: readonly Buffer[];
+  readonly blamed: readonly RefusedRows[];
+  readonly held: readonly RefusedRows[];
+  /** The places of the blamed and the held rows among all, ascending. */
+  readonly takenOut: readonly number[];
+  /** Whether all rows were inspected; otherwise some of `good` may be bad. */
   readonly isComplete: boolean;
-  /** The failure that ended the search although it says nothing about rows. */
-  readonly interruptedBy: InsertFailure | null;
 };
 
-type DryRun = (rows: readonly Buffer[]) => Promise<void>;
+/** Inspects the rows, storing nothing. Throws `InsertFailure` when nothing could be learned. */
+export type Isolate = (chunks: readonly Buffer[], signal?: AbortSignal) => Promise<Isolation>;
 
-/** Thrown inside the search when the store has other trouble than the rows. */
-class Interrupted extends Error {
-  readonly failure: InsertFailure;
+/** How long earlier rows that were refused for a cause count as evidence. */
+const REMEMBERED_MS = 60_000;
 
-  constructor(failure: InsertFailure) {
-    super('search interrupted');
-    this.failure = failure;
+export function createIsolate({ events, clock }: { events: Pick<EventStore, 'inspect'>; clock: Clock }): Isolate {
+  /** By cause: how many rows were recently refused for it, and how many were inspected with them. */
+  const seen = new Map<string, { refused: number; inspected: number; since: number }>();
+
+  return async (chunks, signal) => {
+    const rows = splitRows(Buffer.concat(chunks));
+    const { refusals, isComplete } = await events.inspect(rows, signal);
+    const blamed: RefusedRows[] = [];
+    const held: RefusedRows[] = [];
+    for (const refusal of refusals) {
+      // Rows that were not inspected are no evidence.
+      const kind = isToBlame(refusal, isComplete ? rows.length : refusal.rows.length) ? blamed : held;
+      const { failure, when } = refusal;
+      kind.push({ rows: refusal.rows.map((index) => rows[index]!), failure, when });
+    }
+    const takenOut = refusals.flatMap((refusal) => refusal.rows).sort((a, b) => a - b);
+    const out = new Set(takenOut);
+    return { good: rows.filter((_, index) => !out.has(index)), blamed, held, takenOut, isComplete };
+  };
+
+  function isToBlame({ failure, rows, isOrdinaryRefused }: RowRefusal, rowCount: number): boolean {
+    if (!isOrdinaryRefused) return true;
+    const { refused, inspected } = remember(fingerprintOf(failure), rows.length, rowCount);
+    return refused <= inspected / 2;
+  }
+
+  function remember(cause: string, refused: number, inspected: number) {
+    const now = clock.elapsed();
+    for (const [known, { since }] of seen) if (now - since > REMEMBERED_MS) seen.delete(known);
+    const before = seen.get(cause);
+    // A replayed row is counted at every try, among both the refused and the inspected rows.
+    const after = {
+      refused: (before?.refused ?? 0) + refused,
+      inspected: (before?.inspected ?? 0) + inspected,
+      since: before?.since ?? now,
+    };
+    seen.set(cause, after);
+    return after;
   }
 }
 
-export async function findUnreadableRows(rows: readonly Buffer[], dryRun: DryRun, budget: Budget): Promise<Found> {
-  const bad = new Map<number, InsertFailure>();
-  try {
-    for (;;) {
-      const candidates = [...rows.keys()].filter((index) => !bad.has(index));
-      const refusal = await refusalOf(candidates);
-      if (refusal === null) return { bad, isComplete: true, interruptedBy: null };
-      if (refusal === 'unaffordable') break;
-      const culprit = (await verifiedHint(candidates, refusal)) ?? (await bisect(candidates));
-      if (culprit === null) break;
-      bad.set(culprit.index, culprit.failure);
-    }
-    return { bad, isComplete: false, interruptedBy: null };
-  } catch (error) {
-    if (error instanceof Interrupted) return { bad, isComplete: false, interruptedBy: error.failure };
-    throw error;
-  }
-
-  /** What the store says of these rows together: null when it reads them all. */
-  async function refusalOf(indexes: readonly number[]): Promise<InsertFailure | 'unaffordable' | null> {
-    if (indexes.length === 0) return null;
-    if (budget.left <= 0) return 'unaffordable';
-    budget.left--;
-    const error = await failureOf(dryRun(indexes.map((index) => rows[index]!)));
-    if (error === null) return null;
-    if (!(error instanceof InsertFailure)) throw error;
-    if (error.failureClass !== 'data' && error.failureClass !== 'unknown') throw new Interrupted(error);
-    return error;
-  }
-
-  async function verifiedHint(candidates: readonly number[], { rowHint }: InsertFailure) {
-    const index = rowHint === null ? undefined : candidates[rowHint];
-    return index === undefined ? null : culpritAt(index);
-  }
-
-  /** The first bad row, in about log2(n) statements; null when the budget ends before. */
-  async function bisect(candidates: readonly number[]) {
-    let readable = 0;
-    let refused = candidates.length;
-    while (refused - readable > 1) {
-      const middle = Math.floor((readable + refused) / 2);
-      const refusal = await refusalOf(candidates.slice(readable, middle));
-      if (refusal === 'unaffordable') return null;
-      if (refusal === null) readable = middle;
-      else refused = middle;
-    }
-    return culpritAt(candidates[readable]!);
-  }
-
-  async function culpritAt(index: number) {
-    const failure = await refusalOf([index]);
-    return failure instanceof InsertFailure ? { index, failure } : null;
-  }
-}
+/** The rows to take out, as parts of the whole: the blamed rows quarantined, the held ones to be tried again. */
+export const partsOf = ({ blamed, held }: Isolation): DeadLetterPart[] => [
+  ...blamed.map(({ rows, failure }) => ({ rows, failure, isQuarantined: true })),
+  ...held.map(({ rows, failure }) => ({ rows, failure, isQuarantined: false })),
+];

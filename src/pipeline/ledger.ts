@@ -1,24 +1,29 @@
 /**
- * What became of every event this process accepted. At any instant
- * accepted = stored + deadLettered + pending, where pending is the
- * channel's own count (invariant I1). Dead letters have their own column of the
- * ledger: what this process took in by draining, whoever wrote it.
+ * What became of every event this process accepted. At any instant accepted = stored + deadLettered + pending, where
+ * pending is the channel's own count (invariant I1). Dead letters have their own column of the ledger: those that this
+ * process drained, whichever process had written them.
  */
 export type Ledger = {
-  /** Events answered 2xx as taken. */
+  /** Events accepted with a 2xx answer. */
   accepted: number;
   /** Events refused one by one with a reason. */
   rejected: number;
-  /** Fresh events ClickHouse confirmed. */
+  /** Fresh events that ClickHouse confirmed. */
   stored: number;
-  /** Fresh events `failed_events` confirmed. */
+  /** Fresh events that `failed_events` confirmed. */
   deadLettered: number;
-  /** Events taken up at start that an earlier process had to save to disk; they also count as accepted. */
+  /** Events recovered at the start that an earlier process had to save to disk; they also count as accepted. */
   recovered: number;
-  /** Dead-lettered events ClickHouse confirmed later. */
+  /** Dead-lettered events that ClickHouse confirmed later. */
   replayed: number;
   /** Dead-lettered events set aside until a person decides. */
   quarantined: number;
+  /**
+   * Lost acknowledged events, of this process or of an earlier one as found at the start; those that can be counted.
+   */
+  lost: number;
+  /** Bytes found unreadable at the start, which may have held more of them. */
+  unreadableBytes: number;
 };
 
 export const createLedger = (): Ledger => ({
@@ -29,4 +34,6 @@ export const createLedger = (): Ledger => ({
   recovered: 0,
   replayed: 0,
   quarantined: 0,
+  lost: 0,
+  unreadableBytes: 0,
 });

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { InsertFailure } from './ports.ts';
 
 /** Awaits `work` and returns its failure as a value, for callers with a plan B. */
@@ -10,8 +11,17 @@ export async function failureOf(work: Promise<unknown>): Promise<Error | null> {
   }
 }
 
-/** What a store threw, as a failure. What nobody foresaw may have landed: never a reason to drop or to blame rows. */
+/**
+ * An error of a store as a failure. After an unforeseen error the rows may have landed: never a reason to drop or to
+ * blame them.
+ */
 export function asInsertFailure(thrown: Error | null): InsertFailure | null {
   if (thrown === null || thrown instanceof InsertFailure) return thrown;
   return new InsertFailure('insert failed in an unforeseen way', { failureClass: 'ambiguous', cause: thrown });
+}
+
+/** The same for failures with the same cause: class, code, and the message without its numbers and ids. */
+export function fingerprintOf({ failureClass, code, message }: InsertFailure): string {
+  const normalised = message.replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'ID').replaceAll(/\d+/g, 'N');
+  return hash('sha256', `${failureClass} ${code} ${normalised}`).slice(0, 16);
 }

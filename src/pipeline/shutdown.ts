@@ -1,13 +1,12 @@
 /**
- * Stops in the order the data flows: intake, requests, channel, what is left.
- * Work has its own abort controllers and never hears the signal that announced
- * the end, so nothing is cancelled that could still land.
+ * Stops in the order in which the data flows: intake, requests, channel, what is left. Work has its own abort
+ * controllers and does not depend on the signal that announced the end, so nothing is cancelled that could still land.
  */
-import type { Clock } from '../clock.ts';
-import type { Log } from '../log.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../log/log.ts';
 import type { Batch } from './batch.ts';
 import type { Breaker } from './breaker.ts';
-import type { Channel } from './channel.ts';
+import type { Channel } from './channel-port.ts';
 import type { Flags } from './flags.ts';
 import type { Flusher } from './flusher.ts';
 
@@ -16,24 +15,24 @@ export type ShutdownDeps = {
   readonly server: { close(): Promise<void>; cut(): void };
   readonly channel: Channel;
   readonly flusher: Flusher;
-  /** Resolves when the flusher has come to its end. */
+  /** Resolves when the flusher has ended. */
   readonly flusherDone: Promise<void>;
   readonly breaker: Breaker;
-  /** Writes a batch where the next start finds it. Throws when it could not. */
+  /** Writes a batch where the next start finds it. Throws on failure. */
   readonly save: (batch: Batch) => void;
   readonly clock: Clock;
   readonly log: Log;
 };
 
-/** Events written to files, and events that no home was found for at all. */
-export type Residue = { readonly saved: number; readonly lost: number };
+/** Events written to files, and events that neither a store nor a disk took. */
+export type Leftovers = { readonly saved: number; readonly lost: number };
 
-/** The dead letters get the last five seconds of the time allowed, the files the last one. */
+/** The dead letters get the last five seconds of the allowed time, the files the last one. */
 const FOR_DEAD_LETTERS_MS = 5_000;
 const FOR_FILES_MS = 1_000;
 
-/** Ends intake and gives every accepted event a durable home within `graceMs`. */
-export async function shutDown(deps: ShutdownDeps, { graceMs }: { graceMs: number }): Promise<Residue> {
+/** Ends intake and brings every accepted event to a store or a file within `graceMs`. */
+export async function shutDown(deps: ShutdownDeps, { graceMs }: { graceMs: number }): Promise<Leftovers> {
   const { flags, server, channel, flusher, flusherDone, breaker, clock, log } = deps;
   const startedAt = clock.elapsed();
   // A grace shorter than the reserves is split in the same order.
@@ -42,7 +41,7 @@ export async function shutDown(deps: ShutdownDeps, { graceMs }: { graceMs: numbe
 
   flags.beginDraining();
   log.info({ pending: channel.usage().events }, 'shutting down');
-  // Whoever waits for ack=stored is served now rather than at the next interval.
+  // Requests that wait for ack=stored are served now rather than at the next interval.
   channel.hurry();
   const closed = server.close();
   if (!(await endsBy(closed, (startedAt + insertUntil) / 2))) server.cut();
@@ -53,13 +52,13 @@ export async function shutDown(deps: ShutdownDeps, { graceMs }: { graceMs: numbe
     flusher.stopInserting();
     if (!(await endsBy(flusherDone, spillUntil))) flusher.giveUp();
   }
-  return saveResidue(deps);
+  return saveLeftovers(deps);
 
   /** Whether `work` ends before the deadline. */
   async function endsBy(work: Promise<void>, deadline: number): Promise<boolean> {
     const timer = new AbortController();
     const ended = await Promise.race([
-      // A flusher that ended in a bug has ended: what it held is saved below.
+      // A flusher that ended with a bug has ended: its batches are saved below.
       work.then(
         () => true,
         () => true,
@@ -72,15 +71,15 @@ export async function shutDown(deps: ShutdownDeps, { graceMs }: { graceMs: numbe
 }
 
 /**
- * Writes everything still in memory to files. Synchronous, so that a second
- * signal or an expired deadline can run it as the process's last act.
+ * Writes everything still in memory to files. Synchronous, so that a second signal or an expired deadline can run it as
+ * the process's last act.
  */
-export function saveResidue({
+export function saveLeftovers({
   channel,
   flusher,
   save,
   log,
-}: Pick<ShutdownDeps, 'channel' | 'flusher' | 'save' | 'log'>): Residue {
+}: Pick<ShutdownDeps, 'channel' | 'flusher' | 'save' | 'log'>): Leftovers {
   let saved = 0;
   let lost = 0;
   for (const batch of [...flusher.held(), ...channel.takeAll()]) {
@@ -91,10 +90,10 @@ export function saveResidue({
       lost += batch.eventCount;
       log.fatal(
         { batchId: batch.id, events: batch.eventCount, err: error },
-        'batch lost: no store and no disk takes it',
+        'batch lost: neither the stores nor the disk accepted it',
       );
     }
   }
-  if (saved > 0) log.warn({ events: saved }, 'events saved to disk; the next start takes them up');
+  if (saved > 0) log.warn({ events: saved }, 'events saved to disk; the next start recovers them');
   return { saved, lost };
 }

@@ -1,9 +1,9 @@
 /**
- * Worker processes that share one listening socket. The system hands a new
- * connection to any worker that waits for one, never to one that is busy, frozen
- * or dead, and the supervisor takes part in no connection.
+ * Worker processes that share one listening socket. The operating system hands a new connection to a worker that waits
+ * for one, never to one that is busy, frozen or dead; no connection passes through the supervisor.
  */
 import cluster from 'node:cluster';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
@@ -20,24 +20,31 @@ export type Fork = (onMessage: (message: unknown) => void) => WorkerProcess;
 
 const HOST = fileURLToPath(new URL('worker-host.ts', import.meta.url));
 
-/** To be called once in a process. */
-export function createFork(): Fork {
+/**
+ * Call it once per process. The workers write to the supervisor's own standard error, unless `relay` receives all their
+ * lines instead: where the descriptor cannot be reopened, each start and end of a worker would make the others' writes
+ * block on the reader.
+ */
+export function createFork(relay: ((line: string) => void) | null): Fork {
   cluster.schedulingPolicy = cluster.SCHED_NONE;
-  cluster.setupPrimary({ exec: HOST, args: [], serialization: 'advanced' });
+  cluster.setupPrimary({ exec: HOST, args: [], serialization: 'advanced', silent: relay !== null });
 
   return (onMessage) => {
     const worker = cluster.fork();
     const exited = Promise.withResolvers<Exit>();
+    for (const stream of [worker.process.stdout, worker.process.stderr]) {
+      if (relay && stream) createInterface({ input: stream }).on('line', relay);
+    }
     worker.on('message', onMessage);
     worker.on('exit', (code: number | null, signal: NodeJS.Signals | null) => exited.resolve({ code, signal }));
-    // Of a process that could not be made, or one that is told something as it dies.
+    // Raised when a process could not be created, or when one dies while a message is sent to it.
     worker.on('error', () => {
       if (worker.process.pid === undefined) exited.resolve({ code: null, signal: null });
     });
     return {
       pid: worker.process.pid ?? 0,
       send(message) {
-        // Whether it arrived shows in the answer, or in the end of the process.
+        // The reply, or the end of the process, shows whether it arrived.
         if (worker.isConnected()) worker.send(message as object, () => {});
       },
       exited: exited.promise,

@@ -1,14 +1,16 @@
-/** How soon a worker that ended is started again: at once, and ever later when it ends again and again. */
+/** How soon a worker that ended is restarted: at once, and increasingly later when it keeps ending. */
 import { type Backoff, backoffMs } from '../pipeline/backoff.ts';
 
-/** Whoever has lived this long has not died of its start. */
+/** A worker that has lived this long did not die of its start. */
 const STEADY_MS = 60_000;
 const RESTART: Backoff = { firstMs: 500, maxMs: 30_000 };
-/** So many ends in a row are no accident. */
+/** This many ends in a row are no coincidence. */
 const TOO_MANY = 5;
 
 export type Restarts = {
-  /** The process has ended after `livedMs`: how long to wait for the next one, and whether that is a matter for a person. */
+  /**
+   * The process ended after `livedMs`: how long to wait before the next one, and whether a person should look at it.
+   */
   ended(livedMs: number): { readonly delayMs: number; readonly inARow: number; readonly isTrouble: boolean };
 };
 

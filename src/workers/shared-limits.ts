@@ -1,22 +1,22 @@
-/** A worker's side of what only all workers together can know: used idempotency keys, and requests of a project. */
-import type { Answer, Idempotency } from '../http/idempotency.ts';
-import { type RateLimit, createRateLimit } from '../http/rate-limit.ts';
+/** A worker's side of limits that span all workers: used idempotency keys, and requests per project. */
+import type { Answer, Idempotency } from '../http/ingest/idempotency.ts';
+import { type RateLimit, createRateLimit } from '../http/access/rate-limit.ts';
 import type { KeptAnswer } from '../pipeline/ports.ts';
-import type { Link } from './link.ts';
-import type { AskedByWorker, ToldByWorker } from './messages.ts';
+import type { IpcChannel } from './ipc-channel.ts';
+import type { WorkerRequests, WorkerMessage } from './messages.ts';
 
-type ToSupervisor = Link<AskedByWorker, ToldByWorker>;
+type ToSupervisor = IpcChannel<WorkerRequests, WorkerMessage>;
 
 /** Longer than the first request with the key may wait for its events to be stored. */
 const CLAIM_WITHIN_MS = 35_000;
 /** A supervisor that does not answer must not slow requests down. */
 const RATE_WITHIN_MS = 250;
-/** Keys in one message. */
+/** Keys per message. */
 const KEYS_AT_ONCE = 500;
 
-/** Asks the supervisor whether a key may be used; without an answer from there nothing is taken. */
+/** Asks the supervisor whether a key may be used; without its reply no request is taken. */
 export function createSharedIdempotency(supervisor: ToSupervisor): Idempotency & {
-  /** Tells the supervisor every answer that was restored. */
+  /** Reports every restored answer to the supervisor. */
   report(): void;
 } {
   let lastClaim = 0;
@@ -42,7 +42,7 @@ export function createSharedIdempotency(supervisor: ToSupervisor): Idempotency &
       case 'unavailable':
         return 'unavailable';
       case undefined:
-        // It may be granted still, to nobody.
+        // The supervisor may still grant it, too late.
         supervisor.tell({ kind: 'release', claim, answer: null });
         return 'unavailable';
     }
@@ -54,7 +54,7 @@ export function createSharedIdempotency(supervisor: ToSupervisor): Idempotency &
       answer = await work();
       return answer;
     } finally {
-      // Before the client hears it: whatever was answered, the supervisor knows or the journal does.
+      // Before the client is answered: every given answer is known to the supervisor or to the journal.
       supervisor.tell({ kind: 'release', claim, answer });
     }
   }
@@ -69,7 +69,7 @@ export function createSharedIdempotency(supervisor: ToSupervisor): Idempotency &
   }
 }
 
-/** The allowance over all workers; counted in this one alone while the supervisor does not answer. */
+/** The allowance over all workers; counted in this one alone while the supervisor does not reply. */
 export function createSharedRateLimit(
   supervisor: ToSupervisor,
   allowance: { requests: number; perMs: number },

@@ -1,77 +1,96 @@
 /**
- * Runs inside a process of its own: one worker, from the assignment it is sent
- * to its end. What Ctrl-C and a service manager send to the whole group is the
- * supervisor's to hear; a worker drains when it is told to, or when the
+ * Runs inside a process of its own: one worker, from its assignment to its end. Signals that Ctrl-C and a service
+ * manager send to the whole process group are left to the supervisor; a worker drains when it is told to, or when the
  * supervisor is gone.
  */
 import cluster from 'node:cluster';
 import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import closeWithGrace from 'close-with-grace';
+import type { StopOptions } from '../composition/weir.ts';
 import type { Worker } from './worker.ts';
-import type { AskedBySupervisor, Assignment, AskedByWorker, ToldBySupervisor, ToldByWorker } from './messages.ts';
+import type { SupervisorRequests, Assignment, WorkerRequests, SupervisorMessage, WorkerMessage } from './messages.ts';
+
+// Before any module is loaded.
+const LEFT_TO_SUPERVISOR = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR2'] as const;
+for (const signal of LEFT_TO_SUPERVISOR) process.on(signal, () => {});
 
 enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/weir', import.meta.url)));
-const { systemClock } = await import('../clock.ts');
-const { createLog } = await import('../log.ts');
-const { createLink } = await import('./link.ts');
+const { systemClock } = await import('../runtime/clock.ts');
+const { createLog, openStandardError } = await import('../log/log.ts');
+const { createIpcChannel } = await import('./ipc-channel.ts');
 const { startWorker } = await import('./worker.ts');
+
+// There is nowhere left to report it. Creating the stream also makes writes to a pipe non-blocking.
+process.stderr.on('error', ignore);
+process.stdout.on('error', ignore);
+const output = openStandardError(systemClock);
+process.on('exit', () => output.finish(FOR_LAST_LINES_MS));
 
 /** Closing connections after the events are safe. */
 const BEYOND_GRACE_MS = 3_000;
-const LEFT_TO_SUPERVISOR = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR2'] as const;
+/** Time for the last log lines when their reader is slow or absent. */
+const FOR_LAST_LINES_MS = 500;
 
-for (const signal of LEFT_TO_SUPERVISOR) process.on(signal, () => {});
-// Otherwise Node would end this process the moment its supervisor is gone, with events in memory.
+// Otherwise Node would end this process when its supervisor is gone, with events in memory.
 cluster.worker!.exitedAfterDisconnect = true;
 
 const assigned = Promise.withResolvers<Assignment>();
-const stopped = Promise.withResolvers<void>();
-/** Before that there is nothing to save. */
+const stopped = Promise.withResolvers<StopOptions>();
+const abandoned = new AbortController();
+const AT_ONCE: StopOptions = { isAnnounced: false };
+/** null before the start: there is nothing to save yet. */
 let running: Worker | null = null;
 
-const link = createLink<AskedByWorker, ToldByWorker, AskedBySupervisor, ToldBySupervisor>({
+const supervisor = createIpcChannel<WorkerRequests, WorkerMessage, SupervisorRequests, SupervisorMessage>({
   send: (message) => {
-    // Losing the supervisor is noticed below.
+    // The code below notices the end of the supervisor.
     if (process.connected) process.send!(message, undefined, undefined, () => {});
   },
   clock: systemClock,
   answerers: {
-    look: async () => (await starting).look(),
+    snapshot: async () => (await starting).snapshot(),
     demo: async () => ({ demo: await (await starting).findDemo() }),
     remember: async (answers) => {
       await (await starting).remember(answers);
       return 'remembered';
     },
   },
-  onTold(message) {
+  onMessage(message) {
     if (message.kind === 'start') assigned.resolve(message);
-    if (message.kind === 'stop') stopped.resolve();
+    if (message.kind === 'stop') stopped.resolve(message);
     if (message.kind === 'leave') {
-      saveAndLeave('second signal: leaving at once');
+      saveAndLeave('second signal: exiting at once');
       process.exit(1);
     }
-    // Not awaited: one that does not start has nobody to admit.
+    // Not awaited: a worker that does not start admits no requests.
     if (message.kind === 'admit') starting.then((worker) => worker.admitAnonymous(message.projectId), ignore);
   },
-  onFailure: (error, about) => log.warn({ err: error, about }, 'question of the supervisor failed'),
+  onFailure: (error, about) => log.warn({ err: error, about }, 'request from the supervisor failed'),
 });
-process.on('message', (message) => link.receive(message));
-process.on('disconnect', () => {
-  link.close();
-  stopped.resolve();
-});
+process.on('message', (message) => supervisor.receive(message));
+process.on('disconnect', loseSupervisor);
+// If the supervisor is already gone, there is no further event.
+if (!process.connected) loseSupervisor();
 
 const assignment = await Promise.race([assigned.promise, stopped.promise]);
-// Told to stop before it was told to start.
-if (!assignment) process.exit(0);
+// Told to stop before the start, or the supervisor is gone.
+if (!('worker' in assignment) || abandoned.signal.aborted) process.exit(0);
 const { worker, config } = assignment;
-const log = createLog(config.logLevel).child({ worker });
-const starting = startWorker({ assignment, supervisor: link, clock: systemClock, log });
+const log = createLog(config.logLevel, output).child({ worker });
+const starting = startWorker({
+  assignment,
+  supervisor,
+  abandoned: abandoned.signal,
+  clock: systemClock,
+  log,
+});
 
+/** How to end, once the worker is told to. */
+let how: StopOptions = AT_ONCE;
 const ending = closeWithGrace(
   {
-    delay: config.shutdownGraceMs + BEYOND_GRACE_MS,
+    delay: config.drainDelayMs + config.shutdownGraceMs + BEYOND_GRACE_MS,
     logger: false,
     skip: [...LEFT_TO_SUPERVISOR],
     onTimeout: () => saveAndLeave('shutdown took too long'),
@@ -79,30 +98,37 @@ const ending = closeWithGrace(
   },
   async ({ err }) => {
     if (err) log.fatal({ err }, 'unexpected error: shutting down');
-    const residue = await (await starting).stop();
-    link.tell({ kind: 'stopped', ...residue });
-    log.info({ lost: residue.lost }, 'stopped');
-    if (residue.lost > 0) throw new Error(`${residue.lost} events have no durable home`);
+    const leftovers = await (await starting).stop(how);
+    supervisor.tell({ kind: 'stopped', ...leftovers });
+    log.info({ lost: leftovers.lost }, 'stopped');
+    if (leftovers.lost > 0) throw new Error(`${leftovers.lost} events have no durable home`);
   },
 );
 
 try {
   running = await starting;
-  await Promise.race([stopped.promise, running.delivered]);
+  how = (await Promise.race([stopped.promise, running.delivered])) ?? AT_ONCE;
   if (!process.connected) log.warn({}, 'supervisor is gone: shutting down');
   ending.close();
 } catch (error) {
   const { isExplained } = await import('./worker.ts');
   if (!isExplained(error)) throw error;
   ending.uninstall();
-  // Whoever told the supervisor has told the person.
-  process.send?.({ kind: 'cannot start', message: error.message } satisfies ToldByWorker, undefined, undefined, () =>
+  if (!process.connected) log.warn({ err: error }, 'supervisor is gone: abandoning the start');
+  // The supervisor prints the message.
+  process.send?.({ kind: 'cannot start', message: error.message } satisfies WorkerMessage, undefined, undefined, () =>
     process.exit(1),
   );
 }
 
 function saveAndLeave(why: string) {
   if (running) log.fatal({ ...running.saveNow() }, why);
+}
+
+function loseSupervisor() {
+  supervisor.close();
+  abandoned.abort();
+  stopped.resolve(AT_ONCE);
 }
 
 function ignore() {}

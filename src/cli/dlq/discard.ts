@@ -1,22 +1,15 @@
 import type { Command } from 'commander';
-import type { Removed } from '../../postgres/letter-desk.ts';
-import type { CountByState, Selection } from '../../postgres/letter-lookup.ts';
+import { totalOf } from '../../operations/selected-dead-letters.ts';
+import type { CountByState } from '../../postgres/dead-letters/dead-letter-statistics.ts';
+import type { DiscardedDeadLetters } from '../../postgres/dead-letters/operator-actions.ts';
+import type { Selection } from '../../postgres/dead-letters/selection.ts';
 import { ACTOR_OPTION, actorOf } from '../actor.ts';
-import { CommandFailure, printJson, type Cli } from '../cli.ts';
+import { printJson, type Cli } from '../cli.ts';
 import { confirmed } from '../confirm.ts';
-import { createProgress } from '../progress.ts';
+import { deadLetterProgress } from '../progress.ts';
 import { withPostgres } from '../stores.ts';
-import { counted } from '../words.ts';
-import {
-  type SelectionOptions,
-  collectId,
-  countSelected,
-  deskOf,
-  lookupOf,
-  parseProject,
-  selectionOf,
-  totalOf,
-} from './selection.ts';
+import { counted } from '../format.ts';
+import { type SelectionOptions, collectId, parseProject, selectionOf } from './selection.ts';
 
 type Options = SelectionOptions & { reason: string; yes?: boolean; actor?: string; json?: boolean };
 
@@ -25,18 +18,18 @@ export function addDiscard(dlq: Command, cli: Cli): void {
     .command('discard')
     .description('delete dead letters for good; the audit keeps how many events they held, who did it and why')
     .argument('[ids...]', 'ids of letters', collectId)
-    .option('--group <group>', 'those with one cause, from `weir dlq groups`')
-    .option('--project <id>', 'the events of one project, also out of letters that hold others', parseProject)
-    .option('--all-quarantined', 'every one that waits for a person')
-    .requiredOption('--reason <text>', 'why, for the audit')
-    .option('--yes', 'do not ask')
+    .option('--group <group>', 'letters with one cause, from `weir dlq groups`')
+    .option('--project <id>', 'the events of one project, even in letters that hold other events too', parseProject)
+    .option('--all-quarantined', 'every quarantined letter')
+    .requiredOption('--reason <text>', 'the reason, for the audit')
+    .option('--yes', 'skip the confirmation')
     .option(...ACTOR_OPTION)
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
       `
-What is discarded is gone: \`weir dlq export\` first keeps it in a file. Letters that are being
-replayed at this moment are left alone.
+Discarded events are gone: \`weir dlq export\` first to keep a copy. Letters that a running Weir is
+replaying at this moment are skipped.
 
 Examples:
   weir dlq discard 0198c0de-0000-7000-8000-000000000000 --reason "test data"
@@ -51,18 +44,11 @@ Examples:
 
 async function discard(cli: Cli, selection: Selection, options: Options): Promise<void> {
   const actor = actorOf(cli, options);
-  const reason = options.reason.trim();
-  if (reason === '') throw new CommandFailure('--reason is empty. Say why: the audit keeps it.');
-  const say = createProgress(cli);
+  const { reason } = options;
   const { removed, left } = await withPostgres(cli, async (db) => {
-    const lookup = await lookupOf(db);
-    const count = await countSelected(lookup, selection);
-    if (totalOf(count).letters > 0) await confirmed(cli, options, questionOf(selection, count));
-    const desk = await deskOf(db, actor);
-    const removed = await desk.discard(selection, reason, ({ letters }) =>
-      say(() => `${counted(letters, 'letter')} so far`),
-    );
-    return { removed, left: totalOf(await lookup.count(selection)).letters - removed.unreadable.length };
+    const { discardDeadLetters } = await import('../../operations/discard-dead-letters.ts');
+    const confirm = (count: CountByState) => confirmed(cli, options, questionOf(selection, count));
+    return discardDeadLetters(db, { selection, reason, actor, confirm }, deadLetterProgress(cli));
   });
   if (options.json) printJson(cli.io, { ...removed, left });
   else cli.io.stderr(describe(removed, left));
@@ -75,23 +61,23 @@ function questionOf(selection: Selection, count: CountByState): string {
     return `Discard the events of project ${selection.projectId} out of ${counted(letters, 'dead letter')}, for good?`;
   }
   const alive = letters - count.quarantined.letters;
-  const warning = alive === 0 ? '' : `; ${counted(alive, 'letter')} among them not given up on, and still replayed`;
+  const warning = alive === 0 ? '' : `; Weir still replays ${counted(alive, 'letter')} of them`;
   return `Discard ${counted(letters, 'dead letter')} with ${counted(events, 'event')}, for good${warning}?`;
 }
 
-function describe({ letters, events, shared, doubtful, unreadable }: Removed, left: number): string {
+function describe({ letters, events, shared, doubtful, unreadable }: DiscardedDeadLetters, left: number): string {
   const lines = [`${counted(events, 'event')} discarded, out of ${counted(letters, 'letter')}.`];
-  if (shared > 0) lines.push(`${counted(shared, 'letter')} held events of other projects too: those stay.`);
+  if (shared > 0) lines.push(`${counted(shared, 'letter')} also held events of other projects, which stay.`);
   if (doubtful > 0) {
-    lines.push(`${counted(doubtful, 'letter')} may have landed before: look in ClickHouse if it matters.`);
+    lines.push(`${counted(doubtful, 'letter')} may already have landed: check ClickHouse if that matters.`);
   }
   if (left > 0) {
-    lines.push(`${counted(left, 'letter')} being replayed at this moment, left alone: repeat the command in a minute.`);
+    lines.push(`${counted(left, 'letter')} skipped: a running Weir is replaying them. Repeat the command in a minute.`);
   }
   if (unreadable.length > 0) {
     lines.push(
-      `${counted(unreadable.length, 'shared letter')} cannot be read, so nobody can tell whose events they hold: ${unreadable.slice(0, 5).join(' ')}`,
-      'Discard them whole, by id.',
+      `${counted(unreadable.length, 'shared letter')} cannot be read, so Weir cannot tell whose events they hold: ${unreadable.slice(0, 5).join(' ')}`,
+      'Discard them entirely, by id.',
     );
   }
   return `${lines.join('\n')}\n`;

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
 import { addDiscard } from './discard.ts';
-import { addLook } from './look.ts';
+import { addInspect } from './inspect.ts';
 import { addPause } from './pause.ts';
 import { addReplay } from './replay.ts';
 import { addShow } from './show.ts';
@@ -11,12 +11,12 @@ import { addTransfer } from './transfer.ts';
 export function addDlq(program: Command, cli: Cli): void {
   const dlq = program
     .command('dlq')
-    .description('look into the dead letters, replay, discard, export and import them')
+    .description('inspect, replay, discard, export and import dead letters')
     .addHelpText(
       'after',
       `
-Dead letters are batches that ClickHouse did not take. Weir replays them by itself; the ones
-it has given up on are quarantined and wait for a person. Find the cause with \`weir dlq groups\`,
+Dead letters are batches that ClickHouse did not accept. Weir replays them automatically; the ones
+it has given up on are quarantined and wait for an operator. Find the cause with \`weir dlq groups\`,
 remove it, see what would happen with \`weir dlq replay --dry-run\`, then replay.
 
 Examples:
@@ -24,7 +24,7 @@ Examples:
   weir dlq replay --group 6f1c0d2e9a7b4c55 --dry-run
   weir dlq replay --group 6f1c0d2e9a7b4c55`,
     );
-  addLook(dlq, cli);
+  addInspect(dlq, cli);
   addShow(dlq, cli);
   addReplay(dlq, cli);
   addDiscard(dlq, cli);

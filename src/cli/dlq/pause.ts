@@ -8,14 +8,14 @@ type Options = { actor?: string; json?: boolean };
 export function addPause(dlq: Command, cli: Cli): void {
   dlq
     .command('pause')
-    .description('stop replaying dead letters, in every process, until it is resumed')
+    .description('stop replaying dead letters in every process until `weir dlq resume`')
     .option(...ACTOR_OPTION)
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
       `
-Takes effect within five seconds and outlives restarts. Letters under way are finished. New
-events go to ClickHouse as before; what ClickHouse refuses waits in Postgres.
+Takes effect within five seconds and survives restarts. Weir finishes the letters it is replaying. New
+events go to ClickHouse as before; events that ClickHouse refuses wait in Postgres.
 
 Examples:
   weir dlq pause`,
@@ -34,11 +34,13 @@ Examples:
 async function move(cli: Cli, position: 'paused' | 'running', options: Options): Promise<void> {
   const actor = actorOf(cli, options);
   const isMoved = await withPostgres(cli, async (db) => {
-    const { createSwitchboard } = await import('../../postgres/switchboard.ts');
-    return createSwitchboard(db).move('drain', position, actor);
+    const { setDrain } = await import('../../operations/drain-switch.ts');
+    return setDrain(db, { position, actor });
   });
   if (options.json) return printJson(cli.io, { drain: position, changed: isMoved });
   cli.io.stderr(
-    isMoved ? `The drain is ${position}: every process follows within 5 s.\n` : `The drain was ${position} already.\n`,
+    isMoved
+      ? `The drain is ${position}: takes effect in every process within 5 s.\n`
+      : `The drain was ${position} already.\n`,
   );
 }

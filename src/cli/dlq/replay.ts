@@ -1,38 +1,26 @@
 import { InvalidArgumentError, type Command } from 'commander';
-import { splitRows } from '../../event/rows.ts';
-import { findUnreadableRows } from '../../pipeline/isolate.ts';
-import type { LetterLookup, OpenedLetter, Selection } from '../../postgres/letter-lookup.ts';
+import { type RowChoice, parseRowChoice } from '../../operations/row-choice.ts';
+import { SAMPLE_SIZE } from '../../operations/selected-dead-letters.ts';
+import type { Trial } from '../../operations/try-dead-letters.ts';
+import type { Selection } from '../../postgres/dead-letters/selection.ts';
 import { ACTOR_OPTION, actorOf } from '../actor.ts';
-import { CommandFailure, printJson, type Cli } from '../cli.ts';
-import { createProgress } from '../progress.ts';
+import { printJson, type Cli } from '../cli.ts';
+import { deadLetterProgress } from '../progress.ts';
 import { withClickHouse, withPostgres } from '../stores.ts';
 import { textTable } from '../table.ts';
-import { counted, grouped } from '../words.ts';
-import {
-  type SelectionOptions,
-  collectId,
-  countSelected,
-  deskOf,
-  lookupOf,
-  parseProject,
-  selectionOf,
-} from './selection.ts';
+import { counted, grouped } from '../format.ts';
+import { type SelectionOptions, collectId, parseCount, parseProject, selectionOf } from './selection.ts';
 
-type Options = SelectionOptions & { dryRun?: boolean; rate?: number; actor?: string; json?: boolean };
-
-/** What ClickHouse says to one letter. `unknown` rows were not looked at any more. */
-type Trial = {
-  readonly id: string;
-  readonly events: number;
-  readonly wouldPass: number;
-  readonly refused: number;
-  readonly unknown: number;
-  readonly reasons: readonly { readonly row: number; readonly code: number | null; readonly message: string }[];
+type Options = SelectionOptions & {
+  only?: RowChoice;
+  dryRun?: boolean;
+  sample?: number;
+  rate?: number;
+  actor?: string;
+  json?: boolean;
 };
 
-/** Statements one letter may cost: about a hundred bad rows. */
-const STATEMENTS_PER_LETTER = 256;
-const REASONS_KEPT = 20;
+/** How many letters of a dry run are listed. */
 const SHOWN = 50;
 
 export function addReplay(dlq: Command, cli: Cli): void {
@@ -40,69 +28,91 @@ export function addReplay(dlq: Command, cli: Cli): void {
     .command('replay')
     .description('make dead letters due again, quarantined ones too, as if they had never been tried')
     .argument('[ids...]', 'ids of letters', collectId)
-    .option('--group <group>', 'those with one cause, from `weir dlq groups`')
-    .option('--project <id>', 'those that hold events of one project, with what else is in them', parseProject)
+    .option('--group <group>', 'letters with one cause, from `weir dlq groups`')
+    .option('--project <id>', 'letters that hold events of one project, including their other events', parseProject)
     .option('--all', 'every one')
-    .option('--dry-run', 'only say which rows ClickHouse would read and which not; changes nothing')
-    .option('--rate <letters>', 'letters a second at most', parseRate)
+    .option('--only <rows>', 'rows of one letter: numbers such as 1,4-6 as in `weir dlq show`, or event ids', parseRows)
+    .option('--dry-run', 'report which rows ClickHouse would accept or refuse; changes nothing')
+    .option('--sample <letters>', 'with --dry-run: the number of letters to try, the oldest and the newest', parseCount)
+    .option('--rate <letters>', 'maximum letters per second', parseRate)
     .option(...ACTOR_OPTION)
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
       `
-The running Weir does the work; this makes the letters due and resets their attempts. Letters that
-are being replayed at this moment are left alone. Replaying cannot make duplicates.
+This command makes the letters due and resets their attempts; the running Weir replays them. Letters that
+it is replaying at this moment are skipped. Replaying cannot make duplicates.
 
-A dry run sees what goes wrong while rows are read. What only happens while they are stored
-(constraints, views) it cannot see.
+A dry run finds failures of reading rows, of computed columns and of constraints. It cannot find failures
+that only occur while rows are stored (views, partitions). With more than ${SAMPLE_SIZE} letters it tries a sample, half of
+it the oldest and half the newest, and says so.
 
 Examples:
   weir dlq replay --group 6f1c0d2e9a7b4c55 --dry-run
   weir dlq replay --group 6f1c0d2e9a7b4c55
   weir dlq replay --all --rate 5
+  weir dlq replay 0198c0de-0000-7000-8000-000000000000 --only 1,4-6
   weir dlq replay 0198c0de-0000-7000-8000-000000000000`,
     )
     .action(async (ids: string[], options: Options, command: Command) => {
       const selection = selectionOf(command, ids, options);
+      if (options.only) return replayOnly(cli, command, selection, options.only, options);
+      if (options.sample && !options.dryRun) command.error('error: --sample needs --dry-run');
       await (options.dryRun ? dryRun(cli, selection, options) : replay(cli, selection, options));
     });
 }
 
 async function replay(cli: Cli, selection: Selection, options: Options): Promise<void> {
   const actor = actorOf(cli, options);
-  const say = createProgress(cli);
-  const { changed, replaying, drain } = await withPostgres(cli, async (db) => {
-    const [{ createSwitchboard }, desk] = await Promise.all([
-      import('../../postgres/switchboard.ts'),
-      deskOf(db, actor),
-    ]);
-    const { replaying } = await countSelected(await lookupOf(db), selection);
-    const changed = await desk.replay(selection, options.rate ?? null, ({ letters }) =>
-      say(() => `${counted(letters, 'letter')} so far`),
-    );
-    return { changed, replaying: replaying.letters, drain: (await createSwitchboard(db).read('drain')).position };
+  const done = await withPostgres(cli, async (db) => {
+    const { replayDeadLetters } = await import('../../operations/replay-dead-letters.ts');
+    return replayDeadLetters(db, { selection, perSecond: options.rate ?? null, actor }, deadLetterProgress(cli));
   });
-  if (options.json) return printJson(cli.io, { ...changed, replaying, drain });
-  const { letters, events } = changed;
+  if (options.json) return printJson(cli.io, done);
+  const { letters, events, replaying, drain } = done;
   const lastSeconds =
     options.rate && letters > 1 ? `, the last one in ${Math.ceil((letters - 1) / options.rate)} s` : '';
   cli.io.stderr(`${counted(letters, 'letter')} (${counted(events, 'event')}) due again${lastSeconds}.\n`);
   if (replaying > 0) {
-    cli.io.stderr(`${counted(replaying, 'letter')} being replayed at this moment, left alone.\n`);
+    cli.io.stderr(`${counted(replaying, 'letter')} skipped: a running Weir is replaying them.\n`);
   }
-  if (drain === 'paused') cli.io.stderr('The drain is paused, so nothing happens yet: `weir dlq resume`.\n');
+  if (drain === 'paused') cli.io.stderr('The drain is paused, so nothing is replayed yet: run `weir dlq resume`.\n');
+}
+
+/** Makes some events of one letter due; the others stay in a letter of their own. */
+async function replayOnly(cli: Cli, command: Command, selection: Selection, only: RowChoice, options: Options) {
+  if (selection.by !== 'ids' || selection.ids.length !== 1 || options.dryRun || options.rate) {
+    command.error('error: --only requires the id of exactly one letter, and excludes --dry-run and --rate');
+  }
+  const [id] = (selection as Selection & { by: 'ids' }).ids as [string];
+  const actor = actorOf(cli, options);
+  const { deadLetterId, events, left } = await withPostgres(cli, async (db) => {
+    const { replayRows } = await import('../../operations/replay-rows.ts');
+    return replayRows(db, { id, isMeant: only, actor });
+  });
+  if (options.json) return printJson(cli.io, { letterId: deadLetterId, events, left });
+  cli.io.stderr(
+    `${counted(events, 'event')} due again, as letter ${deadLetterId}; ${grouped(left)} remain in the original letter.\n`,
+  );
 }
 
 async function dryRun(cli: Cli, selection: Selection, options: Options): Promise<void> {
-  const trials = await withPostgres(cli, async (db) => {
-    const lookup = await lookupOf(db);
-    await countSelected(lookup, selection);
-    return tryAll(cli, lookup, selection);
-  });
-  if (options.json) return printJson(cli.io, { letters: trials });
+  const timeoutMs = cli.config().insertTimeoutMs;
+  const { letters: trials, total } = await withPostgres(cli, (db) =>
+    withClickHouse(cli, async (client, database) => {
+      const [{ createEventStore }, { tryDeadLetters }] = await Promise.all([
+        import('../../clickhouse/event-store/event-store.ts'),
+        import('../../operations/try-dead-letters.ts'),
+      ]);
+      const events = createEventStore({ client, clock: cli.clock }, { database, timeoutMs });
+      const progress = deadLetterProgress(cli, 'tried so far');
+      return tryDeadLetters({ db, events }, { selection, sample: options.sample ?? null }, progress);
+    }),
+  );
+  if (options.json) return printJson(cli.io, { letters: trials, total });
   if (trials.length === 0) return cli.io.stderr('There are no such dead letters.\n');
 
-  // Those that need a person come first.
+  // Letters that need a person come first.
   const sorted = [...trials].sort((a, b) => b.refused + b.unknown - (a.refused + a.unknown));
   const lines = sorted
     .slice(0, SHOWN)
@@ -124,48 +134,17 @@ async function dryRun(cli: Cli, selection: Selection, options: Options): Promise
     )} would pass, ` +
       `${grouped(sum(({ refused }) => refused))} would be refused, ${grouped(sum(({ unknown }) => unknown))} not tried. Nothing was changed.\n`,
   );
-}
-
-async function tryAll(cli: Cli, lookup: LetterLookup, selection: Selection): Promise<Trial[]> {
-  const { createEventStore } = await import('../../clickhouse/event-store.ts');
-  const timeoutMs = cli.config().insertTimeoutMs;
-  const say = createProgress(cli);
-  return withClickHouse(cli, async (client, database) => {
-    const events = createEventStore({ client, clock: cli.clock }, { database, timeoutMs });
-    const trials: Trial[] = [];
-    for await (const opened of lookup.openAll(selection)) {
-      trials.push(await tryLetter(opened, (rows) => events.dryRun(rows)));
-      say(() => `${counted(trials.length, 'letter')} tried so far`);
-    }
-    return trials;
-  });
-}
-
-async function tryLetter(
-  { letter: { id, eventCount }, rows }: OpenedLetter,
-  read: (rows: readonly Buffer[]) => Promise<void>,
-): Promise<Trial> {
-  if (rows === null) {
-    const reasons = [{ row: 0, code: null, message: 'the payload is damaged and cannot be read' }];
-    return { id, events: eventCount, wouldPass: 0, refused: eventCount, unknown: 0, reasons };
-  }
-  const all = splitRows(rows);
-  const { bad, isComplete, interruptedBy } = await findUnreadableRows(all, read, { left: STATEMENTS_PER_LETTER });
-  if (interruptedBy) {
-    throw new CommandFailure(
-      `ClickHouse has other trouble than these rows (${interruptedBy.failureClass}): ${interruptedBy.message}. See \`weir doctor\`. Nothing was changed.`,
-      { cause: interruptedBy },
+  if (trials.length < total) {
+    cli.io.stderr(
+      `This was a sample of ${counted(total, 'letter')}, the oldest and the newest: use --sample to try more.\n`,
     );
   }
-  const rest = all.length - bad.size;
-  return {
-    id,
-    events: all.length,
-    wouldPass: isComplete ? rest : 0,
-    refused: bad.size,
-    unknown: isComplete ? 0 : rest,
-    reasons: [...bad].slice(0, REASONS_KEPT).map(([row, { code, message }]) => ({ row, code, message })),
-  };
+}
+
+function parseRows(text: string): RowChoice {
+  const choice = parseRowChoice(text);
+  if (choice === null) throw new InvalidArgumentError('Rows such as 1,4-6, or event ids.');
+  return choice;
 }
 
 function parseRate(text: string): number {

@@ -1,8 +1,7 @@
-/** How the commands are told which dead letters they are about. */
+/** The options by which commands select dead letters. */
 import { InvalidArgumentError, type Command } from 'commander';
-import type { Database } from '../../postgres/pool.ts';
-import type { CountByState, LetterLookup, Selection } from '../../postgres/letter-lookup.ts';
-import { CommandFailure } from '../cli.ts';
+import type { Database } from '../../postgres/connection/pool.ts';
+import type { Selection } from '../../postgres/dead-letters/selection.ts';
 
 export type SelectionOptions = { group?: string; project?: string; all?: boolean; allQuarantined?: boolean };
 
@@ -28,7 +27,7 @@ export function parseCount(text: string): number {
   return count;
 }
 
-/** Exactly one way of saying which letters; anything else is wrong usage. */
+/** Requires exactly one way of selecting letters; anything else is wrong usage. */
 export function selectionOf(command: Command, ids: readonly string[], options: SelectionOptions): Selection {
   const given: Selection[] = [];
   if (ids.length > 0) given.push({ by: 'ids', ids: [...new Set(ids)] });
@@ -43,38 +42,7 @@ export function selectionOf(command: Command, ids: readonly string[], options: S
   return selection;
 }
 
-/** How many letters are meant. An id or a group that does not exist is a failure; an empty project is not. */
-export async function countSelected(lookup: LetterLookup, selection: Selection): Promise<CountByState> {
-  if (selection.by === 'ids') {
-    const existing = await lookup.existing(selection.ids);
-    const missing = selection.ids.filter((id) => !existing.has(id));
-    if (missing.length > 0) {
-      const more = missing.length > 5 ? ` and ${missing.length - 5} more` : '';
-      throw new CommandFailure(
-        `There is no dead letter ${missing.slice(0, 5).join(', ')}${more}: it landed, was split or was discarded; \`weir dlq audit --letter ID\` says what became of one. Nothing was changed.`,
-      );
-    }
-  }
-  const count = await lookup.count(selection);
-  if (selection.by === 'group' && totalOf(count).letters === 0) {
-    throw new CommandFailure(`No dead letter is in the group ${selection.group}. See \`weir dlq groups\`.`);
-  }
-  return count;
-}
-
-export function totalOf({ waiting, replaying, quarantined }: CountByState) {
-  return {
-    letters: waiting.letters + replaying.letters + quarantined.letters,
-    events: waiting.events + replaying.events + quarantined.events,
-  };
-}
-
-export async function lookupOf(db: Database) {
-  const { createLetterLookup } = await import('../../postgres/letter-lookup.ts');
-  return createLetterLookup(db);
-}
-
-export async function deskOf(db: Database, actor: string) {
-  const { createLetterDesk } = await import('../../postgres/letter-desk.ts');
-  return createLetterDesk(db, { actor });
+export async function queriesOf(db: Database) {
+  const { createDeadLetterQueries } = await import('../../postgres/dead-letters/dead-letter-queries.ts');
+  return createDeadLetterQueries(db);
 }

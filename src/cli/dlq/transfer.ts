@@ -1,22 +1,13 @@
 import { createReadStream } from 'node:fs';
 import type { Command } from 'commander';
-import type { PutBack } from '../../postgres/letter-desk.ts';
-import type { OpenedLetter, Selection } from '../../postgres/letter-lookup.ts';
+import type { Imported } from '../../operations/import-dead-letters.ts';
+import type { Selection } from '../../postgres/dead-letters/selection.ts';
 import { ACTOR_OPTION, actorOf } from '../actor.ts';
 import { CommandFailure, printJson, type Cli } from '../cli.ts';
-import { createProgress } from '../progress.ts';
+import { createProgress, deadLetterProgress } from '../progress.ts';
 import { withPostgres } from '../stores.ts';
-import { counted, grouped } from '../words.ts';
-import { BadLetterFile, headerOf, readLetterFile } from './letter-file.ts';
-import {
-  type SelectionOptions,
-  collectId,
-  countSelected,
-  deskOf,
-  lookupOf,
-  parseProject,
-  selectionOf,
-} from './selection.ts';
+import { counted, grouped } from '../format.ts';
+import { type SelectionOptions, collectId, parseProject, selectionOf } from './selection.ts';
 
 type ExportOptions = SelectionOptions & { rowsOnly?: boolean };
 
@@ -25,16 +16,16 @@ export function addTransfer(dlq: Command, cli: Cli): void {
     .command('export')
     .description('write dead letters to stdout, each row exactly as it is stored')
     .argument('[ids...]', 'ids of letters', collectId)
-    .option('--group <group>', 'those with one cause, from `weir dlq groups`')
-    .option('--project <id>', 'the events of one project, without what else is in their letters', parseProject)
+    .option('--group <group>', 'letters with one cause, from `weir dlq groups`')
+    .option('--project <id>', 'the events of one project, without the other events in their letters', parseProject)
     .option('--all', 'every one')
-    .option('--rows-only', 'one event a line and nothing else; such a file cannot be imported')
+    .option('--rows-only', 'only the events, one per line; such a file cannot be imported')
     .addHelpText(
       'after',
       `
 Newline-delimited JSON. Each letter is one line {"weir_letter":1,"id":…,"events":…,"bytes":…,"sha256":…}
-and then its rows, one event a line. The values of the events are in it: keep the file as you
-would keep the events. Exporting changes nothing.
+and then its rows, one event per line. The file contains the values of the events: protect it like
+the events themselves. Exporting changes nothing.
 
 Examples:
   weir dlq export --all > letters.ndjson
@@ -54,9 +45,9 @@ Examples:
     .addHelpText(
       'after',
       `
-May be repeated: a letter that is there stays as it is. One whose checksum is wrong ends the import;
-the letters before it are in. Quarantined letters come back quarantined. Weir asks ClickHouse which
-of the events it has before it sends any, so importing what landed meanwhile makes no duplicates.
+May be repeated: letters that already exist stay unchanged. A letter with a wrong checksum ends the import;
+the letters before it are imported. Quarantined letters come back quarantined. Before Weir sends any event
+it asks ClickHouse which ones are stored, so importing events that landed meanwhile makes no duplicates.
 
 Examples:
   weir dlq import letters.ndjson
@@ -65,38 +56,21 @@ Examples:
     .action((file: string, options: { actor?: string; json?: boolean }) => importLetters(cli, file, options));
 }
 
-async function exportLetters(cli: Cli, selection: Selection, { rowsOnly }: ExportOptions): Promise<void> {
+async function exportLetters(cli: Cli, selection: Selection, { rowsOnly = false }: ExportOptions): Promise<void> {
   const { io } = cli;
   const say = createProgress(cli);
   const done = { letters: 0, events: 0 };
   const unreadable: string[] = [];
   await withPostgres(cli, async (db) => {
-    const lookup = await lookupOf(db);
-    const { partByProject, partId } = await import('../../postgres/letter-lookup.ts');
-    const ownPart = ({ letter, rows }: OpenedLetter, projectId: string): OpenedLetter | null => {
-      if (rows === null || letter.projectIds.length === 1) return { letter, rows };
-      const { own } = partByProject(rows, projectId);
-      if (own.length === 0) return null;
-      const bytes = Buffer.concat(own);
-      // As if it had been split off: under the id that a split would give it.
-      const part = { id: partId(letter.id, bytes), parentId: letter.id, generation: letter.generation + 1 };
-      const size = { eventCount: own.length, rawBytes: bytes.length };
-      return { letter: { ...letter, ...part, ...size, projectIds: [projectId] }, rows: bytes };
-    };
-
-    await countSelected(lookup, selection);
-    for await (const found of lookup.openAll(selection)) {
-      const opened = selection.by === 'project' ? ownPart(found, selection.projectId) : found;
-      if (opened === null) continue;
-      const { letter, rows } = opened;
-      if (rows === null) {
-        unreadable.push(letter.id);
+    const { exportDeadLetters } = await import('../../operations/export-dead-letters.ts');
+    for await (const { id, events, bytes } of exportDeadLetters(db, { selection, rowsOnly }, deadLetterProgress(cli))) {
+      if (bytes === null) {
+        unreadable.push(id);
         continue;
       }
-      if (!rowsOnly) await io.send(headerOf(letter, rows));
-      await io.send(rows);
+      await io.send(bytes);
       done.letters++;
-      done.events += letter.eventCount;
+      done.events += events;
       say(() => `${counted(done.letters, 'letter')} so far`);
     }
   });
@@ -104,54 +78,37 @@ async function exportLetters(cli: Cli, selection: Selection, { rowsOnly }: Expor
   if (unreadable.length > 0) {
     const more = unreadable.length > 5 ? ` and ${unreadable.length - 5} more` : '';
     throw new CommandFailure(
-      `${counted(unreadable.length, 'letter')} cannot be read and left out: ${unreadable.slice(0, 5).join(' ')}${more}`,
+      `${counted(unreadable.length, 'letter')} cannot be read and were left out: ${unreadable.slice(0, 5).join(' ')}${more}`,
     );
   }
 }
 
 async function importLetters(cli: Cli, file: string, options: { actor?: string; json?: boolean }): Promise<void> {
   const actor = actorOf(cli, options);
-  const say = createProgress(cli);
-  const done: Record<PutBack, number> & { events: number } = {
-    restored: 0,
-    present: 0,
-    divided: 0,
-    'deleted project': 0,
-    events: 0,
-  };
-  let stoppedBy: BadLetterFile | null = null;
-  await withPostgres(cli, async (db) => {
-    const desk = await deskOf(db, actor);
-    try {
-      for await (const returned of readLetterFile(file === '-' ? cli.input.bytes() : opened(file))) {
-        const outcome = await desk.putBack(returned);
-        done[outcome]++;
-        if (outcome === 'restored') done.events += returned.letter.eventCount;
-        say(() => `${counted(done.restored + done.present, 'letter')} so far`);
-      }
-    } catch (error) {
-      if (!(error instanceof BadLetterFile)) throw error;
-      stoppedBy = error;
-    }
+  const imported = await withPostgres(cli, async (db) => {
+    const { importDeadLetters } = await import('../../operations/import-dead-letters.ts');
+    const source = file === '-' ? cli.input.bytes() : opened(file);
+    return importDeadLetters(db, { source, actor }, deadLetterProgress(cli));
   });
-  const { restored, present, divided, 'deleted project': deletedProject, events } = done;
-  if (options.json) printJson(cli.io, { restored, events, present, divided, deletedProject });
-  else {
-    const lines = [`${counted(restored, 'letter')} (${counted(events, 'event')}) put back.`];
-    if (present > 0) lines.push(`${grouped(present)} already there, left as they are.`);
-    if (divided > 0) {
-      lines.push(
-        `${grouped(divided)} not put back: their rows lie in another letter (one they were split off from, or into), and would be there twice.`,
-      );
-    }
-    if (deletedProject > 0)
-      lines.push(`${grouped(deletedProject)} not put back: they hold events of a deleted project.`);
-    cli.io.stderr(`${lines.join('\n')}\n`);
-  }
+  const { stoppedBy, ...counts } = imported;
+  if (options.json) printJson(cli.io, counts);
+  else cli.io.stderr(describe(imported));
   if (stoppedBy !== null) {
-    throw new CommandFailure(`${(stoppedBy as BadLetterFile).message}. It and what follows it was not imported.`);
+    throw new CommandFailure(`${stoppedBy.message}. Neither that letter nor those after it were imported.`);
   }
-  if (divided + deletedProject > 0) cli.exitWith(1);
+  if (imported.divided + imported.deletedProject > 0) cli.exitWith(1);
+}
+
+function describe({ restored, events, present, divided, deletedProject }: Imported): string {
+  const lines = [`${counted(restored, 'letter')} (${counted(events, 'event')}) put back.`];
+  if (present > 0) lines.push(`${grouped(present)} exist already and stay unchanged.`);
+  if (divided > 0) {
+    lines.push(
+      `${grouped(divided)} not put back: another letter (split off from them, or they from it) already holds their rows.`,
+    );
+  }
+  if (deletedProject > 0) lines.push(`${grouped(deletedProject)} not put back: they hold events of a deleted project.`);
+  return `${lines.join('\n')}\n`;
 }
 
 async function* opened(file: string): AsyncGenerator<Uint8Array> {

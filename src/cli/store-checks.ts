@@ -1,0 +1,144 @@
+/** What `weir doctor` measures of both stores. */
+import type { Config } from '../config/config.ts';
+import { createLog } from '../log/log.ts';
+import {
+  checkAddedViews,
+  checkBallast,
+  checkClickHouseVersion,
+  checkClock,
+  checkDrift,
+  checkDisk,
+  checkForeignViews,
+  checkLinks,
+  checkMigrations,
+  checkRebuild,
+  checkRights,
+  checkSeenTwice,
+  fail,
+  ok,
+  type Check,
+} from './checks.ts';
+import { CommandFailure, type Cli } from './cli.ts';
+import { describeRebuild } from './migrate.ts';
+import { findClickHouse, findPostgres } from './stores.ts';
+
+export async function examinePostgres({ clock }: Cli, config: Config): Promise<Check[]> {
+  const found = failureAsCheck('Postgres', () => findPostgres(config));
+  if ('outcome' in found) return [found];
+  const [
+    { createPostgres },
+    { askPostgres },
+    { explainFailure },
+    { readJournal },
+    { hasBallast },
+    { findMissingGrants },
+  ] = await Promise.all([
+    import('../postgres/connection/pool.ts'),
+    import('../postgres/operations/connectivity-check.ts'),
+    import('../postgres/connection/connection-errors.ts'),
+    import('../postgres/migrations/migrations.ts'),
+    import('../postgres/dead-letters/disk-room.ts'),
+    import('../postgres/operations/rights.ts'),
+  ]);
+  const { pool } = createPostgres({ url: found.url, maxConnections: 1 }, createLog('silent'));
+  const rights: Check[] = [];
+  try {
+    await pool.query('SELECT 1');
+    const createsTables = config.deadLetters.ballastBytes > 0;
+    // Missing rights come first: they may prevent the remaining checks.
+    rights.push(checkRights('Postgres rights', await findMissingGrants(pool, { createsTables })));
+    const askedMs = clock.now();
+    const { nowMs, version, appliedMigrations } = await askPostgres(pool);
+    const answeredMs = clock.now();
+    const ballast = { wanted: createsTables, exists: await hasBallast(pool) };
+    return [
+      ok('Postgres', `version ${version}, from ${found.from}`),
+      ...rights,
+      checkMigrations('Postgres schema', { applied: appliedMigrations, known: readJournal().length }),
+      checkClock('Postgres clock', { askedMs, answeredMs, theirMs: nowMs }),
+      checkBallast('Postgres ballast', ballast),
+    ];
+  } catch (error) {
+    return [
+      fail(
+        'Postgres',
+        `${explainFailure(error)} (from ${found.from})`,
+        'Weir still accepts events while ClickHouse answers.',
+      ),
+      ...rights,
+    ];
+  } finally {
+    await pool.end();
+  }
+}
+
+export async function examineClickHouse({ clock }: Cli, config: Config): Promise<Check[]> {
+  const found = failureAsCheck('ClickHouse', () => findClickHouse(config));
+  if ('outcome' in found) return [found];
+  const [
+    { createClickHouse },
+    { askClickHouse },
+    { describeForeignViews },
+    { findAddedViews },
+    { countWrongLinks },
+    { findSeenTwice },
+    { createEventSchema },
+    { explainFailure },
+  ] = await Promise.all([
+    import('../clickhouse/connection/client.ts'),
+    import('../clickhouse/operations/connectivity-check.ts'),
+    import('../clickhouse/event-store/views.ts'),
+    import('../clickhouse/operations/added-views.ts'),
+    import('../clickhouse/operations/identity-links.ts'),
+    import('../clickhouse/operations/seen-twice.ts'),
+    import('../clickhouse/migrations/event-schema.ts'),
+    import('../clickhouse/connection/connection-errors.ts'),
+  ]);
+  const client = createClickHouse(found);
+  try {
+    const askedMs = clock.now();
+    const { version, nowMs, disks } = await askClickHouse(client);
+    const answeredMs = clock.now();
+    const schema = createEventSchema(client, found.database);
+    const drift = await schema.check();
+    // A wrong table is reported above; its rows cannot be counted.
+    const counted =
+      drift.length > 0
+        ? []
+        : [
+            checkRebuild('ClickHouse events', (await schema.rebuild.read()).state, describeRebuild),
+            checkSeenTwice('copies of events', await findSeenTwice(client, { withinS: 10 })),
+            checkLinks('identity links', await countWrongLinks(client, { withinS: 10 })),
+          ];
+    return [
+      checkClickHouseVersion('ClickHouse', version),
+      ...checkDrift('ClickHouse schema', drift),
+      ...counted,
+      ...checkForeignViews('ClickHouse views', await describeForeignViews(client, found.database)),
+      ...checkAddedViews('ClickHouse views inside', await findAddedViews(client, found.database)),
+      ...disks.map((disk) => checkDisk(`ClickHouse disk "${disk.name}"`, disk)),
+      checkClock('ClickHouse clock', { askedMs, answeredMs, theirMs: nowMs }),
+    ];
+  } catch (error) {
+    return [
+      fail(
+        'ClickHouse',
+        `${explainFailure(error)} (from ${found.from})`,
+        'Until it answers, Weir keeps accepted events in Postgres.',
+      ),
+    ];
+  } finally {
+    await client.close();
+  }
+}
+
+/** A store without a setting is a finding and does not end the examination. */
+function failureAsCheck<T>(name: string, find: () => T): T | Check {
+  try {
+    return find();
+  } catch (error) {
+    if (!(error instanceof CommandFailure)) throw error;
+    const [detail, remedy] = error.message.split('\n');
+    return fail(name, detail!, remedy ?? 'Try again.');
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * From a request's rows to a batch: the channel, the journal that makes its content survive this process, and the way
+ * into both. This is the one place that chooses the channel.
+ */
+import { randomUUIDv7 } from 'node:crypto';
+import type { Clock } from '../runtime/clock.ts';
+import { type Config, FLUSH_MAX_BYTES } from '../config/config.ts';
+import type { Log } from '../log/log.ts';
+import { createAccept } from '../pipeline/accept.ts';
+import type { BatchId } from '../pipeline/batch.ts';
+import { createChannel } from '../pipeline/channel.ts';
+import { journaledChannel } from '../pipeline/journaled-channel.ts';
+import type { Ledger } from '../pipeline/ledger.ts';
+import { createSizeLimit } from '../pipeline/size-limit.ts';
+import { type DurableDirs, openDurability } from './durability.ts';
+
+export type Intake = Awaited<ReturnType<typeof openIntake>>;
+
+type IntakeOptions = {
+  readonly config: Config;
+  readonly dirs: DurableDirs;
+  /** Identifies this process and no other. */
+  readonly name: string;
+  readonly ledger: Ledger;
+  /** Called with the duration of each sync of the journal. */
+  readonly onSynced: (elapsedMs: number) => void;
+};
+
+/** Opens the journal as configured. Throws `JournalUnusable` when it is required and cannot be opened. */
+export async function openIntake(
+  { config, dirs, name, ledger, onSynced }: IntakeOptions,
+  { clock, log }: { clock: Clock; log: Log },
+) {
+  const durability = await openDurability({ config, dirs, name, clock, log, onSynced });
+  const { journal } = durability;
+  const inMemory = createChannel({ clock, newBatchId: () => randomUUIDv7() as BatchId }, config.channel, {
+    ...config.flush,
+    maxBytes: FLUSH_MAX_BYTES,
+  });
+  const channel = journal ? journaledChannel({ channel: inMemory, journal, clock, log }) : inMemory;
+  return {
+    durability,
+    channel,
+    accept: createAccept({ channel, journal, ledger }, { isRequired: config.journal.mode === 'on' }),
+    sizeLimit: createSizeLimit({ clock, log }, channel.setBatchBytes),
+  };
+}

@@ -1,0 +1,41 @@
+/** State that all parts of the pipeline share: why requests are refused, what became of every event, and progress. */
+import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../log/log.ts';
+import { type Breaker, type BreakerState, createBreaker } from '../pipeline/breaker.ts';
+import { type Flags, createFlags } from '../pipeline/flags.ts';
+import { type Ledger, createLedger } from '../pipeline/ledger.ts';
+import { type ProgressWatch, createProgress } from '../pipeline/progress.ts';
+
+export type PipelineState = {
+  readonly flags: Flags;
+  readonly ledger: Ledger;
+  readonly progress: ProgressWatch;
+  readonly breaker: Breaker;
+};
+
+export function createPipelineState(
+  { isDisabled }: { isDisabled: boolean },
+  { clock, log, random }: { clock: Clock; log: Log; random: () => number },
+): PipelineState {
+  const flags = createFlags({ intake: isDisabled ? 'disabled' : 'open' }, (facts) => {
+    log.info({ intake: facts.intake, unhomed: facts.unhomed }, 'flags changed');
+  });
+  const breaker = createBreaker({ clock, random, onChange: logChanges(log) });
+  return { flags, ledger: createLedger(), progress: createProgress({ clock }), breaker };
+}
+
+/** Logs when inserts are suspended, why, and when they resume; not every probe in between that failed. */
+function logChanges(log: Log): (state: BreakerState) => void {
+  let saidReason: BreakerState['reason'] = null;
+  return ({ kind, reason }) => {
+    const isNews = kind === 'closed' || (kind === 'open' && reason !== saidReason);
+    if (isNews) saidReason = reason;
+    log[isNews ? levelOf(kind, reason) : 'debug']({ breaker: kind, reason }, 'breaker changed');
+  };
+}
+
+/** An open breaker is a warning; one that opened for schema or rights needs a person. */
+function levelOf(kind: BreakerState['kind'], reason: BreakerState['reason']): 'info' | 'warn' | 'error' {
+  if (kind === 'closed') return 'info';
+  return reason === 'operator' ? 'error' : 'warn';
+}

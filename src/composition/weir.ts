@@ -1,0 +1,175 @@
+/**
+ * One running Weir, composed of its parts in the order in which an event meets them. What belongs to the process
+ * (signals, files that identify it, embedded stores, the banner) is in `service/`.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Config } from '../config/config.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { createCredentials } from '../http/access/credentials.ts';
+import { createIdempotency } from '../http/ingest/idempotency.ts';
+import { type HttpServer, listen } from '../http/listener/server.ts';
+import type { Log } from '../log/log.ts';
+import { createJournalSyncs } from '../metrics/journal-syncs.ts';
+import type { KeptAnswer } from '../pipeline/ports.ts';
+import { type Leftovers, saveLeftovers, shutDown } from '../pipeline/shutdown.ts';
+import { startBackgroundLoops } from './background-loops.ts';
+import { createConnectivity } from './connectivity.ts';
+import { createDelivery } from './delivery.ts';
+import { durableDirs } from './durability.ts';
+import { openIntake } from './intake.ts';
+import { type Snapshot, createPages } from './pages.ts';
+import { createSchemaKeeper } from './schema-keeper.ts';
+import { createPipelineState } from './state.ts';
+import { type ControlStorage, type StoreAccess, openControlStorage, openEventStorage } from './storage.ts';
+import { createHttpApp } from './http-app.ts';
+import { createOperatorSwitches } from './operator-switches.ts';
+import type { WorkerContext } from './worker-context.ts';
+
+/** `isAnnounced`: load balancers still send requests here and must see the shutdown first (`SHUTDOWN_DRAIN_DELAY`). */
+export type StopOptions = { readonly isAnnounced: boolean };
+
+export type Weir = {
+  /** 0 for one that does not listen. */
+  readonly port: number;
+  /** Resolves when Postgres is migrated, however long that takes. */
+  readonly postgresReady: Promise<void>;
+  /** Resolves when both stores are. */
+  readonly migrated: Promise<void>;
+  readonly projects: ControlStorage['projects'];
+  readonly tokens: ControlStorage['tokens'];
+  /** Attributes requests without a token to the project, at the doors that allow it. */
+  admitAnonymous(projectId: string): void;
+  snapshot(): Promise<Snapshot>;
+  /** Whether every accepted or recovered event has another home. */
+  isDelivered(): boolean;
+  /** Keeps answers to idempotency keys in its journal; resolves when they are on disk. Rejects when it cannot. */
+  remember(answers: readonly KeptAnswer[]): Promise<void>;
+  /** Gives every accepted event a durable home and closes everything. */
+  stop(how?: StopOptions): Promise<Leftovers>;
+  /** The same for a process without any time left: synchronous, files only. */
+  saveNow(): Leftovers;
+};
+
+type WeirOptions = {
+  readonly config: Config;
+  readonly access: StoreAccess;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** null for a Weir without other workers. */
+  readonly workerContext?: WorkerContext | null;
+};
+
+/** For a Weir that only delivers. */
+const NO_SERVER: HttpServer = { port: 0, close: () => Promise.resolve(), cut: () => {} };
+
+/** Builds all parts, listens, and starts the loops. Throws `CannotListen`; never waits for a store. */
+export async function startWeir(options: WeirOptions): Promise<Weir> {
+  const { config, access, version, clock, log, workerContext = null } = options;
+  const runtime = { clock, log, random: Math.random };
+  const stopping = new AbortController();
+  const stopDraining = new AbortController();
+  const workers = workerContext?.workers ?? 1;
+  const listens = workerContext?.listens ?? true;
+  const name = randomUUID();
+
+  const state = createPipelineState({ isDisabled: config.disabled }, runtime);
+  const { flags, ledger, breaker } = state;
+  const journalSyncs = createJournalSyncs();
+  const intake = await openIntake(
+    {
+      config,
+      dirs: workerContext?.dirs ?? durableDirs(config.dataDir),
+      name,
+      ledger,
+      onSynced: (elapsedMs) => journalSyncs.observe(elapsedMs / 1_000),
+    },
+    runtime,
+  );
+  const { channel, durability } = intake;
+
+  const storage = openEventStorage({ config, access, workers }, runtime);
+  const control = openControlStorage({ config, access, workers }, runtime);
+  const connectivity = createConnectivity({ storage, control, breaker }, runtime);
+  const schema = createSchemaKeeper(
+    { postgres: control.pool, events: storage.schema, ...runtime },
+    { isRebuildPostponed: config.rebuild === 'off' },
+  );
+
+  const credentials = createCredentials({ lookUp: control.tokens.lookUp, ...runtime });
+  const { anonymousProject } = config;
+  if (anonymousProject !== null && anonymousProject !== 'off') credentials.admitAnonymous(anonymousProject);
+
+  const stores = { config, storage, control, connectivity };
+  const pages = createPages({ ...stores, version, intake, state, schema, credentials, journalSyncs }, runtime);
+  const { metrics, snapshot } = pages;
+  const switches = createOperatorSwitches({ control, flags, progress: state.progress, clock }, config);
+  const { flusher, drain } = createDelivery(
+    { ...stores, intake, state, usage: metrics.usage, onInsert: metrics.insert, isPaused: switches.isDrainPaused },
+    runtime,
+  );
+
+  const idempotency = workerContext?.idempotency ?? createIdempotency({ clock });
+  const app = createHttpApp(
+    {
+      config,
+      version,
+      intake,
+      state,
+      reading: storage.openReading({ downSignal: connectivity.clickhouse.downSignal, stopping: stopping.signal }),
+      credentials,
+      idempotency,
+      pages: workerContext?.pagesWith(snapshot) ?? pages.own,
+      onRequest: metrics.request,
+      workerContext,
+    },
+    runtime,
+  );
+
+  durability.restoreAnswers(idempotency);
+  if (durability.others.length === 0) durability.takeUp({ channel, ledger });
+  const server = listens ? await listen(app, { ...runtime, signal: workerContext?.abandoned }, config) : NO_SERVER;
+  // No further events arrive that a batch could wait for.
+  if (!listens) channel.hurry();
+  const flusherDone = flusher.run();
+  const loops = startBackgroundLoops(
+    { name, schema, connectivity, control, drain, switches, intake, state, listens, ...runtime },
+    { stopping: stopping.signal, stopDraining: stopDraining.signal },
+  );
+  const { save } = durability;
+  return {
+    port: server.port,
+    postgresReady: loops.postgresReady,
+    migrated: loops.migrated,
+    projects: control.projects,
+    tokens: control.tokens,
+    admitAnonymous: credentials.admitAnonymous,
+    snapshot,
+    isDelivered: () => channel.usage().events === 0 && durability.isEmpty(),
+    remember: async (answers) => {
+      await Promise.all(answers.map(async (answer) => durability.journal?.remember(answer)));
+    },
+    stop,
+    saveNow: () => saveLeftovers({ channel, flusher, save, log }),
+  };
+
+  async function stop({ isAnnounced }: StopOptions = { isAnnounced: false }): Promise<Leftovers> {
+    if (isAnnounced && listens && config.drainDelayMs > 0) {
+      flags.beginLeaving();
+      log.info({ delayMs: config.drainDelayMs }, 'shutting down soon: no longer ready, still accepting events');
+      await clock.sleep(config.drainDelayMs);
+    }
+    // Dead letters are already durable; the remaining time belongs to what is in memory.
+    stopDraining.abort();
+    const leftovers = await shutDown(
+      { flags, server, channel, flusher, flusherDone, breaker, save, clock, log },
+      { graceMs: config.shutdownGraceMs },
+    );
+    ledger.lost += leftovers.lost;
+    stopping.abort();
+    await loops.ended();
+    await durability.close().catch(() => {});
+    await Promise.all([control.close(), storage.close()]);
+    return leftovers;
+  }
+}

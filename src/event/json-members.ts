@@ -1,0 +1,114 @@
+/** Reads what a JSON tape has recorded: values and their members, as in the document. */
+import { type JsonTape, MEMBER_NUMBERS, UNUSABLE, VALUE_NUMBERS } from './json-tape.ts';
+
+/** One recorded value: a cursor over a tape. A member is identified by its place on the tape. */
+export type Members = {
+  readonly tape: JsonTape;
+  /** Where the value stands on the tape. */
+  at: number;
+};
+
+export function firstValue(tape: JsonTape): Members {
+  return { tape, at: 0 };
+}
+
+export function moveToNextValue(members: Members): void {
+  members.at = endOfMembers(members);
+}
+
+export function isObject({ tape, at }: Members): boolean {
+  return numberAt(tape, at + 1) >= 0;
+}
+
+/**
+ * Why the value is unusable, as invalid JSON or too large; null when it is usable. Beyond the reasons that an answer
+ * lists, only the fact is known.
+ */
+export function problemOf({ tape, at }: Members): string | null {
+  return numberAt(tape, at + 1) === UNUSABLE ? (tape.problems[numberAt(tape, at)] ?? 'invalid JSON') : null;
+}
+
+/** How many containers deep the deepest member's value is. */
+export function deepestOf({ tape, at }: Members): number {
+  return numberAt(tape, at);
+}
+
+/** Whether a member holds something that ClickHouse cannot read. */
+export function hasUnreadable({ tape, at }: Members): boolean {
+  return numberAt(tape, at + 2) !== 0;
+}
+
+/** The end of the value's last member in the document; 0 where it has none. */
+export function endOf(members: Members): number {
+  const end = endOfMembers(members);
+  return end === firstMember(members) ? 0 : numberAt(members.tape, end - 1);
+}
+
+/** The members of the value, in order: `for (let m = firstMember(v); m < endOfMembers(v); m = nextMember(m))`. */
+export function firstMember(members: Members): number {
+  return members.at + VALUE_NUMBERS;
+}
+
+export function nextMember(member: number): number {
+  return member + MEMBER_NUMBERS;
+}
+
+export function endOfMembers({ tape, at }: Members): number {
+  return at + VALUE_NUMBERS + MEMBER_NUMBERS * Math.max(0, numberAt(tape, at + 1));
+}
+
+/** The member's key as it was written, quotes included. */
+export function rawKeyOf({ tape }: Members, member: number): string {
+  return tape.text.slice(numberAt(tape, member), numberAt(tape, member + 1));
+}
+
+/** The bytes of the member's key, without quotes. */
+export function keyLengthOf({ tape }: Members, member: number): number {
+  return numberAt(tape, member + 1) - numberAt(tape, member) - 2;
+}
+
+/** Whether the member's key, which must be as long, was written as these bytes. */
+export function isKeyed({ tape }: Members, member: number, key: Buffer): boolean {
+  const start = numberAt(tape, member) + 1;
+  for (let i = 0; i < key.length; i += 1) if (tape.bytes[start + i] !== key[i]) return false;
+  return true;
+}
+
+/** The member's value as it was written. */
+export function rawValueOf({ tape }: Members, member: number): string {
+  return tape.text.slice(numberAt(tape, member + 2), numberAt(tape, member + 3));
+}
+
+/** Whether the member's value is null. */
+export function isNullAt({ tape }: Members, member: number): boolean {
+  return tape.bytes[numberAt(tape, member + 2)] === 0x6e;
+}
+
+/** Where the member's value begins in the document. */
+export function valueStartOf({ tape }: Members, member: number): number {
+  return numberAt(tape, member + 2);
+}
+
+/** Whether the member's value is a number. */
+export function isNumberAt({ tape }: Members, member: number): boolean {
+  const first = tape.bytes[numberAt(tape, member + 2)] ?? 0;
+  return first === 0x2d || (first >= 0x30 && first <= 0x39);
+}
+
+/** The member as it was written, without spaces around its colon. */
+export function rawMemberOf(members: Members, member: number): string {
+  const { tape } = members;
+  const isTight = numberAt(tape, member + 1) + 1 === numberAt(tape, member + 2);
+  if (isTight) return tape.text.slice(numberAt(tape, member), numberAt(tape, member + 3));
+  return `${rawKeyOf(members, member)}:${rawValueOf(members, member)}`;
+}
+
+/** The bytes the member takes, without colon and spaces. */
+export function sizeOf({ tape }: Members, member: number): number {
+  const keyBytes = numberAt(tape, member + 1) - numberAt(tape, member);
+  return keyBytes + numberAt(tape, member + 3) - numberAt(tape, member + 2);
+}
+
+function numberAt(tape: JsonTape, place: number): number {
+  return tape.numbers[place] ?? 0;
+}

@@ -1,0 +1,173 @@
+/**
+ * The bodies of existing analytics clients: JSON under any `Content-Type`, a form with JSON or base64 in it, a list of
+ * events, an object around one, or a single event. The shape decides.
+ */
+import { isUtf8 } from 'node:buffer';
+import {
+  type BodyProblem,
+  jsonProblem,
+  MAX_ENVELOPE_MEMBERS,
+  type ScannedEvents,
+  scanEvents,
+  skipValue,
+} from './envelope.ts';
+import { createEventReader, type EventReader } from './event-reader.ts';
+import { firstValue, isObject, moveToNextValue } from './json-members.ts';
+import { createJsonTape, isTooLarge, type JsonTape, noteUnusable, recordUsable } from './json-tape.ts';
+import { createScanner, enter, isAtArray, isAtEnd, isAtObject, nextKey, type Scanner, skipSpace } from './json.ts';
+import { tokenIn } from './lenient-decoder.ts';
+import type { Path } from './lenient-format.ts';
+import { stringOf } from './raw-json.ts';
+import { BYTES_A_STEP, type Steps } from './steps.ts';
+
+/** Where a client puts each part. */
+export type SdkShape = {
+  /** The members of an envelope that may list the events; empty where there is no envelope. */
+  readonly lists: readonly string[];
+  /** Whether events may follow each other without a list around them. */
+  readonly mayFollow?: boolean;
+};
+
+export type SdkBody = {
+  readonly events: ScannedEvents;
+  /** The members of the envelope around them by name, raw; empty where there is none. */
+  readonly envelope: ReadonlyMap<string, string>;
+  /** The member of the envelope that listed them; null where there is none. */
+  readonly list: string | null;
+};
+
+const NO_ENVELOPE: ReadonlyMap<string, string> = new Map();
+
+/** Reads a body that was unwrapped. */
+export function* readSdkBody(body: Buffer, { lists, mayFollow = false }: SdkShape): Steps<SdkBody | BodyProblem> {
+  const text = isUtf8(body) ? body : Buffer.from(body.toString('utf8'));
+  const scanner = createScanner(text);
+  const events = createJsonTape(scanner);
+  if (scanner.at === text.length) return withoutEnvelope(events);
+  if (isAtArray(scanner)) {
+    yield* scanEvents(scanner, events, Infinity);
+    return jsonProblem(scanner) ?? withoutEnvelope(events);
+  }
+  if (!isAtObject(scanner)) return yield* notJson(scanner);
+  const found = lists.length === 0 ? null : yield* readEnvelope(scanner, events, lists);
+  if (found !== null) return found;
+  return yield* readFollowing(createScanner(text, scanner.text), events, mayFollow);
+}
+
+function withoutEnvelope(events: ScannedEvents): SdkBody {
+  return { events, envelope: NO_ENVELOPE, list: null };
+}
+
+/** The envelope around a list of events; null when there is no list, so that the object is an event. */
+function* readEnvelope(
+  scanner: Scanner,
+  events: JsonTape,
+  lists: readonly string[],
+): Steps<SdkBody | BodyProblem | null> {
+  const envelope = new Map<string, string>();
+  let list: string | null = null;
+  enter(scanner);
+  while (nextKey(scanner)) {
+    const name = stringOf(scanner.text.slice(scanner.keyStart, scanner.keyEnd));
+    const { at: start } = scanner;
+    const isHere = lists.includes(name);
+    if (isHere && list !== null) return invalid(`"${list}" is there twice, or "${name}" beside it`);
+    if (isHere) list = name;
+    if (isHere && !isAtArray(scanner) && scanner.text.slice(start, start + 4) !== 'null') {
+      return invalid(`"${name}" must be an array`);
+    }
+    if (!(yield* isHere && isAtArray(scanner) ? scanEvents(scanner, events, Infinity) : skipValue(scanner))) break;
+    if (!isHere && envelope.size < MAX_ENVELOPE_MEMBERS) envelope.set(name, scanner.text.slice(start, scanner.at));
+  }
+  if (list === null) return null;
+  return jsonProblem(scanner) ?? { events, envelope, list };
+}
+
+const LINE_END = 0x0a;
+
+/**
+ * Consecutive events, separated by white space, a line end, or nothing. Where they may follow each other, one that is no
+ * JSON costs only itself: the next line begins another.
+ */
+function* readFollowing(scanner: Scanner, events: JsonTape, mayFollow: boolean): Steps<SdkBody | BodyProblem> {
+  let stepEnd = scanner.at + BYTES_A_STEP;
+  for (;;) {
+    const { at: start } = scanner;
+    const { length: head } = events;
+    if (recordUsable(scanner, events)) {
+      if (!mayFollow || isAtEnd(scanner)) return jsonProblem(scanner) ?? withoutEnvelope(events);
+      scanner.problem = null;
+      scanner.at = scanner.problemAt;
+    } else {
+      const nextLine = mayFollow ? nextLineIn(scanner, start) : -1;
+      const isAlone = events.count === 1 && nextLine < 0;
+      if (isAlone && !isTooLarge(scanner, start)) return jsonProblem(scanner) ?? invalid('the body is not JSON');
+      noteUnusable(scanner, events, start, head);
+      if (nextLine < 0) return withoutEnvelope(events);
+      scanner.problem = null;
+      scanner.at = nextLine;
+    }
+    if (scanner.at < stepEnd) continue;
+    stepEnd = scanner.at + BYTES_A_STEP;
+    yield;
+  }
+}
+
+/** Where the next line begins that is not blank; -1 for none. */
+function nextLineIn({ bytes }: Scanner, start: number): number {
+  const end = bytes.indexOf(LINE_END, start);
+  const next = end < 0 ? bytes.length : skipSpace(bytes, end);
+  return next === bytes.length ? -1 : next;
+}
+
+function* notJson(scanner: Scanner): Steps<BodyProblem> {
+  yield* skipValue(scanner);
+  return jsonProblem(scanner) ?? invalid('the body must be an event, a list of events, or an object with one');
+}
+
+const invalid = (message: string): BodyProblem => ({ ok: false, code: 'invalid_envelope', message });
+
+/** By the list of paths: families have a few, which are always the same. */
+const readers = new WeakMap<readonly Path[], EventReader>();
+
+function readerOf(paths: readonly Path[]): EventReader {
+  const reader = readers.get(paths) ?? createEventReader(paths, []);
+  readers.set(paths, reader);
+  return reader;
+}
+
+/** The token of the first event that has one; null when none has. */
+export function firstTokenIn(events: ScannedEvents, paths: readonly Path[]): string | null {
+  const reader = readerOf(paths);
+  const event = firstValue(events);
+  for (let index = 0; index < events.count; index += 1) {
+    if (isObject(event)) {
+      reader.open(event);
+      const token = tokenIn(reader, paths);
+      if (token !== null) return token;
+    }
+    moveToNextValue(event);
+  }
+  return null;
+}
+
+/** A field named `data` before anything that begins JSON. */
+const FORM = /^(?:[^{["]*&)?data=/;
+const FORM_LOOKED_AT = 4_096;
+
+/** The fields of a body that is a form with its events in `data`; null for any other. */
+export function formIn(body: Buffer): URLSearchParams | null {
+  const start = body.toString('latin1', 0, FORM_LOOKED_AT).trimStart();
+  return FORM.test(start) ? new URLSearchParams(body.toString('utf8').trim()) : null;
+}
+
+/** The JSON in a field of a form or a query: plain, or as base64 in either alphabet. */
+export function unwrapField(data: string): Buffer {
+  const text = data.trim();
+  // A space stands for the original plus sign.
+  const base64 = data.replaceAll(' ', '+');
+  // The reader refuses anything else.
+  return BASE64.test(base64) ? Buffer.from(base64, 'base64') : Buffer.from(text);
+}
+
+const BASE64 = /^[\w+/-]*=*$/;

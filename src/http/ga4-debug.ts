@@ -1,0 +1,58 @@
+/** The debugging path of GA4's Measurement Protocol: says what is wrong with a body, and stores nothing. */
+import type { Clock } from '../runtime/clock.ts';
+import { refuse } from './answers/refusal-reply.ts';
+import { isRefusal } from './answers/refusals.ts';
+import { type AppRoute, nodeOf } from './description/route.ts';
+import { ga4Messages } from './ingest/doors/ga4.ts';
+import { readBody } from './request/body.ts';
+import { nodeBody } from './request/door-request.ts';
+import { queryOf } from './request/request-target.ts';
+
+/** Google takes 130 kB. */
+const MAX_BYTES = 256 * 1024;
+/** Small: not worth a reservation in the channel. */
+const UNCOUNTED = { grow: () => true, release: () => {} };
+
+export function ga4Debug(
+  { clock }: { readonly clock: Pick<Clock, 'now'> },
+  { maxFutureMs }: { readonly maxFutureMs: number },
+): AppRoute {
+  return {
+    method: 'POST',
+    path: '/debug/mp/collect',
+    async handler(c) {
+      const { incoming } = nodeOf(c);
+      const { headers, url = '' } = incoming;
+      const body = await readBody({ headers, body: nodeBody(incoming) }, UNCOUNTED, { maxBytes: MAX_BYTES });
+      if (body === 'aborted') return c.body(null, 400);
+      if (isRefusal(body)) return refuse(c, body);
+      const head = { method: 'POST', path: c.req.path, target: url, headers, query: () => queryOf(url) } as const;
+      const validationMessages = ga4Messages(body.bytes, head, { receivedAt: clock.now(), maxFutureMs });
+      return c.json({ validationMessages });
+    },
+    operation: {
+      tag: 'Clients',
+      summary: 'Say what is wrong with a body of the Measurement Protocol of Google Analytics 4.',
+      schemes: ['none'],
+      parameters: [],
+      body: {
+        description: 'At most 256 KiB.',
+        required: false,
+        mediaTypes: ['application/json'],
+        schema: { type: 'object' },
+        example: { client_id: 'a1', events: [{ name: 'plan_chosen' }] },
+      },
+      answers: {
+        200: {
+          description: 'What is wrong; an empty list where nothing is.',
+          schema: {
+            type: 'object',
+            properties: { validationMessages: { type: 'array', items: { type: 'object' } } },
+            required: ['validationMessages'],
+          },
+        },
+      },
+      refusals: ['body_too_large', 'unsupported_encoding', 'invalid_encoding', 'channel_full', 'internal'],
+    },
+  };
+}

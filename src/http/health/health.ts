@@ -1,0 +1,178 @@
+/**
+ * The health paths. All of them answer from facts that are updated in the background; none queries a store, needs a
+ * credential or is logged.
+ */
+import type { Context, Handler } from 'hono';
+import { closedBecause, isEnding, isFatal } from '../../pipeline/flags.ts';
+import {
+  healthOperation,
+  healthzOperation,
+  liveOperation,
+  readyOperation,
+  storesOperation,
+} from './health-operations.ts';
+import type { Operation, Route } from '../description/route.ts';
+import type { HealthSnapshot, ServiceHealth } from './health-snapshot.ts';
+import { stallReasons } from './stalls.ts';
+import type { RebuildState } from '../../pipeline/storage-port.ts';
+
+export type HealthDeps = { readonly service: () => Promise<ServiceHealth>; readonly version: string };
+
+export function healthRoutes(
+  { service, version }: HealthDeps,
+  { depth503Threshold }: { depth503Threshold: number },
+): Route[] {
+  const live = { status: 'ok' };
+
+  return [
+    probe('/healthz', healthzOperation, async (c) => {
+      const { facts } = (await service()).healthSnapshot;
+      const depth = facts.deadLetters?.rows ?? 0;
+      const isDown = isFatal(facts) || depth > depth503Threshold;
+      return c.json(
+        {
+          status: isDown ? 'down' : 'ok',
+          version,
+          ingest_disabled: facts.intake === 'disabled',
+          dlq_depth: depth,
+        },
+        isDown ? 503 : 200,
+      );
+    }),
+    probe('/health', healthOperation, async (c) => c.json(health(await service()))),
+    probe('/health/live', liveOperation, (c) => c.json(live)),
+    probe('/livez', liveOperation, (c) => c.json(live)),
+    probe('/health/ready', readyOperation, ready),
+    probe('/readyz', readyOperation, ready),
+    probe('/ready', storesOperation, async (c) => {
+      const { clickhouseUp, postgresUp, schema } = (await service()).healthSnapshot;
+      const missing = [
+        ...(clickhouseUp && schema.clickhouseReady ? [] : ['clickhouse']),
+        ...(postgresUp && schema.postgresReady ? [] : ['postgres']),
+      ];
+      return missing.length === 0
+        ? c.json({ status: 'ready' })
+        : c.json({ status: 'not_ready', error: `not answering or not migrated: ${missing.join(', ')}`, missing }, 503);
+    }),
+  ];
+
+  /**
+   * Ready means exactly: an event sent now would be accepted, and no shutdown was announced. The shared dead-letter
+   * depth has no influence on it.
+   */
+  async function ready(c: Context): Promise<Response> {
+    const reason = whyNotReady((await service()).healthSnapshot);
+    return reason === null ? c.json({ status: 'ready' }) : c.json({ status: 'not_ready', reason }, 503);
+  }
+
+  function health({ healthSnapshot, reasons: more, workers }: ServiceHealth) {
+    const { facts, channel, journal } = healthSnapshot;
+    const reasons = [...healthReasons(healthSnapshot, depth503Threshold), ...more];
+    const isDown = isFatal(facts) || facts.intake === 'draining';
+    return {
+      status: isDown ? 'down' : reasons.length > 0 ? 'degraded' : 'ok',
+      reasons,
+      version,
+      intake: facts.intake,
+      enqueued: healthSnapshot.accepted,
+      dropped: 0,
+      pending: channel.events,
+      queue_depth: channel.events,
+      pending_bytes: channel.bytes,
+      reserved_bytes: channel.reservedBytes,
+      unhomed_batches: facts.unhomed,
+      breaker: healthSnapshot.breaker.kind,
+      journal: journal && { state: journal.kind, bytes: journal.bytes, max_bytes: journal.maxBytes },
+      clickhouse_connected: healthSnapshot.clickhouseUp ?? false,
+      postgres_connected: healthSnapshot.postgresUp ?? false,
+      dlq: facts.deadLetters && {
+        depth: facts.deadLetters.rows,
+        events: facts.deadLetters.events,
+        bytes: facts.deadLetters.bytes,
+        oldest: facts.deadLetters.oldestAt === null ? null : new Date(facts.deadLetters.oldestAt).toISOString(),
+        quarantined: facts.deadLetters.quarantinedRows,
+        estimated: facts.deadLetters.isEstimate,
+      },
+      rebuild: rebuildOf(healthSnapshot.schema.rebuild),
+      ...(workers && { workers }),
+    };
+  }
+}
+
+/** null when there is nothing to rebuild. It is no reason to worry: everything works meanwhile. */
+function rebuildOf(state: RebuildState | null) {
+  if (state === null || state.kind === 'done') return null;
+  if (state.kind === 'blocked') return { state: 'blocked', rows: 0, total: 0, detail: state.why };
+  const { doing, rows, total, waitsFor } = state;
+  return { state: doing, rows, total, detail: waitsFor === null ? null : `waits for ${waitsFor}` };
+}
+
+function probe(path: string, operation: Operation, handler: Handler): Route {
+  return { method: 'GET', path, handler, isProbe: true, operation };
+}
+
+/** Why an event sent now would not be accepted, or null. */
+function whyNotReady({
+  facts,
+  channel,
+  journalRefusal,
+  postgresUp,
+  schema,
+  knowsTokens,
+}: HealthSnapshot): string | null {
+  const closed = closedBecause(facts);
+  if (closed) return closed;
+  if (isEnding(facts)) return 'shutting_down';
+  if (channel.isFull) return 'channel_full';
+  if (journalRefusal !== null) return `journal_${journalRefusal}`;
+  const canLookUp = postgresUp === true && schema.postgresReady;
+  return canLookUp || knowsTokens ? null : 'tokens_unavailable';
+}
+
+/** Every deviation from normal operation, one sentence each, for a person. */
+function healthReasons(healthSnapshot: HealthSnapshot, depth503Threshold: number): string[] {
+  const { facts, breaker, clickhouseUp, postgresUp, schema, journal } = healthSnapshot;
+  const { intake, unhomed, deadLetters } = facts;
+  const { drift, postgresReady, clickhouseReady } = schema;
+  const { kind, reason, openSince } = breaker;
+  const reasons: string[] = [];
+  if (unhomed > 0) reasons.push(`${unhomed} batches are in memory only: neither ClickHouse nor Postgres accepts them`);
+  if (intake === 'disabled') reasons.push('ingest is switched off');
+  if (intake === 'draining') reasons.push('this process is shutting down');
+  else if (isEnding(facts)) reasons.push('this process is about to shut down and still accepts events');
+  if (!clickhouseUp) reasons.push(healthSnapshot.clickhouseTrouble ?? 'ClickHouse does not answer');
+  else if (!clickhouseReady)
+    reasons.push(`ClickHouse is not migrated yet${because(postgresReady ? schema.problem : null)}`);
+  if (!postgresUp) reasons.push(healthSnapshot.postgresTrouble ?? 'Postgres does not answer');
+  else if (healthSnapshot.postgresReadOnly) reasons.push('Postgres is read-only and cannot store dead letters');
+  else if (!postgresReady) reasons.push(`Postgres is not migrated yet${because(schema.problem)}`);
+  if (healthSnapshot.noRoomSince !== null) {
+    const since = new Date(healthSnapshot.noRoomSince).toISOString();
+    reasons.push(
+      `Postgres has had no room for dead letters since ${since}: Weir adds none; the waiting ones free space as they land`,
+    );
+  }
+  if (kind !== 'closed') {
+    reasons.push(`inserts have been suspended since ${new Date(openSince!).toISOString()} (${reason})`);
+  }
+  if (healthSnapshot.channel.isFull) reasons.push('the channel is full');
+  if (journal && journal.kind !== 'ok') reasons.push(`the journal cannot be written (${journal.reason})`);
+  else if (healthSnapshot.journalRefusal === 'full') reasons.push('the journal is full');
+  if (journal?.isHeld)
+    reasons.push('this data directory is a copy: its events wait until the Weir that owns the original has stopped');
+  if (deadLetters && deadLetters.rows > depth503Threshold) {
+    reasons.push(`${deadLetters.rows} dead letters, more than DLQ_DEPTH_503_THRESHOLD`);
+  }
+  if (deadLetters && deadLetters.quarantinedRows > 0) {
+    reasons.push(`${deadLetters.quarantinedRows} dead letters are quarantined: weir dlq groups`);
+  }
+  const stalls = stallReasons({
+    progress: healthSnapshot.progress,
+    deadLetters,
+    areInsertsSent: clickhouseUp === true && kind === 'closed',
+    isPostgresWritable: postgresUp === true && !healthSnapshot.postgresReadOnly,
+  });
+  return [...reasons, ...stalls, ...healthSnapshot.notices, ...drift];
+}
+
+const because = (problem: string | null) => (problem === null ? '' : `: ${problem}`);

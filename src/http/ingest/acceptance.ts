@@ -1,0 +1,194 @@
+/**
+ * From a request that was read to its answer: once for each idempotency key, its events are decoded, take their place
+ * in the channel, and are answered when they are as safe as the client asked.
+ */
+import type { Clock } from '../../runtime/clock.ts';
+import type { Decoded } from '../../event/decode.ts';
+import type { Accept } from '../../pipeline/accept.ts';
+import type { Channel, Destination, Reservation } from '../../pipeline/channel-port.ts';
+import type { Ledger } from '../../pipeline/ledger.ts';
+import type { Credential } from '../../pipeline/ports.ts';
+import { type SyncOrAsync, whenResolved } from '../../runtime/sync-or-async.ts';
+import { isRefusal } from '../answers/refusals.ts';
+import type { DoorRequest } from '../request/door-request.ts';
+import { type Ack, MAX_ACK_WAIT_MS, onceSettled } from './acknowledgement.ts';
+import { bodyOf } from './door-refusals.ts';
+import type { Door, DoorAnswer, RequestHead } from './doors/door.ts';
+import type { Answer, Idempotency } from './idempotency.ts';
+import type { RejectionLog } from './rejection-log.ts';
+import { type IngestRefusal, JOURNAL_REFUSALS, KEY_UNAVAILABLE, OFFER_REFUSALS } from './ingest-refusals.ts';
+
+export const MAX_KEY_LENGTH = 200;
+
+export type AcceptanceDeps = {
+  readonly channel: Channel;
+  readonly accept: Accept;
+  readonly idempotency: Idempotency;
+  readonly ledger: Pick<Ledger, 'rejected'>;
+  readonly clock: Clock;
+  readonly newEventId: () => string;
+  /** Told of what clients of other services are not told of. */
+  readonly rejectionLog?: RejectionLog;
+};
+
+/** A request whose body was read. */
+export type ReadRequest = {
+  readonly credential: Credential;
+  /** The idempotency key in the body. */
+  readonly key: string | null;
+  readonly bodyHash: () => string;
+  /** Events sent, good or bad, as far as the number is known before decoding. */
+  readonly eventCount: number;
+  readonly decode: () => SyncOrAsync<Decoded>;
+  readonly head: RequestHead;
+  readonly bodyBytes: number;
+  /** The door whose request it is: what it answers. */
+  readonly door: Pick<Door, 'answer' | 'tokens' | 'contentType' | 'source'>;
+};
+/** What is known of a request apart from its body. */
+export type RequestContext = {
+  readonly request: DoorRequest;
+  readonly receivedAt: number;
+  readonly reservation: Reservation;
+  readonly ack: Ack;
+};
+/** A request whose body is no longer needed. */
+export type Entered = { readonly answering: SyncOrAsync<Answer | IngestRefusal> };
+/** A request whose events are to be accepted. */
+type Taking = RequestContext &
+  Pick<ReadRequest, 'credential' | 'eventCount' | 'decode' | 'head' | 'bodyBytes' | 'door'> & {
+    readonly key?: { readonly key: string; readonly bodyHash: string };
+  };
+
+export type Acceptance = {
+  /** Returns before the wait for the answer begins: nothing that waits holds the body. */
+  enter(context: RequestContext, read: ReadRequest): SyncOrAsync<Entered | IngestRefusal>;
+};
+
+/** Clients of others give up sooner than those who ask to wait. */
+const MAX_SDK_WAIT_MS = 5_000;
+
+export function createAcceptance(deps: AcceptanceDeps): Acceptance {
+  const { channel, accept, idempotency, ledger, clock, newEventId } = deps;
+
+  return { enter };
+
+  function enter(
+    { request, receivedAt, reservation, ack }: RequestContext,
+    { credential, eventCount, decode, bodyHash, key: ownKey, head, bodyBytes, door }: ReadRequest,
+  ): SyncOrAsync<Entered | IngestRefusal> {
+    const taking = { request, credential, eventCount, decode, receivedAt, reservation, ack, head, bodyBytes, door };
+    const given = door.tokens ? undefined : (request.headers['idempotency-key'] as string | undefined);
+    const key = given ?? ownKey;
+    if (key === null) return decodeAndEnter(taking);
+    // The format's own limit has already applied.
+    if (given === '' || (given && given.length > MAX_KEY_LENGTH)) {
+      return {
+        refused: 'invalid_query',
+        message: `the idempotency key must have 1 to ${MAX_KEY_LENGTH} characters`,
+      };
+    }
+    // Meanwhile, a request that waits for another with its key keeps its body and the room for it.
+    const answering = onlyOnce({ ...taking, key: { key, bodyHash: bodyHash() } });
+    return answering.then(() => ({ answering }));
+  }
+
+  function decodeScheduled({ eventCount, decode }: Taking): SyncOrAsync<Decoded | IngestRefusal> {
+    // Ten mebibytes hold millions of tiny events: what can never be queued is not decoded first.
+    return channel.couldHold(eventCount) ? decode() : OFFER_REFUSALS['never-fits'];
+  }
+
+  // Separate functions: a closure that waits for an answer holds every variable of the function that created it, and
+  // must not hold the body.
+  function decodeAndEnter(taking: Taking): SyncOrAsync<Entered | IngestRefusal> {
+    return whenResolved(decodeScheduled(taking), (decoded) =>
+      isRefusal(decoded) ? decoded : { answering: takeIn(taking, decoded) },
+    );
+  }
+
+  function decodeAndTakeIn(taking: Taking): SyncOrAsync<Answer | IngestRefusal> {
+    return whenResolved(decodeScheduled(taking), (decoded) => (isRefusal(decoded) ? decoded : takeIn(taking, decoded)));
+  }
+
+  /** Queues the events at once, since the room is reserved; only then may something have to wait. */
+  function takeIn(taking: Taking, decoded: Decoded): SyncOrAsync<Answer | IngestRefusal> {
+    const { request, credential, receivedAt, reservation, ack, key, head, bodyBytes, door } = taking;
+    const { projectId } = credential;
+    const { rejected } = decoded;
+    if (door.tokens) deps.rejectionLog?.note(door.source, decoded);
+    const elapsedMs = Math.max(0, clock.now() - receivedAt);
+    const answered = door.answer(decoded, { head, bodyBytes, receivedAt, newBatchId: newEventId, elapsedMs });
+    if (isRefusal(answered)) {
+      ledger.rejected += rejected;
+      return answered;
+    }
+    const { status } = answered;
+    const answer: Answer = {
+      status,
+      body: bodyOf(answered.body),
+      ack: 'queued',
+      ...headersOf(answered, rejected, door),
+    };
+    if (decoded.accepted === 0) {
+      ledger.rejected += rejected;
+      return answer;
+    }
+
+    const settled = ack === 'stored' ? Promise.withResolvers<Destination>() : null;
+    const taken = accept(
+      { projectId, eventCount: decoded.accepted, rows: decoded.rows },
+      {
+        level: ack === 'queued' ? 'queued' : 'journaled',
+        reservation,
+        answer: key && { ...key, projectId, answer: JSON.stringify({ ...answer, ack: 'journaled' }), at: receivedAt },
+        onSettled: settled?.resolve,
+      },
+    );
+    if (typeof taken === 'string') return OFFER_REFUSALS[taken];
+    return taken.then((reached): Promise<Answer> | Answer | IngestRefusal => {
+      if (reached === 'not-journaled') return JOURNAL_REFUSALS.failed;
+      ledger.rejected += rejected;
+      if (settled === null) return { ...answer, ack: reached };
+      const maxWaitMs = door.tokens ? MAX_SDK_WAIT_MS : MAX_ACK_WAIT_MS;
+      return onceSettled(request, answer, reached, settled.promise, { channel, clock, maxWaitMs });
+    });
+  }
+
+  /** Not an async function: its frame would hold the request, and with it the body, until the answer is there. */
+  function onlyOnce(taking: Taking & Required<Pick<Taking, 'key'>>): Promise<Answer | IngestRefusal> {
+    const { key, bodyHash } = taking.key;
+    let refusal: IngestRefusal | null = null;
+    let untaken: Taking | null = taking;
+    const answering = idempotency.once(taking.credential.projectId, key, bodyHash, async () => {
+      const entering = decodeAndTakeIn(untaken!);
+      untaken = null;
+      return whenResolved(entering, (taken) => {
+        if (!isRefusal(taken)) return taken;
+        refusal = taken;
+        return null;
+      });
+    });
+    return answering.then((answer) => {
+      if (answer === 'mismatch') return { refused: 'idempotency_mismatch' };
+      if (answer === 'unavailable') return KEY_UNAVAILABLE;
+      return answer ?? refusal!;
+    });
+  }
+}
+
+/** What an answer has besides the headers of all answers of its door. */
+function headersOf(
+  { contentType = '' }: DoorAnswer,
+  rejected: number,
+  { tokens, contentType: usual = 'application/json' }: ReadRequest['door'],
+): Pick<Answer, 'headers'> {
+  if (tokens === undefined) return {};
+  const isRejected = rejected > 0;
+  if (contentType === '' && !isRejected) return {};
+  return {
+    headers: {
+      'Content-Type': contentType === '' ? usual : contentType,
+      ...(isRejected && { 'Weir-Rejected': String(rejected) }),
+    },
+  };
+}

@@ -1,0 +1,64 @@
+/** How safe events must be before the answer: what a client asks for, how long to wait for it, what `Weir-Ack` says. */
+import type { Clock } from '../../runtime/clock.ts';
+import type { Channel, Destination } from '../../pipeline/channel-port.ts';
+import type { DoorRequest } from '../request/door-request.ts';
+import type { Reply } from '../answers/reply.ts';
+import type { Answer } from './idempotency.ts';
+import type { IngestRefusal } from './ingest-refusals.ts';
+
+/** How safe accepted events must be before the answer. `journaled` is the highest level below `stored`. */
+export const ACKS = ['queued', 'journaled', 'stored'] as const;
+export type Ack = (typeof ACKS)[number];
+export type Level = 'queued' | 'journaled' | Destination;
+/** The values of `Weir-Ack`. */
+export const LEVELS = ['queued', 'journaled', 'stored', 'dead-lettered'] as const satisfies readonly Level[];
+
+/** How long an answer waits for ClickHouse before it reports the level reached. */
+export const MAX_ACK_WAIT_MS = 30_000;
+/** The level that the target of a request asks for. */
+export function requestedAck(target: string, byDefault: Ack): Ack | IngestRefusal {
+  const queryAt = target.indexOf('?');
+  if (queryAt < 0) return byDefault;
+  const query = new URLSearchParams(target.slice(queryAt));
+  const wanted = query.get('ack');
+  const wait = query.get('wait');
+  if (wait !== null && wait !== 'true' && wait !== 'false') {
+    return { refused: 'invalid_query', message: 'wait must be true or false' };
+  }
+  const ack = wanted === null ? byDefault : ACKS.find((known) => known === wanted);
+  if (ack === undefined) return { refused: 'invalid_query', message: `ack must be one of ${ACKS.join(', ')}` };
+  return wait === 'true' ? 'stored' : ack;
+}
+
+/**
+ * The answer once the events are settled in a store, or with the level they have reached after `maxWaitMs`. The wait ends
+ * when the client disconnects.
+ */
+export async function onceSettled(
+  { onGone }: Pick<DoorRequest, 'onGone'>,
+  answer: Answer,
+  reached: Level,
+  settled: Promise<Destination>,
+  {
+    channel,
+    clock,
+    maxWaitMs,
+  }: { readonly channel: Pick<Channel, 'hurry'>; readonly clock: Clock; readonly maxWaitMs: number },
+): Promise<Answer> {
+  channel.hurry();
+  const done = new AbortController();
+  const stop = () => done.abort('answered or gone');
+  const off = onGone(stop);
+  const waited = clock.sleep(maxWaitMs, done.signal);
+  const level = await Promise.race([settled, waited.then(() => reached)]);
+  off();
+  stop();
+  return { ...answer, ack: level };
+}
+
+/** The headers of a door's answers, by level: each level always has the same object, which identifies it. */
+export function createAckHeaders(contentType: string): (ack: string) => Reply['headers'] {
+  const headersFor = (ack: string): Reply['headers'] => ({ 'Content-Type': contentType, 'Weir-Ack': ack });
+  const known = new Map(LEVELS.map((level): [string, Reply['headers']] => [level, headersFor(level)]));
+  return (ack) => known.get(ack) ?? headersFor(ack);
+}

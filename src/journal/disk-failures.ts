@@ -1,0 +1,39 @@
+/** Failures of the journal's disk: errors for the rest of Weir, and for the journal's own parts. */
+
+/**
+ * Why the journal did not accept a record: `full` when settling will make room, `disk-full` when the disk has none,
+ * `failed` when the disk cannot be trusted at the moment. All of them pass by themselves.
+ */
+export type UnavailableReason = 'full' | 'disk-full' | 'failed' | 'closed';
+
+export class JournalUnavailable extends Error {
+  override readonly name = 'JournalUnavailable';
+  readonly reason: UnavailableReason;
+
+  constructor(reason: UnavailableReason, cause?: unknown) {
+    super(`the journal accepts nothing now: ${reason}`, { cause });
+    this.reason = reason;
+  }
+}
+
+/** An error after which the segment must not be written any more. */
+export class SegmentAbandoned extends Error {
+  override readonly name = 'SegmentAbandoned';
+
+  constructor(cause: unknown) {
+    super('segment abandoned', { cause });
+  }
+}
+
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof Error && ['ENOSPC', 'EDQUOT'].includes(codeOf(error));
+}
+
+/** The system's error code where there is one; never a path. */
+export function codeOf(error: unknown): string {
+  const code = error instanceof Error ? (error as { code?: unknown }).code : null;
+  return typeof code === 'string' ? code : 'unknown';
+}
+
+/** For clean-ups whose failure changes nothing: the file is superseded, or is closed with the process. */
+export function ignore(): void {}

@@ -1,0 +1,134 @@
+/**
+ * Envelopes in order of arrival, and the batches that are cut from them. A batch is cut when it is taken, and exceeds
+ * its limits only when a single envelope does.
+ */
+import type { Clock } from '../runtime/clock.ts';
+import type { Envelope } from '../event/event.ts';
+import { type Batch, type BatchId, freezeBatch } from './batch.ts';
+import type { BatchLimits, OnSettled } from './channel-port.ts';
+
+/** The listener of an envelope, called when its batch settles. */
+export type ChunkListener = {
+  /** The index of the envelope's chunk in its batch. */
+  readonly chunk: number;
+  readonly onSettled: OnSettled;
+};
+
+export type BatchQueue = {
+  isEmpty(): boolean;
+  /** `journalSequence`: where the journal has the envelope; null when it does not. */
+  add(envelope: Envelope, journalSequence: number | null, onSettled: OnSettled | undefined): void;
+  /** Whether to cut a batch now: enough is queued, or the oldest envelope has waited long enough or is hurried. */
+  isDue(): boolean;
+  /** How long until the oldest envelope has waited long enough; null when nothing is queued. */
+  dueInMs(): number | null;
+  /** Cuts and freezes the next batch. Not for an empty queue. */
+  cut(): { readonly batch: Batch; readonly listeners: readonly ChunkListener[] };
+  /** Makes everything queued now due. */
+  hurry(): void;
+  setScale(scale: number): void;
+  setMaxBytes(maxBytes: number | null): void;
+};
+
+type QueuedEnvelope = {
+  readonly envelope: Envelope;
+  readonly queuedAt: number;
+  /** Its number in order of arrival. */
+  readonly arrival: number;
+  readonly journalSequence: number | null;
+  readonly onSettled: OnSettled | undefined;
+};
+
+/** How many taken places may stand at the head of the array before it is copied without them. */
+const MAX_TAKEN_PLACES = 1_024;
+
+export function createBatchQueue(
+  { clock, newBatchId }: { clock: Clock; newBatchId: () => BatchId },
+  limits: BatchLimits,
+): BatchQueue {
+  // A queue with a moving head: shift() on a long array copies it. Taken envelopes are released: null replaces them.
+  let queue: (QueuedEnvelope | null)[] = [];
+  let head = 0;
+  let queuedEvents = 0;
+  let queuedBytes = 0;
+  let arrivals = 0;
+  let hurriedUpTo = 0;
+  let scale = 1;
+  let bytesBound = Infinity;
+  const maxEvents = () => limits.maxEvents * scale;
+  const maxBytes = () => Math.min(limits.maxBytes * scale, bytesBound);
+
+  return {
+    isEmpty,
+    add,
+    isDue,
+    dueInMs,
+    cut,
+    hurry: () => {
+      hurriedUpTo = arrivals;
+    },
+    setScale: (next) => {
+      scale = next;
+    },
+    setMaxBytes: (bytes) => {
+      bytesBound = bytes ?? Infinity;
+    },
+  };
+
+  function isEmpty() {
+    return head === queue.length;
+  }
+
+  function add(envelope: Envelope, journalSequence: number | null, onSettled: OnSettled | undefined) {
+    queuedEvents += envelope.eventCount;
+    queuedBytes += envelope.rows.length;
+    queue.push({ envelope, queuedAt: clock.elapsed(), arrival: ++arrivals, journalSequence, onSettled });
+  }
+
+  function isDue() {
+    if (isEmpty()) return false;
+    if (queuedEvents >= maxEvents() || queuedBytes >= maxBytes()) return true;
+    const oldest = queue[head]!;
+    return oldest.arrival <= hurriedUpTo || clock.elapsed() - oldest.queuedAt >= limits.maxWaitMs;
+  }
+
+  function dueInMs() {
+    const oldest = queue[head];
+    return oldest ? Math.max(oldest.queuedAt + limits.maxWaitMs - clock.elapsed(), 0) : null;
+  }
+
+  function cut() {
+    const envelopes: Envelope[] = [];
+    const listeners: ChunkListener[] = [];
+    const sequences: number[] = [];
+    // Journaled envelopes and others do not mix: a batch is in the journal whole or not at all.
+    const isJournaled = queue[head]!.journalSequence !== null;
+    const mostEvents = maxEvents();
+    const mostBytes = maxBytes();
+    let events = 0;
+    let bytes = 0;
+    while (head < queue.length) {
+      const { envelope, journalSequence, onSettled } = queue[head]!;
+      if ((journalSequence !== null) !== isJournaled) break;
+      const isTooMuch = events + envelope.eventCount > mostEvents || bytes + envelope.rows.length > mostBytes;
+      if (isTooMuch && envelopes.length > 0) break;
+      if (onSettled) listeners.push({ chunk: envelopes.length, onSettled });
+      envelopes.push(envelope);
+      if (journalSequence !== null) sequences.push(journalSequence);
+      events += envelope.eventCount;
+      bytes += envelope.rows.length;
+      queue[head++] = null;
+    }
+    queuedEvents -= events;
+    queuedBytes -= bytes;
+    dropTaken();
+    return { batch: { ...freezeBatch(newBatchId(), envelopes), sequences }, listeners };
+  }
+
+  /** The array must not grow forever. */
+  function dropTaken() {
+    if (!isEmpty() && head < MAX_TAKEN_PLACES) return;
+    queue = queue.slice(head);
+    head = 0;
+  }
+}

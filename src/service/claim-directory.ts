@@ -1,0 +1,28 @@
+import { JournalUnusable } from '../composition/durability.ts';
+import type { Config } from '../config/config.ts';
+import type { Log } from '../log/log.ts';
+import { AlreadyRunning, type RuntimeClaim, claimRuntime } from './runtime-file.ts';
+
+const DISK_FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
+
+/**
+ * Claims the data directory for this process. Failing to write the runtime file is tolerated; failing to open a
+ * required journal is not. Throws `AlreadyRunning`, `JournalUnusable`.
+ */
+export function claimDirectory({ dataDir, journal }: Config, pid: number, log: Log): RuntimeClaim {
+  try {
+    return claimRuntime(dataDir, pid);
+  } catch (error) {
+    if (error instanceof AlreadyRunning) throw error;
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
+    // A full disk does not prevent the start: delivering what the journal holds frees space.
+    if (journal.mode === 'on' && !DISK_FULL.has(code)) {
+      throw new JournalUnusable(
+        `the data directory ${dataDir} cannot be used (${code}): make it writable, set WEIR_DATA_DIR to another directory, or INGEST_JOURNAL to prefer or off`,
+        { cause: error },
+      );
+    }
+    log.warn({ err: error, code }, 'data directory cannot be written; other commands will not find this process');
+    return { publish: () => {}, release: () => {} };
+  }
+}
