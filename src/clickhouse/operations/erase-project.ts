@@ -1,0 +1,87 @@
+/**
+ * Erases everything that ClickHouse holds of one project: the rows themselves, not only their visibility. A deletion is
+ * a mutation that the server runs on its own; this waits for it and may be repeated after an interruption.
+ */
+import type { ClickHouseClient } from '@clickhouse/client';
+import type { Clock } from '../../runtime/clock.ts';
+import { inEachEventTable } from './event-copies.ts';
+import { ask, mutate } from './mutation.ts';
+
+const EVENTS = 'events_raw_v1';
+/** Events first: derived rows cannot reappear afterwards. */
+const TABLES = [EVENTS, 'event_counts_hourly', 'event_users', 'identity_links'] as const;
+/**
+ * Rows may keep arriving while a table is cleaned; rows that arrive after this many rounds are left to the next call.
+ */
+const ROUNDS = 3;
+
+export type ErasedProject = { readonly table: string; readonly rows: number; readonly left: number };
+export type EraseProgress = { readonly table: string; readonly rows: number; readonly partsToDo: number };
+
+/** The project's rows in each table. Throws what the driver throws. */
+export async function countRows(client: ClickHouseClient, projectId: string): Promise<ErasedProject[]> {
+  const counted: ErasedProject[] = [];
+  for (const table of TABLES) {
+    const rows = await countIn(client, table, projectId);
+    counted.push({ table, rows, left: rows });
+  }
+  return counted;
+}
+
+/** The project's events that landed and were not deleted, each counted as often as it was stored. */
+export async function countLanded(client: ClickHouseClient, projectId: string): Promise<number> {
+  const [sum] = await ask<{ events: string }>(
+    client,
+    'SELECT toString(sum(events)) AS events FROM event_counts_hourly WHERE project_id = {project:UUID}',
+    { project: projectId },
+  );
+  return Number(sum!.events);
+}
+
+/** Throws `MutationFailed`, and what the driver throws. */
+export async function eraseProject(
+  { client, clock }: { client: ClickHouseClient; clock: Clock },
+  projectId: string,
+  onProgress: (progress: EraseProgress) => void,
+): Promise<ErasedProject[]> {
+  const done: ErasedProject[] = [];
+  for (const table of TABLES) done.push(table === EVENTS ? await forgetEvents() : await forgetIn(table));
+  return done;
+
+  /** Also where a rebuild of the table has a second copy of them, which is no news to whoever asks. */
+  async function forgetEvents(): Promise<ErasedProject> {
+    let erased: ErasedProject | null = null;
+    await inEachEventTable({ client, clock }, async (table) => {
+      const { rows, left } = await forgetIn(table);
+      if (table === EVENTS) erased = { table, rows: (erased?.rows ?? 0) + rows, left };
+      return { changed: rows, left };
+    });
+    return erased ?? { table: EVENTS, rows: 0, left: 0 };
+  }
+
+  async function forgetIn(table: string): Promise<ErasedProject> {
+    let rows = 0;
+    let left = await countIn(client, table, projectId);
+    for (let round = 0; left > 0 && round < ROUNDS; round++) {
+      rows += left;
+      const deleting = left;
+      onProgress({ table, rows: deleting, partsToDo: 0 });
+      await mutate(
+        { client, clock },
+        { table, change: 'DELETE WHERE project_id = {project:UUID}', projectId, doing: `delete from ${table}` },
+        (partsToDo) => onProgress({ table, rows: deleting, partsToDo }),
+      );
+      left = await countIn(client, table, projectId);
+    }
+    return { table, rows: rows - left, left };
+  }
+}
+
+async function countIn(client: ClickHouseClient, table: string, projectId: string): Promise<number> {
+  const [count] = await ask<{ rows: string }>(
+    client,
+    `SELECT toString(count()) AS rows FROM ${table} WHERE project_id = {project:UUID}`,
+    { project: projectId },
+  );
+  return Number(count!.rows);
+}

@@ -1,0 +1,93 @@
+/** Replays some events of a dead letter that holds many: the letter becomes two, one of which is due. */
+import { splitRows } from '../../event/rows.ts';
+import { and, eq, sql } from '../connection/drizzle.ts';
+import { answerOf } from '../connection/errors.ts';
+import { AMBIGUITY_MINUTES } from './ambiguity-window.ts';
+import { compressRows, partId, projectsIn, readRows } from './payload.ts';
+import { isLeased } from './selection.ts';
+import type { Database } from '../connection/pool.ts';
+import { failedEvents, failedEventsAudit } from '../connection/schema.ts';
+
+export type ReplayedRows =
+  | { readonly kind: 'due'; readonly deadLetterId: string; readonly events: number; readonly left: number }
+  /** `replaying`: a drain holds it at this moment; `unmatched`: no row of it was chosen. */
+  | { readonly kind: 'absent' | 'replaying' | 'unreadable' | 'unmatched' };
+
+/**
+ * Makes the rows of the letter due that `isMeant` picks, with all attempts restored; the others stay unchanged, in a
+ * letter of their own. Throws `PostgresFailure`.
+ */
+export function replayRows(
+  db: Database,
+  { id, actor, isMeant }: { id: string; actor: string; isMeant: (row: Buffer, place: number) => boolean },
+): Promise<ReplayedRows> {
+  return answerOf(
+    db.transaction(async (tx): Promise<ReplayedRows> => {
+      const [found] = await tx
+        .select({ letter: failedEvents, isLeased })
+        .from(failedEvents)
+        .where(and(eq(failedEvents.id, id)))
+        .for('update');
+      if (!found) return { kind: 'absent' };
+      if (found.isLeased) return { kind: 'replaying' };
+      const { letter: parent } = found;
+      const text = await readRows(parent.payload);
+      if (text === null) return { kind: 'unreadable' };
+      const rows = splitRows(text);
+      const [meant, others] = [rows.filter(isMeant), rows.filter((row, place) => !isMeant(row, place))];
+      if (meant.length === 0) return { kind: 'unmatched' };
+
+      const ambiguous = parent.ambiguous || parent.leaseToken !== null;
+      const lastAttemptAt = parent.lastAttemptAt ?? parent.createdAt;
+      const part = async (of: readonly Buffer[]) => {
+        const bytes = Buffer.concat(of);
+        return {
+          ...parent,
+          id: partId(id, bytes),
+          parentId: id,
+          generation: parent.generation + 1,
+          payload: await compressRows(bytes),
+          rawBytes: bytes.length,
+          eventCount: of.length,
+          projectIds: projectsIn(of),
+          ambiguous,
+          leaseToken: null,
+          lastAttemptAt,
+        };
+      };
+      const due = {
+        ...(await part(meant)),
+        attemptCount: 0,
+        exposedMs: 0,
+        quarantinedAt: null,
+        quarantineReason: null,
+        visibleAt: ambiguous
+          ? sql`greatest(now(), ${lastAttemptAt.toISOString()}::timestamptz + ${AMBIGUITY_MINUTES} * interval '1 minute')`
+          : sql`now()`,
+      };
+      const left = others.length === 0 ? [] : [await part(others)];
+      await tx.delete(failedEvents).where(eq(failedEvents.id, id));
+      await tx.insert(failedEvents).values([due, ...left]);
+      const parts = [due, ...left].map((letter, place) => ({
+        id: letter.id,
+        events: letter.eventCount,
+        due: place === 0,
+      }));
+      await tx.insert(failedEventsAudit).values([
+        { failedEventId: id, action: 'split', actor, eventCount: parent.eventCount, detail: { parts } },
+        {
+          failedEventId: due.id,
+          action: 'replay',
+          actor,
+          eventCount: due.eventCount,
+          detail: {
+            was: parent.quarantinedAt === null ? 'waiting' : 'quarantined',
+            projects: due.projectIds,
+            parent: id,
+          },
+        },
+      ]);
+      return { kind: 'due', deadLetterId: due.id, events: due.eventCount, left: others.length };
+    }),
+  );
+}
