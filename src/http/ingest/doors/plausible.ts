@@ -1,0 +1,87 @@
+/** What Plausible's scripts send. They have no token, no id and no retry; the id of the site is the token. */
+import { membersOf } from '../../../event/extras.ts';
+import type { LenientFormat } from '../../../event/lenient-format.ts';
+import { rawStringOf, stringOf } from '../../../event/raw-json.ts';
+import { isRawObject, type RawMembers, takeFirst, withMembers } from '../../../event/rewriting.ts';
+import type { Door } from './door.ts';
+import { isNone, rejectedIn, SDK_REFUSALS, sdkRefusals, whyNone } from './sdk-answers.ts';
+import { openRewritten } from './sdk-opening.ts';
+
+const format: LenientFormat = {
+  lenient: true,
+  event: { paths: ['weir:name'] },
+  timestamp: [],
+  properties: ['weir:properties'],
+  tokens: ['weir:token'],
+};
+
+/** Members have a long and a short name. */
+function flat(event: RawMembers): RawMembers {
+  const name = takeFirst(event, 'n', 'name');
+  const domain = takeFirst(event, 'd', 'domain');
+  const properties = takeObject(event, 'p', 'props', 'm', 'meta');
+  const url = ['u', 'url'].find((key) => (event.get(key) ?? 'null') !== 'null');
+  const referrer = ['r', 'referrer'].find((key) => (event.get(key) ?? 'null') !== 'null');
+  const has = rawNamesOf(properties);
+  const page: [string, string | undefined][] = [];
+  for (const [member, key] of [['url', url] as const, ['referrer', referrer] as const]) {
+    if (key === undefined || has.has(member)) continue;
+    page.push([member, event.get(key)]);
+    event.delete(key);
+  }
+  for (const key of ['r', 'referrer', 'u', 'url']) if (event.get(key) === 'null') event.delete(key);
+  return new Map([
+    ...event,
+    ['weir:name', name ?? 'null'],
+    ['weir:token', domain === undefined ? 'null' : firstOf(domain)],
+    ['weir:properties', withMembers(properties, page)],
+  ]);
+}
+
+/** The first object under these names, which older scripts send as a text; what is none stays. */
+function takeObject(event: RawMembers, ...names: readonly string[]): string {
+  for (const name of names) {
+    const raw = event.get(name);
+    if (raw === undefined) continue;
+    const object = raw[0] === '"' ? Buffer.from(stringOf(raw), 'utf8').toString('latin1').trim() : raw;
+    if (!isRawObject(object)) continue;
+    event.delete(name);
+    return object;
+  }
+  return '{}';
+}
+
+const rawNamesOf = (object: string): ReadonlySet<string> =>
+  new Set([...membersOf(object)].map(({ key }) => stringOf(key)));
+
+/** A script of several sites names all of them. */
+const firstOf = (domain: string): string =>
+  domain[0] === '"' ? rawStringOf(stringOf(domain).split(',', 1)[0]!.trim()) : domain;
+
+export const plausibleDoor: Door = {
+  source: 'plausible',
+  paths: ['/api/event'],
+  summary: 'Take what scripts of Plausible send.',
+  tokens: ['body'],
+  isForPages: true,
+  format,
+  body: {
+    kind: 'whole',
+    sniffsGzip: true,
+    open: (body, _limits, head) => openRewritten(body, head, { rewrite: flat, token: 'weir:token' }),
+    schema: (event) => event,
+  },
+  answer: (decoded) =>
+    isNone(decoded)
+      ? {
+          status: 400,
+          body: { error: whyNone(decoded), ...rejectedIn(decoded) },
+          contentType: 'application/json',
+        }
+      : { status: 202, body: 'ok' },
+  contentType: 'text/plain',
+  answers: { 202: { type: 'string', const: 'ok' }, 400: { type: 'string' } },
+  ownRefusals: sdkRefusals(),
+  refusals: SDK_REFUSALS,
+  example: { n: 'pageview', u: 'https://shop.example/', d: 'shop.example', p: { plan: 'pro' } },
+};

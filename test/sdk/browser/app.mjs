@@ -1,0 +1,102 @@
+/**
+ * A page for each client, in Chromium. The pages come from `localhost` while Weir is at 127.0.0.1, so that every request
+ * crosses origins. It takes the messages of `../node/app.mjs`; what a client counts as sent no page can tell, so `end`,
+ * which leaves the pages, answers with nothing.
+ */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { chromium } from 'playwright-core';
+
+const DIRECTORY = fileURLToPath(new URL('.', import.meta.url));
+/** The clients in each file. */
+const FAMILIES = {
+  amplitude: ['amplitude-browser'],
+  mixpanel: ['mixpanel-browser'],
+  plausible: ['plausible-tracker', 'plausible-tracker-0.3'],
+  posthog: ['posthog-js', 'posthog-js-1.172'],
+  rudder: ['rudder-browser'],
+  segment: ['segment-browser', 'segment-browser-batches'],
+};
+
+const server = createServer((request, answer) => {
+  const script = scripts.get(request.url);
+  answer.writeHead(200, { 'Content-Type': script === undefined ? 'text/html' : 'text/javascript' });
+  answer.end(script ?? '<!doctype html><title>Shop</title>');
+}).listen(0, 'localhost');
+await once(server, 'listening');
+const origin = `http://localhost:${server.address().port}`;
+const [scripts, browser] = await Promise.all([
+  bundle(),
+  chromium.launch({ executablePath: process.env['CHROMIUM'], args: ['--no-sandbox'] }),
+]);
+/** By the name of the client. */
+const pages = new Map();
+
+/** What each family’s file becomes in a page, by its path. */
+async function bundle() {
+  const { outputFiles } = await build({
+    entryPoints: Object.keys(FAMILIES).map((family) => `${DIRECTORY}${family}.mjs`),
+    bundle: true,
+    write: false,
+    format: 'iife',
+    globalName: 'family',
+    outdir: '/',
+    logLevel: 'error',
+  });
+  return new Map(outputFiles.map(({ path, text }) => [path, text]));
+}
+
+/** A client in a page and a storage of its own. */
+async function openClient(family, name, { token, urls }) {
+  const page = await newPage(family);
+  await page.evaluate(
+    async ([name, url, token]) => void (window.client = await window.family.clients[name](url, token)),
+    [name, urls[name], token],
+  );
+  pages.set(name, page);
+}
+
+async function newPage(family) {
+  const context = await browser.newContext();
+  // A machine that has but a loopback interface counts as offline, and some clients then only queue.
+  await context.addInitScript(() => Object.defineProperty(navigator, 'onLine', { get: () => true }));
+  const page = await context.newPage();
+  page.on('console', (message) => console.log(`${family}: ${message.text()}`));
+  page.on('pageerror', (error) => console.log(`${family}: ${error.message}`));
+  await page.goto(`${origin}/`);
+  await page.addScriptTag({ url: `/${family}.js` });
+  return page;
+}
+
+const steps = {
+  async open(asked) {
+    await Promise.all([...pages.values()].map((page) => page.context().close()));
+    pages.clear();
+    const clients = Object.entries(FAMILIES).flatMap(([family, names]) => names.map((name) => [family, name]));
+    const wanted = clients.filter(([, name]) => asked.urls[name] !== undefined);
+    await Promise.all(wanted.map(([family, name]) => openClient(family, name, asked)));
+    return { names: [...pages.keys()], origin };
+  },
+  async send(marks) {
+    const sends = [...pages].map(([name, page]) =>
+      page.evaluate((marks) => {
+        for (const mark of marks) window.client.send(mark);
+      }, marks[name]),
+    );
+    await Promise.all(sends);
+    return { handedOver: true };
+  },
+  async end() {
+    await Promise.all([...pages.values()].map((page) => page.goto('about:blank')));
+    return { sent: {} };
+  },
+};
+
+process.on('message', (message) => {
+  const [[step, argument]] = Object.entries(message);
+  // What fails here ends the app, and the parent says so.
+  void Promise.resolve(steps[step](argument)).then((answer) => process.send(answer));
+});
+process.on('disconnect', () => void browser.close().finally(() => process.exit()));
