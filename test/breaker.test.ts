@@ -26,15 +26,18 @@ test.each(['unavailable', 'ambiguous', 'operator'] as const)(
   },
 );
 
-test.each([null, 'data', 'capacity', 'unknown'] as const)('%s between two failures breaks the row', (failureClass) => {
-  const { breaker, fail } = setup();
-  fail('unavailable', 'unavailable');
-  breaker.report('go', failureClass);
-  fail('unavailable', 'unavailable');
-  expect(breaker.state().kind).toBe('closed');
-});
+test.each([null, 'data', 'too_large', 'capacity', 'unknown'] as const)(
+  '%s between two failures breaks the row',
+  (failureClass) => {
+    const { breaker, fail } = setup();
+    fail('unavailable', 'unavailable');
+    breaker.report('go', failureClass);
+    fail('unavailable', 'unavailable');
+    expect(breaker.state().kind).toBe('closed');
+  },
+);
 
-test.each(['data', 'capacity', 'unknown'] as const)('never opens on %s failures', (failureClass) => {
+test.each(['data', 'too_large', 'capacity', 'unknown'] as const)('never opens on %s failures', (failureClass) => {
   const { breaker, fail } = setup();
   fail(...Array.from({ length: 50 }, () => failureClass));
   expect(breaker.state().kind).toBe('closed');
@@ -49,14 +52,17 @@ test('after its pause lets exactly one probe through', async () => {
   expect([breaker.admit(), breaker.admit(), breaker.admit()]).toEqual(['probe', 'no', 'no']);
 });
 
-test.each([null, 'data', 'capacity', 'unknown'] as const)('a probe that ends in %s closes it', async (failureClass) => {
-  const { clock, breaker, changes, fail } = setup();
-  fail('unavailable', 'unavailable', 'unavailable');
-  await clock.advance(750);
-  breaker.report(breaker.admit(), failureClass);
-  expect(breaker.admit()).toBe('go');
-  expect(changes).toEqual(['open', 'half-open', 'closed']);
-});
+test.each([null, 'data', 'too_large', 'capacity', 'unknown'] as const)(
+  'a probe that ends in %s closes it',
+  async (failureClass) => {
+    const { clock, breaker, changes, fail } = setup();
+    fail('unavailable', 'unavailable', 'unavailable');
+    await clock.advance(750);
+    breaker.report(breaker.admit(), failureClass);
+    expect(breaker.admit()).toBe('go');
+    expect(changes).toEqual(['open', 'half-open', 'closed']);
+  },
+);
 
 test('a probe that fails opens it for twice as long, up to ten seconds', async () => {
   const { clock, breaker, fail } = setup();

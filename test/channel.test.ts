@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Batch } from '../src/pipeline/batch.ts';
-import type { Channel } from '../src/pipeline/channel.ts';
+import type { Channel } from '../src/pipeline/channel-port.ts';
 import { createManualClock, settled } from './support/clock.ts';
 import { heldBytes } from './support/garbage.ts';
 import { OTHER_PROJECT, PROJECT, channelOn, envelopeOf, randomOf } from './support/factory.ts';
@@ -89,12 +89,12 @@ describe('cutting batches', () => {
     const earlier = (await channel.take())!;
     const next = channelOn(createManualClock());
     offer(next, 10);
-    const homes: string[] = [];
-    next.adopt(earlier, (home) => homes.push(home));
+    const destinations: string[] = [];
+    next.adopt(earlier, (destination) => destinations.push(destination));
     expect(await next.take()).toBe(earlier);
     expect(next.usage().events).toBe(20);
     next.settle(earlier, 'stored');
-    expect(homes).toEqual(['stored']);
+    expect(destinations).toEqual(['stored']);
     expect(next.usage().events).toBe(10);
   });
 });

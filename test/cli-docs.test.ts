@@ -21,19 +21,23 @@ describe('OPERATIONS.md', () => {
   });
 
   test('the search for messages finds some', () => {
-    expect(loudMessages()).toEqual(expect.arrayContaining(['insert failed', 'batch has no home', 'drain pass failed']));
+    expect(loudMessages()).toEqual(
+      expect.arrayContaining(['insert failed', 'neither store accepts the batch', 'drain pass failed']),
+    );
   });
 
   test.each(
-    [...read('src/http/health.ts').matchAll(/reasons\.push\((?:`[^`]*\}|['`])([a-zA-Z][^'`$,:]*)/g)].map(
-      (found) => found[1]!,
+    ['src/http/health/health.ts', 'src/http/health/stalls.ts'].flatMap((file) =>
+      [...read(file).matchAll(/reasons\.push\(\s*(?:`\$\{[^}]*\} |['`])([a-zA-Z][^'`$,:(]*)/g)].map(
+        (found) => found[1]!,
+      ),
     ),
   )('explains the reason "%s"', (reason) => {
     expect(operations).toContain(reason.trim());
   });
 
   test.each(
-    [...read('src/metrics.ts').matchAll(/\bweir_\w+(?=:|')/g)]
+    [...read('src/metrics/metrics.ts').matchAll(/\bweir_\w+(?=:|')/g)]
       .map(([name]) => name)
       .filter((name) => /up$|unhomed|intake|breaker_open|lost/.test(name)),
   )('has an alert on %s', (name) => {
@@ -43,7 +47,7 @@ describe('OPERATIONS.md', () => {
 
 test('every refusal that a client can see is in API.md with its status', () => {
   const api = read('docs/API.md');
-  for (const [, code, status] of read('src/http/refusals.ts').matchAll(/^ {2}(\w+): \{\s*status: (\d+)/gm)) {
+  for (const [, code, status] of read('src/http/answers/refusals.ts').matchAll(/^ {2}(\w+): \{\s*status: (\d+)/gm)) {
     const line = api.split('\n').find((text) => text.startsWith('|') && text.includes(`\`${code}\``));
     expect(line, code).toContain(status);
   }

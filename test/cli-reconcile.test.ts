@@ -40,6 +40,6 @@ describe('verdicts of doctor --reconcile', () => {
   });
 
   test('a page without the counters is not taken for one with zeros', () => {
-    expect(() => parseMetrics('u', 'weir_other 1\n')).toThrow('is it a Weir?');
+    expect(() => parseMetrics('u', 'weir_other 1\n')).toThrow('is that a Weir?');
   });
 });

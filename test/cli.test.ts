@@ -1,6 +1,14 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { checkClickHouseVersion, checkClock, checkDisk, checkDrift, checkMigrations } from '../src/cli/checks.ts';
+import {
+  checkClickHouseVersion,
+  checkClock,
+  checkDisk,
+  checkDrift,
+  checkAddedViews,
+  checkJournalVolume,
+  checkMigrations,
+} from '../src/cli/checks.ts';
 import { runProgram } from '../src/cli/program.ts';
 import { createTable, printable, textTable } from '../src/cli/table.ts';
 import type { Environment } from '../src/config/sources.ts';
@@ -125,7 +133,7 @@ describe('config', () => {
     const { code, stdout } = await run('config', { env });
     expect(code).toBe(0);
     expect(stdout).toMatch(/^PORT +9000 +env$/m);
-    expect(stdout).toMatch(/^HOST +0\.0\.0\.0 +default$/m);
+    expect(stdout).toMatch(/^HOST +127\.0\.0\.1 +default$/m);
     expect(stdout).not.toContain('hunter2');
   });
 
@@ -211,6 +219,21 @@ describe('verdicts', () => {
   const GIB = 1024 ** 3;
 
   test.each([
+    ['smaller than all journals together', 3, 3, 0, 'warn'],
+    ['large enough, and free', 10, 5, 0, 'ok'],
+    ['large enough, and used by the journals', 10, 1, 3, 'ok'],
+    ['large enough, and used by others', 10, 3, 0, 'warn'],
+  ])('a volume of the journals that is %s', (_what, total, free, own, outcome) => {
+    const check = checkJournalVolume(
+      'v',
+      { totalBytes: total * GIB, freeBytes: free * GIB },
+      { maxBytes: 2 * GIB, workers: 2, ownBytes: own * GIB },
+    );
+    expect(check.outcome).toBe(outcome);
+    if (outcome === 'warn') expect(check.remedy).toContain('INGEST_JOURNAL_MAX_BYTES');
+  });
+
+  test.each([
     [10, 'ok'],
     [4.9, 'warn'],
     [0.9, 'fail'],
@@ -256,6 +279,14 @@ test('every drift of the schema is a warning with the statement to run', () => {
   expect(checkDrift('s', [])).toEqual([{ name: 's', outcome: 'ok', detail: 'as expected', remedy: null }]);
   expect(checkDrift('s', [{ table: 't', problem: 'no window', remedy: 'ALTER TABLE t' }])).toEqual([
     { name: 's', outcome: 'warn', detail: 't: no window', remedy: 'Run: ALTER TABLE t' },
+  ]);
+});
+
+test('every view that Weir did not make is a warning', () => {
+  expect(checkAddedViews('v', [])).toEqual([]);
+  expect(checkAddedViews('v', ['a.b', 'c.d'])).toMatchObject([
+    { name: 'v', outcome: 'warn', detail: 'a.b was not made by Weir' },
+    { name: 'v', outcome: 'warn', detail: 'c.d was not made by Weir' },
   ]);
 });
 

@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { ConfigError, parseConfig, type Config } from '../src/config.ts';
+import { ConfigError, parseConfig, type Config } from '../src/config/config.ts';
 import { nearestName, type Environment } from '../src/config/sources.ts';
 
 const PRODUCTION = {
@@ -43,7 +44,8 @@ describe('defaults', () => {
   test('an empty environment is a good configuration', () => {
     expect(configOf({})).toMatchObject({
       port: 8080,
-      host: '0.0.0.0',
+      host: '127.0.0.1',
+      metricsToken: null,
       logLevel: 'info',
       allowedOrigins: [],
       databaseUrl: null,
@@ -53,6 +55,8 @@ describe('defaults', () => {
       maxBodyBytes: 10_485_760,
       maxInFlight: 4,
       insertTimeoutMs: 60_000,
+      keepAliveMs: 620_000,
+      drainDelayMs: 0,
       shutdownGraceMs: 10_000,
       disabled: false,
       ack: 'journaled',
@@ -165,6 +169,27 @@ describe('values', () => {
   });
 });
 
+describe('the address of ClickHouse', () => {
+  const urlOf = (text: string) => configOf({ CLICKHOUSE_URL: text }).clickhouse.url;
+
+  test.each([
+    ['http://host:8123', 'http://host:8123'],
+    ['http://host:8123/', 'http://host:8123'],
+    ['https://me:p@host/stores/events/', 'https://host/stores/events/'],
+    ['https://host/events', 'https://host/events'],
+  ])('%s is asked at %s: a path is the place of a proxy', (text, url) => {
+    expect(urlOf(text)).toBe(url);
+  });
+
+  test.each([
+    ['http://host:8123/analytics', 'its path is the name of the database; leave it out'],
+    ['http://host:8123/?database=other', 'has a query or a fragment'],
+    ['http://host:8123/#part', 'has a query or a fragment'],
+  ])('%s is refused, and why', (text, why) => {
+    expect(problemsOf({ CLICKHOUSE_URL: text })).toEqual([expect.stringContaining(`CLICKHOUSE_URL: ${why}`)]);
+  });
+});
+
 describe('refusals', () => {
   test.each<[setting: string, text: string, accepted: string]>([
     ['PORT', '65536', 'a whole number from 0 to 65535'],
@@ -177,6 +202,9 @@ describe('refusals', () => {
     ['INGEST_FLUSH_INTERVAL', '2 s', 'a duration'],
     ['INGEST_FLUSH_INTERVAL', '1ms', 'from 10ms to 10m'],
     ['INGEST_SHUTDOWN_GRACE', '500ms', 'from 1s'],
+    ['SHUTDOWN_DRAIN_DELAY', '11m', 'from 0s to 10m'],
+    ['HTTP_KEEP_ALIVE', '500ms', 'from 1s to 1h'],
+    ['HTTP_KEEP_ALIVE', '0', 'a duration'],
     ['INGEST_INSERT_TIMEOUT', '11m', 'to 10m'],
     ['INGEST_MAX_BODY_BYTES', '10MB', 'a size'],
     ['INGEST_BUFFER_BYTES', '0', 'a size'],
@@ -243,6 +271,29 @@ describe('refusals', () => {
     expect(problemsOf(env).map((problem) => problem.split(':')[0])).toEqual([name]);
   });
 
+  test.each([
+    [{}, '127.0.0.1'],
+    [{ NODE_ENV: 'development' }, '127.0.0.1'],
+    [PRODUCTION, '0.0.0.0'],
+    [{ ...PRODUCTION, HOST: '127.0.0.1' }, '127.0.0.1'],
+    [{ ...PRODUCTION, HOST: '' }, '0.0.0.0'],
+    [{ HOST: '::' }, '::'],
+  ])('with %j it listens on %s, and says so', (env, host) => {
+    expect(configOf(env).host).toBe(host);
+    expect(effectiveOf(env, 'HOST')?.value).toBe(host);
+  });
+
+  test('the token of the metrics page is shown to nobody, and no short one is taken', () => {
+    const token = 'a-token-of-metrics';
+    expect(configOf({ METRICS_TOKEN: token }).metricsToken).toBe(token);
+    expect(effectiveOf({ METRICS_TOKEN: token }, 'METRICS_TOKEN')?.value).toBe('[redacted]');
+    for (const bad of ['short', 'with spaces in it too', 'ümlaute-ümlaute-ümlaute']) {
+      const [problem] = problemsOf({ METRICS_TOKEN: bad });
+      expect(problem).toMatch(/^METRICS_TOKEN: /);
+      expect(problem).not.toContain(bad);
+    }
+  });
+
   test('production with both stores is fine', () => {
     expect(configOf(PRODUCTION).production).toBe(true);
   });
@@ -264,6 +315,19 @@ describe('unknown names', () => {
 
   test('names of other programs are theirs', () => {
     expect(problemsOf({ PATH: '/bin', INGESTION: '1', PGHOST: 'x', HOSTNAME: 'y' })).toEqual([]);
+  });
+
+  test('names that docker-compose.yml asks for may stand in the .env beside it, and no other like them', () => {
+    const compose = readFileSync(new URL('../docker-compose.yml', import.meta.url), 'utf8');
+    const asked = [...compose.matchAll(/\$\{(\w+)/g)].map(([, name]) => name!);
+    const images = ['WEIR_POSTGRES_IMAGE', 'WEIR_CLICKHOUSE_IMAGE', 'WEIR_NODE_IMAGE'];
+    expect(new Set(asked)).toEqual(new Set(['WEIR_POSTGRES_PASSWORD', 'WEIR_CLICKHOUSE_PASSWORD', ...images]));
+    expect(problemsOf(Object.fromEntries(asked.map((name) => [name, 'hunter2hunter2'])))).toEqual([]);
+    for (const name of ['WEIR_POSTGRES_PASSWORT', 'WEIR_PASSWORD', 'CLICKHOUSE_POSTGRES_PASSWORD']) {
+      expect(problemsOf({ [name]: 'hunter2' })).toHaveLength(1);
+    }
+    // In weir.toml they would be a mistake: Compose does not read it.
+    expect(problemsOf({}, 'WEIR_POSTGRES_PASSWORD = "hunter2"')).toHaveLength(1);
   });
 
   test('in the file every unknown name is refused', () => {

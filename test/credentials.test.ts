@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { createCredentials } from '../src/http/credentials.ts';
-import { createLog } from '../src/log.ts';
+import { createCredentials } from '../src/http/access/credentials.ts';
+import { createLog } from '../src/log/log.ts';
 import type { Credential } from '../src/pipeline/ports.ts';
 import { type ManualClock, createManualClock, settled } from './support/clock.ts';
 import { PROJECT } from './support/factory.ts';

@@ -1,9 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeEvents, decoderOf, type DecodeContext, type Decoded } from '../src/event/decode.ts';
+import { skewOf } from '../src/event/clock-skew.ts';
+import { decodeEvents, type Decoded } from '../src/event/decode.ts';
+import { decoderOf } from '../src/event/decoder.ts';
+import type { DecodeContext } from '../src/event/decoding.ts';
 import { readEnvelope } from '../src/event/envelope.ts';
 import { MAX_LISTED_REJECTIONS, type ProjectId } from '../src/event/event.ts';
-import { nativeFormat } from '../src/http/doors/native.ts';
+import { finish } from '../src/event/steps.ts';
+import { nativeFormat } from '../src/http/ingest/doors/native.ts';
+import { sentIn } from './support/sent-documents.ts';
 
 const NEW_ID = '0198c0de-0000-7000-8000-000000000001';
 const CONTEXT: DecodeContext = {
@@ -19,9 +24,9 @@ const decodeNative = decoderOf(nativeFormat);
 
 /** Decodes events that are given as raw JSON. */
 function decode(...events: string[]): Decoded & { lines: string[] } {
-  const envelope = readEnvelope(Buffer.from(`{"events":[${events.join(',')}]}`));
+  const envelope = finish(readEnvelope(Buffer.from(`{"events":[${events.join(',')}]}`)));
   if (!envelope.ok) throw new Error(envelope.message);
-  const decoded = decodeEvents(envelope.events, decodeNative(CONTEXT));
+  const decoded = finish(decodeEvents(envelope.events, decodeNative(CONTEXT)));
   return { ...decoded, lines: decoded.rows.toString().split('\n').slice(0, -1) };
 }
 
@@ -37,11 +42,9 @@ function rowWith(members: string): string {
   return lines[0] ?? '';
 }
 
-/** Raw JSON of one field of that row. */
+/** Raw JSON of one field of that row, as it was sent. */
 function rawFieldWith(members: string, field: 'properties' | 'extras'): string {
-  const end = field === 'properties' ? ',"extras":' : ',"source":"native"';
-  const row = rowWith(members);
-  return row.slice(row.indexOf(`"${field}":`) + field.length + 3, row.lastIndexOf(end));
+  return sentIn(rowWith(members))[field];
 }
 
 function fieldWith(members: string, field: string): unknown {
@@ -59,7 +62,7 @@ function deep(depth: number): string {
 test('a full event becomes a row', () => {
   const { lines, accepted, rejected, rejections, truncated } = decode(
     '{"event":"signup","timestamp":1767225600.25,"anonymous_id":"a","user_id":"u","session_id":"s",' +
-      '"event_id":"0198C0DE-AAAA-7000-8000-00000000000F","properties":{"b":1,"a":10000000000000000001},"extras":{"x":1e400},"y":[ ]}',
+      '"event_id":"0198C0DE-AAAA-7000-8000-00000000000F","properties":{"b":1,"a":10000000000000000001},"extras":{"x":1e300},"y":[ ]}',
   );
   expect({ accepted, rejected, rejections, truncated }).toEqual({
     accepted: 1,
@@ -70,8 +73,46 @@ test('a full event becomes a row', () => {
   expect(lines).toEqual([
     '{"project_id":"p-1","event_id":"0198c0de-aaaa-7000-8000-00000000000f","event":"signup","anonymous_id":"a",' +
       '"user_id":"u","timestamp":"2026-01-01T00:00:00.250Z","session_id":"s","properties":{"b":1,"a":10000000000000000001},' +
-      '"extras":{"x":1e400,"y":[ ]},"source":"native","received_at":"2026-01-02T00:00:00.000Z"}',
+      '"extras":{"x":1e300,"y":[ ]},"source":"native","received_at":"2026-01-02T00:00:00.000Z"}',
   ]);
+});
+
+describe('of what ClickHouse cannot read, a row has a readable form and what was sent', () => {
+  test.each([
+    [
+      '"properties":{"b" : 1e400,"a":1},"extras":{"x":1e300}',
+      '"properties":{"b" : "1e400","a":1},"extras":{"x":1e300},"properties_sent":{"b" : 1e400,"a":1}',
+    ],
+    [
+      '"properties":{"a":1},"x" : "\\ud83d"',
+      '"properties":{"a":1},"extras":{"x":"\\ufffd"},"extras_sent":{"x":"\\ud83d"}',
+    ],
+    [
+      '"properties":{\n"a":18446744073709551616},"\\udc00":{"a":[-1e309]}',
+      '"properties":{ "a":"18446744073709551616"},"extras":{"\\ufffd":{"a":["-1e309"]}},' +
+        '"properties_sent":{ "a":18446744073709551616},"extras_sent":{"\\udc00":{"a":[-1e309]}}',
+    ],
+    // The columns are well-formed anyway.
+    ['"user_id":"\\ud800","extras":{"a":1}', '"properties":{},"extras":{"a":1}'],
+  ])('%s', (members, documents) => {
+    const row = rowWith(members);
+    expect(row).toContain(`"session_id":null,${documents},"source":"native","received_at"`);
+  });
+
+  test('its neighbours in the request are what they are alone', () => {
+    const events = ['{"a":1}', '{"a":1e400}', '{"a":"\\ud83d\\ude00"}', '{"a":"\\ud83d"}', '{"a":0.1}'].map(
+      (properties) => eventWith(`"properties":${properties}`),
+    );
+    const { lines } = decode(...events);
+    expect(lines).toEqual(events.map((event) => decode(event).lines[0]));
+    expect(lines.map((line) => line.includes('_sent'))).toEqual([false, true, false, true, false]);
+  });
+
+  test('no event is refused for what its readable form and the copy take', () => {
+    const numbers = (count: number) => `"properties":{"a":[${Array(count).fill('1e309').join(',')}]}`;
+    expect(rowWith(numbers(43_000)).length).toBeGreaterThan(2 * 256 * 1024);
+    expect(decode(eventWith(numbers(44_000))).rejections).toEqual([{ index: 0, reason: 'event too large' }]);
+  });
 });
 
 describe('reasons', () => {
@@ -98,18 +139,20 @@ describe('reasons', () => {
     ['{"event":"e","timestamp":true}', 'timestamp invalid'],
     ['{"event":"e","timestamp":"2026-01-01"}', 'timestamp invalid'],
     ['{"event":"e","timestamp":"2026-02-30T00:00:00Z"}', 'timestamp invalid'],
-    ['{"event":"e","timestamp":"1767225600"}', 'timestamp invalid'],
+    ['{"event":"e","timestamp":20260101}', 'timestamp invalid'],
+    ['{"event":"e","timestamp":"20260101000000"}', 'timestamp invalid'],
     ['{"event":"e","timestamp":"1969-12-31T23:59:59Z"}', 'timestamp out of range'],
     ['{"event":"e","timestamp":"2026-01-03T00:00:00.001Z"}', 'timestamp out of range'],
     ['{"event":"e","timestamp":1e400}', 'timestamp out of range'],
-    [eventWith('"anonymous_id":1'), 'anonymous_id must be a string'],
+    [eventWith('"anonymous_id":true'), 'anonymous_id must be a string'],
+    [eventWith(`"user_id":1${'0'.repeat(200)}`), 'user_id too long'],
     [eventWith('"anonymousId":{}'), 'anonymous_id must be a string'],
     [eventWith(`"anonymousId":"${long(201)}"`), 'anonymous_id too long'],
     [eventWith('"user_id":false'), 'user_id must be a string'],
     [eventWith(`"userId":"${long(201)}"`), 'user_id too long'],
     [eventWith('"session_id":[]'), 'session_id must be a string'],
     [eventWith(`"session_id":"${long(201)}"`), 'session_id too long'],
-    [eventWith('"uuid":5'), 'event_id must be a string'],
+    [eventWith('"uuid":true'), 'event_id must be a string'],
     [eventWith(`"messageId":"${long(201)}"`), 'event_id too long'],
     [eventWith('"properties":[]'), 'properties must be an object'],
     [eventWith('"properties":"{}"'), 'properties must be an object'],
@@ -128,10 +171,10 @@ describe('reasons', () => {
     const wrongs = [
       ['"event":1', '"event":"e"'],
       ['"timestamp":true', '"timestamp":1'],
-      ['"anonymous_id":1', '"anonymous_id":null'],
+      ['"anonymous_id":{}', '"anonymous_id":null'],
       [`"user_id":"${long(201)}"`, '"user_id":null'],
-      ['"session_id":1', '"session_id":null'],
-      ['"event_id":1', '"event_id":null'],
+      ['"session_id":[]', '"session_id":null'],
+      ['"event_id":{}', '"event_id":null'],
       ['"properties":1', '"properties":{}'],
       ['"extras":1', '"extras":{}'],
       [`"large":"${long(300_000)}"`, '"large":0'],
@@ -168,8 +211,8 @@ describe('reasons', () => {
     [`"extras":{"a":${deep(63)}}`],
     [`"stray":${deep(64)}`],
     // Only what gives the field its value is judged.
-    ['"user_id":1,"user_id":"u"'],
-    ['"user_id":"u","userId":1'],
+    ['"user_id":true,"user_id":"u"'],
+    ['"user_id":"u","userId":true'],
   ])('do not hit what is just right: %.60s', (members) => {
     expect(decode(eventWith(members)).rejections).toEqual([]);
   });
@@ -276,21 +319,174 @@ describe('event ids', () => {
     ['"event_id":"abc"', 'ba7816bf-8f01-8fea-8141-40de5dae2223', '{"event_id":"abc"}'],
     ['"x":1,"messageId":"abc","y":2', 'ba7816bf-8f01-8fea-8141-40de5dae2223', '{"x":1,"messageId":"abc","y":2}'],
     ['"messag\\u0065Id":"\\u0061bc"', 'ba7816bf-8f01-8fea-8141-40de5dae2223', '{"messag\\u0065Id":"\\u0061bc"}'],
+    ['"event_id":123', 'a665a459-2042-8f9d-817e-4867efdc4fb8', '{"event_id":123}'],
+    ['"event_id":"123"', 'a665a459-2042-8f9d-817e-4867efdc4fb8', '{"event_id":"123"}'],
+    [`"message_id":"${A}"`, A, '{}'],
+    [`"id":"${A}"`, A, '{}'],
+    [`"id":"${A.toUpperCase()}"`, A, '{}'],
+    [`"\\u0069d":"${A}"`, A, '{}'],
+    [`"id":"${A}","message_id":"${B}"`, B, `{"id":"${A}"}`],
+    [`"id":"${A}","uuid":"${B}"`, B, `{"id":"${A}"}`],
+    ['"message_id":"abc"', 'ba7816bf-8f01-8fea-8141-40de5dae2223', '{"message_id":"abc"}'],
+    // What cannot be an id costs no event where an id is not looked for by its own name.
+    ['"message_id":{"a":1}', NEW_ID, '{"message_id":{"a":1}}'],
+    ['"id":[1]', NEW_ID, '{"id":[1]}'],
+    ['"id":null', NEW_ID, '{"id":null}'],
+    ['"id":true', NEW_ID, '{"id":true}'],
+    // What programs send for want of an id would make all events one.
+    ['"event_id":"undefined"', NEW_ID, '{"event_id":"undefined"}'],
+    ['"id":"null"', NEW_ID, '{"id":"null"}'],
+    ['"messageId":"[object Object]"', NEW_ID, '{"messageId":"[object Object]"}'],
     ['"uuid":"abc","extras":{"uuid":0}', 'ba7816bf-8f01-8fea-8141-40de5dae2223', '{"uuid":"abc"}'],
   ])('%s', (members, id, extras) => {
     expect(fieldWith(members, 'event_id')).toBe(id);
     expect(rawFieldWith(members, 'extras')).toBe(extras);
   });
 
-  test.each([[`{${A}}`], [`urn:uuid:${A}`], [A.replaceAll('-', '')], [`${A} `], [`g${A.slice(1)}`], ['日本']])(
-    '%s is hashed to the same UUID v8 each time',
-    (id) => {
-      const hashed = fieldWith(`"event_id":"${id}"`, 'event_id');
-      expect(hashed).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
-      expect(fieldWith(`"event_id":"${id}"`, 'event_id')).toBe(hashed);
-      expect(fieldWith(`"event_id":"${id}"`, 'extras')).toEqual({ event_id: id });
-    },
-  );
+  test.each([
+    [`{${A}}`],
+    [`{${A.toUpperCase()}}`],
+    [`urn:uuid:${A}`],
+    [`URN:UUID:${A.toUpperCase()}`],
+    [A.replaceAll('-', '')],
+    [A.replaceAll('-', '').toUpperCase()],
+    [`{${A.replaceAll('-', '')}}`],
+  ])('%s is the same UUID, and is kept as sent', (id) => {
+    expect(fieldWith(`"event_id":"${id}"`, 'event_id')).toBe(A);
+    expect(fieldWith(`"id":"${id}"`, 'event_id')).toBe(A);
+    expect(fieldWith(`"event_id":"${id}"`, 'extras')).toEqual({ event_id: id });
+  });
+
+  test.each([
+    [`{${A}`],
+    [`${A}}`],
+    [A.replace('-', '')],
+    [`${A} `],
+    [A.slice(0, -1)],
+    [`g${A.slice(1)}`],
+    ['日本'],
+    [`urn:uuid:${A.slice(0, 35)}`],
+  ])('%s is hashed to the same UUID v8 each time', (id) => {
+    const hashed = fieldWith(`"event_id":"${id}"`, 'event_id');
+    expect(hashed).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(fieldWith(`"event_id":"${id}"`, 'event_id')).toBe(hashed);
+    expect(fieldWith(`"event_id":"${id}"`, 'extras')).toEqual({ event_id: id });
+  });
+});
+
+describe('a bare id that is no UUID', () => {
+  const idWith = (members: string) =>
+    (JSON.parse(decode(`{${members}}`).lines[0] ?? '') as { event_id: string }).event_id;
+  const first = idWith('"event":"paid","timestamp":1767225600,"id":17');
+
+  test('is the same for the same event, whatever else of it changes, and is kept as sent', () => {
+    expect(first).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8/);
+    expect(idWith('"id":17,"timestamp":1767225600,"event":"paid","attempt":2')).toBe(first);
+    expect(idWith('"id":"17","timestamp":1767225600,"event":"paid"')).toBe(first);
+    expect(decode('{"event":"paid","timestamp":1767225600,"id":17}').lines[0]).toContain('"extras":{"id":17}');
+  });
+
+  test('does not make two events of one order one', () => {
+    expect(idWith('"event":"sent","timestamp":1767225600,"id":17')).not.toBe(first);
+    expect(idWith('"event":"paid","timestamp":1767225601,"id":17')).not.toBe(first);
+    expect(idWith('"event":"paid","timestamp":1767225600,"message_id":17')).not.toBe(first);
+  });
+});
+
+test.each([
+  ['"user_id":123', 'user_id', '123'],
+  ['"anonymousId":-0', 'anonymous_id', '-0'],
+  ['"session_id":12345678901234567890', 'session_id', '12345678901234567890'],
+  ['"user_id":1.50', 'user_id', '1.50'],
+  ['"user_id":1E+5', 'user_id', '1E+5'],
+])('a number where an id is a text becomes its digits as written: %s', (members, field, text) => {
+  expect(fieldWith(members, field)).toBe(text);
+});
+
+test.each(['{}', '0', eventWith('')])('a step ends after some thousand events, however short they are: %s', (sent) => {
+  const envelope = finish(readEnvelope(Buffer.from(`{"events":[${`${sent},`.repeat(19_999)}${sent}]}`)));
+  if (!envelope.ok) throw new Error(envelope.message);
+  let count = 0;
+  const decodeEvent = decodeNative(CONTEXT);
+  const steps = decodeEvents(envelope.events, (event) => {
+    count += 1;
+    return decodeEvent(event);
+  });
+  const counts: number[] = [];
+  for (let before = 0; !steps.next().done; before = count) counts.push(count - before);
+  expect(count).toBe(20_000);
+  expect(counts.length).toBeGreaterThanOrEqual(4);
+  expect(Math.max(...counts)).toBeLessThanOrEqual(4_096);
+});
+
+describe('the clock of a device', () => {
+  const HOUR_MS = 3_600_000;
+  const RECEIVED = CONTEXT.receivedAt;
+  /** What becomes of an event of a request that was sent at this instant by the device's clock. */
+  const decodeSent = (sentAt: number | null, event: string) => {
+    const envelope = finish(readEnvelope(Buffer.from(`{"events":[${event}]}`)));
+    if (!envelope.ok) throw new Error(envelope.message);
+    const decodeEvent = decodeNative({ ...CONTEXT, skewMs: skewOf(sentAt, RECEIVED) });
+    const { rows, rejections } = finish(decodeEvents(envelope.events, decodeEvent));
+    const row = rows.length === 0 ? null : (JSON.parse(rows.toString()) as { timestamp: string; extras: object });
+    return { at: row && Date.parse(row.timestamp), extras: row?.extras, reason: rejections[0]?.reason };
+  };
+  const eventAt = (ms: number, more = '') => `{"event":"e","timestamp":${ms}${more}}`;
+
+  test.each([
+    ['an hour slow', -HOUR_MS],
+    ['an hour fast', HOUR_MS],
+    ['a minute slow', -60_000],
+    ['years slow', -10 * 365 * 24 * HOUR_MS],
+    ['years fast', 10 * 365 * 24 * HOUR_MS],
+  ])('%s is corrected exactly, and what was sent is kept', (_name, wrongBy) => {
+    const happened = RECEIVED - 5_432;
+    const { at, extras } = decodeSent(RECEIVED + wrongBy, eventAt(happened + wrongBy));
+    expect(at).toBe(happened);
+    expect(extras).toEqual({ timestamp: happened + wrongBy, $skew_ms: -wrongBy });
+  });
+
+  test('below a minute nothing is changed, nor without sent_at', () => {
+    for (const sentAt of [null, RECEIVED, RECEIVED - 59_999, RECEIVED + 59_999]) {
+      const { at, extras } = decodeSent(sentAt, eventAt(RECEIVED - 1_000));
+      expect({ at, extras }).toEqual({ at: RECEIVED - 1_000, extras: {} });
+    }
+  });
+
+  test('what is sent as extras is kept beside, and stray fields', () => {
+    const sent = `{"timestamp":"2026-01-01T22:00:00Z","x":1,"event":"e","extras":{ "y" : 2 }}`;
+    expect(decodeSent(RECEIVED - 2 * HOUR_MS, sent)).toMatchObject({
+      at: RECEIVED,
+      extras: { y: 2, timestamp: '2026-01-01T22:00:00Z', x: 1, $skew_ms: 2 * HOUR_MS },
+    });
+    expect(decodeSent(RECEIVED - 2 * HOUR_MS, sent.replace('{ "y" : 2 }', '{ }')).extras).toMatchObject({ x: 1 });
+  });
+
+  test('the range is that of the corrected instant', () => {
+    const reasonAt = (ms: number) => decodeSent(RECEIVED - HOUR_MS, eventAt(ms)).reason;
+    expect(reasonAt(RECEIVED + CONTEXT.maxFutureMs - HOUR_MS)).toBeUndefined();
+    expect(reasonAt(RECEIVED + CONTEXT.maxFutureMs - HOUR_MS + 1)).toBe('timestamp out of range');
+    expect(decodeSent(0, '{"event":"e","timestamp":"1969-12-31T23:59:00Z"}').at).toBe(RECEIVED - 60_000);
+    expect(decodeSent(RECEIVED + HOUR_MS, eventAt(1_000)).reason).toBe('timestamp out of range');
+  });
+
+  test.each([
+    ',"channel":"server"',
+    ',"extras":{"channel":"server"}',
+    ',"properties":{"$is_server":true}',
+    ',"properties":{"a":1,"$lib":"posthog\\u002dnode"}',
+    ',"library":"posthog-node"',
+  ])('a server has a right one, and keeps the first sent_at over its retries: %s', (more) => {
+    expect(decodeSent(RECEIVED - HOUR_MS, eventAt(RECEIVED - HOUR_MS, more)).at).toBe(RECEIVED - HOUR_MS);
+  });
+
+  test.each([
+    ',"channel":"web"',
+    ',"properties":{"$is_server":false,"$lib":"web"}',
+    ',"properties":{"channel":"server"}',
+  ])('others do not: %s', (more) => {
+    expect(decodeSent(RECEIVED - HOUR_MS, eventAt(RECEIVED - HOUR_MS, more)).at).toBe(RECEIVED);
+  });
 });
 
 test.each(['\n', '\r', '\r\n'])(
@@ -359,6 +555,8 @@ const key = fc.constantFrom(
   'eventId',
   'messageId',
   'uuid',
+  'id',
+  'message_id',
   'properties',
   'extras',
   'a',
@@ -435,8 +633,16 @@ describe('for arbitrary events', () => {
       fc.property(goodEvent, (event) => {
         const { lines, rejections } = decode(event);
         expect(rejections).toEqual([]);
-        const { event_id: id, ...row } = JSON.parse(lines[0] ?? '') as Record<string, unknown>;
+        const {
+          event_id: id,
+          properties_sent: _,
+          extras_sent: __,
+          ...row
+        } = JSON.parse(lines[0] ?? '') as Record<string, unknown>;
         expect(id).toMatch(/^[0-9a-f-]{36}$/);
+        const sent = sentIn(lines[0] ?? '');
+        row['properties'] = JSON.parse(sent.properties);
+        row['extras'] = JSON.parse(sent.extras);
         expect(row).toEqual(canonicalOf(event));
       }),
       { numRuns: 2000 },
@@ -487,11 +693,11 @@ describe('for arbitrary events', () => {
       fc.property(anyEvent, bytes, fc.nat(), (event, noise, at) => {
         const body = Buffer.from(`{"events":[${event}]}`);
         const start = at % body.length;
-        const envelope = readEnvelope(
-          Buffer.concat([body.subarray(0, start), noise, body.subarray(start + noise.length)]),
+        const envelope = finish(
+          readEnvelope(Buffer.concat([body.subarray(0, start), noise, body.subarray(start + noise.length)])),
         );
         if (envelope.ok)
-          expect(decodeEvents(envelope.events, decodeNative(CONTEXT)).accepted).toBeLessThanOrEqual(
+          expect(finish(decodeEvents(envelope.events, decodeNative(CONTEXT))).accepted).toBeLessThanOrEqual(
             envelope.events.count,
           );
       }),

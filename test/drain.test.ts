@@ -34,10 +34,12 @@ async function withSlowReplays(letters: number, limits: Partial<DrainLimits> = {
     {
       deadLetters,
       replayer,
+      locked: { ...deadLetters.lockedBy(), replayer },
       breaker,
       flags,
       isFreshBusy: () => seen.isBusy,
       isPaused: () => false,
+      onPass: () => {},
       clock,
       random: () => 0.5,
       log,
@@ -151,6 +153,50 @@ test('a pass that fails is followed by the next, and what it had claimed comes b
   expect([events.counted, deadLetters.letters.size]).toEqual([6, 0]);
   stop.abort();
   await done;
+});
+
+describe('where the disk of the letters is full', () => {
+  test('letters land and leave, the probe first; once, also when an answer is lost', async () => {
+    const { breaker, clock, deadLetters, events, pass, ledger } = await setup(5);
+    deadLetters.full = true;
+    breaker.trip('unavailable');
+    breaker.allowProbe();
+    await pass();
+    expect([events.counted, deadLetters.letters.size, breaker.state().kind]).toEqual([2, 4, 'closed']);
+    events.commitThenCut = true;
+    await pass();
+    await clock.advance(61_000);
+    await pass();
+    expect([events.counted, deadLetters.letters.size, ledger.replayed]).toEqual([10, 0, 10]);
+    expect([...events.stored.values()]).toEqual(Array.from({ length: 10 }, () => 1));
+  });
+
+  test('a bad letter stands in nobody’s way and is taken apart when there is room', async () => {
+    const { clock, deadLetters, drain, events, stop } = await setup(0);
+    const failure = new InsertFailure('failed', { failureClass: 'unavailable' });
+    await deadLetters.add(batchOf(1, [{ n: 1 }, { n: 2, kind: 'unreadable' }]), { failure, ambiguous: false });
+    for (const id of [2, 3]) await deadLetters.add(batchOf(id, goodRows(2, id * 10)), { failure, ambiguous: false });
+    deadLetters.full = true;
+    const done = drain.run(stop.signal);
+    await clock.advance(10_000);
+    expect([events.counted, deadLetters.alive().length, deadLetters.quarantined().length]).toEqual([4, 1, 0]);
+    deadLetters.full = false;
+    await clock.advance(10_000);
+    expect([events.counted, deadLetters.alive().length, deadLetters.quarantined().length]).toEqual([5, 0, 1]);
+    stop.abort();
+    await done;
+  });
+
+  test('a probe that finds no letter is given back', async () => {
+    const { breaker, deadLetters, pass } = await setup(0);
+    deadLetters.full = true;
+    breaker.trip('unavailable');
+    breaker.allowProbe();
+    await pass();
+    expect(breaker.state().kind).toBe('open');
+    breaker.allowProbe();
+    expect(breaker.admit()).toBe('probe');
+  });
 });
 
 test('letters are claimed within a budget of bytes', async () => {

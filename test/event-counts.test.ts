@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { countsAnswer, readCountQuery } from '../src/http/event-counts.ts';
+import { countsAnswer, readCountQuery } from '../src/http/read/event-counts.ts';
 
 const NOW = Date.UTC(2026, 1, 6, 12, 0, 0, 250);
 /** The default end: the second that is under way counts. */

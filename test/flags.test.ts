@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { closedBecause, createFlags, type Facts, isFatal } from '../src/pipeline/flags.ts';
+import { closedBecause, createFlags, type Facts, isEnding, isFatal } from '../src/pipeline/flags.ts';
 
 function setup(intake: 'open' | 'disabled' = 'open') {
   const heard: Facts[] = [];
@@ -39,12 +39,32 @@ test('nothing opens intake again once it is draining', () => {
   expect(flags.facts().intake).toBe('draining');
 });
 
+test('before the end events are still taken, whatever is switched meanwhile, and everybody can tell', () => {
+  const { flags } = setup();
+  expect(isEnding(flags.facts())).toBe(false);
+  flags.beginLeaving();
+  expect([closedBecause(flags.facts()), isEnding(flags.facts())]).toEqual([null, true]);
+  flags.setIntake('disabled');
+  expect([closedBecause(flags.facts()), isEnding(flags.facts())]).toEqual(['ingest_disabled', true]);
+  flags.setIntake('open');
+  flags.beginDraining();
+  expect([closedBecause(flags.facts()), isEnding(flags.facts())]).toEqual(['shutting_down', true]);
+});
+
 test('says what changed, and keeps quiet about what did not and about measurements', () => {
   const { flags, heard } = setup();
   flags.setIntake('open');
   flags.setIntake('disabled');
   flags.setIntake('disabled');
-  flags.measured({ rows: 1, events: 2, bytes: 3, oldestAt: 4, quarantinedRows: 0, quarantinedEvents: 0 });
+  flags.measured({
+    rows: 1,
+    events: 2,
+    bytes: 3,
+    oldestAt: 4,
+    quarantinedRows: 0,
+    quarantinedEvents: 0,
+    isEstimate: false,
+  });
   expect(heard.map(({ intake }) => intake)).toEqual(['disabled']);
   expect(flags.facts().deadLetters).toMatchObject({ rows: 1, events: 2 });
 });

@@ -4,11 +4,113 @@ import { settled } from './support/clock.ts';
 import { OTHER_PROJECT, PROJECT } from './support/factory.ts';
 import { numbersOf } from './support/fakes.ts';
 import { startPipeline } from './support/pipeline.ts';
-import { batchIdAt, batchOf } from './support/rows.ts';
+import { remainderOf } from '../src/pipeline/batch.ts';
+import { InsertFailure } from '../src/pipeline/ports.ts';
+import { batchIdAt, batchOf, rowOf, type RowSpec } from './support/rows.ts';
+
+describe('of a batch with rows that are refused', () => {
+  const bad: RowSpec = { n: 2, kind: 'unreadable' };
+
+  test('the others land, and who sent them hears that; who sent the bad ones hears that they are dead letters', async () => {
+    const { clock, channel, events, deadLetters, ledger, used, offer } = startPipeline();
+    const told: Record<string, string> = {};
+    offer([{ n: 1 }, bad], PROJECT, (destination) => (told['bad'] = destination));
+    offer([{ n: 3 }], OTHER_PROJECT, (destination) => (told['good'] = destination));
+    await clock.advance(2_000);
+    expect([...events.stored.keys()]).toEqual([1, 3]);
+    expect(numbersOf(deadLetters.quarantined())).toEqual([2]);
+    expect(deadLetters.alive()).toEqual([]);
+    expect(told).toEqual({ bad: 'dead-lettered', good: 'stored' });
+    expect(Object.fromEntries(used)).toEqual({ [PROJECT]: 1, [OTHER_PROJECT]: 1 });
+    expect(ledger).toMatchObject({ accepted: 3, stored: 2, deadLettered: 1, quarantined: 1 });
+    expect(channel.usage()).toEqual({ events: 0, bytes: 0, reservedBytes: 0 });
+  });
+
+  test('all of which are, nothing more is sent', async () => {
+    const { clock, events, deadLetters, ledger, destinations, offer } = startPipeline();
+    offer([bad, { n: 3, kind: 'unreadable' }]);
+    await clock.advance(2_000);
+    expect(events.sent).toBe(1);
+    expect(deadLetters.quarantined()).toMatchObject([{ eventCount: 2 }]);
+    expect([destinations, ledger.stored, ledger.deadLettered]).toEqual([['dead-lettered'], 0, 2]);
+  });
+
+  test('as ordinary ones are, they wait as a dead letter, and the breaker opens only when nothing lands', async () => {
+    const { clock, breaker, events, deadLetters, offer } = startPipeline();
+    events.refusesOrdinary = true;
+    for (let n = 10; n < 50; n += 10) {
+      offer([{ n, kind: 'unreadable' }, { n: n + 1, kind: 'unreadable' }, { n: n + 2 }]);
+      await clock.advance(2_000);
+    }
+    expect([...events.stored.keys()]).toEqual([12, 22, 32, 42]);
+    expect(breaker.state().kind).toBe('closed');
+    expect(deadLetters.quarantined()).toEqual([]);
+    for (let n = 50; n < 80; n += 10) {
+      offer([{ n, kind: 'unreadable' }]);
+      await clock.advance(2_000);
+    }
+    expect(breaker.state()).toMatchObject({ kind: 'open', reason: 'operator' });
+  });
+
+  test('the others are dead letters of their own when ClickHouse goes away meanwhile', async () => {
+    const { clock, events, deadLetters, ledger, offer } = startPipeline();
+    const addParts = deadLetters.addParts.bind(deadLetters);
+    deadLetters.addParts = (...given) => {
+      events.down = true;
+      return addParts(...given);
+    };
+    offer([{ n: 1 }, bad, { n: 3 }]);
+    await clock.advance(2_000);
+    expect(numbersOf(deadLetters.alive())).toEqual([1, 3]);
+    expect(numbersOf(deadLetters.quarantined())).toEqual([2]);
+    expect(ledger).toMatchObject({ stored: 0, deadLettered: 3 });
+  });
+
+  test.each(['addParts', 'inspect'] as const)('the whole is a dead letter when %s fails', async (step) => {
+    const { clock, events, deadLetters, offer } = startPipeline();
+    const fail = () => Promise.reject(new Error('away'));
+    Object.assign(step === 'inspect' ? events : deadLetters, { [step]: fail });
+    offer([{ n: 1 }, bad]);
+    await clock.advance(2_000);
+    expect(deadLetters.alive()).toMatchObject([{ eventCount: 2, ambiguous: false }]);
+  });
+
+  test('none is doubled when they were taken out and that was not answered', async () => {
+    const { clock, events, deadLetters, offer } = startPipeline();
+    deadLetters.commitThenCut = true;
+    offer([{ n: 1 }, bad, { n: 3 }]);
+    await clock.advance(2_000);
+    expect(numbersOf(deadLetters.quarantined())).toEqual([2]);
+    expect(numbersOf(deadLetters.alive())).toEqual([1, 3]);
+    expect(events.stored.size).toBe(0);
+  });
+
+  test('which an earlier process took out, the others are sent under the id they had then, and never the whole', async () => {
+    const { clock, channel, events, deadLetters, ledger } = startPipeline();
+    const batch = batchOf(1, [{ n: 1 }, bad, { n: 3 }]);
+    const parts = [{ rows: [rowOf(bad)], failure: null, isQuarantined: true }];
+    await deadLetters.addParts(
+      batch,
+      parts.map((part) => ({ ...part, failure: new InsertFailure('bad', { failureClass: 'data' }) })),
+      [1],
+    );
+    await events.insert(remainderOf(batch, [1])!);
+    // Meanwhile the schema takes everything.
+    events.isUnreadable = () => false;
+    channel.adopt({ ...batch, mayHaveLanded: true }, () => {});
+    ledger.accepted += 3;
+    await clock.advance(2_000);
+    expect([...events.stored]).toEqual([
+      [1, 1],
+      [3, 1],
+    ]);
+    expect(ledger).toMatchObject({ stored: 2, deadLettered: 1 });
+  });
+});
 
 describe('a batch finds its home', () => {
   test('in ClickHouse, and its room is given back', async () => {
-    const { clock, channel, events, deadLetters, ledger, homes, used, offer } = startPipeline();
+    const { clock, channel, events, deadLetters, ledger, destinations, used, offer } = startPipeline();
     offer([{ n: 1 }, { n: 2 }]);
     offer([{ n: 3 }], OTHER_PROJECT);
     expect(channel.usage().events).toBe(3);
@@ -16,21 +118,21 @@ describe('a batch finds its home', () => {
     expect([...events.stored.keys()]).toEqual([1, 2, 3]);
     expect(deadLetters.letters.size).toBe(0);
     expect(channel.usage()).toEqual({ events: 0, bytes: 0, reservedBytes: 0 });
-    expect(homes).toEqual(['stored', 'stored']);
+    expect(destinations).toEqual(['stored', 'stored']);
     expect(ledger.stored).toBe(3);
     expect(Object.fromEntries(used)).toEqual({ [PROJECT]: 2, [OTHER_PROJECT]: 1 });
   });
 
-  test.each(['unavailable', 'ambiguous', 'capacity', 'operator', 'data', 'unknown'] as const)(
+  test.each(['unavailable', 'ambiguous', 'capacity', 'operator', 'data', 'too_large', 'unknown'] as const)(
     'in the dead letters at once when the insert fails as %s',
     async (failureClass) => {
-      const { clock, channel, events, deadLetters, ledger, homes, used, offerGood } = startPipeline();
+      const { clock, channel, events, deadLetters, ledger, destinations, used, offerGood } = startPipeline();
       events.failWith = failureClass;
       offerGood(3);
       await clock.advance(2_000);
       expect(deadLetters.alive()).toMatchObject([{ eventCount: 3, failureClass }]);
       expect(channel.usage().events).toBe(0);
-      expect([homes, ledger.deadLettered, used.size]).toEqual([['dead-lettered'], 3, 0]);
+      expect([destinations, ledger.deadLettered, used.size]).toEqual([['dead-lettered'], 3, 0]);
     },
   );
 
@@ -94,6 +196,49 @@ describe('a doubt is remembered', () => {
     channel.adopt({ ...batchOf(77, [{ n: 1 }]), id, mayHaveLanded: true }, () => {});
     await clock.advance(0);
     expect([events.sent, deadLetters.alive().length]).toEqual([sent, letters]);
+  });
+
+  describe('of a batch whose rows another process may have sent under other ids', () => {
+    const rows = [{ n: 1 }, { n: 2 }];
+    const recovered = () => ({ ...batchOf(77, rows), mayBeElsewhere: true });
+
+    test.each([
+      ['nowhere: it is sent', [], { sent: 1, counted: 2, destinations: ['stored'], letters: 0 }],
+      ['everywhere: it is not', rows, { sent: 1, counted: 2, destinations: ['stored'], letters: 0 }],
+      [
+        'partly: the drain sends the rest',
+        [{ n: 1 }],
+        { sent: 1, counted: 1, destinations: ['dead-lettered'], letters: 1 },
+      ],
+    ])('%s', async (_where, elsewhere, expected) => {
+      const { clock, channel, events, deadLetters } = startPipeline();
+      if (elsewhere.length > 0) await events.insert(batchOf(5, elsewhere));
+      const destinations: string[] = [];
+      channel.adopt(recovered(), (destination) => destinations.push(destination));
+      await clock.advance(0);
+      const { sent, counted } = events;
+      expect({ sent, counted, destinations, letters: deadLetters.letters.size }).toEqual(expected);
+    });
+
+    test('a letter of it that was not asked about before has never been tried', async () => {
+      const { clock, channel, events, deadLetters } = startPipeline();
+      events.down = true;
+      channel.adopt(recovered(), () => {});
+      await clock.advance(0);
+      // Which the drain takes for a letter of which nobody knows what was sent.
+      expect(deadLetters.alive()).toMatchObject([{ ambiguous: true, lastAttemptAt: null }]);
+    });
+
+    test('once asked about it is like any other: what is in doubt is sent again while it is remembered', async () => {
+      const { clock, channel, events, deadLetters } = startPipeline();
+      events.failWith = 'ambiguous';
+      Object.assign(events, { findStored: async () => [false, false] });
+      channel.adopt(recovered(), () => {});
+      await clock.advance(0);
+      const [letter] = deadLetters.alive();
+      expect(letter).toMatchObject({ ambiguous: true });
+      expect(letter!.lastAttemptAt).not.toBeNull();
+    });
   });
 
   test('over all tries, when only the first of them was in doubt', async () => {

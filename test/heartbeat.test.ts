@@ -4,7 +4,7 @@ import { createManualClock } from './support/clock.ts';
 
 function start() {
   const clock = createManualClock();
-  const store = { answers: true, hangs: false, asked: 0, cut: 0 };
+  const store = { answers: true, isStranger: false, hangs: false, asked: 0, cut: 0 };
   const heard: string[] = [];
   const heartbeat = createHeartbeat({
     clock,
@@ -13,6 +13,7 @@ function start() {
       signal.addEventListener('abort', () => store.cut++);
       if (store.hangs) await new Promise(() => {});
       if (!store.answers) throw new Error('refused');
+      return !store.isStranger;
     },
     onChange: (isUp) => heard.push(isUp ? 'up' : 'missed'),
     onDown: () => heard.push('down'),
@@ -68,6 +69,17 @@ test('a store that is back has a fresh signal, and the old one stays aborted', a
   store.answers = true;
   await clock.advance(1_000);
   expect([old.aborted, heartbeat.downSignal().aborted, heartbeat.isUp()]).toEqual([true, false, true]);
+});
+
+test('somebody else who answers is no store that is up; nothing hangs, so nothing is cut', async () => {
+  const { clock, store, heartbeat, heard } = start();
+  await clock.advance(500);
+  store.isStranger = true;
+  await clock.advance(10_000);
+  expect([heartbeat.isUp(), heartbeat.downSignal().aborted]).toEqual([false, false]);
+  store.isStranger = false;
+  await clock.advance(1_000);
+  expect(heard).toEqual(['up', 'missed', 'up']);
 });
 
 test('no answer for two seconds is a missed one, and the question is withdrawn', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { authorize, hasOwnPrefix, presented, presentedInHeaders } from '../src/http/auth.ts';
+import { authorize, hasOwnPrefix, presented, presentedInHeaders } from '../src/http/access/auth.ts';
 import type { Credential } from '../src/pipeline/ports.ts';
 import { OTHER_PROJECT, PROJECT } from './support/factory.ts';
 

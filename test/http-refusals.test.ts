@@ -1,6 +1,7 @@
 import { Hono } from 'hono';
 import { expect, test } from 'vitest';
-import { type Refusal, refuse, rowOf } from '../src/http/refusals.ts';
+import { type Refusal, rowOf } from '../src/http/answers/refusals.ts';
+import { refuse } from '../src/http/answers/refusal-reply.ts';
 
 const answerTo = (refusal: Refusal) => new Hono().get('/', (c) => refuse(c, refusal)).request('/');
 const challengeOf = async (refusal: Refusal) => (await answerTo(refusal)).headers.get('www-authenticate');

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { ProjectId } from '../src/event/event.ts';
-import { type Answer, createIdempotency } from '../src/http/idempotency.ts';
+import { type Answer, createIdempotency } from '../src/http/ingest/idempotency.ts';
 import { createManualClock } from './support/clock.ts';
 import { OTHER_PROJECT, PROJECT } from './support/factory.ts';
 

@@ -4,14 +4,22 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
-import { systemClock } from '../src/clock.ts';
+import { afterEach, describe, expect, test } from 'vitest';
+import { systemClock } from '../src/runtime/clock.ts';
 import { nodeFiles } from '../src/journal/files.ts';
 import { type JournalLimits, openJournal } from '../src/journal/journal.ts';
 import { JournalLocked } from '../src/journal/lock.ts';
-import { encodeRecord, readSegment, segmentHeader, sizeOf } from '../src/journal/record.ts';
-import { JournalUnavailable } from '../src/journal/trouble.ts';
-import { createLog } from '../src/log.ts';
+import { ENVELOPE_FIXED_BYTES } from '../src/journal/record.ts';
+import {
+  MARKER,
+  RECORD_HEADER_BYTES,
+  encodeRecord,
+  readSegment,
+  segmentHeader,
+  sizeOf,
+} from '../src/journal/segment-format.ts';
+import { JournalUnavailable } from '../src/journal/disk-failures.ts';
+import { createLog } from '../src/log/log.ts';
 import type { BatchId } from '../src/pipeline/batch.ts';
 import { createManualClock, type ManualClock, settled } from './support/clock.ts';
 import { envelopeOf, OTHER_PROJECT, PROJECT, randomOf } from './support/factory.ts';
@@ -163,6 +171,124 @@ test('goes on by itself when a full disk has room again, and what follows is rea
   expect(recovered.damaged).toEqual([]);
 });
 
+describe('on a volume that the journal alone fills, and that is smaller than what it may use', () => {
+  type Setup = ReturnType<typeof setup>;
+
+  /** Appends and settles more than the disk holds, without a refusal. */
+  async function fillUp({ files, clock, open }: Setup, each: (n: number) => KeptAnswer | undefined = () => undefined) {
+    files.setCapacity(64_000);
+    const journal = await open();
+    const pinned = journal.append(envelopeOf(1));
+    await Promise.all([pinned.written, journal.cut(batchId(0), [pinned.sequence])]);
+    let appended = 0;
+    for (let n = 1; appended < 3 * 64_000; n++) {
+      const envelope = envelopeOf(20);
+      const { sequence, written } = journal.append(envelope, each(n));
+      await written;
+      appended += envelope.rows.length;
+      void journal.cut(batchId(n), [sequence]);
+      journal.settle(batchId(n));
+      for (let turn = 0; turn < 20; turn++) await settled();
+    }
+    expect(journal.state().kind).toBe('ok');
+    return { journal, clock, pinned };
+  }
+
+  /** It takes as much again as the disk holds, and more, and then has what is not settled and nothing else. */
+  async function expectWorks({ journal, clock }: Awaited<ReturnType<typeof fillUp>>) {
+    for (let n = 10_000; n < 10_400; n++) {
+      let appended = journal.append(envelopeOf(20));
+      for (let tries = 0; (await reasonOf(appended.written)) !== null; tries++) {
+        expect(tries).toBeLessThan(10);
+        await pass(clock, 30_000);
+        appended = journal.append(envelopeOf(20));
+      }
+      void journal.cut(batchId(n), [appended.sequence]).catch(() => {});
+      journal.settle(batchId(n));
+      for (let turn = 0; turn < 20; turn++) await settled();
+    }
+    await pass(clock, 60_000);
+    expect(journal.state()).toEqual({ kind: 'ok' });
+  }
+
+  test.each([
+    ['one file', 1_000_000],
+    ['several files', 10_000],
+  ])('everything that settled is given back while it runs, in %s', async (_files, segmentBytes) => {
+    const bundle = setup({ maxBytes: 640_000, segmentBytes });
+    const full = await fillUp(bundle);
+    full.journal.settle(batchId(0));
+    await expectWorks(full);
+    const { recovered } = await bundle.open(bundle.files.afterCrash());
+    expect([recovered.batches, recovered.envelopes]).toEqual([[], []]);
+  });
+
+  test.each([
+    ['one file', 1_000_000],
+    ['several files', 10_000],
+  ])('everything but the one that has not settled, in %s', async (_files, segmentBytes) => {
+    const bundle = setup({ maxBytes: 640_000, segmentBytes });
+    await expectWorks(await fillUp(bundle));
+    const { recovered } = await bundle.open(bundle.files.afterCrash());
+    expect(recovered.batches.map(({ id }) => id)).toEqual([batchId(0)]);
+  });
+
+  test('with keys to keep', async () => {
+    const bundle = setup({ maxBytes: 640_000, segmentBytes: 10_000, maxKeyBytes: 5_000 });
+    const now = bundle.clock.now();
+    await expectWorks(await fillUp(bundle, (n) => (n % 10 === 0 ? keyOf(n, now) : undefined)));
+    const { recovered } = await bundle.open(bundle.files.afterCrash());
+    expect(recovered.keys.length).toBeGreaterThan(5);
+    expect(recovered.batches.map(({ id }) => id)).toEqual([batchId(0)]);
+  });
+
+  test.each([
+    ['everything settled', true],
+    ['all but one settled', false],
+  ])('others take the very last byte, %s: what comes next is taken at once, and survives', async (_what, isSettled) => {
+    const bundle = setup({ maxBytes: 640_000, segmentBytes: 1_000_000 });
+    const { journal } = await fillUp(bundle);
+    if (isSettled) journal.settle(batchId(0));
+    for (let turn = 0; turn < 20; turn++) await settled();
+    bundle.files.setCapacity(bundle.files.bytes());
+    const sequences: number[] = [];
+    for (let n = 1; n <= 3; n++) {
+      const { sequence, written } = journal.append(envelopeOf(20));
+      await written;
+      sequences.push(sequence);
+    }
+    expect(journal.state()).toEqual({ kind: 'ok' });
+    const { recovered } = await bundle.open(bundle.files.afterCrash());
+    expect(recovered.envelopes.map(({ sequence }) => sequence)).toEqual(sequences);
+    expect(recovered.batches.map(({ id }) => id)).toEqual(isSettled ? [] : [batchId(0)]);
+  });
+
+  test('others take the very last byte and nothing has settled: refused, and settling still finds room', async () => {
+    const bundle = setup({ maxBytes: 640_000, segmentBytes: 1_000_000 });
+    const journal = await bundle.open();
+    const held = Array.from({ length: 5 }, () => journal.append(envelopeOf(20)));
+    await Promise.all(held.map(({ written }) => written));
+    bundle.files.setCapacity(bundle.files.bytes());
+    expect(await reasonOf(journal.append(envelopeOf(1)).written)).toBe('disk-full');
+    void journal.cut(
+      batchId(1),
+      held.map(({ sequence }) => sequence),
+    );
+    journal.settle(batchId(1));
+    await pass(bundle.clock, 60_000);
+    expect(journal.state()).toEqual({ kind: 'ok' });
+    await journal.append(envelopeOf(1)).written;
+  });
+
+  test('also when others have taken the very last byte', async () => {
+    const bundle = setup({ maxBytes: 640_000, segmentBytes: 1_000_000 });
+    const full = await fillUp(bundle);
+    bundle.files.setCapacity(bundle.files.bytes());
+    full.journal.settle(batchId(0));
+    await expectWorks(full);
+  });
+});
+
 test.each(['EIO', 'EROFS'] as const)(
   'writes everything anew after a sync failed with %s, and trusts no second sync',
   async (code) => {
@@ -235,10 +361,70 @@ test('keeps everything around a damaged record, and sets the file aside', async 
   expect(recovered.batches).toMatchObject([{ id: batchId(1), eventCount: 2 }]);
   expect(recovered.envelopes.map(({ sequence }) => sequence)).toEqual(sequences.slice(3));
   expect(recovered.damaged).toMatchObject([
-    { kind: 'bytes', file: '000000000001.base', torn: false },
+    { kind: 'bytes', file: '000000000001.base', torn: false, events: 1 },
     { kind: 'batch', batchId: batchId(1), missing: 1 },
   ]);
   expect([...next.contents().keys()]).toContain('000000000001.damaged');
+});
+
+describe('of damaged records it is told how many events are lost', () => {
+  /** Four envelopes of seven events each, the first of them settled; then bytes of the file are changed. */
+  async function lostBy(change: (content: Buffer, recordsAt: readonly number[]) => void) {
+    const { files, open } = setup({ segmentBytes: 100_000 });
+    const journal = await open();
+    const sequences = [0, 1, 2, 3].map((n) => journal.append(envelopeOf(7, { from: n * 1_000 })).sequence);
+    await journal.cut(batchId(1), sequences.slice(0, 1));
+    journal.settle(batchId(1));
+    await journal.close();
+    const next = files.afterCrash();
+    next.damage('000000000001.base', (content) => {
+      const at: number[] = [];
+      for (let found = content.indexOf(MARKER); found !== -1; found = content.indexOf(MARKER, found + 1))
+        at.push(found);
+      change(content, at);
+      return content;
+    });
+    const { recovered } = await open(next);
+    const bytes = recovered.damaged.flatMap((damage) => (damage.kind === 'bytes' ? damage : []));
+    return {
+      torn: bytes.map(({ torn }) => torn),
+      events: bytes.map(({ events }) => events),
+      kept: recovered.envelopes.length,
+    };
+  }
+  const flip = (content: Buffer, at: number) => (content[at]! ^= 0xff);
+  const ROWS = RECORD_HEADER_BYTES + ENVELOPE_FIXED_BYTES + 10;
+
+  test('by its head, when only its rows are bad', async () => {
+    expect(await lostBy((content, at) => flip(content, at[1]! + ROWS))).toEqual({
+      torn: [false],
+      events: [7],
+      kept: 2,
+    });
+  });
+
+  test('of several one after the other, the sum', async () => {
+    const both = (content: Buffer, at: readonly number[]) => {
+      flip(content, at[1]! + ROWS);
+      flip(content, at[2]! + ROWS);
+    };
+    expect(await lostBy(both)).toEqual({ torn: [false], events: [14], kept: 1 });
+  });
+
+  test('none, when it was settled', async () => {
+    expect(await lostBy((content, at) => flip(content, at[0]! + ROWS))).toEqual({
+      torn: [false],
+      events: [0],
+      kept: 3,
+    });
+  });
+
+  test('none that can be counted, when the head is bad as well', async () => {
+    const length = (content: Buffer, at: readonly number[]) => flip(content, at[1]! + 6);
+    expect(await lostBy(length)).toEqual({ torn: [false], events: [0], kept: 2 });
+    const count = (content: Buffer, at: readonly number[]) => flip(content, at[1]! + RECORD_HEADER_BYTES + 26);
+    expect(await lostBy(count)).toEqual({ torn: [false], events: [0], kept: 2 });
+  });
 });
 
 test('cannot be made to take rows for a record', () => {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createScanner, isAtEnd, rawStringOf, scanValue, stringOf, type Scanner } from '../src/event/json.ts';
+import { createScanner, isAtEnd, scanValue, type Scanner } from '../src/event/json.ts';
+import { rawStringOf, stringOf } from '../src/event/raw-json.ts';
 
 /** The scanner after it went over the whole text, and whether that was JSON. */
 function scan(text: string | Buffer): { isJson: boolean; scanner: Scanner } {
@@ -198,7 +199,7 @@ test.each([
   ['"a', 'invalid JSON at the end: expected the end of a string'],
   ['[1,', 'invalid JSON at the end: expected a value'],
   ['-x', 'invalid JSON at byte 1: expected a digit'],
-  ['{} {}', 'invalid JSON at byte 3: expected nothing behind the document'],
+  ['{} {}', 'invalid JSON at byte 3: expected nothing after the document'],
 ])('what is wrong with %j is said without quoting it', (text, problem) => {
   expect(scan(text).scanner.problem).toBe(problem);
 });

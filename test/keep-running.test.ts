@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { keepRunning } from '../src/embedded/keep-running.ts';
 import type { EmbeddedStore } from '../src/embedded/store-process.ts';
-import { createLog } from '../src/log.ts';
+import { createLog } from '../src/log/log.ts';
 import { createManualClock } from './support/clock.ts';
 
 function setup() {

@@ -1,5 +1,18 @@
 import { describe, expect, test } from 'vitest';
-import { type Kind, flag, listOf, number, object, oneOf, shape, text, uuid } from '../src/event/kinds.ts';
+import {
+  type Kind,
+  digitsOrText,
+  flag,
+  label,
+  labels,
+  listOf,
+  number,
+  object,
+  oneOf,
+  shape,
+  text,
+  uuid,
+} from '../src/event/kinds.ts';
 
 /** The reason against a raw JSON value of the field `f`. */
 const judge = (kind: Kind, raw: string) => kind.refuse(Buffer.from(raw).toString('latin1'), 'f');
@@ -18,6 +31,10 @@ describe('what is accepted', () => {
     ['text of at least one', text(3, { minLength: 1 }), ['"a"', '"\\u0000"', '" "']],
     ['one of', CHANNEL, ['"web"', '"email"', '""', '"w\\u0065b"']],
     ['uuid', uuid, ['"550e8400-e29b-41d4-a716-446655440000"', '"550E8400-E29B-41D4-A716-44665544000A"']],
+    ['uuid spelt otherwise', uuid, ['"550e8400e29b41d4a716446655440000"', '"{550e8400-e29b-41d4-a716-446655440000}"']],
+    ['digits or text', digitsOrText(3), ['""', '"abc"', '0', '-1', '1.5', '1e9']],
+    ['label', label, ['""', '5', '{}', '[1]', 'true', `"${long(1_000)}"`]],
+    ['labels', labels, ['[]', '["a",5,null]', '"a"', '{}']],
     ['a number', number(), ['0', '-0', '-1e400', '1e400', '12345678901234567890', '0.1']],
     ['a number within', number(0, 100), ['0', '100', '-0', '1e2', '100.000', '1e-400', '99.999']],
     ['flag', flag, ['true', 'false']],
@@ -55,7 +72,10 @@ describe('what is refused, and why', () => {
     [CHANNEL, '["web"]', 'f must be one of web, email'],
     [uuid, '""', 'f must be a UUID'],
     [uuid, '5', 'f must be a UUID'],
-    [uuid, '"550e8400e29b41d4a716446655440000"', 'f must be a UUID'],
+    [uuid, '"550e8400-e29b41d4a716446655440000"', 'f must be a UUID'],
+    [digitsOrText(3), '1234', 'f too long'],
+    [digitsOrText(3), 'true', 'f must be a string'],
+    [digitsOrText(3, { minLength: 1 }), '""', 'f required'],
     [uuid, '"550e8400-e29b-41d4-a716-44665544000g"', 'f must be a UUID'],
     [uuid, '"550e8400-e29b-41d4-a716-446655440000\\n"', 'f must be a UUID'],
     [number(0, 100), '"5"', 'f must be a number'],
@@ -96,6 +116,7 @@ describe('what is refused, and why', () => {
 test.each<[string, Kind, object]>([
   ['text', text(3), { type: 'string', maxLength: 3 }],
   ['text of at least one', text(3, { minLength: 1 }), { type: 'string', maxLength: 3, minLength: 1 }],
+  ['digits or text', digitsOrText(3), { type: ['string', 'number'], maxLength: 3 }],
   ['one of', CHANNEL, { type: 'string', enum: ['web', 'email', ''] }],
   ['uuid', uuid, { type: 'string', format: 'uuid' }],
   ['a number', number(), { type: 'number' }],

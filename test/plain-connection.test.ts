@@ -6,19 +6,22 @@ import { hash } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { type Clock, systemClock } from '../src/clock.ts';
-import { readBody } from '../src/http/body.ts';
-import type { BodyListener, DoorRequest } from '../src/http/door-request.ts';
-import { type Receive, createDoorway, listenerFor } from '../src/http/doorway.ts';
-import { createEveryAnswer } from '../src/http/every-answer.ts';
-import { isRefusal, replyTo } from '../src/http/refusals.ts';
-import type { Reply } from '../src/http/reply.ts';
-import { type HttpServer, listen } from '../src/http/server.ts';
-import { createLog } from '../src/log.ts';
+import { type Clock, systemClock } from '../src/runtime/clock.ts';
+import { readBody } from '../src/http/request/body.ts';
+import type { BodyListener, DoorRequest } from '../src/http/request/door-request.ts';
+import { createDoorRouter, listenerFor } from '../src/http/ingest/door-router.ts';
+import { type Receive } from '../src/http/request/door-request.ts';
+import { createAnswerHeaders } from '../src/http/answers/common-headers.ts';
+import { isRefusal } from '../src/http/answers/refusals.ts';
+import { replyTo } from '../src/http/answers/refusal-reply.ts';
+import type { Reply } from '../src/http/answers/reply.ts';
+import { type HttpServer, listen } from '../src/http/listener/server.ts';
+import { createLog } from '../src/log/log.ts';
 import { createFlags } from '../src/pipeline/flags.ts';
+import { receiversOf } from './support/receivers.ts';
 import { createManualClock, settled } from './support/clock.ts';
 import { randomOf } from './support/factory.ts';
-import { type Line, dial } from './support/line.ts';
+import { type Line, dial, writeUntilFull } from './support/line.ts';
 
 const log = createLog('silent');
 const SOON = { timeout: 10_000 };
@@ -48,21 +51,30 @@ const answerOther: RequestListener = ({ method }, answer) =>
   method === 'OPTIONS' ? answer.writeHead(204).end() : answer.writeHead(404, { 'Content-Length': 6 }).end('others');
 
 /** A server whose doors are these, besides `/echo`. */
-async function start(doors: Record<string, Receive> = {}, clock: Clock = systemClock) {
+async function start(
+  doors: Record<string, Receive> = {},
+  clock: Clock = systemClock,
+  more: { keepAliveMs?: number } = {},
+) {
   const flags = createFlags({ intake: 'open' }, () => {});
   const observed: string[] = [];
-  const doorway = createDoorway(new Map<string, Receive>([['/echo', echo], ...Object.entries(doors)]), {
-    everyAnswer: createEveryAnswer({ flags, newRequestId: () => 'made' }, { allowedOrigins: [] }),
-    onRequest: (method, route, status) => void observed.push(`${method} ${route} ${status}`),
+  const doorRouter = createDoorRouter(receiversOf({ '/echo': echo, ...doors }), {
+    answerHeaders: createAnswerHeaders({ flags, newRequestId: () => 'made' }, { allowedOrigins: [] }),
+    onRequest: ({ method, route, status }) => void observed.push(`${method} ${route} ${status}`),
+    clock,
     log,
   });
   const readByNode: string[] = [];
-  const listener = listenerFor(doorway, { others: answerOther, clock });
+  const listener = listenerFor(doorRouter, { others: answerOther, clock });
   const watched: typeof listener = (incoming, outgoing) => {
     readByNode.push(incoming.url!);
     listener(incoming, outgoing);
   };
-  const server = await listen({ doorway, listener: watched }, { clock, log }, { host: '127.0.0.1', port: 0 });
+  const server = await listen(
+    { doorRouter, listener: watched },
+    { clock, log },
+    { host: '127.0.0.1', port: 0, ...more },
+  );
   const lines: Line[] = [];
   open.push({ server, lines });
   return {
@@ -118,10 +130,12 @@ describe('an answer', () => {
     expect(Math.abs(Date.parse(date) - Date.now())).toBeLessThan(60_000);
     expect(headers.filter((line) => !line.startsWith('Date: ')).sort()).toEqual([
       'Access-Control-Allow-Origin: *',
-      'Access-Control-Expose-Headers: Retry-After,X-Request-Id,Weir-Ack',
+      'Access-Control-Expose-Headers: Retry-After,X-Request-Id,Weir-Ack,Weir-Rejected',
+      'Cache-Control: no-store',
       'Connection: keep-alive',
       'Content-Length: 44',
       'Keep-Alive: timeout=65',
+      'Vary: Origin',
       'X-Content-Type-Options: nosniff',
       'X-Request-Id: mine',
     ]);
@@ -159,7 +173,8 @@ describe('an answer', () => {
     const [head = ''] = line.received().split('\r\n\r\n');
     expect(head).toMatch(/^HTTP\/1.1 204 No Content\r\n/);
     expect(head).toMatch(/^Access-Control-Allow-Methods: GET,POST,OPTIONS\r$/m);
-    expect(head).toMatch(/^Access-Control-Allow-Origin: \*\r$/m);
+    expect(head).toMatch(/^Access-Control-Allow-Origin: https:\/\/shop\.example\r$/m);
+    expect(head).toMatch(/^Access-Control-Allow-Credentials: true\r$/m);
     expect(head).not.toMatch(/^Content-Length/im);
     expect([observed, readByNode]).toEqual([['OPTIONS other 204', 'POST /echo 202'], []]);
   });
@@ -278,14 +293,7 @@ describe('many requests at once', () => {
   test('wait outside while one is answered', async () => {
     const { dial } = await start({ '/long': () => new Promise(() => {}) });
     const line = await dial();
-    const requests = post('/long').repeat(2_000);
-    let takenBytes = 0;
-    const isTaken = () =>
-      Promise.race([
-        new Promise<boolean>((resolve) => line.socket.write(requests, () => resolve(true))),
-        sleep(300, false),
-      ]);
-    while (takenBytes < 30_000_000 && (await isTaken())) takenBytes += requests.length;
+    const takenBytes = await writeUntilFull(line, post('/long').repeat(2_000), 30_000_000);
     // What the two sockets hold between them.
     expect(takenBytes).toBeLessThan(15_000_000);
   });
@@ -319,7 +327,7 @@ describe('many requests at once', () => {
 
 describe('a body that nobody wants', () => {
   const refuseFirstPiece: Receive = async ({ body }) => {
-    await new Promise<void>((resolve) => body.listen({ piece: () => resolve(), end() {}, gone() {} }));
+    await new Promise<void>((resolve) => body.listen({ chunk: () => resolve(), end() {}, gone() {} }));
     body.leave();
     return reply('', 413);
   };
@@ -393,7 +401,7 @@ describe('a body faster than its reader', () => {
       '/slow': (request) => {
         held.resolve(request);
         request.body.listen({
-          piece(bytes) {
+          chunk(bytes) {
             heardBytes += bytes.length;
             request.body.pause();
           },
@@ -417,7 +425,7 @@ describe('a body faster than its reader', () => {
   test('does not hold up the next one when its reader stopped at its end', async () => {
     const stopping: Receive = ({ body }) =>
       new Promise((resolve) => {
-        body.listen({ piece: () => body.pause(), end: () => resolve(reply('')), gone() {} });
+        body.listen({ chunk: () => body.pause(), end: () => resolve(reply('')), gone() {} });
       });
     const { dial } = await start({ '/stopping': stopping });
     const line = await dial();
@@ -446,7 +454,7 @@ describe('a client that leaves', () => {
   const hear = () => {
     const heard: string[] = [];
     const listener: BodyListener = {
-      piece: (bytes) => void heard.push(`${bytes.length} bytes`),
+      chunk: (bytes) => void heard.push(`${bytes.length} bytes`),
       end: () => void heard.push('end'),
       gone: () => void heard.push('gone'),
     };
@@ -583,6 +591,31 @@ describe('a client that keeps Weir waiting', () => {
       expect(JSON.parse(answersIn(received)[0]!.slice(4))).toMatchObject({ code });
     }
     expect(observed).toEqual(sent === '' ? [] : [`POST /echo ${answers === 1 ? 202 : 400}`]);
+  });
+
+  test.each([
+    ['here', post('/echo')],
+    ['by Node', 'GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n'],
+  ])('is told how long a connection may be idle, whoever reads it: %s', async (_who, request) => {
+    const { dial } = await start({}, systemClock, { keepAliveMs: 620_500 });
+    const line = await dial();
+    line.write(request);
+    await answered(line, 1);
+    expect(line.received()).toMatch(/^Keep-Alive: timeout=620\r$/im);
+  });
+
+  test('and sends its request just before the idle time is over is not cut, however late that is noticed', async () => {
+    const clock = createManualClock();
+    const { dial } = await start({}, clock, { keepAliveMs: 100_000 });
+    const line = await dial();
+    line.write(post('/echo', 'one'));
+    await answered(line, 1);
+    await clock.advance(100_000);
+    line.write(post('/echo', 'two'));
+    await answered(line, 2);
+    await clock.advance(LATE_CHECK_MS);
+    line.write(post('/echo', 'three'));
+    expect(await answered(line, 3)).toHaveLength(3);
   });
 
   test('has its time for each request anew', async () => {

@@ -10,7 +10,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Duplex } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readPlainHead } from '../src/http/plain-head.ts';
+import { readPlainHead } from '../src/http/listener/plain-head.ts';
 
 const RUNS = Number(process.env['WEIR_FUZZ_RUNS'] ?? 3_000);
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);

@@ -1,9 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { textProblem, treeProblem, withoutEnd } from '../src/clickhouse/query-guard.ts';
-import { isAllowedFunction } from '../src/clickhouse/reader-functions.ts';
-import { filtersFor } from '../src/clickhouse/reader-tables.ts';
+import { textProblem, treeProblem, withoutEnd } from '../src/clickhouse/reading/query-guard.ts';
+import { isAllowedFunction } from '../src/clickhouse/reading/reader-functions.ts';
+import { filtersFor } from '../src/clickhouse/reading/reader-tables.ts';
 
-const NAMES = { readable: new Set(['events', 'analytics.events', 'monitor.events']), hidden: new Set(['letters']) };
+const NAMES = {
+  readable: new Set(['events', 'analytics.events', 'monitor.events']),
+  hidden: new Set(['letters']),
+  filtered: new Set(['analytics.raw', 'analytics.events']),
+  databases: new Set(['analytics', 'monitor']),
+};
 const problemOf = (lines: readonly string[]) => treeProblem(lines, { names: NAMES, format: 'Ours' });
 
 /** The tree of `SELECT <expressions> FROM <table>`, as ClickHouse prints it. */
@@ -59,6 +64,13 @@ describe('a tree that is let through', () => {
     ['IN with the query of a WITH', call('notIn', 'Identifier a', 'Identifier mine')],
     ['a type', call('CAST', 'Identifier a', "Literal 'UInt8'")],
     ['an alias that looks like a tree', ["Literal 'x' (alias a (children 2))"].slice(1)],
+    ['a type behind a path', call('JSONExtract', 'Identifier a', "Literal 'x'", "Literal 'UInt8'")],
+    ['a column that is called as a table is', ['Identifier name (alias letters)']],
+    ['an alias with a dot', ['Identifier name (alias utm.source)']],
+    [
+      'IN with a list that has a name',
+      [...call('in', 'Identifier a', 'Identifier t'), "Literal Tuple_('x') (alias t)"],
+    ],
     ['a long literal', [`Literal '${' (alias '.repeat(8_000)}'`]],
   ])('%s', (_name, expressions) => {
     expect(problemOf(selecting(expressions))).toBeNull();
@@ -70,7 +82,7 @@ describe('a tree that is let through', () => {
 });
 
 describe('a tree that is refused', () => {
-  test.each([
+  test.each<readonly [string, readonly string[], RegExp]>([
     ['a virtual column', ['Identifier _part'], /underscore/],
     ['a virtual column of a table', ['Identifier e._table (alias x)'], /underscore/],
     ['a function that is not known', call('hostName'), /hostName/],
@@ -78,6 +90,38 @@ describe('a tree that is refused', () => {
     ['IN with a hidden table', call('in', 'Identifier a', 'Identifier letters'), /no table letters/],
     ['IN with a table of another database', call('globalNullIn', 'Identifier a', 'Identifier system.one'), /./],
     ['a type that is computed', call('CAST', 'Identifier a', 'Identifier b'), /written out/],
+    ...['dynamicElement', 'variantElement', 'accurateCastOrNull', 'JSONExtract'].map(
+      (name) =>
+        [`a type of ${name} that is computed`, call(name, 'Identifier a', 'Identifier b'), /written out/] as const,
+    ),
+    [
+      'a type that is computed behind one that is not',
+      call('JSONExtractKeysAndValues', 'Identifier a', "Literal 'UInt8'", 'Identifier b'),
+      /written out/,
+    ],
+    ['a state in a name', ['Identifier d.:`AggregateFunction(uniq, String)`'], /AggregateFunction/],
+    [
+      'IN with an alias of a name',
+      ['Identifier letters (alias t)', ...call('in', 'Identifier a', 'Identifier t')],
+      /alias/,
+    ],
+    [
+      'IN with an alias of an alias',
+      ['Identifier a.b (alias s)', 'Identifier s (alias t)', ...call('nullIn', 'Identifier a', 'Identifier t')],
+      /alias/,
+    ],
+    [
+      'IN with an alias that hides a table',
+      ['Identifier letters (alias events)', ...call('in', 'Identifier a', 'Identifier events')],
+      /alias/,
+    ],
+    [
+      'IN with an alias that looks like a name with one',
+      ['Identifier letters (alias t (alias q))', ...call('in', 'Identifier a', 'Identifier t (alias q)')],
+      /not supported/,
+    ],
+    ['a name that takes the name of a filtered table', ['Identifier letters (alias analytics.raw)'], /alias/],
+    ['a name that takes the name of a database', ['Identifier letters (alias analytics)'], /alias/],
     ['a state', call('CAST', 'Identifier a', "Literal 'Aggregatefunction(x)'"), /AggregateFunction/],
     ['a kind nobody has looked at', ['BrandNewThing'], /BrandNewThing/],
     ['settings', ['Set'], /SETTINGS/],
@@ -94,6 +138,20 @@ describe('a tree that is refused', () => {
       expect(problemOf(selecting(['Asterisk'], { table: `TableIdentifier ${table}` }))).toMatch(/no table/);
     },
   );
+
+  test.each([
+    'events (alias analytics.raw)',
+    'events (alias any.thing)',
+    'monitor.events (alias a.)',
+    'from_with (alias .b)',
+  ])('FROM %s, an alias with a dot', (table) => {
+    expect(problemOf(selecting(['Asterisk'], { table: `TableIdentifier ${table}` }))).toMatch(/dot/);
+  });
+
+  test('FROM an alias of a name', () => {
+    const table = 'TableIdentifier t';
+    expect(problemOf(selecting(['Identifier letters (alias t)'], { table }))).toMatch(/alias/);
+  });
 
   test.each([
     ['no FORMAT of ours', []],
@@ -130,6 +188,11 @@ describe('functions', () => {
     'merge',
     'count(',
     'constructor',
+    'levenshteinDistance',
+    'editDistanceUTF8',
+    'jaroWinklerSimilarity',
+    'ngramDistance',
+    'arrayFold',
   ])('%s may not', (name) => expect(isAllowedFunction(name)).toBe(false));
 });
 
@@ -141,6 +204,7 @@ describe('filters', () => {
     engine,
     hasProjectId,
     hasExpiry: name === 'events_raw_v1',
+    isReadable: name.startsWith('event'),
   });
 
   test('let through the project’s rows that have not expired, and nothing of what has no owner', () => {
@@ -151,12 +215,14 @@ describe('filters', () => {
         relation('letters', 'Log', false),
         relation('a_mv', 'MaterializedView', true),
         relation('events', 'View', true),
+        relation('somebodys_view', 'View', true),
       ]),
     ).toEqual({
       'analytics.events_raw_v1': `project_id = toUUID('${PROJECT}') AND expires_at > now()`,
       'analytics.event_counts_hourly': `project_id = toUUID('${PROJECT}')`,
       'analytics.letters': '0',
       'analytics.a_mv': '0',
+      'analytics.somebodys_view': '0',
     });
   });
 

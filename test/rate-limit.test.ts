@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createRateLimit } from '../src/http/rate-limit.ts';
+import { createRateLimit } from '../src/http/access/rate-limit.ts';
 import { OTHER_PROJECT, PROJECT } from './support/factory.ts';
 
 test('a project has its allowance, and hears how long to wait beyond it', async () => {

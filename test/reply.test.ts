@@ -1,6 +1,6 @@
 /** An answer as text: whatever was answered before, each begins with what is its own. */
 import { expect, test } from 'vitest';
-import { type Reply, textOf } from '../src/http/reply.ts';
+import { type Reply, textOf } from '../src/http/answers/reply.ts';
 
 const MORE = 'X-More: m\r\n';
 const at = (epochMs: number) => ({ now: () => epochMs });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { ProjectId } from '../src/event/event.ts';
-import { rowEncoder, type RowPieces } from '../src/event/row.ts';
+import { rowEncoder, type RowParts } from '../src/event/row.ts';
 
 const ORIGIN = {
   projectId: 'p-1' as ProjectId,
@@ -10,7 +10,7 @@ const ORIGIN = {
   retentionSeconds: null,
 };
 
-const PIECES: RowPieces = {
+const PIECES: RowParts = {
   eventId: '0198c0de-0000-7000-8000-000000000001',
   event: '"signup"',
   anonymousId: null,

@@ -1,14 +1,25 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { AlreadyRunning, claimRuntime, readRuntime } from '../src/runtime-file.ts';
+import { AlreadyRunning, claimRuntime, readRuntime } from '../src/service/runtime-file.ts';
 
 const ENDPOINTS = {
   url: 'http://127.0.0.1:8080',
   clickhouseUrl: 'http://127.0.0.1:8123',
+  clickhouseKey: 'abc',
   databaseUrl: 'postgres://x@y/z',
 };
 
@@ -56,16 +67,34 @@ test('uses the documented field names and is for the owner alone', () => {
     pid: process.pid,
     url: ENDPOINTS.url,
     clickhouse_url: ENDPOINTS.clickhouseUrl,
+    clickhouse_key: ENDPOINTS.clickhouseKey,
     database_url: ENDPOINTS.databaseUrl,
   });
   expect(statSync(path()).mode & 0o777).toBe(0o600);
   expect(readdirSync(dataDir)).toEqual(['runtime.json']);
 });
 
+test('understands the file of a version that knew no key', () => {
+  claimRuntime(dataDir, process.pid).publish(ENDPOINTS);
+  edit({ clickhouse_key: undefined });
+  expect(readRuntime(dataDir)).toEqual({ kind: 'running', pid: process.pid, ...ENDPOINTS, clickhouseKey: null });
+});
+
 test('makes the data directory when it is missing', () => {
   const nested = join(dataDir, 'a', 'b');
   claimRuntime(nested, process.pid);
   expect(existsSync(join(nested, 'runtime.json'))).toBe(true);
+});
+
+test('a data directory that it makes is for its owner alone, and one that was there keeps its rights', () => {
+  const made = join(dataDir, 'deep', 'data');
+  claimRuntime(made, process.pid);
+  expect(statSync(made).mode & 0o777).toBe(0o700);
+  const given = join(dataDir, 'given');
+  mkdirSync(given);
+  chmodSync(given, 0o750);
+  claimRuntime(given, process.pid);
+  expect(statSync(given).mode & 0o777).toBe(0o750);
 });
 
 test('refuses the directory of a live other instance, naming both', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Batch } from '../src/pipeline/batch.ts';
-import { type Residue, saveResidue, shutDown } from '../src/pipeline/shutdown.ts';
+import { type Leftovers, saveLeftovers, shutDown } from '../src/pipeline/shutdown.ts';
 import { settled } from './support/clock.ts';
 import { startPipeline, type Settings } from './support/pipeline.ts';
 import { numbersIn } from './support/rows.ts';
@@ -31,11 +31,11 @@ function setup(settings: Settings = {}) {
       saved.push(batch);
     },
   };
-  const ending: { residue: Residue | null; tookMs: number } = { residue: null, tookMs: 0 };
+  const ending: { leftovers: Leftovers | null; tookMs: number } = { leftovers: null, tookMs: 0 };
   const begin = (graceMs = GRACE_MS) => {
     const startedAt = parts.clock.elapsed();
-    return shutDown(deps, { graceMs }).then((residue) => {
-      ending.residue = residue;
+    return shutDown(deps, { graceMs }).then((leftovers) => {
+      ending.leftovers = leftovers;
       ending.tookMs = parts.clock.elapsed() - startedAt;
     });
   };
@@ -51,7 +51,7 @@ test('with both stores well everything lands at once and nothing is left over', 
   void begin();
   requestsEnd();
   await settled();
-  expect(ending).toEqual({ residue: { saved: 0, lost: 0 }, tookMs: 0 });
+  expect(ending).toEqual({ leftovers: { saved: 0, lost: 0 }, tookMs: 0 });
   expect([events.counted, saved.length, flags.facts().intake]).toEqual([25, 0, 'draining']);
   await clock.advance(0);
 });
@@ -67,7 +67,7 @@ test('requests under way still find the channel open, and are cut after half of 
   await clock.advance(1);
   expect(server.wasCut).toBe(true);
   expect(offerGood(1)).toBe('closed');
-  expect([events.counted, ending.residue]).toEqual([2, { saved: 0, lost: 0 }]);
+  expect([events.counted, ending.leftovers]).toEqual([2, { saved: 0, lost: 0 }]);
 });
 
 test('whoever waits for a batch to be stored is not kept until the next interval', async () => {
@@ -88,7 +88,7 @@ test('inserts have all but the last five seconds, the dead letters all but the l
   expect(deadLetters.letters.size).toBe(0);
   await clock.advance(1);
   expect(deadLetters.alive()).toMatchObject([{ eventCount: 10, ambiguous: true }]);
-  expect(ending).toEqual({ residue: { saved: 0, lost: 0 }, tookMs: 5_000 });
+  expect(ending).toEqual({ leftovers: { saved: 0, lost: 0 }, tookMs: 5_000 });
 });
 
 test('with both stores away everything is saved within the grace: in hand, in flight and queued (I9)', async () => {
@@ -101,7 +101,7 @@ test('with both stores away everything is saved within the grace: in hand, in fl
   requestsEnd();
   await clock.advance(GRACE_MS);
   expect(savedNumbers(saved)).toEqual(Array.from({ length: 93 }, (_, n) => n));
-  expect(ending.residue).toEqual({ saved: 93, lost: 0 });
+  expect(ending.leftovers).toEqual({ saved: 93, lost: 0 });
   expect(ending.tookMs).toBeLessThanOrEqual(GRACE_MS);
 });
 
@@ -134,7 +134,7 @@ test.each([0, 1_000, 3_000, 30_000])('a grace of %i ms is split in the same orde
   offerGood(10);
   void begin(graceMs);
   await clock.advance(graceMs);
-  expect(ending.residue).toEqual({ saved: 10, lost: 0 });
+  expect(ending.leftovers).toEqual({ saved: 10, lost: 0 });
   expect(ending.tookMs).toBeLessThanOrEqual(graceMs);
 });
 
@@ -146,7 +146,7 @@ describe('saving', () => {
     void begin();
     requestsEnd();
     await clock.advance(GRACE_MS);
-    expect(ending.residue).toEqual({ saved: 0, lost: 10 });
+    expect(ending.leftovers).toEqual({ saved: 0, lost: 10 });
   });
 
   test('a second signal saves everything at once, without waiting for anything', async () => {
@@ -155,7 +155,7 @@ describe('saving', () => {
     for (let i = 0; i < 9; i++) offerGood(10);
     void begin();
     await clock.advance(1_000);
-    expect(saveResidue(deps)).toEqual({ saved: 90, lost: 0 });
+    expect(saveLeftovers(deps)).toEqual({ saved: 90, lost: 0 });
     expect(savedNumbers(saved)).toHaveLength(90);
     expect(offerGood(1)).toBe('closed');
     expect(channel.usage().events).toBe(90);
@@ -166,9 +166,9 @@ describe('saving', () => {
     events.down = deadLetters.down = true;
     for (let i = 0; i < 9; i++) offerGood(10);
     await clock.advance(3_000);
-    saveResidue(deps);
+    saveLeftovers(deps);
     const first = new Set(saved.map(({ id }) => id));
-    saveResidue(deps);
+    saveLeftovers(deps);
     expect(new Set(saved.map(({ id }) => id))).toEqual(first);
   });
 });

@@ -50,9 +50,17 @@ const ACTIONS: Record<string, Action> = {
       events.failWith = oneOf(['operator', 'unknown', 'capacity', 'ambiguous', 'unavailable'], random);
     },
   },
-  clickhouseRelents: { weight: 4, act: ({ events }) => void Object.assign(events, { failWith: null, minRows: 0 }) },
+  clickhouseRelents: {
+    weight: 4,
+    act: ({ events }) => void Object.assign(events, { failWith: null, minRows: 0, failsByChance: () => false }),
+  },
+  clickhouseFailsByChance: {
+    weight: 2,
+    act: ({ events }, random) => void (events.failsByChance = () => random() < 0.5),
+  },
   clickhouseBusy: { weight: 2, act: ({ events }, random) => void (events.minRows = upTo(12, random)) },
   clickhouseCuts: { weight: 5, act: ({ events }) => void (events.commitThenCut = true) },
+  clickhouseDiesBeforePart: { weight: 3, act: ({ events }) => void (events.diesBeforePart = true) },
   clickhouseDiesBeforeView: { weight: 3, act: ({ events }) => void (events.diesBeforeView = true) },
   clickhouseResets: { weight: 2, act: ({ events }, random) => void (events.resets = upTo(3, random)) },
   postgresDown: { weight: 3, act: ({ deadLetters }) => void (deadLetters.down = true) },
@@ -72,6 +80,12 @@ const ACTIONS: Record<string, Action> = {
   },
 };
 
+/** What is found stored while a doubt is settled may be missing in the view for good: that is not what is looked for here. */
+const FULL_DISK: Record<string, Action> = {
+  postgresFull: { weight: 3, act: ({ deadLetters }) => void (deadLetters.full = true) },
+  postgresFreed: { weight: 4, act: ({ deadLetters }) => void (deadLetters.full = false) },
+};
+
 /** Hundreds of thousands of failures are made here on purpose; their stacks would cost more than everything else. */
 const { stackTraceLimit } = Error;
 beforeAll(() => {
@@ -81,16 +95,23 @@ afterAll(() => {
   Error.stackTraceLimit = stackTraceLimit;
 });
 
-test.each(SEEDS)('every accepted event ends in exactly one place (SEED=%i)', async (seed) => {
+test.each(SEEDS)('every accepted event ends in exactly one place (SEED=%i)', (seed) => liveThrough(ACTIONS, seed));
+
+test.each(SEEDS.slice(0, 40))('so it does with a Postgres whose disk is full now and then (SEED=%i)', (seed) => {
+  const { clickhouseDiesBeforeView: _, ...others } = ACTIONS;
+  return liveThrough({ ...others, ...FULL_DISK }, seed);
+});
+
+async function liveThrough(actions: Record<string, Action>, seed: number) {
   const random = randomOf(seed);
   const world = createSimulatedWorld(random);
   makeDifficult(world, random);
   const done: string[] = [];
   try {
     for (let step = 0; step < 80; step++) {
-      const name = someAction(random);
+      const name = someAction(actions, random);
       done.push(name);
-      await ACTIONS[name]!.act(world, random);
+      await actions[name]!.act(world, random);
       await world.clock.advance(0);
       world.check();
     }
@@ -100,7 +121,7 @@ test.each(SEEDS)('every accepted event ends in exactly one place (SEED=%i)', asy
     const story = `SEED=${seed}, after ${done.length} steps: ${done.slice(-12).join(', ')}`;
     throw new Error(`${story}\n${(error as Error).message}`, { cause: error });
   }
-});
+}
 
 describe('an outage of half an hour (I4)', { timeout: 60_000 }, () => {
   test.each(['down', 'hangs', 'unknown', 'operator', 'capacity'] as const)(
@@ -156,10 +177,10 @@ function someKind(random: () => number): Kind {
   return roll < 0.08 ? 'forbidden' : 'good';
 }
 
-function someAction(random: () => number): string {
-  const names = Object.keys(ACTIONS);
-  let roll = random() * names.reduce((sum, name) => sum + ACTIONS[name]!.weight, 0);
-  return names.find((name) => (roll -= ACTIONS[name]!.weight) < 0)!;
+function someAction(actions: Record<string, Action>, random: () => number): string {
+  const names = Object.keys(actions);
+  let roll = random() * names.reduce((sum, name) => sum + actions[name]!.weight, 0);
+  return names.find((name) => (roll -= actions[name]!.weight) < 0)!;
 }
 
 const upTo = (most: number, random: () => number) => 1 + Math.floor(random() * most);

@@ -3,15 +3,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { parseConfig } from '../src/config.ts';
-import { createLog } from '../src/log.ts';
+import { parseConfig } from '../src/config/config.ts';
+import { createLog } from '../src/log/log.ts';
 import type { Exit, WorkerProcess } from '../src/workers/fork.ts';
-import type { ToldByWorker } from '../src/workers/messages.ts';
-import { WorkerCannotStart, startSupervisor } from '../src/workers/supervisor.ts';
+import type { WorkerMessage } from '../src/workers/messages.ts';
+import { type Supervisor, WorkerCannotStart, startSupervisor } from '../src/workers/supervisor.ts';
 import { createManualClock, settled } from './support/clock.ts';
 
 /** A process as the supervisor sees it. */
-type Puppet = WorkerProcess & { tells(message: ToldByWorker): void; ends(exit: Exit): void };
+type Puppet = WorkerProcess & { tells(message: WorkerMessage): void; ends(exit: Exit): void };
 
 let dataDir: string;
 beforeEach(() => {
@@ -23,6 +23,7 @@ afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 function begin() {
   const puppets: Puppet[] = [];
   const clock = createManualClock();
+  const end = new AbortController();
   const starting = startSupervisor({
     fork(onMessage) {
       const { promise, resolve } = Promise.withResolvers<Exit>();
@@ -42,22 +43,23 @@ function begin() {
     config: parseConfig({ WEIR_WORKERS: '2', WEIR_DATA_DIR: dataDir }, () => ''),
     access: {
       databaseUrl: 'postgres://nobody',
-      clickhouse: { url: 'http://nobody', username: 'default', password: '' },
+      clickhouse: { url: 'http://nobody', username: 'default', password: '', key: null },
     },
     version: 'test',
     clock,
     random: () => 0.5,
     log: createLog('silent'),
+    signal: end.signal,
   });
   const outcome = starting.then(
     (supervisor) => supervisor,
     (error: unknown) => error,
   );
-  return { puppets, clock, outcome };
+  return { puppets, clock, end, outcome };
 }
 
 const FAILED: Exit = { code: 1, signal: null };
-const REASON: ToldByWorker = { kind: 'cannot start', message: 'the journal cannot be used' };
+const REASON: WorkerMessage = { kind: 'cannot start', message: 'the journal cannot be used' };
 
 test.each(['before the other listens', 'after the other listens'])(
   'a worker that cannot start ends the start: %s',
@@ -83,4 +85,25 @@ test('one that is killed meanwhile is replaced, and does not keep the others fro
   expect(await outcome).toHaveProperty('port');
   await clock.advance(1_000);
   expect(puppets).toHaveLength(3);
+});
+
+test('one that is to end while it starts waits for no worker, and a worker that died of the signal before it ran ended well', async () => {
+  const { puppets, end, outcome } = begin();
+  await settled();
+  puppets[0]!.tells({ kind: 'running' });
+  end.abort();
+  const supervisor = (await outcome) as Supervisor;
+  const stopped = supervisor.stop({ isAnnounced: false });
+  puppets[1]!.ends({ code: null, signal: 'SIGINT' });
+  expect(await stopped).toEqual({ lost: 0, unclean: 0 });
+  expect(puppets).toHaveLength(2);
+});
+
+test('a worker that is killed as it ends is told, also when it did not run yet', async () => {
+  const { puppets, end, outcome } = begin();
+  await settled();
+  end.abort();
+  const supervisor = (await outcome) as Supervisor;
+  puppets[1]!.ends({ code: null, signal: 'SIGKILL' });
+  expect(await supervisor.stop({ isAnnounced: false })).toMatchObject({ unclean: 1 });
 });

@@ -3,13 +3,19 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { systemClock } from '../src/clock.ts';
-import { createRateLimit } from '../src/http/rate-limit.ts';
+import { systemClock } from '../src/runtime/clock.ts';
+import { createRateLimit } from '../src/http/access/rate-limit.ts';
 import { JournalLocked } from '../src/journal/lock.ts';
-import { createLog } from '../src/log.ts';
-import { type Link, createLink } from '../src/workers/link.ts';
-import type { AskedByWorker, ToldByWorker } from '../src/workers/messages.ts';
-import { abandonedWorkers, claimPlace, placeOf, predecessorsGone, removePlace } from '../src/workers/places.ts';
+import { createLog } from '../src/log/log.ts';
+import { type IpcChannel, createIpcChannel } from '../src/workers/ipc-channel.ts';
+import type { WorkerRequests, WorkerMessage } from '../src/workers/messages.ts';
+import {
+  abandonedWorkers,
+  claimWorkerDirectory,
+  workerDirectoryOf,
+  waitForPredecessors,
+  removeWorkerDirectory,
+} from '../src/workers/worker-directories.ts';
 import { createRestarts } from '../src/workers/restarts.ts';
 import { createSharedIdempotency, createSharedRateLimit } from '../src/workers/shared-limits.ts';
 import { createManualClock, settled } from './support/clock.ts';
@@ -41,60 +47,60 @@ describe('places', () => {
   afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 
   const make = (worker: number, ...files: string[]) => {
-    const { journalDir, savedDir } = placeOf(dataDir, worker);
+    const { journalDir, savedDir } = workerDirectoryOf(dataDir, worker);
     for (const dir of [journalDir, savedDir]) mkdirSync(dir, { recursive: true });
     for (const file of files) writeFileSync(join(journalDir, file), '');
   };
 
   test('worker 1 has what a process alone has, every other one its own', () => {
-    expect(placeOf('d', 1)).toEqual({ journalDir: 'd/journal', savedDir: 'd/saved' });
-    expect(placeOf('d', 3)).toEqual({ journalDir: 'd/workers/3/journal', savedDir: 'd/workers/3/saved' });
+    expect(workerDirectoryOf('d', 1)).toEqual({ journalDir: 'd/journal', savedDir: 'd/saved' });
+    expect(workerDirectoryOf('d', 3)).toEqual({ journalDir: 'd/workers/3/journal', savedDir: 'd/workers/3/saved' });
   });
 
   test('abandoned are the directories of numbers above the number of workers', () => {
     expect(abandonedWorkers(dataDir, 1)).toEqual([]);
     for (const worker of [2, 3, 12]) make(worker);
     mkdirSync(join(dataDir, 'workers', '4.set-aside'));
-    claimPlace(dataDir, 5)();
+    claimWorkerDirectory(dataDir, 5)();
     expect(abandonedWorkers(dataDir, 1)).toEqual([2, 3, 12]);
     expect(abandonedWorkers(dataDir, 3)).toEqual([12]);
   });
 
   test('a delivered directory goes; with files that could not be read it is kept under another name', () => {
     make(2, 'lock', 'lock.holder', 'reserve', '000000000001.base', '000000000002.log');
-    expect(removePlace(dataDir, 2)).toBeNull();
+    expect(removeWorkerDirectory(dataDir, 2)).toBeNull();
     expect(abandonedWorkers(dataDir, 1)).toEqual([]);
     for (const keptAs of ['2.set-aside', '2.set-aside-2']) {
       make(2, '000000000001.damaged');
-      expect(removePlace(dataDir, 2)).toBe(join(dataDir, 'workers', keptAs));
+      expect(removeWorkerDirectory(dataDir, 2)).toBe(join(dataDir, 'workers', keptAs));
       expect(readdirSync(join(dataDir, 'workers', keptAs, 'journal'))).toEqual(['000000000001.damaged']);
     }
     expect(abandonedWorkers(dataDir, 1)).toEqual([]);
   });
 
   test('two processes cannot be the same worker', () => {
-    const release = claimPlace(dataDir, 2);
-    expect(() => claimPlace(dataDir, 2)).toThrow(JournalLocked);
-    claimPlace(dataDir, 3)();
+    const release = claimWorkerDirectory(dataDir, 2);
+    expect(() => claimWorkerDirectory(dataDir, 2)).toThrow(JournalLocked);
+    claimWorkerDirectory(dataDir, 3)();
     release();
-    claimPlace(dataDir, 2)();
+    claimWorkerDirectory(dataDir, 2)();
   });
 
   test('workers of a killed supervisor are waited for, and not for ever', async () => {
     const log = createLog('silent');
-    await predecessorsGone(dataDir, { clock: systemClock, log, withinMs: 0 });
+    await waitForPredecessors(dataDir, { clock: systemClock, log, withinMs: 0 });
     expect(existsSync(join(dataDir, 'workers'))).toBe(false);
-    const release = claimPlace(dataDir, 2);
+    const release = claimWorkerDirectory(dataDir, 2);
     const clock = createManualClock();
     let isGone = false;
-    const gone = predecessorsGone(dataDir, { clock, log, withinMs: 10_000 }).then(() => (isGone = true));
+    const gone = waitForPredecessors(dataDir, { clock, log, withinMs: 10_000 }).then(() => (isGone = true));
     await clock.advance(5_000);
     expect(isGone).toBe(false);
     release();
     await clock.advance(200);
     expect(isGone).toBe(true);
-    const again = claimPlace(dataDir, 2);
-    const late = predecessorsGone(dataDir, { clock, log, withinMs: 1_000 });
+    const again = claimWorkerDirectory(dataDir, 2);
+    const late = waitForPredecessors(dataDir, { clock, log, withinMs: 1_000 });
     await clock.advance(1_100);
     await Promise.all([gone, late]);
     again();
@@ -109,9 +115,9 @@ function linked() {
   const told: unknown[] = [];
   /** What is on its way to somebody frozen; null while nobody is. */
   let held: (() => void)[] | null = null;
-  const ends: Link<Ping, string>[] = [];
+  const ends: IpcChannel<Ping, string>[] = [];
   const end = (other: 0 | 1) =>
-    createLink<Ping, string, Ping, string>({
+    createIpcChannel<Ping, string, Ping, string>({
       send: (value) => {
         const arrive = () => ends[other]!.receive(value);
         if (held) held.push(arrive);
@@ -124,7 +130,7 @@ function linked() {
           return asked + 1;
         },
       },
-      onTold: (message) => void told.push(message),
+      onMessage: (message) => void told.push(message),
       onFailure: (_, about) => void failures.push(about),
     });
   ends.push(end(1), end(0));
@@ -178,13 +184,13 @@ describe('a link', () => {
 describe('what a worker asks of the supervisor', () => {
   /** A supervisor that answers as the test says; `null` is none. */
   function supervisor(answer: unknown) {
-    const told: ToldByWorker[] = [];
+    const told: WorkerMessage[] = [];
     const link = {
       ask: async () => answer,
-      tell: (message: ToldByWorker) => void told.push(message),
+      tell: (message: WorkerMessage) => void told.push(message),
       receive: () => {},
       close: () => {},
-    } as unknown as Link<AskedByWorker, ToldByWorker>;
+    } as unknown as IpcChannel<WorkerRequests, WorkerMessage>;
     return { link, told };
   }
   const answer = { status: 202, body: '{}', ack: 'queued' } as const;

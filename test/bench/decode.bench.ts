@@ -3,10 +3,12 @@
  * `JSON.parse` of the same bytes: the least that anybody in JavaScript pays who
  * wants to know what is in them.
  */
-import { decodeEvents, decoderOf } from '../../src/event/decode.ts';
+import { decodeEvents } from '../../src/event/decode.ts';
+import { decoderOf } from '../../src/event/decoder.ts';
 import { readEnvelope } from '../../src/event/envelope.ts';
 import type { ProjectId } from '../../src/event/event.ts';
-import { nativeFormat } from '../../src/http/doors/native.ts';
+import { finish } from '../../src/event/steps.ts';
+import { nativeFormat } from '../../src/http/ingest/doors/native.ts';
 import { type EventSize, createBodies } from './support/bodies.ts';
 import { cpuUsOfCall } from './support/own-cpu.ts';
 import type { Figure, Scenario } from './support/scenario.ts';
@@ -69,8 +71,8 @@ async function compare(
 }
 
 function decode(body: Buffer): void {
-  const envelope = readEnvelope(body);
-  const accepted = envelope.ok ? decodeEvents(envelope.events, decodeEvent).accepted : 0;
+  const envelope = finish(readEnvelope(body));
+  const accepted = envelope.ok ? finish(decodeEvents(envelope.events, decodeEvent)).accepted : 0;
   if (accepted !== EVENTS_IN_BODY) throw new Error(`only ${accepted} of ${EVENTS_IN_BODY} events were decoded`);
 }
 

@@ -6,12 +6,14 @@
 import { randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { createEventStore } from '../../src/clickhouse/event-store.ts';
-import { systemClock } from '../../src/clock.ts';
-import { decodeEvents, decoderOf } from '../../src/event/decode.ts';
+import { createEventStore } from '../../src/clickhouse/event-store/event-store.ts';
+import { systemClock } from '../../src/runtime/clock.ts';
+import { decodeEvents } from '../../src/event/decode.ts';
+import { decoderOf } from '../../src/event/decoder.ts';
 import { readEnvelope } from '../../src/event/envelope.ts';
 import type { ProjectId } from '../../src/event/event.ts';
-import { nativeFormat } from '../../src/http/doors/native.ts';
+import { finish } from '../../src/event/steps.ts';
+import { nativeFormat } from '../../src/http/ingest/doors/native.ts';
 import type { BatchId } from '../../src/pipeline/batch.ts';
 import { createBodies } from './support/bodies.ts';
 import { type Grounds, openGrounds } from './support/grounds.ts';
@@ -120,7 +122,7 @@ function plainInsert({ stores }: Grounds, agent: Agent): Insert {
 
 /** The rows that Weir would make of a body. */
 function rowsOf(body: Buffer, projectId: ProjectId): Buffer {
-  const envelope = readEnvelope(body);
+  const envelope = finish(readEnvelope(body));
   if (!envelope.ok) throw new Error(envelope.message);
   const decodeEvent = decoderOf(nativeFormat)({
     projectId,
@@ -130,5 +132,5 @@ function rowsOf(body: Buffer, projectId: ProjectId): Buffer {
     newEventId: randomUUID,
     retentionSeconds: null,
   });
-  return decodeEvents(envelope.events, decodeEvent).rows;
+  return finish(decodeEvents(envelope.events, decodeEvent)).rows;
 }

@@ -1,4 +1,5 @@
 /** Every benchmark, in the order they run. */
+import { scenario as abandoned } from './abandoned.bench.ts';
 import { scenario as batches } from './batches.bench.ts';
 import { scenario as counts } from './counts.bench.ts';
 import { scenario as decode } from './decode.bench.ts';
@@ -6,8 +7,10 @@ import { scenario as drain } from './drain.bench.ts';
 import { scenario as inserts } from './inserts.bench.ts';
 import { scenario as ndjson } from './ndjson.bench.ts';
 import { scenario as outage } from './outage.bench.ts';
+import { scenario as reading } from './reading.bench.ts';
 import { scenario as singles } from './singles.bench.ts';
 import { scenario as staged } from './staged.bench.ts';
+import { scenario as storm } from './storm.bench.ts';
 import type { Scenario } from './support/scenario.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -19,5 +22,8 @@ export const SCENARIOS: readonly Scenario[] = [
   inserts,
   drain,
   outage,
+  storm,
+  abandoned,
   counts,
+  reading,
 ];

@@ -1,5 +1,6 @@
 /** The faults of a chaos run: each begins, lasts, and ends. What begins is always ended, also when the run stops early. */
 import type { HttpFault } from '../support/fault-proxy.ts';
+import { NO_VERDICTS, STRANGERS } from '../support/foreign-answers.ts';
 import type { Rig, WeirPlace } from './rig.ts';
 
 export type Fault = {
@@ -21,11 +22,17 @@ export type FaultTargets = {
 };
 
 /** Numbers ClickHouse answers with when it is in trouble itself; never one that blames the rows. */
-const TROUBLED_CODES = [159, 202, 209, 210, 236, 241, 242, 243, 252, 319, 394, 497, 999, 1000];
+const TROUBLED_CODES = [
+  159, 202, 209, 210, 216, 225, 236, 241, 242, 243, 252, 285, 286, 289, 290, 319, 394, 425, 439, 473, 497, 745, 999,
+  1000, 1002,
+];
+const FOREIGN_VIEW = 'default.weir_chaos_view';
+/** Numbers that mean nothing to Weir. */
+const UNKNOWN_CODES = [9_001, 9_002, 8_999];
 const SPILL = /insert into "failed_events"/;
 
 export function faultsOn({ rig, primary, second, random, onBadExit }: FaultTargets): Fault[] {
-  const { clickhouse, postgres, stores } = rig;
+  const { clickhouse, postgres, stores, disk } = rig;
   const { clickhouseServer, postgresServer } = stores;
 
   const onInserts = (name: string, fault: () => HttpFault, maxMs = 3_000): Fault => ({
@@ -35,6 +42,10 @@ export function faultsOn({ rig, primary, second, random, onBadExit }: FaultTarge
     begin: () => clickhouse.set(fault(), { only: 'inserts' }),
     end: () => clickhouse.set(null),
   });
+  const oneOf = <T>(named: readonly (readonly [string, T])[]): T => named[Math.floor(random() * named.length)]![1];
+  const command = async (query: string) => void (await stores.clickhouse.command({ query }));
+  /** Half of them have passed the rows on. */
+  const strange = (): HttpFault => ({ kind: 'answer', ...oneOf(STRANGERS), isForwarded: random() < 0.5 });
   const terminate = async (place: WeirPlace) => {
     if (place.pid() === null) return;
     const code = await place.terminate();
@@ -102,6 +113,13 @@ export function faultsOn({ rig, primary, second, random, onBadExit }: FaultTarge
     begin: () => terminate(primary),
     end: () => primary.start(),
   };
+  const logBlocked: Fault = {
+    name: 'log not read',
+    minMs: 1_000,
+    maxMs: 8_000,
+    begin: () => primary.blockLog(),
+    end: () => primary.readLog(),
+  };
   const killed: Fault = {
     name: 'weir killed',
     minMs: 50,
@@ -166,7 +184,66 @@ export function faultsOn({ rig, primary, second, random, onBadExit }: FaultTarge
       status: 500,
       code: TROUBLED_CODES[Math.floor(random() * TROUBLED_CODES.length)]!,
     })),
+    {
+      name: 'failing by chance',
+      minMs: 1_000,
+      maxMs: 8_000,
+      begin: () => {
+        const code = UNKNOWN_CODES[Math.floor(random() * UNKNOWN_CODES.length)]!;
+        clickhouse.set({ kind: 'answer', status: 500, code }, { hits: () => random() < 0.5 });
+      },
+      end: () => clickhouse.set(null),
+    },
+    {
+      name: 'a proxy takes small bodies only',
+      minMs: 1_000,
+      maxMs: 8_000,
+      begin: () => clickhouse.set({ kind: 'limit-body', maxBytes: 2_000 + Math.floor(random() * 20_000) }),
+      end: () => clickhouse.set(null),
+    },
+    ...(disk === null
+      ? []
+      : [
+          {
+            name: 'postgres full',
+            minMs: 1_000,
+            maxMs: 8_000,
+            begin: async () => {
+              await disk.fill();
+              // Only what ClickHouse does not take needs the room.
+              clickhouse.set({ kind: 'answer', status: 503 }, { only: 'inserts', hits: () => random() < 0.5 });
+            },
+            end: async () => {
+              clickhouse.set(null);
+              await disk.clear();
+            },
+          } satisfies Fault,
+        ]),
+    both(
+      'log not read',
+      logBlocked,
+      onInserts('', () => ({ kind: 'answer', status: 503 })),
+    ),
+    both('log not read, weir terminated', logBlocked, restarted),
     onInserts('gateway error', () => ({ kind: 'answer', status: [502, 503, 504][Math.floor(random() * 3)]! })),
+    onInserts('strangers answer inserts', strange),
+    onInserts('no verdict', () => ({ kind: 'answer', ...oneOf(NO_VERDICTS), isForwarded: random() < 0.5 })),
+    {
+      name: 'strangers answer everything',
+      minMs: 300,
+      maxMs: 5_000,
+      begin: () => clickhouse.set(strange()),
+      end: () => clickhouse.set(null),
+    },
+    {
+      name: 'a view of somebody else fails',
+      minMs: 500,
+      maxMs: 5_000,
+      begin: () =>
+        command(`CREATE MATERIALIZED VIEW IF NOT EXISTS ${FOREIGN_VIEW} ENGINE = MergeTree ORDER BY x AS
+        SELECT throwIf(cityHash64(event_id) % 50 = 0) AS x FROM ${stores.database}.events_raw_v1`),
+      end: () => command(`DROP VIEW IF EXISTS ${FOREIGN_VIEW} SYNC`),
+    },
     {
       name: 'connections cut',
       minMs: 0,

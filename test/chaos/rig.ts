@@ -1,15 +1,16 @@
 /** Real stores behind fault proxies, a project with a token, and Weirs as real processes between. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, createWriteStream, openSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createProjects } from '../../src/postgres/projects.ts';
-import { createTokens } from '../../src/postgres/tokens.ts';
-import { readRuntime } from '../../src/runtime-file.ts';
+import { createProjects } from '../../src/postgres/accounts/projects.ts';
+import { createTokens } from '../../src/postgres/accounts/tokens.ts';
+import { readRuntime } from '../../src/service/runtime-file.ts';
 import { type HttpProxy, type TcpProxy, startHttpProxy, startTcpProxy } from '../support/fault-proxy.ts';
+import { canMount, moveToSmallDisk, type SmallDisk } from '../support/small-disk.ts';
 import { type Stores, startStores } from '../support/stores.ts';
 
 /** One place where a Weir runs: its data directory outlives its processes. */
@@ -27,12 +28,17 @@ export type WeirPlace = {
   kill(): Promise<void>;
   /** How often it ended without being told to. */
   crashes(): number;
+  /** Stops reading what it logs, as a collector that hangs, and goes on. */
+  blockLog(): void;
+  readLog(): void;
 };
 
 export type Rig = {
   readonly stores: Stores;
   readonly clickhouse: HttpProxy;
   readonly postgres: TcpProxy;
+  /** What holds the tables of Postgres, where asked for and possible; null elsewhere. */
+  readonly disk: SmallDisk | null;
   readonly projectId: string;
   readonly token: string;
   /** A place for one more Weir; nothing runs yet. */
@@ -53,8 +59,10 @@ const QUICK = {
   LOG_LEVEL: 'info',
 };
 
-export async function startRig(): Promise<Rig> {
+/** `diskMiB`: the size of a disk for the tables of Postgres alone; needs root. */
+export async function startRig({ diskMiB = null }: { diskMiB?: number | null } = {}): Promise<Rig> {
   const stores = await startStores();
+  const disk = diskMiB !== null && canMount ? await moveToSmallDisk(stores, diskMiB) : null;
   const dir = await mkdtemp(join(tmpdir(), 'weir-rig-'));
   const clickhouse = await startHttpProxy(stores.clickhouseUrl);
   const postgres = await startTcpProxy(stores.postgresServer.port);
@@ -80,6 +88,7 @@ export async function startRig(): Promise<Rig> {
     stores,
     clickhouse,
     postgres,
+    disk,
     projectId,
     token: token!.plaintext,
     place: (name, env = {}) =>
@@ -95,6 +104,7 @@ export async function startRig(): Promise<Rig> {
       process.removeListener('exit', killAll);
       await Promise.all([clickhouse.stop(), postgres.stop()]);
       await stores.stop();
+      disk?.stop();
       if (!keepLogs) await rm(dir, { recursive: true, force: true });
     },
   };
@@ -121,6 +131,8 @@ function createPlace(dataDir: string, env: Record<string, string>, children: Set
       await end('SIGKILL');
     },
     crashes: () => crashes,
+    blockLog: () => child?.stderr?.unpipe(),
+    readLog: () => child?.stderr?.pipe(createWriteStream(logFile, { flags: 'a' })),
   };
 
   async function start(more: Record<string, string> = {}): Promise<void> {
@@ -136,9 +148,10 @@ function createPlace(dataDir: string, env: Record<string, string>, children: Set
         ...env,
         ...more,
       },
-      stdio: ['ignore', log, log],
+      stdio: ['ignore', log, 'pipe'],
     });
     closeSync(log);
+    started.stderr?.pipe(createWriteStream(logFile, { flags: 'a' }));
     children.add(started);
     started.once('exit', () => {
       children.delete(started);

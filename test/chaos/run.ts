@@ -52,6 +52,8 @@ export type ChaosReport = Audit & {
   readonly broken: readonly string[];
 };
 
+/** Room for the dead letters of the longest fault many times over, and full within a second. */
+const DISK_MIB = 96;
 const MIN_GAP_MS = 200;
 const MAX_GAP_MS = 2_500;
 /**
@@ -70,7 +72,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   // Apart, so that the schedule does not depend on how many requests were sent.
   const randomSchedule = randomOf(seed);
   const randomLoad = randomOf(seed ^ 0x5eed);
-  const rig = await startRig();
+  const rig = await startRig({ diskMiB: DISK_MIB });
   try {
     await addPoisonConstraint(rig.stores);
     const primary = rig.place('primary');

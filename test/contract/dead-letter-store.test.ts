@@ -1,22 +1,14 @@
 /** What the pipeline relies on in a dead-letter store, of the fake and of Postgres alike. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { createLog } from '../../src/log.ts';
-import { systemClock } from '../../src/clock.ts';
-import type { Batch } from '../../src/pipeline/batch.ts';
-import {
-  type DeadLetter,
-  type DeadLetterStore,
-  type FailureClass,
-  InsertFailure,
-  type Retry,
-} from '../../src/pipeline/ports.ts';
-import { createDeadLetters } from '../../src/postgres/dead-letters.ts';
-import { migratePostgres, withMigrationLock } from '../../src/postgres/migrate.ts';
-import { createPostgres } from '../../src/postgres/pool.ts';
+import { createLog } from '../../src/log/log.ts';
+import { type Batch, remainderOf } from '../../src/pipeline/batch.ts';
+import type { DeadLetter, DeadLetterStore, Retry } from '../../src/pipeline/dead-letter-port.ts';
+import { type FailureClass, InsertFailure } from '../../src/pipeline/ports.ts';
+import { createDeadLetters } from '../../src/postgres/dead-letters/dead-letters.ts';
 import { OTHER_PROJECT, PROJECT } from '../support/factory.ts';
 import { createDeadLettersFake } from '../support/fakes.ts';
 import { batchIdOf, batchOf, goodRows, numbersIn, rowOf } from '../support/rows.ts';
-import { startPostgresOnly } from '../support/stores.ts';
+import { startMigratedPostgres } from '../support/stores.ts';
 
 /** One store with nothing in it, and what a test may do behind its back. */
 type Subject = {
@@ -106,7 +98,7 @@ function contract(open: () => Promise<Subject>) {
     test('a call that comes after the letter was split adds nothing: its rows live on in the parts', async () => {
       const batch = await added(1);
       const rows = goodRows(2, 10).map(rowOf);
-      await store.split(await claimedOne(), [{ rows, bad: null }], LEASE_MS);
+      await store.split(await claimedOne(), [{ rows, failure: null, isQuarantined: false }], LEASE_MS);
       await store.add(batch, cause());
       expect(await store.measure()).toMatchObject({ rows: 1, events: 2 });
     });
@@ -213,9 +205,10 @@ function contract(open: () => Promise<Subject>) {
       complete: (letter) => store.complete(letter),
       retry: (letter) => store.retry(letter, retryAfter(0)),
       release: (letter) => store.release(letter),
-      settleDoubt: (letter) => store.settleDoubt(letter),
+      clearAmbiguity: (letter) => store.clearAmbiguity(letter),
       quarantine: (letter) => store.quarantine(letter, 'refused', failureOf('data')),
-      split: (letter) => store.split(letter, [{ rows: [rowOf({ n: 10 })], bad: null }], LEASE_MS),
+      split: (letter) =>
+        store.split(letter, [{ rows: [rowOf({ n: 10 })], failure: null, isQuarantined: false }], LEASE_MS),
     };
 
     test.each(Object.keys(changes))('that ran out and was given to another cannot %s (I7)', async (name) => {
@@ -228,7 +221,7 @@ function contract(open: () => Promise<Subject>) {
       expect(await store.complete(held)).toBe(true);
     });
 
-    test.each(Object.keys(changes).filter((name) => name !== 'renew' && name !== 'settleDoubt' && name !== 'split'))(
+    test.each(Object.keys(changes).filter((name) => name !== 'renew' && name !== 'clearAmbiguity' && name !== 'split'))(
       'ends with %s: nothing can be changed under it twice (I7)',
       async (name) => {
         await added(1);
@@ -270,10 +263,10 @@ function contract(open: () => Promise<Subject>) {
     }
   });
 
-  test('settleDoubt takes the doubt away and keeps the lease', async () => {
+  test('clearAmbiguity takes the doubt away and keeps the lease', async () => {
     await added(1, goodRows(1), true);
     const letter = await claimedOne();
-    expect(await store.settleDoubt(letter)).toBe(true);
+    expect(await store.clearAmbiguity(letter)).toBe(true);
     expect(await store.release(letter)).toBe(true);
     expect(await claimedOne()).toMatchObject({ ambiguous: false });
   });
@@ -290,8 +283,8 @@ function contract(open: () => Promise<Subject>) {
   describe('split', () => {
     const rows = [1, 2, 3].map((n) => rowOf({ n, projectId: n === 3 ? OTHER_PROJECT : PROJECT }));
     const parts = [
-      { rows: [rows[0]!, rows[2]!], bad: null },
-      { rows: [rows[1]!], bad: failureOf('data') },
+      { rows: [rows[0]!, rows[2]!], failure: null, isQuarantined: false },
+      { rows: [rows[1]!], failure: failureOf('data'), isQuarantined: true },
     ];
     test('replaces the letter: the living parts leased to the caller, the bad ones in quarantine', async () => {
       const letter = await letterToSplit();
@@ -331,10 +324,76 @@ function contract(open: () => Promise<Subject>) {
     });
 
     test('parts with the same bytes are letters of their own, as when a client sent one event twice', async () => {
-      const twins = [rows[1]!, rows[1]!].map((row) => ({ rows: [row], bad: failureOf('data') }));
-      const alive = await store.split(await letterToSplit(), [{ rows: [rows[0]!], bad: null }, ...twins], LEASE_MS);
+      const twins = [rows[1]!, rows[1]!].map((row) => ({
+        rows: [row],
+        failure: failureOf('data'),
+        isQuarantined: true,
+      }));
+      const alive = await store.split(
+        await letterToSplit(),
+        [{ rows: [rows[0]!], failure: null, isQuarantined: false }, ...twins],
+        LEASE_MS,
+      );
       expect(alive).toHaveLength(1);
       expect(await store.measure()).toMatchObject({ rows: 1, quarantinedRows: 2, quarantinedEvents: 2 });
+    });
+  });
+
+  describe('rows taken out of a fresh batch', () => {
+    const batch = batchOf(1, goodRows(5));
+    const rowsAt = (...places: number[]) => places.map((n) => rowOf({ n }));
+    const parts = [
+      { rows: rowsAt(1, 3), failure: failureOf('data', 'bad'), isQuarantined: true },
+      { rows: rowsAt(4), failure: failureOf('data', 'unfit'), isQuarantined: false },
+    ];
+    const remainder = remainderOf(batch, [1, 3, 4])!;
+
+    test('are letters by their cause, and known to be out of it', async () => {
+      expect(await store.takenOutOf(batch.id)).toBeNull();
+      expect(await store.addParts(batch, parts, [1, 3, 4])).toEqual([1, 3, 4]);
+      expect(await store.takenOutOf(batch.id)).toEqual([1, 3, 4]);
+      expect(Object.values(await subject.quarantined())).toEqual(['refused']);
+      expect(await store.measure()).toMatchObject({ rows: 1, events: 1, quarantinedRows: 1, quarantinedEvents: 2 });
+      await subject.elapse(20_000);
+      expect((await store.claim(ALL)).map(({ chunks }) => numbersIn(chunks))).toEqual([[4]]);
+    });
+
+    test('are so once: what an earlier call took out holds, whatever a later one finds', async () => {
+      await store.addParts(batch, parts, [1, 3, 4]);
+      expect(await store.addParts(batch, parts, [1, 3, 4])).toEqual([1, 3, 4]);
+      expect(await store.addParts(batch, parts.slice(0, 1), [1, 3])).toEqual([1, 3, 4]);
+      expect(await store.measure()).toMatchObject({ rows: 1, events: 1, quarantinedRows: 1, quarantinedEvents: 2 });
+    });
+
+    test('two calls at once take them out once', async () => {
+      const answers = await Promise.all([1, 2, 3].map(() => store.addParts(batch, parts, [1, 3, 4])));
+      expect(answers).toEqual([1, 2, 3].map(() => [1, 3, 4]));
+      expect(await store.measure()).toMatchObject({ rows: 1, quarantinedRows: 1 });
+    });
+
+    test('are not added again with the batch: what is added is what remains, in doubt', async () => {
+      await store.addParts(batch, parts, [1, 3, 4]);
+      await store.add(batch, cause());
+      await subject.elapse(20_000);
+      const letters = await store.claim(ALL);
+      expect(letters.map(({ chunks }) => numbersIn(chunks))).toEqual([[0, 2], [4]]);
+      expect(letters[0]).toMatchObject({ id: remainder.id, ambiguous: true, eventCount: 2 });
+      expect(bytesOf(letters[0]!)).toBe(bytesOf(remainder));
+    });
+
+    test('may be all of it: then nothing is left to add', async () => {
+      const all = [{ rows: rowsAt(0, 1, 2, 3, 4), failure: failureOf('data'), isQuarantined: true }];
+      await store.addParts(batch, all, [0, 1, 2, 3, 4]);
+      await store.add(batch, cause());
+      expect(await store.measure()).toMatchObject({ rows: 0, quarantinedRows: 1, quarantinedEvents: 5 });
+    });
+
+    test('may be thousands, anywhere', async () => {
+      const large = batchOf(2, goodRows(5_000));
+      const places = goodRows(5_000).flatMap(({ n }) => (n % 7 === 3 ? [n] : []));
+      const bad = [{ rows: rowsAt(...places), failure: failureOf('data'), isQuarantined: true }];
+      await store.addParts(large, bad, places);
+      expect(await store.takenOutOf(large.id)).toEqual(places);
     });
   });
 
@@ -346,6 +405,7 @@ function contract(open: () => Promise<Subject>) {
       oldestAt: null,
       quarantinedRows: 0,
       quarantinedEvents: 0,
+      isEstimate: false,
     });
     const first = await added(1);
     const { createdAt } = await claimedOne();
@@ -376,18 +436,14 @@ describe('the fake', () => {
 });
 
 describe('Postgres', () => {
-  let server: Awaited<ReturnType<typeof startPostgresOnly>>;
-  let postgres: ReturnType<typeof createPostgres>;
+  let started: Awaited<ReturnType<typeof startMigratedPostgres>>;
+  let postgres: typeof started.postgres;
 
   beforeAll(async () => {
-    server = await startPostgresOnly();
-    postgres = createPostgres({ url: server.url, maxConnections: 10 }, createLog('silent'));
-    await withMigrationLock(postgres.pool, systemClock, migratePostgres);
+    started = await startMigratedPostgres({ maxConnections: 10 });
+    ({ postgres } = started);
   });
-  afterAll(async () => {
-    await postgres.pool.end();
-    await server.discard();
-  });
+  afterAll(() => started?.stop());
 
   contract(async () => {
     const { pool, db } = postgres;
@@ -422,7 +478,11 @@ describe('Postgres', () => {
     };
     expect(await projectsOf()).toEqual([[PROJECT, OTHER_PROJECT]]);
     const [letter] = await store.claim(ALL);
-    await store.split(letter!, [{ rows: [rowOf({ n: 2, projectId: OTHER_PROJECT })], bad: null }], LEASE_MS);
+    await store.split(
+      letter!,
+      [{ rows: [rowOf({ n: 2, projectId: OTHER_PROJECT })], failure: null, isQuarantined: false }],
+      LEASE_MS,
+    );
     expect(await projectsOf()).toEqual([[OTHER_PROJECT]]);
   });
 

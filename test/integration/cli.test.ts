@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { claimRuntime } from '../../src/runtime-file.ts';
+import { claimRuntime } from '../../src/service/runtime-file.ts';
 import { startStores, type Stores } from '../support/stores.ts';
 import { commandWeir, runWeir } from '../support/weir.ts';
 
@@ -55,6 +55,23 @@ describe('after the migrations', () => {
     expect((await weir('migrate', '--json')).code).toBe(0);
   });
 
+  test('doctor warns of a view in Weir’s databases that Weir did not make', async () => {
+    const foreign = ['analytics.somebodys', 'monitor.theirs'];
+    for (const view of foreign) await stores.clickhouse.command({ query: `CREATE VIEW ${view} AS SELECT 1 AS one` });
+    const { stdout } = await weir('doctor', '--json');
+    const checks = JSON.parse(stdout) as { name: string; outcome: string; detail: string }[];
+    expect(checks.filter(({ name }) => name === 'ClickHouse views inside')).toEqual(
+      foreign.map((view) => ({
+        name: 'ClickHouse views inside',
+        outcome: 'warn',
+        detail: `${view} was not made by Weir`,
+        remedy: expect.stringContaining('another database'),
+      })),
+    );
+    for (const view of foreign) await stores.clickhouse.command({ query: `DROP VIEW ${view}` });
+    expect((await weir('doctor', '--json')).stdout).not.toContain('ClickHouse views inside');
+  });
+
   test('doctor finds nothing that fails', async () => {
     const { code, stdout } = await weir('doctor', '--json');
     const checks = JSON.parse(stdout) as { name: string; outcome: string; detail: string }[];
@@ -63,6 +80,7 @@ describe('after the migrations', () => {
       expect.arrayContaining([
         'configuration',
         'Postgres',
+        'Postgres rights',
         'Postgres schema',
         'Postgres clock',
         'ClickHouse',
@@ -124,7 +142,11 @@ describe('after the migrations', () => {
     expect(imported.code).toBe(0);
     expect(imported.stdout + imported.stderr).not.toContain('phc_old_key');
     const again = await commandWeir(args, { env, cwd, stdin: 'phc_old_key_of_ours\n' });
-    expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('is a token already') });
+    expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('already is a token') });
+    // Short enough to be guessed: it is taken, and said.
+    expect(imported.stderr).toContain('Warning: this key has 19 characters');
+    const long = await commandWeir(args, { env, cwd, stdin: `phc_${'0a'.repeat(10)}\n` });
+    expect(long).toMatchObject({ code: 0, stderr: expect.not.stringContaining('Warning') });
     const unusable = await commandWeir(args, { env, cwd, stdin: 'two words here\n' });
     expect(unusable.code).toBe(1);
   });
@@ -205,7 +227,12 @@ describe('after the migrations', () => {
   test('without settings the stores of the running Weir are used', async () => {
     const dataDir = join(cwd, 'running');
     const claim = claimRuntime(dataDir, process.pid);
-    claim.publish({ url: null, databaseUrl: stores.databaseUrl, clickhouseUrl: stores.clickhouseUrl });
+    claim.publish({
+      url: null,
+      databaseUrl: stores.databaseUrl,
+      clickhouseUrl: stores.clickhouseUrl,
+      clickhouseKey: null,
+    });
     const options = { cwd, env: { WEIR_DATA_DIR: dataDir } };
     expect((await runWeir(['project', 'list'], options)).code).toBe(0);
     expect((await runWeir(['query', 'SELECT 1 AS one'], options)).stdout).toBe('one\n  1\n');

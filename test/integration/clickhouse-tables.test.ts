@@ -191,6 +191,20 @@ const links = (projectId: string) => [
 ];
 
 describe('identity', () => {
+  test.each([
+    ['$identify', 'native', true],
+    ['$alias', 'segment', true],
+    ['$create_alias', 'posthog', true],
+    ['opened', 'amplitude', true],
+    ['opened', 'mixpanel', true],
+    ['opened', 'segment', false],
+  ])('%s of %s links its ids: %s', async (event, source, isLinking) => {
+    const projectId = newProject();
+    const sent = row(projectId, 1, { event: `"${event}"`, anonymous_id: '"a"', user_id: '"u"', source: `"${source}"` });
+    await insert(projectId, sent);
+    expect(await userOf(projectId)).toEqual(isLinking ? ['u'] : []);
+  });
+
   test.each([[[0, 1, 2]], [[2, 1, 0]], [[1, 2, 0]], [[1, 0, 2]]])(
     'the first to arrive keeps the id, inserted in the order %j',
     async (order) => {
@@ -226,23 +240,29 @@ describe('identity', () => {
 });
 
 describe('the view of events', () => {
-  test('shows one row per id, the last to arrive, whatever the copies differ in', async () => {
+  test('shows one row per name and id, the last to arrive, whatever the copies of an hour differ in', async () => {
     const projectId = newProject();
     const copy = (name: string, receivedAt: string, timestamp: string) =>
       row(projectId, 1, { event: `"${name}"`, received_at: `"${receivedAt}"`, timestamp: `"${timestamp}"` });
-    await insert(`${projectId} 1`, copy('late', '2026-04-02T00:00:00.000Z', '2026-01-01T00:00:00.000Z'));
-    await insert(`${projectId} 2`, copy('early', '2026-02-02T00:00:00.000Z', '2026-02-01T00:00:00.000Z'));
-    await insert(`${projectId} 3`, copy('late', '2026-03-02T00:00:00.000Z', '2026-03-01T00:00:00.000Z'));
+    await insert(`${projectId} 1`, copy('paid', '2026-04-02T00:00:00.000Z', '2026-01-01T00:00:00.000Z'));
+    await insert(`${projectId} 2`, copy('sent', '2026-02-02T00:00:00.000Z', '2026-02-01T00:00:00.000Z'));
+    await insert(`${projectId} 3`, copy('paid', '2026-03-02T00:00:00.000Z', '2026-01-01T00:59:59.999Z'));
     const shown = () =>
-      stores.select(`SELECT event, toString(timestamp) AS at FROM events WHERE project_id = '${projectId}'`);
-    const last = [{ event: 'late', at: '2026-01-01 00:00:00.000' }];
+      stores.select(
+        `SELECT event, toString(timestamp) AS at FROM events WHERE project_id = '${projectId}' ORDER BY event`,
+      );
+    // Two names under one id are two events: it may be that of an order.
+    const last = [
+      { event: 'paid', at: '2026-01-01 00:00:00.000' },
+      { event: 'sent', at: '2026-02-01 00:00:00.000' },
+    ];
     expect(await shown()).toEqual(last);
     await stores.clickhouse.command({ query: 'OPTIMIZE TABLE events_raw_v1 FINAL' });
     expect(await shown()).toEqual(last);
-    const early = await stores.select(
-      `SELECT event_id FROM events WHERE project_id = '${projectId}' AND event = 'early'`,
+    const [paid] = await stores.select<{ at: string }>(
+      `SELECT toString(timestamp) AS at FROM events WHERE project_id = '${projectId}' AND event = 'paid'`,
     );
-    expect(early).toEqual([]);
+    expect(paid).toEqual({ at: '2026-01-01 00:00:00.000' });
   });
 
   test('the same id in two projects is two events', async () => {

@@ -1,30 +1,24 @@
 /** Random work of two drainers on a real dead-letter table, beside the fake that says what must come of it. */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { systemClock } from '../../src/clock.ts';
 import { splitRows } from '../../src/event/rows.ts';
-import { createLog } from '../../src/log.ts';
-import { type DeadLetter, type DeadLetterStore, InsertFailure } from '../../src/pipeline/ports.ts';
-import { createDeadLetters } from '../../src/postgres/dead-letters.ts';
-import { migratePostgres, withMigrationLock } from '../../src/postgres/migrate.ts';
-import { createPostgres } from '../../src/postgres/pool.ts';
+import { createLog } from '../../src/log/log.ts';
+import type { DeadLetter, DeadLetterStore } from '../../src/pipeline/dead-letter-port.ts';
+import { InsertFailure } from '../../src/pipeline/ports.ts';
+import { createDeadLetters } from '../../src/postgres/dead-letters/dead-letters.ts';
 import { createManualClock } from '../support/clock.ts';
 import { createDeadLettersFake, type DeadLettersFake } from '../support/fakes.ts';
 import { batchOf, goodRows, numbersIn } from '../support/rows.ts';
-import { startPostgresOnly } from '../support/stores.ts';
+import { startMigratedPostgres } from '../support/stores.ts';
 
-let server: Awaited<ReturnType<typeof startPostgresOnly>>;
-let postgres: ReturnType<typeof createPostgres>;
+let started: Awaited<ReturnType<typeof startMigratedPostgres>>;
+let postgres: typeof started.postgres;
 
 beforeAll(async () => {
-  server = await startPostgresOnly();
-  postgres = createPostgres({ url: server.url, maxConnections: 4 }, createLog('silent'));
-  await withMigrationLock(postgres.pool, systemClock, migratePostgres);
+  started = await startMigratedPostgres();
+  ({ postgres } = started);
 });
-afterAll(async () => {
-  await postgres.pool.end();
-  await server.discard();
-});
+afterAll(() => started?.stop());
 
 /** Long against the time that really passes while a run lasts. */
 const LEASE_MS = 3_600_000;
@@ -144,7 +138,7 @@ const commands = fc.commands(
     changeOf('complete', (store, letter) => store.complete(letter)),
     changeOf('release', (store, letter) => store.release(letter)),
     changeOf('renew', (store, letter) => store.renew(letter, LEASE_MS)),
-    changeOf('settleDoubt', (store, letter) => store.settleDoubt(letter)),
+    changeOf('clearAmbiguity', (store, letter) => store.clearAmbiguity(letter)),
     changeOf('quarantine', (store, letter) => store.quarantine(letter, 'refused', failure)),
     changeOf('retry', (store, letter) =>
       store.retry(letter, {
@@ -159,7 +153,10 @@ const commands = fc.commands(
     changeOf('split', (store, letter) => {
       const rows = splitRows(Buffer.concat(letter.chunks));
       const good = rows.slice(1);
-      const parts = [{ rows: rows.slice(0, 1), bad: failure }, ...(good.length > 0 ? [{ rows: good, bad: null }] : [])];
+      const parts = [
+        { rows: rows.slice(0, 1), failure: failure, isQuarantined: true },
+        ...(good.length > 0 ? [{ rows: good, failure: null, isQuarantined: false }] : []),
+      ];
       return store.split(letter, parts, LEASE_MS);
     }),
   ],

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type OpenDoor, type Reply, openDoor } from '../support/door.ts';
-import { dial } from '../support/line.ts';
+import { dial, exchange } from '../support/line.ts';
 import { startStores, type Stores } from '../support/stores.ts';
 
 /** However busy the machine is. */
@@ -191,7 +191,7 @@ describe('what clients send today', () => {
   test('events of web pages', async () => {
     const reply = await post(
       '/ingest',
-      `{"events":[{"id":"550e8400-e29b-41d4-a716-446655440000","tenant_id":"${project}","session_id":"11111111-1111-1111-1111-111111111111","timestamp":"2024-01-01T00:00:00Z","type":"pageview","title":"Home","path":"/"}]}`,
+      `{"events":[{"id":"550e8400-e29b-41d4-a716-446655440000","tenant_id":"${project}","session_id":"11111111-1111-1111-1111-111111111111","timestamp":"2024-01-01T00:00:00Z","type":"pageview","title":"Destination","path":"/"}]}`,
       { headers: bearer(`${project}:${publicToken}`) },
     );
     expect([reply.status, reply.json]).toEqual([200, WEB.answer(1, 0)]);
@@ -205,7 +205,7 @@ describe('what clients send today', () => {
         event_id: '550e8400-e29b-41d4-a716-446655440000',
         session_id: '11111111-1111-1111-1111-111111111111',
         timestamp: '2024-01-01 00:00:00.000',
-        properties: '{"title":"Home","path":"/"}',
+        properties: '{"title":"Destination","path":"/"}',
         extras: `{"tenant_id":"${project}","type":"pageview"}`,
         source: 'web',
       },
@@ -331,12 +331,13 @@ describe.each(WIRES)('$path', (wire) => {
       method: 'OPTIONS',
       headers: { origin, 'access-control-request-method': 'POST' },
     });
-    expect([preflight.status, preflight.headers.get('access-control-allow-origin')]).toEqual([204, '*']);
+    expect([preflight.status, preflight.headers.get('access-control-allow-origin')]).toEqual([204, origin]);
     for (const reply of [
       await send(name('cors'), { headers: { ...bearer(), origin } }),
       await send('refused', { headers: { origin } }),
     ]) {
-      expect(reply.headers.get('access-control-allow-origin')).toBe('*');
+      expect(reply.headers.get('access-control-allow-origin')).toBe(origin);
+      expect(reply.headers.get('access-control-allow-credentials')).toBe('true');
       expect(reply.headers.get('access-control-expose-headers')).toMatch(/Retry-After, ?X-Request-Id, ?Weir-Ack/);
     }
   });
@@ -379,6 +380,22 @@ describe.each(WIRES)('$path', (wire) => {
       isAnonymous ? [500, 'internal'] : [401, 'unauthorized'],
     );
   });
+});
+
+test('what lies between two slashes is no host: no door opens without its token that way', async () => {
+  const openShop = await open({ INGEST_ANONYMOUS_PROJECT: project });
+  const body = '{"event_name":"slashes","user_id":"u","timestamp":1767225600}';
+  for (const path of ['//v1/events', '//events', '//any.example/events', '/\\v1/events', '///events']) {
+    for (const more of ['', 'Proxy-Connection: close\r\n']) {
+      const head = `POST ${path} HTTP/1.1\r\nHost: x\r\n${more}Content-Length: ${body.length}\r\n`;
+      const answer = await exchange(openShop.port, `${head}Connection: close\r\n\r\n${body}`);
+      // A backslash is refused as no address at all.
+      expect(answer, `${path} ${more}`).toMatch(path.includes('\\') ? /^HTTP\/1\.1 40[04] / : /^HTTP\/1\.1 404 /);
+    }
+  }
+  const { json } = await post('/events', body, { to: openShop });
+  expect(json).toEqual({ status: 'accepted' });
+  expect((await openShop.health())['enqueued']).toBe(1);
 });
 
 describe.each(MANY)('$path with several events', (wire) => {

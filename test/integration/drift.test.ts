@@ -17,52 +17,36 @@ beforeEach(() => grounds.clear());
 const TABLE = 'analytics.events_raw_v1';
 const run = (query: string) => grounds.rig.stores.clickhouse.command({ query });
 
-/**
- * Changes that make every ordinary event impossible. What only shows while
- * storing has to be tried on rows of their own, so those letters are split.
- */
-const DRIFTS: { name: string; change: string[]; repair: string[]; mostGenerations: number; leastTries: number }[] = [
+/** Changes that make every ordinary event impossible. */
+const DRIFTS: { name: string; change: string[]; repair: string[] }[] = [
   {
     name: 'a column changed its type',
     change: [`ALTER TABLE ${TABLE} MODIFY COLUMN session_id Nullable(UInt64)`],
     repair: [`ALTER TABLE ${TABLE} MODIFY COLUMN session_id Nullable(String)`],
-    mostGenerations: 0,
-    leastTries: 3,
   },
   {
     name: 'a constraint that nothing meets',
     change: [`ALTER TABLE ${TABLE} ADD CONSTRAINT never CHECK event = ''`],
     repair: [`ALTER TABLE ${TABLE} DROP CONSTRAINT never`],
-    mostGenerations: Infinity,
-    leastTries: 40,
   },
   {
     name: 'a computed column that always throws',
     change: [`ALTER TABLE ${TABLE} ADD COLUMN n UInt8 MATERIALIZED toUInt8(concat('x', event))`],
     repair: [`ALTER TABLE ${TABLE} DROP COLUMN n`],
-    mostGenerations: Infinity,
-    leastTries: 40,
   },
   {
     name: 'a column is gone',
-    change: [`ALTER TABLE ${TABLE} DROP COLUMN source`],
-    repair: [`ALTER TABLE ${TABLE} ADD COLUMN source LowCardinality(String)`],
-    mostGenerations: 0,
-    leastTries: 3,
+    change: [`ALTER TABLE ${TABLE} DROP COLUMN session_id`],
+    repair: [`ALTER TABLE ${TABLE} ADD COLUMN session_id Nullable(String)`],
   },
   {
-    name: 'a view is broken',
-    change: [
-      'CREATE TABLE analytics.extra (x UInt8) ENGINE = MergeTree ORDER BY x',
-      `CREATE MATERIALIZED VIEW analytics.broken TO analytics.extra AS SELECT throwIf(event != '') AS x FROM ${TABLE}`,
-    ],
-    repair: ['DROP TABLE analytics.broken', 'DROP TABLE analytics.extra'],
-    mostGenerations: 0,
-    leastTries: 3,
+    name: 'a view of Weir’s own has lost its target',
+    change: ['RENAME TABLE analytics.event_users TO analytics.event_users_away'],
+    repair: ['RENAME TABLE analytics.event_users_away TO analytics.event_users'],
   },
 ];
 
-describe.each(DRIFTS)('$name', ({ change, repair, mostGenerations, leastTries }) => {
+describe.each(DRIFTS)('$name', ({ change, repair }) => {
   let isRepaired = false;
   afterEach(async () => {
     if (!isRepaired) for (const query of repair) await run(query);
@@ -77,26 +61,16 @@ describe.each(DRIFTS)('$name', ({ change, repair, mostGenerations, leastTries })
     await grounds.send(weir, goodEvents(1, { session_id: 'six' }));
     const before = grounds.insertsTried();
     // Every letter several times, as a night of it would.
-    await until('tried again and again', () => grounds.insertsTried() > before + leastTries);
-    if (mostGenerations > 0) await until('single rows came back a second time', hasBeenTriedAgain);
+    await until('tried again and again', () => grounds.insertsTried() > before + 3);
     const { quarantined, generation } = await waitingLetters();
     expect(quarantined).toBe(0);
-    expect(generation).toBeLessThanOrEqual(mostGenerations);
+    expect(generation).toBe(0);
 
     for (const query of repair) await run(query);
     isRepaired = true;
     expect(await grounds.expectKept(weir, 55_000)).toMatchObject({ stored: 41, quarantined: 0 });
   });
 });
-
-/** A row alone that was refused twice, or was given up. */
-async function hasBeenTriedAgain(): Promise<boolean> {
-  const { rows } = await grounds.rig.stores.postgres.pool.query(
-    `SELECT 1 FROM failed_events WHERE quarantined_at IS NOT NULL
-     OR event_count = 1 AND last_attempt_at - created_at > interval '4 seconds'`,
-  );
-  return rows.length > 0;
-}
 
 async function waitingLetters() {
   const { rows } = await grounds.rig.stores.postgres.pool.query<{

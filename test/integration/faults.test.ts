@@ -1,7 +1,7 @@
 /** Each fault singly: a real Weir, real stores, and every event accounted for by its id. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { createLog } from '../../src/log.ts';
-import { createPostgres } from '../../src/postgres/pool.ts';
+import { createLog } from '../../src/log/log.ts';
+import { createPostgres } from '../../src/postgres/connection/pool.ts';
 import { type WeirPlace, until } from '../chaos/rig.ts';
 import { type HttpFault, type TcpProxy, startTcpProxy } from '../support/fault-proxy.ts';
 import { type Grounds, startGrounds } from '../support/grounds.ts';

@@ -1,6 +1,6 @@
 /** The journal under a real Weir when its files are damaged, or its disk is full or read-only. */
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { getuid } from 'node:process';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -41,8 +41,8 @@ describe('a damaged journal', () => {
 
   /** It goes on serving, keeps what is readable, and does not stumble over the damage a second time. */
   async function expectLost(weir: WeirPlace, count: number) {
-    expect(logOf(weir)).toMatch(/torn end of the journal cut|journal damaged/);
-    expect(logOf(weir)).toContain('journal file was damaged and is set aside');
+    expect(logOf(weir)).toMatch(/torn end of the journal truncated|journal damaged/);
+    expect(logOf(weir)).toContain('journal file is damaged and was set aside');
     expect(filesIn(join(weir.dataDir, 'journal')).filter((name) => name.endsWith('.damaged'))).toHaveLength(1);
     expect((await grounds.accept(weir, 1)).ack).toBe('journaled');
     const said = logOf(weir).length;
@@ -57,6 +57,8 @@ describe('a damaged journal', () => {
       doubled: [],
     });
   }
+
+  const pageOf = async (weir: WeirPlace) => (await fetch(`${weir.url()}/internal/metrics`)).text();
 
   test('with half a record and zeroes at its end, which nobody was told of, loses nothing', async () => {
     await expectLost(
@@ -76,7 +78,12 @@ describe('a damaged journal', () => {
       changed[middle] = changed[middle]! ^ 0xff;
       return changed;
     };
-    await expectLost(await damaged(flip), 10);
+    const weir = await damaged(flip);
+    // It says so on its page, with the line that belongs to it; the start after that has found nothing lost.
+    expect(await pageOf(weir)).toMatch(/^weir_events_lost_total 10$/m);
+    expect(await pageOf(weir)).toMatch(/^weir_unreadable_bytes_total [1-9]\d+$/m);
+    expect(logOf(weir)).toMatch(/"events":10,.*"msg":"journal damaged"/);
+    await expectLost(weir, 10);
   });
 });
 
@@ -183,6 +190,47 @@ describe.skipIf(getuid?.() !== 0)('disk trouble', () => {
     await grounds.expectKept(weir);
   });
 
+  test('on: a volume much smaller than INGEST_JOURNAL_MAX_BYTES takes more than it holds, again and again', async () => {
+    const weir = smallDisk();
+    await grounds.startAt(weir);
+    expect(logOf(weir)).toContain('the volume is smaller than INGEST_JOURNAL_MAX_BYTES');
+    for (let taken = 0; taken < 40;) {
+      // Some hundred kilobytes each, so that forty of them fill the volume three times.
+      const { ids, body } = grounds.newBody(800);
+      const answer = await grounds.post(weir, body);
+      if (answer?.status === 202) {
+        grounds.tally().acknowledge(ids, answer.ack!);
+        taken++;
+      } else {
+        expect(answer?.status).toBe(503);
+        await until('taken again', () => isReady(weir.url()));
+      }
+    }
+    expect(logOf(weir)).not.toContain('disk full');
+    await grounds.expectKept(weir);
+  });
+
+  test('on: others fill the rest of its volume while it holds what has settled: that room is taken, nothing refused', async () => {
+    const weir = smallDisk();
+    await grounds.startAt(weir);
+    const settled = () => until('settled', async () => (await healthOf(weir.url()))?.pending === 0);
+    await grounds.accept(weir, 800);
+    await settled();
+    const journal = join(weir.dataDir, 'journal');
+    const sizes = filesIn(journal).map((name) => statSync(join(journal, name)).size);
+    expect(Math.max(...sizes)).toBeGreaterThan(200_000);
+    fill(weir);
+    for (let taken = 0; taken < 10; taken++) {
+      // Half of what the journal gives back.
+      await grounds.accept(weir, 400);
+      await settled();
+    }
+    expect(logOf(weir)).not.toContain('disk full');
+    expect(await isReady(weir.url())).toBe(true);
+    makeRoom(weir);
+    await grounds.expectKept(weir);
+  });
+
   test('prefer: with a full disk memory has to do, and that is said; with room it is journaled again', async () => {
     const weir = smallDisk({ INGEST_JOURNAL: 'prefer' });
     await grounds.startAt(weir);
@@ -190,7 +238,7 @@ describe.skipIf(getuid?.() !== 0)('disk trouble', () => {
     fill(weir);
     await until('degraded', async () => (await grounds.accept(weir, 50)).ack === 'queued');
     await until('said in /health', () => hasTrouble(weir));
-    expect(logOf(weir)).toContain('disk full: the journal takes nothing until there is room');
+    expect(logOf(weir)).toContain('disk full: the journal accepts nothing until there is room');
     expect(await isReady(weir.url())).toBe(true);
     expect((await grounds.accept(weir, 1, 'stored')).ack).toBe('stored');
     makeRoom(weir);

@@ -29,8 +29,8 @@ beforeEach(() => grounds.clear());
 afterEach(() => grounds.endLatest());
 
 describe('SIGKILL', () => {
-  type Trouble = { readonly begin: () => unknown; readonly killsAgain?: boolean };
-  const TROUBLES: Record<string, Trouble> = {
+  type ConnectionTrouble = { readonly begin: () => unknown; readonly killsAgain?: boolean };
+  const TROUBLES: Record<string, ConnectionTrouble> = {
     none: { begin: () => {} },
     'ClickHouse frozen': { begin: () => rig.stores.clickhouseServer.pause() },
     'answers of inserts lost': {

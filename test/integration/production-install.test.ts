@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { readRuntime } from '../../src/runtime-file.ts';
+import { readRuntime } from '../../src/service/runtime-file.ts';
 import { startStores, type Stores } from '../support/stores.ts';
 import { runWeir, startWeir } from '../support/weir.ts';
 

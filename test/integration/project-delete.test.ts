@@ -2,14 +2,14 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { splitRows } from '../../src/event/rows.ts';
-import { type Desk, startDesk } from '../support/desk.ts';
+import { type Operator, startOperator } from '../support/operator.ts';
 import { runWeir } from '../support/weir.ts';
 
-let desk: Desk;
+let operator: Operator;
 beforeAll(async () => {
-  desk = await startDesk();
+  operator = await startOperator();
 });
-afterAll(() => desk.stop());
+afterAll(() => operator.stop());
 
 const TABLES = ['events_raw_v1', 'event_counts_hourly', 'event_users', 'identity_links'];
 
@@ -27,13 +27,13 @@ async function land(projectId: string, count: number) {
     source: 'native',
     received_at: '2026-05-04 12:00:01.000',
   }));
-  await desk.stores.clickhouse.insert({ table: 'events_raw_v1', values: rows, format: 'JSONEachRow' });
+  await operator.stores.clickhouse.insert({ table: 'events_raw_v1', values: rows, format: 'JSONEachRow' });
 }
 
 async function rowsOf(projectId: string) {
   const counts: number[] = [];
   for (const table of TABLES) {
-    const [row] = await desk.stores.select<{ n: string }>(
+    const [row] = await operator.stores.select<{ n: string }>(
       `SELECT toString(count()) AS n FROM ${table} WHERE project_id = '${projectId}'`,
     );
     counts.push(Number(row!.n));
@@ -43,96 +43,98 @@ async function rowsOf(projectId: string) {
 
 describe('project delete', () => {
   test('removes its events, counts, links and dead letters, exactly those, and may be repeated', async () => {
-    await desk.clear();
-    const doomed = await desk.createProject('doomed');
-    const kept = await desk.createProject('kept');
+    await operator.clear();
+    const doomed = await operator.createProject('doomed');
+    const kept = await operator.createProject('kept');
     await land(doomed, 6);
     await land(kept, 4);
-    await desk.createToken(doomed);
+    await operator.createToken(doomed);
     const before = await rowsOf(kept);
-    const shared = await desk.writeLetter({
+    const shared = await operator.writeLetter({
       shares: [
         [doomed, 2],
         [kept, 3],
       ],
     });
-    const own = await desk.writeLetter({ shares: [[doomed, 5]], quarantined: 'refused' });
+    const own = await operator.writeLetter({ shares: [[doomed, 5]], quarantined: 'refused' });
 
-    const asked = await desk.weir('project', 'delete', doomed);
+    const asked = await operator.weir('project', 'delete', doomed);
     expect(asked).toMatchObject({ code: 1, stderr: expect.stringContaining('--yes') });
     expect(await rowsOf(doomed)).toEqual([6, 2, 4, 3]);
 
-    const deleted = await desk.weir('project', 'delete', doomed, '--yes', '--actor', 'ada');
+    const deleted = await operator.weir('project', 'delete', doomed, '--yes', '--actor', 'ada');
     expect(deleted).toMatchObject({ code: 0, stderr: expect.stringContaining('6 events removed') });
     expect(deleted.stderr).toContain('7 events removed out of 2 letters, 1 of them shared');
     expect(await rowsOf(doomed)).toEqual([0, 0, 0, 0]);
     expect(await rowsOf(kept)).toEqual(before);
-    const [rest, ...others] = await desk.lettersNow();
+    const [rest, ...others] = await operator.lettersNow();
     expect(others).toEqual([]);
     expect(rest).toMatchObject({ parent_id: shared.id, event_count: 3, project_ids: [kept] });
     expect(rest!.rows).toEqual(Buffer.concat(splitRows(shared.rows).slice(2)));
-    expect(await desk.auditNow()).toMatchObject([
+    expect(await operator.auditNow()).toMatchObject([
       { letter: own.id, action: 'discard', actor: 'ada', events: 5, detail: { reason: 'project deleted' } },
       { letter: shared.id, action: 'split', events: 5 },
       { action: 'discard', events: 2, detail: { projects: [doomed] } },
       { action: 'forget', events: 6, detail: { projects: [doomed], events: 6 } },
     ]);
-    expect(await desk.query('select count(*)::int as alive from api_tokens where revoked_at is null')).toEqual([
+    expect(await operator.query('select count(*)::int as alive from api_tokens where revoked_at is null')).toEqual([
       { alive: 0 },
     ]);
-    expect(await desk.query('select name from projects where deleted_at is null')).toEqual([{ name: 'kept' }]);
+    expect(await operator.query('select name from projects where deleted_at is null')).toEqual([{ name: 'kept' }]);
 
     // What was under way arrives late.
     await land(doomed, 2);
-    await desk.writeLetter({ shares: [[doomed, 1]] });
-    const again = await desk.weir('project', 'delete', doomed, '--yes', '--json');
+    await operator.writeLetter({ shares: [[doomed, 1]] });
+    const again = await operator.weir('project', 'delete', doomed, '--yes', '--json');
     expect(JSON.parse(again.stdout)).toMatchObject({
       deleted: doomed,
       deadLetters: { events: 1, left: 0 },
       tables: [{ table: 'events_raw_v1', rows: 2, left: 0 }, { rows: 2 }, { rows: 4 }, { rows: 1 }],
     });
     expect(await rowsOf(doomed)).toEqual([0, 0, 0, 0]);
-    expect(await desk.idsNow()).toEqual([rest!['id']]);
+    expect(await operator.idsNow()).toEqual([rest!['id']]);
   });
 
   test('finishes what a crash left half done', async () => {
-    await desk.clear();
-    const id = await desk.createProject('half');
+    await operator.clear();
+    const id = await operator.createProject('half');
     await land(id, 3);
-    await desk.writeLetter({ shares: [[id, 2]] });
+    await operator.writeLetter({ shares: [[id, 2]] });
     // As if it ended right after the first step, or in the middle of the second.
-    await desk.query('update projects set deleted_at = now() where id = $1', [id]);
-    await desk.stores.clickhouse.command({ query: `ALTER TABLE events_raw_v1 DELETE WHERE project_id = '${id}'` });
-    expect((await desk.weir('project', 'delete', id, '--yes')).code).toBe(0);
+    await operator.query('update projects set deleted_at = now() where id = $1', [id]);
+    await operator.stores.clickhouse.command({
+      query: `ALTER TABLE events_raw_v1 DELETE WHERE project_id = '${id}'`,
+    });
+    expect((await operator.weir('project', 'delete', id, '--yes')).code).toBe(0);
     expect(await rowsOf(id)).toEqual([0, 0, 0, 0]);
-    expect(await desk.idsNow()).toEqual([]);
+    expect(await operator.idsNow()).toEqual([]);
   });
 
   test('--keep-events only ends its tokens', async () => {
-    await desk.clear();
-    const id = await desk.createProject('archive');
+    await operator.clear();
+    const id = await operator.createProject('archive');
     await land(id, 2);
-    const letter = await desk.writeLetter({ shares: [[id, 1]] });
-    expect((await desk.weir('project', 'delete', id, '--keep-events', '--yes')).code).toBe(0);
+    const letter = await operator.writeLetter({ shares: [[id, 1]] });
+    expect((await operator.weir('project', 'delete', id, '--keep-events', '--yes')).code).toBe(0);
     expect(await rowsOf(id)).toEqual([2, 2, 4, 1]);
-    expect(await desk.idsNow()).toEqual([letter.id]);
-    expect(await desk.query('select 1 from projects where id = $1 and deleted_at is null', [id])).toEqual([]);
-    const exported = (await desk.dlq('export', '--all')).stdout;
-    await desk.clear();
-    expect((await desk.put(exported)).stderr).toContain('deleted project');
+    expect(await operator.idsNow()).toEqual([letter.id]);
+    expect(await operator.query('select 1 from projects where id = $1 and deleted_at is null', [id])).toEqual([]);
+    const exported = (await operator.dlq('export', '--all')).stdout;
+    await operator.clear();
+    expect((await operator.put(exported)).stderr).toContain('deleted project');
   });
 
   test('without ClickHouse nothing is changed, and it says how to end the tokens at once', async () => {
-    const id = await desk.createProject('stuck');
-    const env = { ...desk.env, CLICKHOUSE_URL: 'http://127.0.0.1:1' };
-    const { code, stderr } = await runWeir(['project', 'delete', id, '--yes'], { env, cwd: desk.cwd });
+    const id = await operator.createProject('stuck');
+    const env = { ...operator.env, CLICKHOUSE_URL: 'http://127.0.0.1:1' };
+    const { code, stderr } = await runWeir(['project', 'delete', id, '--yes'], { env, cwd: operator.cwd });
     expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('--keep-events') });
-    expect(await desk.query('select deleted_at from projects where id = $1', [id])).toEqual([{ deleted_at: null }]);
+    expect(await operator.query('select deleted_at from projects where id = $1', [id])).toEqual([{ deleted_at: null }]);
   });
 
   test('a project that never was is a failure', async () => {
     for (const id of [randomUUIDv7(), 'nonsense']) {
-      const { code, stderr } = await desk.weir('project', 'delete', id, '--yes');
+      const { code, stderr } = await operator.weir('project', 'delete', id, '--yes');
       expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining(`There is no project ${id}`) });
     }
   });

@@ -3,29 +3,30 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ClickHouseClient } from '@clickhouse/client';
-import { drizzle, migrate } from '../../src/postgres/drizzle.ts';
+import { drizzle } from 'drizzle-orm/node-postgres';
+import { migrate } from 'drizzle-orm/node-postgres/migrator';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { parseRetention } from '../../src/cli/retention.ts';
-import { restampProject } from '../../src/clickhouse/restamp.ts';
-import { systemClock } from '../../src/clock.ts';
+import { rewriteRetention } from '../../src/clickhouse/operations/retention-rewrite.ts';
+import { systemClock } from '../../src/runtime/clock.ts';
 import type { ProjectId } from '../../src/event/event.ts';
-import { rowEncoder, type RowPieces } from '../../src/event/row.ts';
-import { migratePostgres } from '../../src/postgres/migrate.ts';
-import { type Desk, startDesk } from '../support/desk.ts';
+import { rowEncoder, type RowParts } from '../../src/event/row.ts';
+import { migratePostgres } from '../../src/postgres/migrations/migrate.ts';
+import { type Operator, startOperator } from '../support/operator.ts';
 import { openDoor } from '../support/door.ts';
 import { commandWeir } from '../support/weir.ts';
 
-let desk: Desk;
+let operator: Operator;
 beforeAll(async () => {
-  desk = await startDesk();
+  operator = await startOperator();
 });
-afterAll(() => desk.stop());
+afterAll(() => operator.stop());
 
 test('a retention in days is carried over, and processes of the version before go on reading days', async () => {
-  await desk.query('create database before');
+  await operator.query('create database before');
   const client = new Client({
-    connectionString: Object.assign(new URL(desk.env.DATABASE_URL), { pathname: '/before' }).href,
+    connectionString: Object.assign(new URL(operator.env.DATABASE_URL), { pathname: '/before' }).href,
   });
   await client.connect();
   const folder = mkdtempSync(join(tmpdir(), 'weir-drizzle-'));
@@ -53,7 +54,7 @@ test('a retention in days is carried over, and processes of the version before g
 
 const HOUR = 3_600;
 
-const PIECES: Omit<RowPieces, 'eventId'> = {
+const PIECES: Omit<RowParts, 'eventId'> = {
   event: '"visit"',
   anonymousId: null,
   userId: '"u1"',
@@ -72,11 +73,11 @@ async function land(projectId: string, count: number, { receivedAgoS, expiresInS
     SELECT '${projectId}', generateUUIDv4(number), 'visit', now64(3), '{}', '{}', 'native', now64(3) - ${receivedAgoS}, ${expiry} FROM numbers(${count})`);
 }
 
-const command = (query: string) => desk.stores.clickhouse.command({ query });
-const retention = (...args: string[]) => desk.weir('project', 'retention', ...args);
+const command = (query: string) => operator.stores.clickhouse.command({ query });
+const retention = (...args: string[]) => operator.weir('project', 'retention', ...args);
 
 async function idsOf(projectId: string, table = 'events_raw_v1'): Promise<string[]> {
-  const rows = await desk.stores.select<{ id: string }>(
+  const rows = await operator.stores.select<{ id: string }>(
     `SELECT toString(event_id) AS id FROM ${table} WHERE project_id = '${projectId}' ORDER BY 1`,
   );
   return rows.map(({ id }) => id);
@@ -84,7 +85,7 @@ async function idsOf(projectId: string, table = 'events_raw_v1'): Promise<string
 
 /** Seconds from arrival to expiry, of every event of the project. */
 async function retentionsOf(projectId: string): Promise<number[]> {
-  const rows = await desk.stores.select<{ s: string }>(
+  const rows = await operator.stores.select<{ s: string }>(
     `SELECT DISTINCT toString(toInt64(toUnixTimestamp(expires_at)) - toUnixTimestamp64Second(received_at)) AS s
      FROM events_raw_v1 WHERE project_id = '${projectId}' ORDER BY 1`,
   );
@@ -93,7 +94,7 @@ async function retentionsOf(projectId: string): Promise<number[]> {
 
 describe('project retention', () => {
   test('shows the retention as people write it', async () => {
-    const id = (await desk.weir('project', 'create', 'shown', '--retention', '24h')).stdout.trim();
+    const id = (await operator.weir('project', 'create', 'shown', '--retention', '24h')).stdout.trim();
     expect(await retention(id)).toEqual({ code: 0, stdout: '24h\n', stderr: '' });
     expect(JSON.parse((await retention(id.toUpperCase(), '--json')).stdout)).toEqual({
       id,
@@ -101,16 +102,19 @@ describe('project retention', () => {
       retention: '24h',
       retentionSeconds: 86_400,
     });
-    const listed = JSON.parse((await desk.weir('project', 'list', '--json')).stdout) as unknown[];
+    const listed = JSON.parse((await operator.weir('project', 'list', '--json')).stdout) as unknown[];
     expect(listed).toContainEqual(expect.objectContaining({ id, retention: '24h', retentionSeconds: 86_400 }));
-    expect((await desk.weir('project', 'list')).stdout).toMatch(new RegExp(`^${id} +shown +24h +any `, 'm'));
+    expect((await operator.weir('project', 'list')).stdout).toMatch(new RegExp(`^${id} +shown +24h +any `, 'm'));
   });
 
   test('a change is for new events, is in the audit, and needs no ClickHouse', async () => {
-    await desk.clear();
-    const id = await desk.createProject('changed');
-    const env = { ...desk.env, CLICKHOUSE_URL: 'http://127.0.0.1:1' };
-    const changed = await commandWeir(['project', 'retention', id, '90d', '--actor', 'ada'], { env, cwd: desk.cwd });
+    await operator.clear();
+    const id = await operator.createProject('changed');
+    const env = { ...operator.env, CLICKHOUSE_URL: 'http://127.0.0.1:1' };
+    const changed = await commandWeir(['project', 'retention', id, '90d', '--actor', 'ada'], {
+      env,
+      cwd: operator.cwd,
+    });
     expect(changed).toMatchObject({
       code: 0,
       stdout: '',
@@ -118,20 +122,20 @@ describe('project retention', () => {
     });
     expect((await retention(id, '90d', '--json')).stdout).toContain('"changed":false');
     expect((await retention(id, 'none', '--json')).stdout).toContain('"changed":true');
-    expect(await desk.auditNow()).toMatchObject([
+    expect(await operator.auditNow()).toMatchObject([
       { action: 'retention', actor: 'ada', events: 0, detail: { projects: [id], from: null, to: 7_776_000 } },
       { action: 'retention', detail: { from: 7_776_000, to: null } },
     ]);
   });
 
   test('what the door stamps and what is stamped anew is the same', async () => {
-    const short = (await desk.weir('project', 'create', 'short', '--retention', '36h')).stdout.trim();
-    const kept = await desk.createProject('kept');
-    const door = await openDoor(desk.stores);
+    const short = (await operator.weir('project', 'create', 'short', '--retention', '36h')).stdout.trim();
+    const kept = await operator.createProject('kept');
+    const door = await openDoor(operator.stores);
     try {
       for (const id of [short, kept]) {
         const events = [1, 2, 3].map((n) => ({ event: `e${n}`, timestamp: 1_700_000_000 + n }));
-        const token = await desk.createToken(id);
+        const token = await operator.createToken(id);
         const sent = await door.send({ events }, { authorization: `Bearer ${token}` }, '?ack=stored');
         expect(sent.headers.get('weir-ack')).toBe('stored');
       }
@@ -143,14 +147,14 @@ describe('project retention', () => {
     expect((await retention(kept, '36h', '--existing')).code).toBe(0);
     expect(await retentionsOf(kept)).toEqual([36 * HOUR]);
     expect((await retention(kept, 'none', '--existing')).code).toBe(0);
-    const expiries = await desk.stores.select(
+    const expiries = await operator.stores.select(
       `SELECT DISTINCT toUnixTimestamp(expires_at) AS at FROM events_raw_v1 WHERE project_id = '${kept}'`,
     );
     expect(expiries).toEqual([{ at: 4_294_967_295 }]);
   });
 
   test.each(['25567d', '90m'])('at any instant, %s is the same second as at the door', async (text) => {
-    const [stamped, anew] = [await desk.createProject('stamped'), await desk.createProject('anew')];
+    const [stamped, anew] = [await operator.createProject('stamped'), await operator.createProject('anew')];
     const retentionSeconds = parseRetention(text);
     const now = Date.now();
     // Whole seconds, the first and the last millisecond of one, and what only fits when it is cut to 2106.
@@ -166,7 +170,7 @@ describe('project retention', () => {
         return encode({ ...PIECES, eventId: `0198c0de-0000-7000-8000-00000000000${index}` });
       }),
     );
-    await desk.stores.clickhouse.insert({
+    await operator.stores.clickhouse.insert({
       table: 'events_raw_v1',
       values: rows.map((text) => JSON.parse(text) as unknown),
       format: 'JSONEachRow',
@@ -174,14 +178,16 @@ describe('project retention', () => {
     });
     expect((await retention(anew, text, '--existing')).code).toBe(0);
     const expiries = (id: string) =>
-      desk.stores.select(`SELECT event_id, expires_at FROM events_raw_v1 WHERE project_id = '${id}' ORDER BY event_id`);
+      operator.stores.select(
+        `SELECT event_id, expires_at FROM events_raw_v1 WHERE project_id = '${id}' ORDER BY event_id`,
+      );
     expect(await expiries(anew)).toHaveLength(instants.length);
     expect(await expiries(anew)).toEqual(await expiries(stamped));
   });
 
   test('shorter: what is too old is deleted at once, after asking; other projects keep every event', async () => {
-    await desk.clear();
-    const [id, other] = [await desk.createProject('shorter'), await desk.createProject('other')];
+    await operator.clear();
+    const [id, other] = [await operator.createProject('shorter'), await operator.createProject('other')];
     for (const project of [id, other]) {
       await land(project, 4, { receivedAgoS: 30 * HOUR, expiresInS: null });
       await land(project, 3, { receivedAgoS: HOUR, expiresInS: 90 * 24 * HOUR });
@@ -213,7 +219,7 @@ describe('project retention', () => {
     expect(await idsOf(id)).toHaveLength(3);
     expect(await retentionsOf(id)).toEqual([24 * HOUR]);
     expect(await idsOf(other)).toEqual(before);
-    expect(await desk.auditNow()).toMatchObject([
+    expect(await operator.auditNow()).toMatchObject([
       { action: 'retention', actor: 'ada', detail: { projects: [id], from: null, to: 86_400 } },
       { action: 'restamp', actor: 'ada', events: 7, detail: { projects: [id], events: 7, expiring: 4, to: 86_400 } },
     ]);
@@ -224,13 +230,13 @@ describe('project retention', () => {
   });
 
   test('longer: ClickHouse forgets the expiry of before, of this project only', async () => {
-    const [id, other] = [await desk.createProject('longer'), await desk.createProject('passing')];
+    const [id, other] = [await operator.createProject('longer'), await operator.createProject('passing')];
     for (const project of [id, other]) await land(project, 3, { receivedAgoS: 10, expiresInS: HOUR });
     const before = [await idsOf(id), await idsOf(other), await retentionsOf(other)];
     // Nothing is deleted, so nobody is asked.
     expect((await retention(id, '90d', '--existing')).code).toBe(0);
     // By this ClickHouse decides about a whole part, without a look at its rows.
-    const [part] = await desk.stores.select<{ days: number }>(
+    const [part] = await operator.stores.select<{ days: number }>(
       `SELECT toInt32(dateDiff('day', now(), min(delete_ttl_info_max))) AS days FROM system.parts
        WHERE active AND name IN (SELECT DISTINCT _part FROM events_raw_v1 WHERE project_id = '${id}')`,
     );
@@ -240,7 +246,7 @@ describe('project retention', () => {
   });
 
   test('what has expired does not come back, removed or not', async () => {
-    const id = await desk.createProject('expired');
+    const id = await operator.createProject('expired');
     await command('SYSTEM STOP TTL MERGES events_raw_v1');
     try {
       await command(`INSERT INTO events_raw_v1 (project_id, event_id, event, timestamp, properties, extras, source, received_at, expires_at)
@@ -255,12 +261,12 @@ describe('project retention', () => {
   });
 
   test('a mistake is ended by its correction before it has deleted anything', async () => {
-    const id = await desk.createProject('mistake');
+    const id = await operator.createProject('mistake');
     await land(id, 3, { receivedAgoS: 30 * HOUR, expiresInS: null });
     await command('SYSTEM STOP MERGES events_raw_v1');
     const mistake = retention(id, '24h', '--existing', '--yes');
     const open = () =>
-      desk.stores.select<{ command: string }>(
+      operator.stores.select<{ command: string }>(
         `SELECT command FROM system.mutations WHERE NOT is_done AND position(command, '${id}') > 0`,
       );
     await vi.waitUntil(async () => (await open()).length > 0, { timeout: 20_000, interval: 50 });
@@ -282,7 +288,7 @@ describe('project retention', () => {
   });
 
   test('when ClickHouse cannot do it, it says so and how to go on; the next run finishes', async () => {
-    const id = await desk.createProject('stuck');
+    const id = await operator.createProject('stuck');
     await land(id, 2, { receivedAgoS: HOUR, expiresInS: null });
     await command(
       `ALTER TABLE events_raw_v1 ADD COLUMN trap UInt8 MATERIALIZED throwIf(toYear(expires_at) < 2100, 'trap')`,
@@ -304,11 +310,11 @@ describe('project retention', () => {
   });
 
   test('events of before that land meanwhile are counted, and the next run changes them', async () => {
-    const id = await desk.createProject('late');
+    const id = await operator.createProject('late');
     const late = () => land(id, 1, { receivedAgoS: HOUR, expiresInS: null });
     await late();
     // Whenever the table is being changed, one more lands.
-    const client = new Proxy(desk.stores.clickhouse, {
+    const client = new Proxy(operator.stores.clickhouse, {
       get(target, name: keyof ClickHouseClient) {
         if (name !== 'command') return target[name].bind(target);
         return async (...args: Parameters<ClickHouseClient['command']>) => {
@@ -319,23 +325,23 @@ describe('project retention', () => {
       },
     });
     const wish = { projectId: id, retentionSeconds: 24 * HOUR, confirmWanted: () => Promise.resolve() };
-    const restamped = await restampProject({ client, clock: systemClock }, wish, () => {});
+    const restamped = await rewriteRetention({ client, clock: systemClock }, wish, () => {});
     expect(restamped).toEqual({ changed: 3, expired: 0, left: 1 });
-    const letter = await desk.writeLetter({ shares: [[id, 1]] });
+    const letter = await operator.writeLetter({ shares: [[id, 1]] });
     const again = await retention(id, '24h', '--existing', '--json');
     expect(JSON.parse(again.stdout)).toMatchObject({ stored: { changed: 1, left: 0 }, deadLetters: 1 });
     expect((await retention(id, '--existing')).stderr).toMatch(
       /1 dead letter may hold.*\n.*once they have landed: .*--existing/,
     );
-    await desk.query('delete from failed_events where id = $1', [letter.id]);
+    await operator.query('delete from failed_events where id = $1', [letter.id]);
   });
 
   test('without ClickHouse --existing changes nothing', async () => {
-    const id = await desk.createProject('apart');
-    const env = { ...desk.env, CLICKHOUSE_URL: 'http://127.0.0.1:1' };
+    const id = await operator.createProject('apart');
+    const env = { ...operator.env, CLICKHOUSE_URL: 'http://127.0.0.1:1' };
     const failed = await commandWeir(['project', 'retention', id, '24h', '--existing', '--yes'], {
       env,
-      cwd: desk.cwd,
+      cwd: operator.cwd,
     });
     expect(failed).toMatchObject({ code: 1, stderr: expect.stringContaining('Nothing was changed') });
     expect((await retention(id)).stdout).toBe('none\n');

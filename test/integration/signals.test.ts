@@ -3,10 +3,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { systemClock } from '../../src/clock.ts';
-import { createProjects } from '../../src/postgres/projects.ts';
-import { createTokens } from '../../src/postgres/tokens.ts';
-import { type Stores, startStores } from '../support/stores.ts';
+import { systemClock } from '../../src/runtime/clock.ts';
+import { type Stores, newProjectToken, startStores } from '../support/stores.ts';
 import { type Running, startWeir } from '../support/weir.ts';
 
 let stores: Stores;
@@ -15,9 +13,7 @@ let dataDir: string;
 
 beforeAll(async () => {
   stores = await startStores();
-  const { db } = stores.postgres;
-  const { id } = await createProjects(db).create({ name: 'signals', retentionSeconds: null, allowedOrigins: [] });
-  token = (await createTokens(db).create({ projectId: id, kind: 'public', name: null, imported: null }))!.plaintext;
+  token = await newProjectToken(stores, 'signals');
 });
 afterAll(() => stores.stop());
 beforeEach(() => {

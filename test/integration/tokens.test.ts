@@ -1,28 +1,24 @@
 import { hash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { createLog } from '../../src/log.ts';
-import { systemClock } from '../../src/clock.ts';
-import { migratePostgres, withMigrationLock } from '../../src/postgres/migrate.ts';
-import { createPostgres } from '../../src/postgres/pool.ts';
-import { createProjects } from '../../src/postgres/projects.ts';
-import { createTokens, TokenExists } from '../../src/postgres/tokens.ts';
-import { startPostgresOnly } from '../support/stores.ts';
+import { createLog } from '../../src/log/log.ts';
+import { systemClock } from '../../src/runtime/clock.ts';
+import { createPostgres } from '../../src/postgres/connection/pool.ts';
+import { createProjects } from '../../src/postgres/accounts/projects.ts';
+import { createTokens, TokenExists } from '../../src/postgres/accounts/tokens.ts';
+import { startMigratedPostgres } from '../support/stores.ts';
 
 /** However busy the machine is. */
 const SOON = { timeout: 20_000 };
 
-let server: Awaited<ReturnType<typeof startPostgresOnly>>;
-let postgres: ReturnType<typeof createPostgres>;
+let started: Awaited<ReturnType<typeof startMigratedPostgres>>;
+let postgres: typeof started.postgres;
+let server: typeof started.server;
 
 beforeAll(async () => {
-  server = await startPostgresOnly();
-  postgres = createPostgres({ url: server.url, maxConnections: 4 }, createLog('silent'));
-  await withMigrationLock(postgres.pool, systemClock, migratePostgres);
+  started = await startMigratedPostgres();
+  ({ postgres, server } = started);
 });
-afterAll(async () => {
-  await postgres.pool.end();
-  await server.discard();
-});
+afterAll(() => started?.stop());
 
 const NOBODY = '00000000-0000-0000-0000-000000000000';
 const newProject = (name = 'shop') =>

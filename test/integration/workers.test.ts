@@ -60,7 +60,7 @@ async function usualWeir(): Promise<WeirPlace> {
   const isUsual = async () => {
     ({ reasons } = await healthOf(weir));
     // A breaker closes only on a batch that landed, and what one worker left another may have drained.
-    if (reasons.some((reason) => reason.startsWith('inserts are suspended'))) await send(weir, 1);
+    if (reasons.some((reason) => reason.startsWith('inserts have been suspended'))) await send(weir, 1);
     return reasons.length === 0;
   };
   await until('as usual', isUsual).catch((error: Error) => {
@@ -189,6 +189,8 @@ describe('the pages of all workers', () => {
     expect(await metricOf(weir, 'weir_pending_events_limit')).toBe(150_000);
     expect(await metricOf(weir, 'weir_clickhouse_up')).toBe(1);
     await grounds.expectKept(weir);
+    // Rows are there before ClickHouse has answered, and are counted after that.
+    await until('counted', async () => (await countersOf(weir)).stored === accepted + events);
     expect(await countersOf(weir)).toMatchObject({ stored: accepted + events, inserted: inserted + events });
     expect(await metricOf(weir, 'weir_pending_events')).toBe(0);
     expect((await ask(weir, '/readyz'))?.status).toBe(200);

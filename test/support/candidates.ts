@@ -1,4 +1,4 @@
-/** Values around the edges of a JSON Schema, good and bad: which is which, a validator says. */
+/** Values around the edges of a JSON Schema, valid and invalid: a validator decides which. */
 import type { Schema } from './description.ts';
 
 export type Follow = (schema: Schema) => Schema;
@@ -14,7 +14,10 @@ const INSTANTS = [
   '1777897800',
 ];
 
-/** An object with one member more, less or other than what is required; everything at once; or what is no object. */
+/**
+ * An object with one member more, less or different from what is required; everything at once; or something that is no
+ * object.
+ */
 export function candidatesOf(schema: Schema, follow: Follow, uuid: string): unknown[] {
   return valuesOf(schema);
 
@@ -59,7 +62,7 @@ export function candidatesOf(schema: Schema, follow: Follow, uuid: string): unkn
     ];
   }
 
-  /** A plain good value. */
+  /** A plain valid value. */
   function exemplar(unfollowed: Schema): unknown {
     const known = follow(unfollowed);
     if ('only' in known) return (known['only'] as unknown[])[0];

@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/clock.ts';
+import type { Clock } from '../../src/runtime/clock.ts';
 
 type Sleeper = { readonly wakeAt: number; readonly wake: () => void };
 
@@ -49,7 +49,7 @@ export function createManualClock(startAt = Date.UTC(2026, 0, 1)): ManualClock {
     },
   };
 
-  /** Of those that wake at the same time, the one that fell asleep first. */
+  /** Among those that wake at the same time, the one that fell asleep first. */
   function earliest(): Sleeper | undefined {
     let first: Sleeper | undefined;
     for (const sleeper of sleepers) if (first === undefined || sleeper.wakeAt < first.wakeAt) first = sleeper;

@@ -13,6 +13,7 @@ type RawOperation = {
   readonly operationId: string;
   readonly summary: string;
   readonly security: readonly object[];
+  readonly tags: readonly string[];
   readonly requestBody?: { readonly content: Content };
   readonly responses: { readonly [status: string]: Response };
 };
@@ -28,10 +29,13 @@ type Document = {
 /** A status, and the code beside it where it is a refusal. */
 export type Promised = { readonly status: number; readonly code: string | null };
 
-export type Operation = Pick<RawOperation, 'operationId' | 'summary' | 'security'> & {
+export type Operation = Pick<RawOperation, 'operationId' | 'summary' | 'security' | 'tags'> & {
   readonly method: string;
   readonly path: string;
-  /** Of the body, by the first media type; null without one. Schemas are named by their place in the document. */
+  /**
+   * The schema of the body, by the first media type; null without one. Schemas are identified by their place in the
+   * document.
+   */
   readonly body: { readonly at: string; readonly mediaType: string; readonly schema: Schema } | null;
   readonly promises: readonly Promised[];
   readonly examples: readonly { readonly schema: string; readonly value: unknown }[];
@@ -43,7 +47,7 @@ export type Description = {
   operation(method: string, path: string): Operation;
   /** The schema at a place, with its reference followed. */
   schema(schema: Schema): Schema;
-  /** Why the value is not what the schema at that place of the document wants. */
+  /** Why the value does not match the schema at that place of the document. */
   problemsWith(at: string, value: unknown): readonly unknown[];
   /** Why the answer is not one that the operation promises. */
   problemsWithAnswer(
@@ -152,7 +156,7 @@ function codesIn(content: Content = {}): string[] {
   });
 }
 
-/** As a JSON pointer within a URI wants a name to be. */
+/** A name escaped for a JSON pointer within a URI. */
 function escaped(name: string): string {
   return encodeURIComponent(name.replaceAll('~', '~0').replaceAll('/', '~1'));
 }

@@ -1,11 +1,11 @@
-/** A Weir inside the test's process, with real HTTP around it and everything it logs kept. */
+/** A Weir inside the test's process, with real HTTP around it and its whole log kept. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '../../src/clock.ts';
-import { parseConfig } from '../../src/config.ts';
-import { createLog } from '../../src/log.ts';
-import { startWeir, type Weir } from '../../src/weir.ts';
+import { systemClock } from '../../src/runtime/clock.ts';
+import { parseConfig } from '../../src/config/config.ts';
+import { createLog } from '../../src/log/log.ts';
+import { startWeir, type Weir } from '../../src/composition/weir.ts';
 
 export const EVENTS_PATH = '/api/v1/ingest/events';
 
@@ -27,13 +27,13 @@ export type OpenDoor = {
   /** Every body answered so far. */
   answered(): string;
   ask(path: string, init?: RequestInit): Promise<Reply>;
-  /** POSTs to the native door: text and bytes as they are, anything else as JSON. */
+  /** POSTs to the native door: text and bytes unchanged, anything else as JSON. */
   send(body: unknown, headers?: Record<string, string>, query?: string): Promise<Reply>;
   health(): Promise<Record<string, unknown>>;
   stop(): Promise<void>;
 };
 
-/** Starts a Weir on a free port against the stores given. */
+/** Starts a Weir on a free port against the given stores. */
 export async function openDoor(
   stores: { databaseUrl: string; clickhouseUrl: string },
   settings: Record<string, string> = {},
@@ -56,11 +56,11 @@ export async function openDoor(
     config,
     access: {
       databaseUrl: stores.databaseUrl,
-      clickhouse: { url: stores.clickhouseUrl, username: 'default', password: '' },
+      clickhouse: { url: stores.clickhouseUrl, username: 'default', password: '', key: null },
     },
     version: 'test',
     clock: systemClock,
-    log: createLog('trace', { write: (line) => void lines.push(line) }),
+    log: createLog('trace', { write: (line: string) => void lines.push(line) }),
   });
   const url = `http://127.0.0.1:${weir.port}`;
 

@@ -1,12 +1,13 @@
-import { readList } from '../../src/event/bodies.ts';
+import { readList } from '../../src/event/event-lists.ts';
 import { number, oneOf, text } from '../../src/event/kinds.ts';
-import { COUNTS, type Door, TRUNCATED, answerSchema, listed, rejectionsSchema } from '../../src/http/doors/door.ts';
+import { type Door, listed } from '../../src/http/ingest/doors/door.ts';
+import { COUNTS, TRUNCATED, answerSchema, rejectionsSchema } from '../../src/http/description/answer-schema.ts';
 
 const MAX_READINGS = 500;
 
-/** What sensors measure: `[{"kind", "at", "device", "value", "unit"?}]`. */
+/** Measurements of sensors: `[{"kind", "at", "device", "value", "unit"?}]`. */
 export const readingsDoor: Door = {
-  path: '/readings',
+  paths: ['/readings'],
   source: 'readings',
   summary: `Send up to ${MAX_READINGS} readings of sensors.`,
   withoutHeader: 'nobody',

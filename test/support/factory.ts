@@ -1,7 +1,8 @@
 import type { Envelope, ProjectId } from '../../src/event/event.ts';
 import type { BatchId } from '../../src/pipeline/batch.ts';
-import { type BatchLimits, type Channel, type ChannelLimits, createChannel } from '../../src/pipeline/channel.ts';
-import type { Clock } from '../../src/clock.ts';
+import { createChannel } from '../../src/pipeline/channel.ts';
+import type { BatchLimits, Channel, ChannelLimits } from '../../src/pipeline/channel-port.ts';
+import type { Clock } from '../../src/runtime/clock.ts';
 
 export const PROJECT = '01890000-0000-7000-8000-00000000000a' as ProjectId;
 export const OTHER_PROJECT = '01890000-0000-7000-8000-00000000000b' as ProjectId;
@@ -18,7 +19,7 @@ export function envelopeOf(
   return { projectId, eventCount, rows: Buffer.from(rows.join('')) };
 }
 
-/** Ids that tell the order in which they were made. */
+/** Ids that tell the order in which they were created. */
 export function countingIds(): () => BatchId {
   let made = 0;
   return () => `batch-${++made}` as BatchId;
@@ -44,3 +45,13 @@ export function randomOf(seed: number): () => number {
     return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
   };
 }
+
+/** The default context for decoding events in a test. */
+export const DECODE_CONTEXT = {
+  projectId: PROJECT,
+  source: 'test',
+  receivedAt: Date.UTC(2026, 4, 5),
+  maxFutureMs: 0,
+  newEventId: () => '0198c0de-0000-7000-8000-000000000001',
+  retentionSeconds: null,
+};

@@ -1,8 +1,7 @@
 /**
- * Stands between Weir and a store and misbehaves on demand. `startHttpProxy`
- * understands requests, so that a fault can hit inserts only and ClickHouse's
- * answers can be imitated; `startTcpProxy` knows nothing but bytes and serves
- * Postgres. Both keep their port for as long as they run.
+ * Stands between Weir and a store and misbehaves on demand. `startHttpProxy` understands requests, so that a fault can
+ * hit inserts only and ClickHouse's answers can be imitated; `startTcpProxy` knows only bytes and serves Postgres. Both
+ * keep their port for as long as they run.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -19,24 +18,64 @@ export type HttpFault =
   | { readonly kind: 'slow'; readonly bytesPerSecond: number }
   /** The store receives half of the body, then both sides break. */
   | { readonly kind: 'cut-request' }
-  /** The store receives and does everything; its answer is lost. */
+  /** The store receives and executes everything; its answer is lost. */
   | { readonly kind: 'cut-answer' }
-  /** The store sees nothing; this is answered for it. `code` goes into ClickHouse's header. */
-  | { readonly kind: 'answer'; readonly status: number; readonly code?: number; readonly text?: string };
+  /** Bodies of more bytes than this are refused, as by a proxy in front. */
+  | { readonly kind: 'limit-body'; readonly maxBytes: number }
+  /** The request is answered in the store's place. */
+  | ({ readonly kind: 'answer' } & ImitatedAnswer);
+
+/** Without a `code` an answer like a web server's; with one, like ClickHouse's. */
+export type ImitatedAnswer = {
+  readonly status: number;
+  /** The value of ClickHouse's header. */
+  readonly code?: number;
+  readonly text?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The query id in the answer: `right` where there is a `code`, else `none`. */
+  readonly id?: 'right' | 'wrong' | 'none';
+  /** Announces more than it sends. */
+  readonly isShort?: boolean;
+  /** The store receives and executes everything all the same. */
+  readonly isForwarded?: boolean;
+};
+
+/** Answers `incoming`, a request to ClickHouse, in its place. */
+export function imitate(incoming: IncomingMessage, answer: ServerResponse, imitated: ImitatedAnswer): void {
+  const { status, code, text = '', headers, isShort = false } = imitated;
+  const { id = code === undefined ? 'none' : 'right' } = imitated;
+  const asked = new URL(incoming.url ?? '/', 'http://localhost').searchParams.get('query_id') ?? '';
+  answer.writeHead(status, {
+    ...(code !== undefined && { 'X-ClickHouse-Exception-Code': String(code) }),
+    ...(id !== 'none' && { 'X-ClickHouse-Query-Id': id === 'right' ? asked : 'another' }),
+    ...(isShort && { 'Content-Length': String(Buffer.byteLength(text) + 10) }),
+    ...headers,
+  });
+  if (!isShort) return void answer.end(text);
+  answer.flushHeaders();
+  // The written bytes arrive before the end does.
+  answer.write(text, () => setTimeout(() => incoming.socket.destroy(), TICK_MS));
+}
+
+/** The requests a fault is for. `posts` leaves out what a browser asks first. */
+export type Target = 'inserts' | 'posts' | 'everything';
 
 export type HttpProxy = {
   readonly url: string;
   readonly port: number;
-  /** Hurts the requests from now on, `times` of them at most; null heals. A refused connection is `refuse`. */
-  set(fault: HttpFault | null, options?: { only?: 'inserts' | 'everything'; times?: number }): void;
-  /** As a server that is not there: connections are refused and the open ones break. */
+  /**
+   * Applies a fault to requests from now on, at most `times` and where `hits` matches; null heals. A refused connection
+   * is `refuse`.
+   */
+  set(fault: HttpFault | null, options?: { only?: Target; times?: number; hits?: () => boolean }): void;
+  /** Like a server that is down: connections are refused and the open ones break. */
   refuse(): Promise<void>;
   accept(): Promise<void>;
   /** Breaks every open connection once. */
   cut(): void;
-  /** Requests a fault was applied to, since the beginning. */
+  /** How many requests a fault was applied to, since the beginning. */
   hits(): number;
-  /** What was asked, since the beginning. */
+  /** The queries received since the beginning. */
   statements(): Readonly<Statements>;
   /** Deduplication tokens that came with more than one byte string (invariant I8). */
   rewrittenTokens(): readonly string[];
@@ -46,7 +85,7 @@ export type HttpProxy = {
 /** `events`: inserts into the table of events. */
 export type Statements = { events: number; dryRuns: number; others: number };
 
-/** What a client sends and a server answers, as bytes. `commit-then-cut` loses the answer to a message that matches. */
+/** The bytes that a client sends and a server answers. `commit-then-cut` loses the answer to a message that matches. */
 export type TcpFault =
   | { readonly kind: 'hang' }
   | { readonly kind: 'reset' }
@@ -76,7 +115,7 @@ export async function startHttpProxy(upstreamUrl: string): Promise<HttpProxy> {
   const agent = new Agent({ keepAlive: true });
   const door = await openDoor(
     createHttpServer({ keepAliveTimeout: 30_000 }, (incoming, answer) => {
-      // Whatever breaks in between, breaks the client's connection, as without a proxy.
+      // Any break in between breaks the client's connection, as without a proxy.
       handle(incoming, answer).catch(() => breakOff(incoming.socket));
     }),
   );
@@ -84,8 +123,7 @@ export async function startHttpProxy(upstreamUrl: string): Promise<HttpProxy> {
   return {
     url: `http://127.0.0.1:${door.port}`,
     port: door.port,
-    set: (fault, { only = 'everything', times } = {}) =>
-      switched.set(fault, { onlyInserts: only === 'inserts', times }),
+    set: (fault, { only = 'everything', times, hits } = {}) => switched.set(fault, { only, times, chance: hits }),
     refuse: door.close,
     accept: door.open,
     cut: door.cut,
@@ -104,18 +142,19 @@ export async function startHttpProxy(upstreamUrl: string): Promise<HttpProxy> {
     const isInsert = INSERT_EVENTS.test(query);
     statements[isInsert ? 'events' : DRY_RUN.test(query) ? 'dryRuns' : 'others']++;
     if (isInsert) watchBytes(incoming, asked.get('insert_deduplication_token') ?? 'none');
-    const fault = switched.take(isInsert);
+    const isPost = incoming.method === 'POST';
+    const fault = switched.take((only) => only === 'everything' || (only === 'inserts' ? isInsert : isPost));
     switch (fault?.kind) {
       case 'hang':
         return void incoming.resume();
       case 'reset':
         return breakOff(incoming.socket);
       case 'answer': {
-        for await (const _ of incoming);
-        const code = fault.code === undefined ? {} : { 'X-ClickHouse-Exception-Code': String(fault.code) };
-        answer.writeHead(fault.status, code).end(fault.text ?? '');
-        return;
+        for await (const _ of fault.isForwarded ? await exchange(incoming, Infinity) : incoming);
+        return imitate(incoming, answer, fault);
       }
+      case 'limit-body':
+        return limitBody(incoming, answer, fault.maxBytes);
       case 'cut-answer':
         for await (const _ of await exchange(incoming, Infinity));
         return breakOff(incoming.socket);
@@ -128,6 +167,18 @@ export async function startHttpProxy(upstreamUrl: string): Promise<HttpProxy> {
         answered.on('error', () => breakOff(incoming.socket)).pipe(answer);
       }
     }
+  }
+
+  /** A body that is too large is never passed on, as by a proxy that buffers requests. */
+  async function limitBody(incoming: IncomingMessage, answer: ServerResponse, maxBytes: number): Promise<void> {
+    const body = Buffer.concat(await Array.fromAsync(incoming as AsyncIterable<Buffer>));
+    if (body.length > maxBytes) return imitate(incoming, answer, { status: 413, text: '<html>too large</html>' });
+    const forwarded = forward(incoming);
+    const answered = once(forwarded, 'response') as Promise<[IncomingMessage]>;
+    forwarded.end(body);
+    const [from] = await answered;
+    answer.writeHead(from.statusCode ?? 500, from.headers);
+    from.on('error', () => breakOff(incoming.socket)).pipe(answer);
   }
 
   /** Forwards the request and resolves with the store's answer. */
@@ -159,7 +210,7 @@ export async function startHttpProxy(upstreamUrl: string): Promise<HttpProxy> {
     const body = Buffer.concat(await Array.fromAsync(incoming as AsyncIterable<Buffer>));
     const forwarded = forward(incoming);
     forwarded.write(body.subarray(0, Math.floor(body.length / 2)));
-    // Long enough that the store has read what came.
+    // Long enough for the store to have read what came.
     await new Promise((resolve) => setTimeout(resolve, TICK_MS));
     forwarded.destroy();
     breakOff(incoming.socket);
@@ -174,7 +225,7 @@ export async function startHttpProxy(upstreamUrl: string): Promise<HttpProxy> {
       if (known === undefined) bytesOfToken.set(token, digest);
       else if (known !== digest) rewritten.push(token);
     });
-    // The listener above must not start the flow before somebody else listens.
+    // The listener above must not start the flow before there is another listener.
     incoming.pause();
   }
 }
@@ -195,7 +246,7 @@ export async function startTcpProxy(upstreamPort: number): Promise<TcpProxy> {
   const door = await openDoor(createTcpServer({ allowHalfOpen: false }, handle));
   return {
     port: door.port,
-    set: (fault, { times } = {}) => switched.set(fault, { onlyInserts: false, times }),
+    set: (fault, { times } = {}) => switched.set(fault, { only: 'everything', times }),
     refuse: door.close,
     accept: door.open,
     cut: door.cut,
@@ -217,7 +268,7 @@ export async function startTcpProxy(upstreamPort: number): Promise<TcpProxy> {
       const fault = switched.now();
       const isHit =
         fault !== null && (fault.kind !== 'commit-then-cut' || fault.message.test(bytes.toString('latin1')));
-      if (isHit) switched.take(false);
+      if (isHit) switched.take(() => true);
       if (isHit && fault.kind === 'hang') return;
       if (isHit && fault.kind === 'reset') return breakOff(client);
       if (isHit) losesNextAnswer = true;
@@ -230,21 +281,26 @@ export async function startTcpProxy(upstreamPort: number): Promise<TcpProxy> {
   }
 }
 
-/** The fault of the moment and how often it may still strike. */
+/** The current fault and how often it may still strike. */
 function createSwitch<Fault>() {
   let fault: Fault | null = null;
-  let onlyInserts = false;
+  let only: Target = 'everything';
   let left = Infinity;
+  let isHit = () => true;
   let hits = 0;
   return {
-    set(next: Fault | null, options: { onlyInserts: boolean; times: number | undefined }) {
+    set(
+      next: Fault | null,
+      options: { only: Target; times: number | undefined; chance?: (() => boolean) | undefined },
+    ) {
       fault = next;
-      onlyInserts = options.onlyInserts;
+      isHit = options.chance ?? (() => true);
+      only = options.only;
       left = options.times ?? Infinity;
     },
     now: () => fault,
-    take(isInsert: boolean): Fault | null {
-      if (fault === null || (onlyInserts && !isInsert)) return null;
+    take(isMeant: (only: Target) => boolean): Fault | null {
+      if (fault === null || !isMeant(only) || !isHit()) return null;
       const taken = fault;
       hits++;
       left--;

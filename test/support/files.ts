@@ -11,20 +11,20 @@ export type FileCall = 'create' | 'write' | 'truncate' | 'sync' | 'rename' | 're
 type Fault = { readonly code: 'EIO' | 'ENOSPC' | 'EROFS'; readonly on?: FileCall };
 
 export type FaultyFiles = JournalFiles & {
-  /** Fails the call so many changing calls from now (1 is the next), or the first of its kind after it. */
+  /** Fails the changing call this many calls from now (1 is the next), or the first of its kind after it. */
   failIn(calls: number, fault: Fault): void;
-  /** Stops the world at the call so many from now: it happens or not, and no call ever returns again. */
+  /** Stops the world at the call this many from now: it happens or not, and no call ever returns again. */
   crashIn(calls: number): void;
   readonly crashed: Promise<void>;
   hasCrashed(): boolean;
-  /** What a new process finds after power came back. */
+  /** What a new process finds after the power cut. */
   afterCrash(): FaultyFiles;
   /** How many bytes fit; `Infinity` at first. */
   setCapacity(bytes: number): void;
   bytes(): number;
   /** Changing calls so far, by name. */
   readonly calls: FileCall[];
-  /** The file as a reader sees it, to look at and to damage. */
+  /** The file as a reader sees it, to inspect and to damage. */
   contents(): Map<string, Buffer>;
   damage(name: string, change: (content: Buffer) => Buffer): void;
 };
@@ -32,10 +32,9 @@ export type FaultyFiles = JournalFiles & {
 const SECTOR = 512;
 
 /**
- * A file system in memory that promises no more than a real one: what was not
- * synced may be there after a crash, or not, or torn, or in another order; a
- * failed sync drops what it was to write and the next one reports success; an
- * entry of a directory is on disk only once the directory is.
+ * A file system in memory that promises no more than a real one: after a crash, unsynced bytes may be there, or not, or
+ * torn, or in another order; a failed sync drops what it was to write and the next one reports success; an entry of a
+ * directory is on disk only once the directory is.
  */
 export function createFaultyFiles(
   random: () => number,
@@ -103,7 +102,7 @@ export function createFaultyFiles(
     crashed,
     hasCrashed: () => calls.length >= crashAt,
     afterCrash: () => {
-      // Whoever still writes to this one is dead.
+      // Writers that still use this one are dead.
       crashAt = 0;
       return createFaultyFiles(random, survivors(), { ignoreDirectorySync });
     },
@@ -158,13 +157,13 @@ export function createFaultyFiles(
       try {
         if (random() < 0.7) act(random() < 0.5);
       } catch {
-        // Nobody is left to hear of it.
+        // The caller is dead and gets no error.
       }
       crash();
       return new Promise(() => {});
     }
     if (due) {
-      // A failed write may have written some of it, a failed sync has lost what it was to write.
+      // A failed write may have written a part, and a failed sync has lost its pages.
       if (name === 'write' || name === 'sync') act(true);
       throw failure(due.fault.code);
     }
@@ -189,7 +188,7 @@ export function createFaultyFiles(
   function survivors(): Map<string, Buffer> {
     // Only the process died: everything it wrote is there.
     if (random() < 0.2) return new Map([...names].map(([name, { seen }]) => [name, seen]));
-    // All, nothing, or anything in between of what was not synced.
+    // All, nothing, or anything in between of the unsynced changes.
     const chance = [0, 0.5, 1][Math.floor(random() * 3)]!;
     for (const entry of entries) if (random() < chance) applyEntry(syncedNames, entry);
     return new Map([...syncedNames].map(([name, inode]) => [name, tornContent(inode, chance)]));

@@ -4,9 +4,9 @@ import { runInNewContext } from 'node:vm';
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
-/** What this process holds, in bytes, with everything collected that can be. */
+/** The memory of this process in bytes, after collecting all garbage. */
 export function heldBytes(): number {
-  // What the first round finds dead outside the heap is given back by the second.
+  // The second round returns memory outside the heap that the first one found dead.
   for (let round = 0; round < 2; round += 1) collectGarbage();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;

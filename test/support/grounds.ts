@@ -1,4 +1,4 @@
-/** A place for Weirs between real stores that can be hurt, and an account of every promise they made. */
+/** A place for Weirs between real stores with faults, and an account of every promise they made. */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
@@ -18,7 +18,7 @@ import {
 
 /** A dead letter that a killed Weir was about to replay is leased for half a minute more. */
 const REST_MS = 90_000;
-/** So long that nothing is flushed but by need. */
+/** So long that batches are only flushed when they have to be. */
 export const NEVER = { INGEST_FLUSH_INTERVAL: '10m' };
 
 const CONNECTIONS = 8;
@@ -28,38 +28,41 @@ type Answered = { readonly status: number; readonly text: string; readonly ack: 
 
 export type Grounds = {
   readonly rig: Rig;
-  /** Of the events sent since the last `clear`. */
+  /** The account of the events sent since the last `clear`. */
   tally(): Tally;
   /** A place where nothing runs yet. */
   newPlace(env?: Record<string, string>): WeirPlace;
   startAt(where: WeirPlace, more?: Record<string, string>): Promise<void>;
   /** A place where a Weir is ready. */
   newWeir(env?: Record<string, string>): Promise<WeirPlace>;
-  /** Requests of varied sizes until `stop` aborts, for `journaled` and one in ten for `stored`; what is refused is sent again. */
+  /**
+   * Requests of varied sizes until `stop` aborts, for `journaled` and one in ten for `stored`; refused ones are sent
+   * again.
+   */
   load(
     weir: WeirPlace,
     options: { seed: number; stop: AbortSignal },
   ): { done: Promise<unknown>; acknowledged(): number };
-  /** For requests one by one, into the account of the moment. */
+  /** For single requests, into the current account. */
   sender(weir: WeirPlace): Load;
-  /** One request as it is; null when it got no answer. */
+  /** One request, sent once; null when it got no answer. */
   post(weir: WeirPlace, body: string, options?: { ack?: string; key?: string }): Promise<Answered | null>;
   /** A body of `count` events under new ids. */
   newBody(count: number, more?: object): { ids: string[]; body: string };
-  /** Sends new events and takes note of the promise. */
+  /** Sends new events and records the promise. */
   accept(weir: WeirPlace, count: number, ack?: string): Promise<Answered>;
   /** Sends events with fields of the test's choice in one request. */
   send(weir: WeirPlace, events: readonly Handmade[]): Promise<void>;
-  /** How often ClickHouse was asked to take events or to try them. */
+  /** How often ClickHouse was asked to insert or to try events. */
   insertsTried(): number;
   rest(weir: WeirPlace, timeoutMs?: number): Promise<void>;
-  /** Everything comes to rest, and every promise was kept; says what became of the events. */
+  /** Waits until everything is at rest and checks that every promise was kept; returns what became of the events. */
   expectKept(weir: WeirPlace, timeoutMs?: number): Promise<Audit>;
-  /** Gives the stores back. */
+  /** Restores the stores. */
   heal(): Promise<void>;
   /** Heals, and ends what runs at the latest place. */
   endLatest(): Promise<void>;
-  /** Empty stores, and a new account. */
+  /** Empties the stores, and begins a new account. */
   clear(): Promise<void>;
 };
 

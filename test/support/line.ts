@@ -1,15 +1,16 @@
 /** Bare connections, for requests that no proper client would send. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export type Line = {
   readonly socket: Socket;
   write(bytes: string | Uint8Array): void;
-  /** What came so far. */
+  /** The bytes received so far. */
   received(): string;
-  /** Everything that came, once the other side ended the connection. */
+  /** Everything received, once the other side ended the connection. */
   ended: Promise<string>;
-  /** Resolves when what came satisfies `isEnough`, or the connection ended. */
+  /** Resolves when the received bytes satisfy `isEnough`, or the connection ended. */
   until(isEnough: (received: string) => boolean): Promise<string>;
 };
 
@@ -40,7 +41,16 @@ export async function dial(port: number): Promise<Line> {
   };
 }
 
-/** Sends bytes over a connection of their own and gives what came back until the other side ended it. */
+/** Writes `bytes` again and again until the other side reads no more, or `maxBytes` are written. Returns how many it took. */
+export async function writeUntilFull({ socket }: Line, bytes: string, maxBytes: number): Promise<number> {
+  let takenBytes = 0;
+  const isTaken = () =>
+    Promise.race([new Promise<boolean>((resolve) => socket.write(bytes, () => resolve(true))), sleep(300, false)]);
+  while (takenBytes < maxBytes && (await isTaken())) takenBytes += bytes.length;
+  return takenBytes;
+}
+
+/** Sends bytes over a new connection and returns what came back until the other side ended it. */
 export async function exchange(port: number, request: string | Uint8Array): Promise<string> {
   const line = await dial(port);
   line.write(request);

@@ -1,7 +1,6 @@
 /**
- * Sends events and remembers every id: which were attempted, which were
- * acknowledged and how. `auditOf` then compares with what the stores hold, so
- * that nothing can be lost, doubled or invented unseen.
+ * Sends events and remembers every id: which were attempted, which were acknowledged and how. `auditOf` then compares
+ * with the stores, so that nothing can be lost, doubled or invented unseen.
  */
 import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
@@ -11,10 +10,10 @@ import type { Stores } from './stores.ts';
 
 const decompress = promisify(zstdDecompress);
 
-/** Named so, an event breaks the constraint that `addPoisonConstraint` puts on the table. */
+/** An event with this name breaks the constraint that `addPoisonConstraint` adds to the table. */
 export const POISON = 'poison';
 
-/** How one request ended. `uncertain`: no answer, so it may have been taken; it is not sent again. */
+/** How one request ended. `uncertain`: no answer, so it may have been accepted; it is not sent again. */
 export type Outcome = 'acknowledged' | 'refused' | 'uncertain';
 
 export type SentEvent = { readonly id: string; readonly isPoison: boolean };
@@ -23,7 +22,7 @@ export type SentEvent = { readonly id: string; readonly isPoison: boolean };
 type Ack = 'queued' | 'journaled' | 'dead-lettered' | 'stored';
 
 export type Tally = {
-  /** Makes ids that no other run makes. */
+  /** Generates ids that no other run uses. */
   newId(isPoison?: boolean): string;
   acknowledge(ids: readonly string[], ack: string): void;
   attempted(): number;
@@ -59,7 +58,7 @@ export function createTally(): Tally {
 }
 
 export type Load = {
-  /** One request of `count` events, sent until it is taken or its fate is uncertain, or `stop` aborts. */
+  /** One request of `count` events, sent until it is accepted or its outcome is uncertain, or `stop` aborts. */
   send(
     count: number,
     options?: { ack?: 'queued' | 'journaled' | 'stored'; poisoned?: number; stop?: AbortSignal },
@@ -69,7 +68,7 @@ export type Load = {
   counts(): Readonly<Record<Outcome | 'retries', number>>;
 };
 
-/** Names enough that the hourly counts can tell where they are wrong. */
+/** Enough names to locate errors in the hourly counts. */
 const EVENT_NAMES = Array.from({ length: 40 }, (_, index) => `load_${index}`);
 const RETRY_MS = 200;
 /** Longer than Weir may wait for an acknowledgement of `stored`. */
@@ -118,7 +117,7 @@ export function createLoad(
     }
   }
 
-  /** `refused` only when the request was certainly not taken: it may then be sent again under the same ids. */
+  /** `refused` only when the request was certainly not accepted: it may then be sent again under the same ids. */
   async function post(body: string, ids: readonly string[], ack: string): Promise<Outcome> {
     const all = urls();
     const url = all[Math.floor(random() * all.length)];
@@ -152,7 +151,7 @@ export function createLoad(
     for (let last = performance.now(); !stop.aborted && failures.length === 0;) {
       await new Promise((resolve) => setTimeout(resolve, 20));
       const now = performance.now();
-      // What could not be sent while clients waited is not made up for later.
+      // Requests missed while clients waited are not made up for later.
       due = Math.min(due + ((now - last) / 1_000) * eventsPerSecond, eventsPerSecond);
       last = now;
       while (due >= 1 && running.size < MAX_REQUESTS_AT_ONCE) {
@@ -170,7 +169,7 @@ export function createLoad(
     if (failures.length > 0) throw failures[0];
   }
 
-  /** Nothing that may go with a killed process: then no loss needs an excuse. */
+  /** Nothing that a killed process may lose: then no loss needs an excuse. */
   function ackOf(dice: number) {
     return dice < 0.2 ? 'stored' : 'journaled';
   }
@@ -241,7 +240,7 @@ export type Quarantined = {
   readonly letter: string;
 };
 
-/** Where every event is, by id. The lists hold what must not be; all of them empty means that every promise was kept. */
+/** Where every event is, by id. The lists hold violations; if all are empty, every promise was kept. */
 export type Audit = {
   readonly attempted: number;
   readonly acknowledged: number;
@@ -268,8 +267,8 @@ export type Audit = {
 
 export async function auditOf(stores: Stores, tally: Tally): Promise<Audit> {
   const { database } = stores;
-  // First: what moves on meanwhile is then seen twice rather than not at all.
-  const letters = await readLetters(stores);
+  // First: an event that moves in the meantime is then seen twice rather than not at all.
+  const letters = await readDeadLetters(stores);
   const rows = await stores.select<{ id: string; copies: string; is_right: number }>(
     `SELECT toString(event_id) AS id, count() AS copies, min(JSONExtractString(properties, 'id') IN (id, '')) AS is_right
      FROM ${database}.events_raw_v1 GROUP BY event_id`,
@@ -315,7 +314,7 @@ export async function auditOf(stores: Stores, tally: Tally): Promise<Audit> {
   };
 }
 
-/** What the audit holds that must not be, in words; empty when every promise was kept. */
+/** The violations in the audit, in words; empty when every promise was kept. */
 export function wrongIn(audit: Audit): string[] {
   const counts: Record<string, number> = {
     lost: audit.lost.length,
@@ -329,7 +328,7 @@ export function wrongIn(audit: Audit): string[] {
     'poison not quarantined': audit.poisonNotQuarantined.length,
     'good but quarantined': audit.goodQuarantined.length,
     'still waiting': audit.waiting,
-    // Nothing acknowledged proves nothing.
+    // Without acknowledged events nothing is proved.
     'no acknowledged events': Number(audit.acknowledged === 0),
   };
   return Object.entries(counts)
@@ -338,7 +337,7 @@ export function wrongIn(audit: Audit): string[] {
 }
 
 /** Every event in `failed_events`. */
-export async function readLetters({
+export async function readDeadLetters({
   postgres,
 }: Pick<Stores, 'postgres'>): Promise<(Quarantined & { isQuarantined: boolean })[]> {
   const { rows } = await postgres.pool.query<{

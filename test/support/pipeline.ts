@@ -1,16 +1,20 @@
-/** A whole pipeline on fakes and a clock one moves by hand. */
+/** A whole pipeline on fakes and a manual clock. */
 import type { ProjectId } from '../../src/event/event.ts';
-import { createLog } from '../../src/log.ts';
+import { createLog } from '../../src/log/log.ts';
 import type { Batch } from '../../src/pipeline/batch.ts';
 import { createBreaker } from '../../src/pipeline/breaker.ts';
-import { type BatchLimits, type ChannelLimits, createChannel, type Home } from '../../src/pipeline/channel.ts';
+import { createChannel } from '../../src/pipeline/channel.ts';
+import type { BatchLimits, ChannelLimits, Destination } from '../../src/pipeline/channel-port.ts';
 import { createDrain, type DrainLimits } from '../../src/pipeline/drain.ts';
 import { createFlags } from '../../src/pipeline/flags.ts';
 import { createFlusher } from '../../src/pipeline/flusher.ts';
 import { createHeartbeat } from '../../src/pipeline/heartbeat.ts';
+import { createIsolate } from '../../src/pipeline/isolate.ts';
 import { createLedger } from '../../src/pipeline/ledger.ts';
-import type { DeadLetterStore, EventStore } from '../../src/pipeline/ports.ts';
-import { createReplayer, type ReplayPolicy } from '../../src/pipeline/replay.ts';
+import type { DeadLetterStore, LockedDeadLetters } from '../../src/pipeline/dead-letter-port.ts';
+import type { EventStore } from '../../src/pipeline/ports.ts';
+import type { ReplayPolicy } from '../../src/pipeline/replay-attempts.ts';
+import { createReplayer } from '../../src/pipeline/replay.ts';
 import { createManualClock, type ManualClock } from './clock.ts';
 import { PROJECT } from './factory.ts';
 import { createDeadLettersFake, createEventStoreFake, type DeadLettersFake, type EventStoreFake } from './fakes.ts';
@@ -46,16 +50,21 @@ export function createWorld(): World {
   return { clock, events: createEventStoreFake({ clock }), deadLetters: createDeadLettersFake({ clock }) };
 }
 
-/** Batch ids in the order they were made; every world counts for itself. */
-/** With a clock, ids tell when they were made, as in production. */
+/** Batch ids in order of creation; every world counts on its own. */
+/** With a clock, ids tell when they were created, as in production. */
 export function countingBatchIds(clock?: ManualClock): () => Batch['id'] {
   let made = 0;
   return () => (clock ? batchIdAt(clock.now(), ++made) : batchIdOf(++made));
 }
 
-/** One drainer, as a process of its own would have it: its own breaker, or the flusher's. */
+/** One drainer, as in a process of its own: with its own breaker, or the flusher's. */
 export function createDrainParts(
-  { clock, events, deadLetters }: { clock: ManualClock; events: EventStore; deadLetters: DeadLetterStore },
+  {
+    clock,
+    events,
+    deadLetters,
+    locked,
+  }: { clock: ManualClock; events: EventStore; deadLetters: DeadLetterStore; locked: LockedDeadLetters },
   shared: Pick<ReturnType<typeof createStoreWatch>, 'breaker' | 'heartbeat'> & {
     flags: Pick<ReturnType<typeof createFlags>, 'measured'>;
     ledger: ReturnType<typeof createLedger>;
@@ -66,12 +75,34 @@ export function createDrainParts(
   { policy, drain, random = () => 0.5 }: Settings,
 ) {
   const log = createLog('silent');
-  const replayer = createReplayer(
-    { events, deadLetters, clock, random, log, usage: () => {}, onInsert: () => {}, ...shared },
-    { ...POLICY, ...policy },
-  );
+  const replayerOn = (store: DeadLetterStore) =>
+    createReplayer(
+      {
+        events,
+        deadLetters: store,
+        isolate: createIsolate({ events, clock }),
+        clock,
+        random,
+        log,
+        usage: () => {},
+        onInsert: () => {},
+        ...shared,
+      },
+      { ...POLICY, ...policy },
+    );
+  const replayer = replayerOn(deadLetters);
   const parts = createDrain(
-    { deadLetters, replayer, clock, random, log, isPaused: () => false, ...shared },
+    {
+      deadLetters,
+      replayer,
+      locked: { ...locked, replayer: replayerOn({ ...deadLetters, ...locked.store }) },
+      clock,
+      random,
+      log,
+      isPaused: () => false,
+      onPass: () => {},
+      ...shared,
+    },
     { intervalMs: 2_000, maxRows: 10, maxInFlight: 4, leaseMs: LEASE_MS, ...drain },
   );
   return { replayer, drain: parts };
@@ -83,7 +114,7 @@ export function createStoreWatch(clock: ManualClock, answers: () => Promise<void
   const breaker = createBreaker({ clock, random, onChange: ({ kind }) => changes.push(kind) });
   const heartbeat = createHeartbeat({
     clock,
-    ask: answers,
+    ask: () => answers().then(() => true),
     onChange: (isUp) => {
       if (isUp) breaker.allowProbe();
     },
@@ -110,16 +141,29 @@ export function createPipeline(world: World, settings: Settings = {}) {
   const usage = (projectId: string, count: number) => used.set(projectId, (used.get(projectId) ?? 0) + count);
   const log = createLog('silent');
   const flusher = createFlusher(
-    { channel, events, deadLetters, ...watch, flags, ledger, clock, random, log, usage, onInsert: () => {} },
+    {
+      channel,
+      events,
+      deadLetters,
+      isolate: createIsolate({ events, clock }),
+      ...watch,
+      flags,
+      ledger,
+      clock,
+      random,
+      log,
+      usage,
+      onInsert: () => {},
+    },
     { maxInFlight: settings.maxInFlight ?? 4 },
   );
   const draining = { isPaused: false };
   const { replayer, drain } = createDrainParts(
-    world,
+    { ...world, locked: deadLetters.lockedBy() },
     { ...watch, flags, ledger, usage, isFreshBusy: flusher.isBusy, isPaused: () => draining.isPaused },
     settings,
   );
-  const homes: Home[] = [];
+  const destinations: Destination[] = [];
 
   return {
     ...world,
@@ -132,21 +176,25 @@ export function createPipeline(world: World, settings: Settings = {}) {
     replayer,
     drain,
     draining,
-    homes,
+    destinations,
     used,
     log,
     offer,
   };
 
   /** Offers rows of one project as one request. */
-  function offer(rows: readonly RowSpec[], projectId: ProjectId = PROJECT, onSettled: (home: Home) => void = () => {}) {
+  function offer(
+    rows: readonly RowSpec[],
+    projectId: ProjectId = PROJECT,
+    onSettled: (destination: Destination) => void = () => {},
+  ) {
     const envelope = envelopeOfRows(
       rows.map((spec) => rowOf({ ...spec, projectId })),
       projectId,
     );
-    const answer = channel.offer(envelope, channel.reserve(), (home) => {
-      homes.push(home);
-      onSettled(home);
+    const answer = channel.offer(envelope, channel.reserve(), (destination) => {
+      destinations.push(destination);
+      onSettled(destination);
     });
     if (answer === 'queued') ledger.accepted += rows.length;
     return answer;

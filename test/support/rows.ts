@@ -1,4 +1,4 @@
-/** Rows as the front doors write them, good and bad, for the fakes and the real stores alike. */
+/** Rows as the front doors write them, good and bad, for both the fakes and the real stores. */
 import { rowEncoder } from '../../src/event/row.ts';
 import { splitRows } from '../../src/event/rows.ts';
 import type { Envelope, ProjectId } from '../../src/event/event.ts';
@@ -21,12 +21,12 @@ const RECEIVED_AT = Date.UTC(2026, 0, 1, 12);
 
 const uuidOf = (head: string, n: number) => `${head}-8000-8000-${String(n).padStart(12, '0')}`;
 export const eventIdOf = (n: number) => uuidOf('01900000-0000', n);
-/** Of version 7: it tells when it was made. */
+/** Version 7: it tells when it was created. */
 export function batchIdAt(epochMs: number, n: number): BatchId {
   const time = epochMs.toString(16).padStart(12, '0');
   return `${time.slice(0, 8)}-${time.slice(8)}-7000-8000-${String(n).padStart(12, '0')}` as BatchId;
 }
-/** No version 7: it tells no time. */
+/** Not version 7: it tells no time. */
 export const batchIdOf = (n: number) => uuidOf('01910000-0000', n) as BatchId;
 
 export function rowOf({
@@ -58,7 +58,7 @@ export function envelopeOfRows(rows: readonly Buffer[], projectId: ProjectId = P
   return { projectId, eventCount: rows.length, rows: Buffer.concat(rows) };
 }
 
-/** A frozen batch of `specs`; one project's unless they say otherwise. */
+/** A frozen batch of `specs`; of a single project by default. */
 export function batchOf(id: number, specs: readonly RowSpec[]): Batch {
   const envelopes = specs.map((spec) => envelopeOfRows([rowOf(spec)], spec.projectId));
   return freezeBatch(batchIdOf(id), envelopes);
@@ -80,7 +80,7 @@ export function numbersIn(chunks: readonly Buffer[]): readonly number[] {
 /** Chunks never change, and the simulation asks for the same ones again and again. */
 const numbersKnown = new WeakMap<Buffer, number[]>();
 
-/** The number a row was made with. */
+/** The number with which a row was created. */
 export function numberOf(row: Buffer): number {
   return Number(row.toString('latin1', NUMBER_AT, NUMBER_AT + 12));
 }

@@ -1,7 +1,6 @@
 /**
- * A small world for the simulation: stores with faults, one Weir that accepts
- * events, drainers that come and go, and an account of every event that was
- * accepted, checked by id after every step.
+ * A small world for the simulation: stores with faults, one Weir that accepts events, drainers that come and go, and an
+ * account of every accepted event, checked by id after every step.
  */
 import { expect } from 'vitest';
 import type { ProjectId } from '../../src/event/event.ts';
@@ -55,7 +54,7 @@ export function createSimulatedWorld(random: () => number, settings: Settings = 
     const parts = createPipeline(world, { random, newBatchId, ...settings });
     const stopping = new AbortController();
     const stopDraining = new AbortController();
-    /** Requests that were accepted and of whose batch nothing was heard yet. */
+    /** Accepted requests whose batch has not settled yet. */
     const waiting = new Set<readonly number[]>();
     for (const batch of saved.values()) {
       const numbers = numbersIn(batch.chunks);
@@ -71,13 +70,19 @@ export function createSimulatedWorld(random: () => number, settings: Settings = 
     return { ...parts, waiting, stopping, stopDraining, flusherDone: parts.flusher.run() };
   }
 
-  /** Another process on the same stores. Once dead, nothing it asked for is ever answered. */
+  /** Another process on the same stores. Once it is dead, none of its requests is ever answered. */
   function startDrainer() {
     const life = { isOver: false };
     const stop = new AbortController();
     const watch = createStoreWatch(clock, events.answers, random);
+    const locked = deadLetters.lockedBy(life);
     const { drain } = createDrainParts(
-      { clock, events: mortal(events, life), deadLetters: mortal(deadLetters, life) },
+      {
+        clock,
+        events: mortal(events, life),
+        deadLetters: mortal(deadLetters, life),
+        locked: { ...mortal(locked, life), store: mortal(locked.store, life) },
+      },
       { ...watch, flags: createFlags({ intake: 'open' }, () => {}), ledger: createLedger(), isFreshBusy: () => false },
       { random, ...settings },
     );
@@ -86,7 +91,7 @@ export function createSimulatedWorld(random: () => number, settings: Settings = 
     return { life, stop };
   }
 
-  /** As `kill -9`: its leases stay behind. */
+  /** Like `kill -9`: its leases stay behind. */
   function crashDrainer() {
     drainer.life.isOver = true;
     drainer.stop.abort();
@@ -116,7 +121,7 @@ export function createSimulatedWorld(random: () => number, settings: Settings = 
     const ended = { isSo: false };
     stopDraining.abort();
     const server = { close: async () => {}, cut: () => {} };
-    const residue = shutDown(
+    const leftovers = shutDown(
       { flags, server, channel, flusher, flusherDone, breaker, save, clock, log },
       { graceMs: GRACE_MS },
     ).then(({ lost }) => {
@@ -128,9 +133,9 @@ export function createSimulatedWorld(random: () => number, settings: Settings = 
       check();
     }
     expect(ended.isSo, 'the shutdown ends within its grace (I9)').toBe(true);
-    await residue;
+    await leftovers;
     stopping.abort();
-    // Its memory is gone from here on.
+    // From here on its memory is gone.
     weir = startWeir();
     check();
   }
@@ -169,14 +174,21 @@ export function createSimulatedWorld(random: () => number, settings: Settings = 
 
   function heal() {
     Object.assign(events, { down: false, hangs: false, failWith: null, minRows: 0, drifted: false, resets: 0 });
-    events.commitThenCut = events.diesBeforeView = deadLetters.commitThenCut = deadLetters.down = false;
+    events.failsByChance = () => false;
+    events.commitThenCut =
+      events.diesBeforeView =
+      events.diesBeforePart =
+      deadLetters.commitThenCut =
+      deadLetters.down =
+      deadLetters.full =
+        false;
   }
 
   function isAtRest() {
     return weir.channel.usage().events === 0 && deadLetters.alive().length === 0 && !isFatal(weir.flags.facts());
   }
 
-  /** What must hold once everything was healed and given its time. */
+  /** What must hold once everything was healed and had its time. */
   function checkEnd() {
     check();
     same('events in the counting view at rest (I2)', events.counted, events.stored.size);

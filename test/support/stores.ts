@@ -1,33 +1,38 @@
 /**
- * Real stores for integration tests: each caller its own servers, directory
- * and ports, so that files and whole test runs do not meet.
+ * Real stores for integration tests: each caller has its own servers, directory and ports, so that files and whole test
+ * runs do not collide.
  */
 import { readFileSync, readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ClickHouseClient } from '@clickhouse/client';
-import { createClickHouse } from '../../src/clickhouse/client.ts';
+import { createClickHouse } from '../../src/clickhouse/connection/client.ts';
 import { startEmbeddedClickHouse } from '../../src/embedded/clickhouse.ts';
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts';
 import type { EmbeddedStore } from '../../src/embedded/store-process.ts';
-import { createLog } from '../../src/log.ts';
-import { migrateStores } from '../../src/migrate.ts';
-import { createPostgres } from '../../src/postgres/pool.ts';
+import { createLog } from '../../src/log/log.ts';
+import { createEventSchema } from '../../src/clickhouse/migrations/event-schema.ts';
+import { migrateStores } from '../../src/composition/migrate-stores.ts';
+import { createProjects } from '../../src/postgres/accounts/projects.ts';
+import { createTokens } from '../../src/postgres/accounts/tokens.ts';
+import { createPostgres } from '../../src/postgres/connection/pool.ts';
+import { migratePostgres, withMigrationLock } from '../../src/postgres/migrations/migrate.ts';
+import { systemClock } from '../../src/runtime/clock.ts';
 
-/** A server one can hurt. It keeps its port and its data whatever is done to it. */
+/** A server that tests can damage. It keeps its port and its data throughout. */
 export type Server = {
   readonly url: string;
   readonly port: number;
-  /** Of the present incarnation. */
+  /** Of the current process. */
   pid(): number;
-  /** As `kill -9`; resolves when it is gone. */
+  /** Like `kill -9`; resolves when it is gone. */
   kill(): Promise<void>;
-  /** As an operator stops it; resolves when it is gone. */
+  /** Stops it as an operator would; resolves when it is gone. */
   stop(): Promise<void>;
   /** After `kill` or `stop`; resolves when it answers again. */
   start(): Promise<void>;
-  /** Hangs it: connections open, nobody answers. */
+  /** Freezes it: connections open, but get no answer. */
   pause(): void;
   resume(): void;
 };
@@ -48,7 +53,7 @@ export type Stores = {
 
 const DATABASE = 'analytics';
 
-/** Both servers, migrated unless told otherwise. */
+/** Both servers, open to every client of this machine, migrated by default. */
 export async function startStores({ isMigrated = true }: { isMigrated?: boolean } = {}): Promise<Stores> {
   const [clickhouseServer, postgresServer] = await Promise.all([startClickHouseOnly(), startPostgresOnly()]);
   const log = createLog('silent');
@@ -59,8 +64,8 @@ export async function startStores({ isMigrated = true }: { isMigrated?: boolean 
     await Promise.all([clickhouseServer.discard(), postgresServer.discard()]);
   };
   if (isMigrated) {
-    const migrating = migrateStores({ postgres: postgres.pool, clickhouse, database: DATABASE }, log);
-    // Whoever fails to get the stores cannot stop them.
+    const migrating = migrateStores({ postgres: postgres.pool, events: createEventSchema(clickhouse, DATABASE) }, log);
+    // A caller that gets no stores cannot stop them.
     await migrating.catch(async (error: unknown) => {
       await stop();
       throw error;
@@ -85,10 +90,43 @@ export async function startStores({ isMigrated = true }: { isMigrated?: boolean 
 
 type Discardable = Server & { discard(): Promise<void> };
 
-export const startClickHouseOnly = (): Promise<Discardable> => startServer('clickhouse', startEmbeddedClickHouse);
+export const startClickHouseOnly = (): Promise<Discardable> =>
+  startServer('clickhouse', (at) => startEmbeddedClickHouse({ ...at, key: null }));
 
 export const startPostgresOnly = (): Promise<Discardable> =>
-  startServer('postgres', (at) => startEmbeddedPostgres({ ...at, durable: false }));
+  startServer('postgres', async (at) => {
+    const store = await startEmbeddedPostgres({ ...at, durable: false });
+    // Tests change settings of the server, and create roles and databases.
+    return { ...store, url: superuserUrlOf(at.dir, store.port) };
+  });
+
+/** A Postgres alone with Weir's tables, and a pool on it. */
+export async function startMigratedPostgres({ maxConnections = 4 } = {}) {
+  const server = await startPostgresOnly();
+  const postgres = createPostgres({ url: server.url, maxConnections }, createLog('silent'));
+  const stop = async () => {
+    await postgres.pool.end();
+    await server.discard();
+  };
+  // A caller that gets no Postgres cannot stop it.
+  await withMigrationLock(postgres.pool, systemClock, migratePostgres).catch(async (error: unknown) => {
+    await stop();
+    throw error;
+  });
+  return { server, postgres, stop };
+}
+
+/** The plaintext of a public token of a new project. */
+export async function newProjectToken({ postgres: { db } }: Pick<Stores, 'postgres'>, name: string): Promise<string> {
+  const { id } = await createProjects(db).create({ name, retentionSeconds: null, allowedOrigins: [] });
+  return (await createTokens(db).create({ projectId: id, kind: 'public', name: null, imported: null }))!.plaintext;
+}
+
+/** For an embedded Postgres: the superuser, which Weir may not be. */
+export function superuserUrlOf(dir: string, port: number): string {
+  const password = readFileSync(join(dir, 'data', 'weir-password'), 'utf8');
+  return `postgres://weir:${password}@127.0.0.1:${port}/weir`;
+}
 
 async function startServer(
   name: string,
@@ -121,7 +159,7 @@ async function startServer(
       store = await launch({ dir, port });
     },
     pause() {
-      // The parent first, so that it does not wonder about its children.
+      // The parent first, so that it does not react to its children.
       paused = processFamily(store.pid);
       for (const pid of paused) signal(pid, 'SIGSTOP');
     },
@@ -156,6 +194,6 @@ function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch {
-    // Gone by itself meanwhile, which a test that kills does not mind.
+    // It ended by itself in the meantime, which is fine for a test that kills.
   }
 }

@@ -6,24 +6,24 @@ import { userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runProgram } from '../../src/cli/program.ts';
-import { systemClock } from '../../src/clock.ts';
+import { systemClock } from '../../src/runtime/clock.ts';
 
 export type Finished = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
 export type Running = {
   readonly child: ChildProcess;
   readonly finished: Promise<Finished>;
-  /** What was written so far. */
+  /** The output so far. */
   written(): string;
 };
 
 const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   scripts: { start: string };
 };
-/** The flags that `npm start` gives to Node. */
+/** The flags that `npm start` passes to Node. */
 export const NODE_FLAGS = scripts.start.split(' ').filter((word) => word.startsWith('--'));
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
-/** Only what is given reaches the process, so that the settings of whoever runs the tests cannot. */
+/** Only the given settings reach the process, not those of the person who runs the tests. */
 export function startWeir(
   args: readonly string[],
   {
@@ -42,7 +42,7 @@ export function startWeir(
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  // The process may end before it has read what it is given.
+  // The process may end before it has read its input.
   child.stdin.on('error', () => {}).end(stdin);
   const finished = once(child, 'close').then(([code]) => ({ code: code as number | null, stdout, stderr }));
   return { child, finished, written: () => stdout + stderr };
@@ -53,8 +53,8 @@ export function runWeir(...args: Parameters<typeof startWeir>): Promise<Finished
 }
 
 /**
- * One command within this process, with streams of its own: what a process of
- * its own would print and return, without the half second it takes to start.
+ * One command within this process, with streams of its own: what a separate process would print and return, without the
+ * half second it takes to start.
  */
 export async function commandWeir(
   args: readonly string[],

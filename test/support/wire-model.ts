@@ -1,18 +1,17 @@
 /**
- * What the contract makes of a request, said once more in plain JavaScript, as
- * an independent judge of the front doors: which of its events are accepted,
- * and what is stored of each. Events are lists of raw members, so that what is
- * stored can be compared byte for byte.
+ * The contract for a request, restated in plain JavaScript as an independent judge of the front doors: which of its
+ * events are accepted, and what is stored of each. Events are lists of raw members, so that what is stored can be
+ * compared byte for byte.
  */
 
 export type RawMember = readonly [key: string, value: string];
-/** An event as it is sent: members, or some other text in the place of an event. */
+/** An event as sent: members, or some other text in place of an event. */
 export type SentEvent = readonly RawMember[] | string;
 
 export type StoredEvent = {
   readonly source: string;
   readonly event: string;
-  /** Null when the server makes it or hashes one. */
+  /** Null when the server generates it or hashes one. */
   readonly event_id: string | null;
   readonly user_id: string | null;
   readonly anonymous_id: string | null;
@@ -31,12 +30,18 @@ export const textOf = (event: SentEvent): string =>
 
 type Rule = (value: unknown, raw: string) => boolean;
 type Role = 'own' | 'properties' | 'extras' | 'gathered' | 'kept';
-type Field = { readonly role: Role; readonly is: Rule; readonly required?: boolean };
+type Field = { readonly role: Role; readonly is: Rule; readonly required?: boolean; readonly isDigits?: true };
 
 const isText =
   (maxLength: number): Rule =>
   (value) =>
     typeof value === 'string' && Array.from(value).length <= maxLength;
+/** A text, or a number that stands for its digits. */
+const isId =
+  (maxLength: number): Rule =>
+  (value, raw) =>
+    typeof value === 'number' ? raw.length <= maxLength : isText(maxLength)(value, raw);
+const anything: Rule = () => true;
 const isObject: Rule = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isNumber =
   (minimum: number, maximum: number): Rule =>
@@ -62,6 +67,7 @@ const isMet = ({ is, required }: Field, value: unknown, raw: string) =>
 
 const own = (is: Rule, required = false): Field => ({ role: 'own', is, required });
 const kept = (is: Rule, required = false): Field => ({ role: 'kept', is, required });
+const label = (is: Rule = anything, required = false): Field => ({ role: 'kept', is, required, isDigits: true });
 const gathered = (is: Rule, required = false): Field => ({ role: 'gathered', is, required });
 const must =
   (rule: Rule): Rule =>
@@ -75,19 +81,19 @@ const measure = isNumber(0, 1e9);
 const SERVICE: Record<string, Field> = {
   name: own(must(isText(200)), true),
   timestamp: TIMESTAMP,
-  user_id: own(isText(200)),
+  user_id: own(isId(200)),
   data: OBJECT,
-  service: kept(must(isText(200)), true),
-  ...Object.fromEntries(['env', 'job_id', 'request_id', 'trace_id', 'level'].map((name) => [name, kept(isText(200))])),
+  service: label(must(isId(200)), true),
+  ...Object.fromEntries(['env', 'job_id', 'request_id', 'trace_id', 'level'].map((name) => [name, label()])),
 };
 const PRODUCT: Record<string, Field> = {
   event_name: own(must(isText(200)), true),
   timestamp: TIMESTAMP,
-  user_id: own(must(isText(200)), true),
+  user_id: own(must(isId(200)), true),
   metadata: OBJECT,
   channel: kept(isOneOf('web', 'mobile', 'api', 'email', 'push', '')),
-  campaign_id: kept(isText(200)),
-  tags: kept((value) => Array.isArray(value) && value.length <= 1_000 && value.every((tag) => isText(200)(tag, ''))),
+  campaign_id: label(),
+  tags: kept(anything),
 };
 const milliseconds = isNumber(0, 60_000);
 const sizes = ['device_pixel_ratio', 'screen_width', 'screen_height', 'viewport_width', 'viewport_height'];
@@ -95,7 +101,7 @@ const webCommon = (projectId: string): Record<string, Field> => ({
   id: own(isUuid, true),
   session_id: own(isUuid, true),
   timestamp: TIMESTAMP,
-  user_id: own(isText(200)),
+  user_id: own(isId(200)),
   tenant_id: kept((value) => typeof value === 'string' && value.toLowerCase() === projectId),
   metadata: kept(
     hasMembers({
@@ -152,10 +158,10 @@ const WEB: Record<string, Record<string, Field>> = {
 const NATIVE: Record<string, Field> = {
   event: own(must(isText(200)), true),
   timestamp: TIMESTAMP,
-  anonymous_id: own(isText(200)),
-  user_id: own(isText(200)),
-  session_id: own(isText(200)),
-  event_id: own(isText(200)),
+  anonymous_id: own(isId(200)),
+  user_id: own(isId(200)),
+  session_id: own(isId(200)),
+  event_id: own(isId(200)),
   properties: OBJECT,
   extras: { role: 'extras', is: isObject },
 };
@@ -164,7 +170,18 @@ const ALIASES: Record<string, readonly string[]> = {
   user_id: ['userId'],
   session_id: ['sessionId'],
   event_id: ['eventId', 'messageId', 'uuid'],
+  id: ['event_id', 'eventId', 'messageId', 'message_id', 'uuid'],
 };
+const EVENT_IDS = ['event_id', 'eventId', 'messageId', 'message_id', 'uuid', 'id'];
+/** The names of an id for which no event is rejected. */
+const OTHER_IDS: Record<Path, readonly string[]> = {
+  '/api/v1/ingest/events': ['message_id', 'id'],
+  '/v1/events': EVENT_IDS,
+  '/events': EVENT_IDS,
+  '/events/bulk': EVENT_IDS,
+  '/ingest': [],
+};
+const hasAliases = (path: Path) => path === '/api/v1/ingest/events' || path === '/ingest';
 
 /** The instants that are sent, with their milliseconds; null where they are refused. */
 export const INSTANTS: ReadonlyMap<string, number | null> = new Map([
@@ -184,13 +201,18 @@ export const INSTANTS: ReadonlyMap<string, number | null> = new Map([
   ['"2023-02-29T00:00:00Z"', null],
   ['"2024-01-01T00:00:00"', null],
   ['"2024-01-01"', null],
-  ['"1708732800"', null],
+  ['"1708732800"', 1_708_732_800_000],
+  ['"1708732800123.9"', 1_708_732_800_123],
+  ['"2024-01-01T00:00:00,5+0130"', Date.UTC(2023, 11, 31, 22, 30, 0, 500)],
+  ['"2016-12-31T23:59:60Z"', Date.UTC(2017, 0, 1)],
+  ['20240224', null],
+  ['"20240224093000"', null],
   ['true', null],
   ['""', null],
   ['{}', null],
 ]);
 
-/** Numbers that no list foresaw come from arbitrary JSON, in which nothing is near the edge. */
+/** Numbers that no list foresaw come from arbitrary JSON, which contains nothing near the edge. */
 function instantOf(raw: string): number | null {
   const known = INSTANTS.get(raw);
   if (known !== undefined) return known;
@@ -225,51 +247,35 @@ export function judge(path: Path, event: SentEvent, projectId: string): StoredEv
   const rawAt = (index: number) => (index < 0 ? 'null' : members[index]![1]);
   const valueAt = (index: number): unknown => JSON.parse(rawAt(index));
 
-  const type = valueAt(lastOf('type')) as string;
-  const fields =
-    path === '/ingest'
-      ? typeof type === 'string' && Object.hasOwn(WEB, type)
-        ? { ...webCommon(projectId), ...WEB[type] }
-        : null
-      : path === '/v1/events'
-        ? SERVICE
-        : path === '/api/v1/ingest/events'
-          ? NATIVE
-          : PRODUCT;
+  const type = valueAt(lastOf('type'));
+  const fields = fieldsOf(path, type, projectId);
   if (fields === null) return null;
 
   const places = new Map<string, number>();
   for (const [name, field] of Object.entries(fields)) {
-    const spellings = path === '/api/v1/ingest/events' ? [name, ...(ALIASES[name] ?? [])] : [name];
+    const spellings = aliasesOf(path, name);
     const place = spellings.map(lastOf).find((index) => index >= 0) ?? -1;
     if (!isMet(field, valueAt(place), rawAt(place))) return null;
     places.set(name, place);
   }
   if (members.some(([, raw]) => depthOf(raw) > MAX_DEPTH)) return null;
 
-  const textAt = (name: string) => {
-    const value = valueAt(places.get(name) ?? -1) as string | null;
-    return value === null || value === '' ? null : value.toWellFormed();
+  const textIn = (place: number) => {
+    const value = valueAt(place);
+    if (typeof value === 'number') return rawAt(place);
+    return typeof value !== 'string' || value === '' ? null : value.toWellFormed();
   };
-  const idName = path === '/ingest' ? 'id' : 'event_id';
-  const id = textAt(idName);
+  const textAt = (name: string) => textIn(places.get(name) ?? -1);
+  const other = OTHER_IDS[path].map(lastOf).find((index) => index >= 0) ?? -1;
+  const ownId = textAt(idNameOf(path));
+  const id = ownId ?? textIn(other);
   const isHashed = id !== null && !isUuid(id, '');
-  const base = [...places].find(([name]) => fields[name]?.role === 'extras')?.[1] ?? -1;
-  const properties = [...places].find(([name]) => fields[name]?.role === 'properties')?.[1] ?? -1;
-  const toExtras: RawMember[] = [];
-  const toProperties: RawMember[] = [];
-  for (const [index, member] of members.entries()) {
-    const taker = [...places].find(([, place]) => place === index)?.[0];
-    const role = taker === undefined ? null : fields[taker]!.role;
-    const isEarlierCopy =
-      taker === undefined && isKnown(path, fields, nameOf(member)) && lastOf(nameOf(member)) !== index;
-    if (isEarlierCopy) continue;
-    if (role === 'gathered') toProperties.push(member);
-    else if (role === null || role === 'kept' || (taker === idName && isHashed)) toExtras.push(member);
-  }
+  const isOtherUsed = ownId === null && id !== null && !isHashed;
+  const placeOf = (role: string) => [...places].find(([name]) => fields[name]?.role === role)?.[1] ?? -1;
+  const more = membersElsewhere({ path, members, fields, places, isHashed, usedOther: isOtherUsed ? other : -1 });
   const hasGathered = Object.values(fields).some(({ role }) => role === 'gathered');
-  const name = path === '/ingest' && type !== 'custom' ? type : textAt(NAMES[path]);
-  const sent = rawAt(properties) === 'null' ? '{}' : rawAt(properties);
+  const name = path === '/ingest' && type !== 'custom' ? (type as string) : textAt(NAMES[path]);
+  const properties = rawAt(placeOf('properties'));
   const stored: StoredEvent = {
     source: SOURCES[path],
     event: name!,
@@ -278,10 +284,55 @@ export function judge(path: Path, event: SentEvent, projectId: string): StoredEv
     anonymous_id: textAt('anonymous_id'),
     session_id: textAt('session_id'),
     timestamp: instantOf(rawAt(places.get('timestamp')!))!,
-    properties: onOneLine(hasGathered ? textOf(toProperties) : sent),
-    extras: onOneLine(folded(rawAt(base), toExtras)),
+    properties: onOneLine(hasGathered ? textOf(more.properties) : properties === 'null' ? '{}' : properties),
+    extras: onOneLine(folded(rawAt(placeOf('extras')), more.extras)),
   };
   return stored.properties.length + stored.extras.length > LARGE_BYTES ? null : stored;
+}
+
+/** The fields of the door; null for an event type that it does not know. */
+function fieldsOf(path: Path, type: unknown, projectId: string): Record<string, Field> | null {
+  if (path === '/v1/events') return SERVICE;
+  if (path === '/api/v1/ingest/events') return NATIVE;
+  if (path !== '/ingest') return PRODUCT;
+  return typeof type === 'string' && Object.hasOwn(WEB, type) ? { ...webCommon(projectId), ...WEB[type] } : null;
+}
+
+const idNameOf = (path: Path) => (path === '/ingest' ? 'id' : 'event_id');
+
+type Placed = {
+  readonly path: Path;
+  readonly members: readonly RawMember[];
+  readonly fields: Record<string, Field>;
+  /** The member that each field takes. */
+  readonly places: ReadonlyMap<string, number>;
+  /** Whether the id is stored as a hash: then the sent one is kept beside it. */
+  readonly isHashed: boolean;
+  /** The member outside the fields that serves as the id, -1 for none. */
+  readonly usedOther: number;
+};
+
+/** The members without a column of their own: they are stored among the properties or the extras. */
+function membersElsewhere({ path, members, fields, places, isHashed, usedOther }: Placed) {
+  const toExtras: RawMember[] = [];
+  const toProperties: RawMember[] = [];
+  const fieldAt = new Map([...places].toReversed().map(([name, place]) => [place, name]));
+  const lastPlaceOf = new Map(members.map((member, index) => [nameOf(member), index]));
+  for (const [index, member] of members.entries()) {
+    const taker = fieldAt.get(index);
+    if (taker === undefined) {
+      const isEarlierCopy = isKnown(path, fields, nameOf(member)) && lastPlaceOf.get(nameOf(member)) !== index;
+      if (!isEarlierCopy && index !== usedOther) toExtras.push(member);
+      continue;
+    }
+    const { role, isDigits } = fields[taker]!;
+    if (role === 'gathered') toProperties.push(member);
+    else if (role === 'kept' || (taker === idNameOf(path) && isHashed)) {
+      const [key, raw] = member;
+      toExtras.push(isDigits && typeof JSON.parse(raw) === 'number' ? [key, `"${raw}"`] : member);
+    }
+  }
+  return { properties: toProperties, extras: toExtras };
 }
 
 const NAMES: Record<Path, string> = {
@@ -299,11 +350,11 @@ const SOURCES: Record<Path, string> = {
   '/ingest': 'web',
 };
 
+const aliasesOf = (path: Path, name: string) => (hasAliases(path) ? [name, ...(ALIASES[name] ?? [])] : [name]);
 const isKnown = (path: Path, fields: Record<string, Field>, name: string) =>
-  Object.hasOwn(fields, name) ||
-  (path === '/api/v1/ingest/events' && Object.values(ALIASES).some((all) => all.includes(name)));
+  OTHER_IDS[path].includes(name) || Object.keys(fields).some((field) => aliasesOf(path, field).includes(name));
 
-/** Strays win over the members of an explicit extras object, which is otherwise kept as it was sent. */
+/** Strays win over the members of an explicit extras object, which is otherwise kept as sent. */
 function folded(base: string, strays: readonly RawMember[]): string {
   if (base === 'null') return textOf(strays);
   if (strays.length === 0) return base;

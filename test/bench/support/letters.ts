@@ -1,13 +1,15 @@
 /** A backlog as an outage leaves it: dead letters of full batches, whose rows Weir's own decoder has made. */
 import { randomUUIDv7 } from 'node:crypto';
-import { decodeEvents, decoderOf } from '../../../src/event/decode.ts';
+import { decodeEvents } from '../../../src/event/decode.ts';
+import { decoderOf } from '../../../src/event/decoder.ts';
 import { readEnvelope } from '../../../src/event/envelope.ts';
 import type { Envelope } from '../../../src/event/event.ts';
-import { nativeFormat } from '../../../src/http/doors/native.ts';
-import { createLog } from '../../../src/log.ts';
+import { finish } from '../../../src/event/steps.ts';
+import { nativeFormat } from '../../../src/http/ingest/doors/native.ts';
+import { createLog } from '../../../src/log/log.ts';
 import { type BatchId, freezeBatch } from '../../../src/pipeline/batch.ts';
 import { InsertFailure } from '../../../src/pipeline/ports.ts';
-import { createDeadLetters } from '../../../src/postgres/dead-letters.ts';
+import { createDeadLetters } from '../../../src/postgres/dead-letters/dead-letters.ts';
 import type { Grounds } from './grounds.ts';
 import { type Roll, numberable, numbered } from './roll.ts';
 
@@ -45,9 +47,9 @@ export async function writeBacklog(
   function nextEnvelope(): Envelope {
     const template = templates[requests++ % templates.length]!;
     const first = roll.enlist(template.places.length);
-    const envelope = readEnvelope(numbered(template, first));
+    const envelope = finish(readEnvelope(numbered(template, first)));
     if (!envelope.ok) throw new Error(envelope.message);
-    const { rows, accepted } = decodeEvents(envelope.events, decode(context));
+    const { rows, accepted } = finish(decodeEvents(envelope.events, decode(context)));
     roll.acknowledge(first, accepted);
     return { projectId, eventCount: accepted, rows };
   }

@@ -1,0 +1,30 @@
+/** Every image that others make is pinned by its digest and can be given with another, and OPERATIONS says how. */
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+
+const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+const OPERATIONS = read('docs/OPERATIONS.md');
+
+test('the Dockerfile builds on one image, which is an argument with a version and its digest as its default', () => {
+  const text = read('Dockerfile');
+  const [, name] = /^ARG (\w+)=[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}$/m.exec(text)!;
+  const bases = [...text.matchAll(/^FROM (\S+)/gm)].map(([, base]) => base);
+  expect(bases).toEqual([`\${${name}}`, `\${${name}}`]);
+  // Before the first stage, or no stage could use it.
+  expect(text.indexOf('ARG ')).toBeLessThan(text.indexOf('FROM '));
+  expect(OPERATIONS).toContain(`--build-arg ${name}=`);
+});
+
+test('docker-compose.yml names every image of others by its digest, and a variable can name another', () => {
+  const compose = read('docker-compose.yml');
+  const images = [...compose.matchAll(/^ +(?:image|NODE_IMAGE): (.+)$/gm)].map(([, image]) => image!);
+  const given = images.filter((image) => image !== 'weir');
+  expect(given).toHaveLength(3);
+  for (const image of given) {
+    const [, name] = /^\$\{(WEIR_\w+_IMAGE):-[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}\}$/.exec(image) ?? [];
+    expect(name, image).toBeDefined();
+    expect(OPERATIONS).toContain(`\`${name}\``);
+  }
+  // Both files build on the same one.
+  expect(compose).toContain(/^ARG NODE_IMAGE=(.+)$/m.exec(read('Dockerfile'))![1]);
+});

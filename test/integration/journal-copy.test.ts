@@ -1,0 +1,133 @@
+/** A data directory that is copied, or restored from a copy, while the stores go on. */
+import { cpSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type WeirPlace, healthOf, isQuiet, isReady, until } from '../chaos/rig.ts';
+import { randomOf } from '../support/factory.ts';
+import { type Grounds, NEVER, startGrounds } from '../support/grounds.ts';
+import { auditOf, wrongIn } from '../support/load.ts';
+
+const SEED = Number(process.env['WEIR_COPY_SEED'] ?? 1);
+const ROUNDS = Number(process.env['WEIR_COPY_ROUNDS'] ?? 1);
+
+let grounds: Grounds;
+let rig: Grounds['rig'];
+let used: WeirPlace[] = [];
+
+beforeAll(async () => {
+  grounds = await startGrounds();
+  rig = grounds.rig;
+});
+afterAll(() => rig?.stop());
+beforeEach(() => grounds.clear());
+afterEach(async () => {
+  await grounds.heal();
+  for (const place of used.splice(0)) await place.kill();
+});
+
+async function newWeir(env?: Record<string, string>): Promise<WeirPlace> {
+  const place = await grounds.newWeir(env);
+  used.push(place);
+  return place;
+}
+
+/** As `cp -a` makes it, in a place where nothing runs yet. Whoever copies a live directory may miss its locks. */
+function copyOf(original: WeirPlace, env?: Record<string, string>): WeirPlace {
+  const copy = grounds.newPlace(env);
+  cpSync(original.dataDir, copy.dataDir, { recursive: true, preserveTimestamps: true });
+  // It names a process that runs on this machine: in another container it would tell nobody anything.
+  rmSync(`${copy.dataDir}/runtime.json`, { force: true });
+  used.push(copy);
+  return copy;
+}
+
+/** Whether it waits with what it holds. */
+async function isHeld({ url }: WeirPlace): Promise<boolean> {
+  const health = await healthOf(url());
+  return health === null || health.reasons.some((reason) => reason.startsWith('this data directory is a copy'));
+}
+
+async function expectKeptBy(...places: WeirPlace[]) {
+  await until('taken up', async () => (await Promise.all(places.map(isHeld))).every((held) => !held));
+  await until('at rest', () => isQuiet(rig, places), 90_000);
+  const audit = await auditOf(rig.stores, grounds.tally());
+  expect({ seed: SEED, wrong: wrongIn(audit) }).toEqual({ seed: SEED, wrong: [] });
+  return audit;
+}
+
+test(
+  'killed under load, copied, and both started at once: nothing is lost, nothing counts twice',
+  { timeout: 120_000 * ROUNDS },
+  async () => {
+    const random = randomOf(SEED);
+    for (let round = 0; round < ROUNDS; round++) {
+      const weir = await newWeir();
+      const stop = new AbortController();
+      const load = grounds.load(weir, { seed: SEED + round, stop: stop.signal });
+      await until('some were taken', () => load.acknowledged() > 10);
+      // Batches that were cut, and events that were not.
+      await rig.clickhouse.refuse();
+      await sleep(random() * 500);
+      await weir.kill();
+      stop.abort();
+      await load.done;
+      const copy = copyOf(weir);
+      await Promise.all([weir.start(), copy.start()]);
+      await sleep(random() * 300);
+      await grounds.heal();
+      await until('both ready', async () => (await isReady(weir.url())) && (await isReady(copy.url())));
+      await expectKeptBy(weir, copy);
+    }
+  },
+);
+
+test('restored after the original went on and brought its events home: nothing counts twice', async () => {
+  const weir = await newWeir(NEVER);
+  for (let n = 0; n < 5; n++) await grounds.accept(weir, 20);
+  const copy = copyOf(weir);
+  // Together with others, under ids that no copy can know.
+  await grounds.accept(weir, 7);
+  expect(await weir.terminate()).toBe(0);
+  await grounds.startAt(copy);
+  const { stored } = await expectKeptBy(copy);
+  expect(stored).toBe(107);
+});
+
+test('restored after a part of its events came home: the rest does too', { timeout: 120_000 }, async () => {
+  const weir = await newWeir(NEVER);
+  for (let n = 0; n < 3; n++) await grounds.accept(weir, 20);
+  const before = copyOf(weir);
+  for (let n = 0; n < 3; n++) await grounds.accept(weir, 20);
+  const after = copyOf(weir);
+  await weir.kill();
+  await grounds.startAt(before);
+  await until('a part is home', async () => (await auditOf(rig.stores, grounds.tally())).stored === 60);
+  await grounds.startAt(after);
+  const { stored } = await expectKeptBy(before, after);
+  expect(stored).toBe(120);
+});
+
+test(
+  'started beside the original, it takes new events and waits with what it holds until the original has ended',
+  { timeout: 120_000 },
+  async () => {
+    const weir = await newWeir(NEVER);
+    for (let n = 0; n < 3; n++) await grounds.accept(weir, 20);
+    const copy = copyOf(weir);
+    await grounds.startAt(copy);
+    expect(await isHeld(copy)).toBe(true);
+    expect((await grounds.accept(copy, 5, 'stored')).ack).toBe('stored');
+    // Longer than a process that has died counts as there.
+    await sleep(17_000);
+    expect(await isHeld(copy)).toBe(true);
+    expect((await auditOf(rig.stores, grounds.tally())).stored).toBe(5);
+    // A start anew changes nothing about it.
+    expect(await copy.terminate()).toBe(0);
+    await grounds.startAt(copy);
+    expect(await isHeld(copy)).toBe(true);
+    expect(await weir.terminate()).toBe(0);
+    await until('taken up', async () => !(await isHeld(copy)));
+    const { stored } = await expectKeptBy(copy);
+    expect(stored).toBe(65);
+  },
+);
