@@ -1,12 +1,16 @@
 # Weir runs its TypeScript directly on Node, so there is nothing to build: the
 # first stage installs the dependencies, the second holds them and the sources.
-FROM node:24-bookworm-slim AS dependencies
+# The digest is that of the version it names; docs/OPERATIONS.md, "Images".
+ARG NODE_IMAGE=node:24.18.0-bookworm-slim@sha256:6f7b03f7c2c8e2e784dcf9295400527b9b1270fd37b7e9a7285cf83b6951452d
+FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
-FROM node:24-bookworm-slim
+FROM ${NODE_IMAGE}
+# In a container the port is reached from outside of it alone when it is published.
 ENV NODE_ENV=production \
+    HOST=0.0.0.0 \
     WEIR_DATA_DIR=/var/lib/weir
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
@@ -26,7 +30,9 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 8080}/livez`, { signal: AbortSignal.timeout(4000) }).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 
 # Node itself is process 1, without a shell or npm in between that would keep SIGTERM from it.
+# `docker run --init` covers the moment before Node listens; docs/OPERATIONS.md, "Stopping".
 # Give it longer to stop than INGEST_SHUTDOWN_GRACE (10 s): docker stop -t 20, terminationGracePeriodSeconds: 20.
 # The flag bounds what waits to be collected; docs/OPERATIONS.md, "Memory".
 ENTRYPOINT ["node", "--max-semi-space-size=16", "/app/src/main.ts"]
 CMD ["serve"]
+STOPSIGNAL SIGTERM
