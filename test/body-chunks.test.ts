@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { expect, test } from 'vitest';
 import { gatherBodyChunks } from '../src/http/request/body-chunks.ts';
 import { heldBytes } from './support/garbage.ts';

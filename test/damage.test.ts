@@ -1,5 +1,5 @@
 /** One bad event costs one event, also when it is bad as text. */
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { readList } from '../src/event/event-lists.ts';
 import { endOfDamaged, UNFINISHED, UNKNOWN_END } from '../src/event/damage.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { skewOf } from '../src/event/clock-skew.ts';
 import { decodeEvents, type Decoded } from '../src/event/decode.ts';

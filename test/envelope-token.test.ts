@@ -1,5 +1,5 @@
 /** The token of a body, found before the body is scanned: where clients write it, and never another's. */
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { readEnvelope } from '../src/event/envelope.ts';
 import { findToken } from '../src/event/envelope-token.ts';

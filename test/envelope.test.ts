@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { readEnvelope } from '../src/event/envelope.ts';
 import { finish } from '../src/event/steps.ts';

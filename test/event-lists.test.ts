@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { type ListedEvents, readList, readOne } from '../src/event/event-lists.ts';
 import { type BodyProblem, isBodyProblem } from '../src/event/envelope.ts';

@@ -15,6 +15,7 @@ import type { BatchId } from '../src/pipeline/batch.ts';
 import { createManualClock, settled as turn, type ManualClock } from './support/clock.ts';
 import { OTHER_PROJECT, PROJECT, randomOf } from './support/factory.ts';
 import { createFaultyFiles, type FaultyFiles } from './support/files.ts';
+import { SEED } from './support/seed.ts';
 
 /** How far something asked for has come: `durable` is a promise the next start must keep. */
 type Progress = 'no' | 'asked' | 'durable';
@@ -32,8 +33,8 @@ const STORIES = 1_500;
 const LIVES = 4;
 const LIMITS = { maxBytes: 12_000, segmentBytes: 1_000, maxKeys: 1_000, maxKeyBytes: 100_000 };
 const log = createLog('silent');
-const given = process.env['SEED'];
-const groups = given ? [[Number(given)]] : Array.from({ length: 30 }, (_, group) => seedsOf(group));
+const isSeedGiven = process.env['SEED'] !== undefined;
+const groups = isSeedGiven ? [[SEED]] : Array.from({ length: 30 }, (_, group) => seedsOf(group));
 
 test.each(groups)(
   'keeps what it promised through crashes at any call (seeds from %i)',

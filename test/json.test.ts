@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { createScanner, isAtEnd, scanValue, type Scanner } from '../src/event/json.ts';
 import { rawStringOf, stringOf } from '../src/event/raw-json.ts';

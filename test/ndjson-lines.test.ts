@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { setImmediate as nextPhase } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { describe, expect, test, vi } from 'vitest';
 import { decoderOf } from '../src/event/decoder.ts';
 import type { Steps } from '../src/event/steps.ts';

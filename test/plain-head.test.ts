@@ -8,12 +8,12 @@
 import { createServer } from 'node:http';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Duplex } from 'node:stream';
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { readPlainHead } from '../src/http/listener/plain-head.ts';
+import { SEED } from './support/seed.ts';
 
 const RUNS = Number(process.env['WEIR_FUZZ_RUNS'] ?? 3_000);
-const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 
 const headOf = (lines: readonly string[], first = 'POST /events HTTP/1.1') =>
   Buffer.from([first, ...lines, '', ''].join('\r\n'), 'latin1');

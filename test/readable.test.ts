@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { readableForm } from '../src/event/readable.ts';
 import { shownRow } from '../src/operations/hidden-values.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { findRefusedRows } from '../src/clickhouse/event-store/row-search.ts';
 import { type FailureClass, InsertFailure } from '../src/pipeline/ports.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { expect, test } from 'vitest';
 import { ORDINARY_ROW, idsOf, splitRows } from '../src/event/rows.ts';
 import { OTHER_PROJECT } from './support/factory.ts';

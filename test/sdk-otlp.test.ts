@@ -1,6 +1,6 @@
 /** OpenTelemetry logs, as JSON and as protobuf: the same records become the same rows. */
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { readUuid, uuidOf } from '../src/event/uuid.ts';

@@ -25,12 +25,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { randomOf } from './support/factory.ts';
 import type { Kind } from './support/rows.ts';
 import { createSimulatedWorld, type SimulatedWorld } from './support/simulated-world.ts';
+import { SEED } from './support/seed.ts';
 
 const MINUTE_MS = 60_000;
 /** A lease that a crash left behind, the longest backoff, and the time to work everything off. */
 const REST_WITHIN_MS = 20 * MINUTE_MS;
 
-const SEEDS = process.env['SEED'] ? [Number(process.env['SEED'])] : Array.from({ length: 200 }, (_, i) => i + 1);
+const SEEDS = process.env['SEED'] ? [SEED] : Array.from({ length: 200 }, (_, i) => i + 1);
 
 /** What may happen in one step, and how often. */
 type Action = {

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { LATEST_INSTANT_MS, parseEpoch, parseInstant, readInstant } from '../src/event/timestamp.ts';
 

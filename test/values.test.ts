@@ -1,7 +1,7 @@
 /** Events that take several lines, and lists and rows of them, through the door for NDJSON. */
 import { Readable } from 'node:stream';
 import type { IncomingMessage } from 'node:http';
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { decoderOf } from '../src/event/decoder.ts';
 import { nodeBody } from '../src/http/request/door-request.ts';

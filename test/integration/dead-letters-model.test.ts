@@ -1,5 +1,5 @@
 /** Random work of two drainers on a real dead-letter table, beside the fake that says what must come of it. */
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { splitRows } from '../../src/event/rows.ts';
 import { createLog } from '../../src/log/log.ts';

@@ -19,14 +19,14 @@ import {
   zstdCompressSync,
   zstdDecompressSync,
 } from 'node:zlib';
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type OpenDoor, openDoor } from '../support/door.ts';
 import { startStores, type Stores } from '../support/stores.ts';
 import { INSTANTS, PATHS, type Path, type RawMember, type SentEvent, judge, textOf } from '../support/wire-model.ts';
+import { SEED } from '../support/seed.ts';
 
 const RUNS = Number(process.env['WEIR_FUZZ_RUNS'] ?? 200);
-const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 const MAX_EVENTS = 1_000;
 const MAX_BODY = 10 * 1024 * 1024;
 /** Of a body whose sender no header names. */

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { randomOf } from '../support/factory.ts';
 import { type OpenDoor, openDoor } from '../support/door.ts';
 import { startStores, type Stores } from '../support/stores.ts';
+import { SEED } from '../support/seed.ts';
 
 let stores: Stores;
 let door: OpenDoor;
@@ -277,7 +278,6 @@ function modelOf(events: readonly Sent[], from: number, to: number, groupBy: str
   return { ...count(inside), data: groups.map(([group, some]) => ({ group, ...count(some) })) };
 }
 
-const SEED = Number(process.env['SEED'] ?? 17);
 const ROUNDS = 40;
 
 test(`random windows over random events are what a plain model says, counted either way (SEED=${SEED})`, async () => {

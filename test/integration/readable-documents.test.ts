@@ -3,7 +3,7 @@
  * either kind through a front door.
  */
 import { randomUUID } from 'node:crypto';
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createEventStore } from '../../src/clickhouse/event-store/event-store.ts';
 import { readableForm } from '../../src/event/readable.ts';
@@ -13,8 +13,7 @@ import { rawDocument } from '../support/raw-documents.ts';
 import { batchIdOf, envelopeOfRows, eventIdOf, rowOf } from '../support/rows.ts';
 import { type Stores, startStores } from '../support/stores.ts';
 import { freezeBatch } from '../../src/pipeline/batch.ts';
-
-const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9));
+import { SEED } from '../support/seed.ts';
 
 let stores: Stores;
 let door: OpenDoor;

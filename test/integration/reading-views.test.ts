@@ -9,8 +9,8 @@ import { createLog } from '../../src/log/log.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { randomOf } from '../support/factory.ts';
 import { type Stores, startStores } from '../support/stores.ts';
+import { SEED } from '../support/seed.ts';
 
-const SEED = Number(process.env['SEED'] ?? 1);
 const PROJECTS = ['01890000-0000-7000-8000-000000000001', '01890000-0000-7000-8000-000000000002'] as const;
 const HOUR_MS = 3_600_000;
 const START = Date.parse('2026-03-30T22:00:00Z');

@@ -1,5 +1,5 @@
 /** Whatever a client may send to a family's paths, by chance: nothing fails, and every event is counted once. */
-import fc from 'fast-check';
+import fc from './fast-check.ts';
 import { expect, test } from 'vitest';
 import { send } from './recorded.ts';
 import type { ServedApp } from './served-app.ts';

@@ -1,5 +1,5 @@
 /** JSON objects as clients may write them, near everything that ClickHouse cannot read. */
-import fc from 'fast-check';
+import fc from './fast-check.ts';
 
 /** Integers around the limits of 64 bits. */
 const integer = fc.oneof(
