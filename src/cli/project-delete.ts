@@ -13,6 +13,7 @@ type Options = { keepEvents?: boolean; yes?: boolean; actor?: string; json?: boo
 const NAMES: Readonly<Record<string, string>> = {
   events_raw_v1: 'events',
   event_counts_hourly: 'hourly counts',
+  event_copies: 'checks of hourly counts',
   event_users: 'bitmaps of users',
   identity_links: 'identity links',
 };

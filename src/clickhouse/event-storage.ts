@@ -8,6 +8,7 @@ import { connectTrouble } from './connection/connection-errors.ts';
 import { isAnswering } from './connection/ping.ts';
 import { createForeignAnswers } from './connection/foreign-answers.ts';
 import { TABLE, createEventStore } from './event-store/event-store.ts';
+import { checkSomeHours } from './reading/counted-copies.ts';
 import { dropAbandoned } from './event-store/vanished-rows.ts';
 import { createForeignViews } from './event-store/foreign-views.ts';
 import { createEventSchema } from './migrations/event-schema.ts';
@@ -80,6 +81,7 @@ export function openClickHouse(
   return {
     events: createEventStore({ client, clock, views, onVanished }, { database, timeoutMs: insertTimeoutMs }),
     schema: { ...schema, check },
+    copies: { checkSome: (sinceS) => checkSomeHours(client, { sinceS }) },
     isAnswering: (signal) => isAnswering(client, signal),
     connectTrouble,
     notices: () => [foreignAnswers.notice(), ...views.notices()].filter((notice) => notice !== null),

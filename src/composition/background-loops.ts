@@ -6,7 +6,9 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../log/log.ts';
 import type { Drain } from '../pipeline/drain.ts';
 import { failureOf } from '../pipeline/outcome.ts';
+import type { CountedCopies } from '../pipeline/storage-port.ts';
 import { PRESENCE_MS } from '../postgres/accounts/presence.ts';
+import { checkCopies } from './copies-check.ts';
 import type { Connectivity } from './connectivity.ts';
 import type { Intake } from './intake.ts';
 import type { OperatorSwitches } from './operator-switches.ts';
@@ -23,9 +25,11 @@ type LoopParts = {
   readonly drain: Drain;
   readonly switches: OperatorSwitches;
   readonly intake: Intake;
+  readonly copies: CountedCopies;
   readonly state: PipelineState;
   readonly listens: boolean;
   readonly clock: Clock;
+  readonly random: () => number;
   readonly log: Log;
 };
 
@@ -42,7 +46,21 @@ type BackgroundLoops = {
 const ROOM_MS = 5_000;
 
 export function startBackgroundLoops(
-  { name, schema, connectivity, control, drain, switches, intake, state, listens, clock, log }: LoopParts,
+  {
+    name,
+    schema,
+    connectivity,
+    control,
+    drain,
+    switches,
+    intake,
+    copies,
+    state,
+    listens,
+    clock,
+    random,
+    log,
+  }: LoopParts,
   { stopping, stopDraining }: { stopping: AbortSignal; stopDraining: AbortSignal },
 ): BackgroundLoops {
   const { presence, room } = control;
@@ -55,6 +73,7 @@ export function startBackgroundLoops(
     connectivity.postgres.run(stopping),
     migrated,
     migrated.then(() => schema.watch(stopping)),
+    migrated.then(() => checkCopies({ copies, clock, random, log }, stopping)),
     postgresReady.then(() => drain.run(stopDraining)),
     postgresReady.then(() => switches.watch(stopping)),
     postgresReady.then(maintainDiskRoom),

@@ -133,7 +133,19 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
   if (!listens) channel.hurry();
   const flusherDone = flusher.run();
   const loops = startBackgroundLoops(
-    { name, schema, connectivity, control, drain, switches, intake, state, listens, ...runtime },
+    {
+      name,
+      schema,
+      connectivity,
+      control,
+      drain,
+      switches,
+      intake,
+      copies: storage.copies,
+      state,
+      listens,
+      ...runtime,
+    },
     { stopping: stopping.signal, stopDraining: stopDraining.signal },
   );
   const { save } = durability;

@@ -70,9 +70,19 @@ export type EventReading = {
   readonly queryLimits: QueryLimits;
 };
 
+/** What the counts that clients read hold too much of: events that were sent, and counted, more than once. */
+export type CountedCopies = {
+  /**
+   * Looks at some hours that were added to within the last `sinceS` seconds and have been quiet since; resolves to how
+   * many, 0 when none was left. Several may look at once. Throws what the store throws.
+   */
+  checkSome(sinceS: number): Promise<number>;
+};
+
 export type EventStorage = {
   readonly events: EventStore;
   readonly schema: EventSchema;
+  readonly copies: CountedCopies;
   /**
    * Whether the store itself answers, whatever the answer; false when something else does. Throws when nothing answers.
    */

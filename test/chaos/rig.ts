@@ -237,7 +237,7 @@ export async function isQuiet(rig: Rig, places: readonly WeirPlace[]): Promise<b
 /** Empties both stores of events, for the next test. */
 export async function forgetEvents({ stores }: Rig): Promise<void> {
   const { clickhouse, database, postgres } = stores;
-  for (const table of ['events_raw_v1', 'event_counts_hourly', 'event_users', 'identity_links']) {
+  for (const table of ['events_raw_v1', 'event_counts_hourly', 'event_copies', 'event_users', 'identity_links']) {
     await clickhouse.command({ query: `TRUNCATE TABLE ${database}.${table}` });
   }
   await postgres.pool.query('TRUNCATE failed_events, failed_events_audit');

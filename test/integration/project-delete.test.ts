@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => operator.stop());
 
-const TABLES = ['events_raw_v1', 'event_counts_hourly', 'event_users', 'identity_links'];
+const TABLES = ['events_raw_v1', 'event_counts_hourly', 'event_copies', 'event_users', 'identity_links'];
 
 /** Events that landed, a few of them linking identities. */
 async function land(projectId: string, count: number) {
@@ -28,6 +28,9 @@ async function land(projectId: string, count: number) {
     received_at: '2026-05-04 12:00:01.000',
   }));
   await operator.stores.clickhouse.insert({ table: 'events_raw_v1', values: rows, format: 'JSONEachRow' });
+  await operator.stores.clickhouse.command({
+    query: `INSERT INTO event_copies (project_id, event, hour, copies) SELECT '${projectId}', 'signed_up', now(), 1`,
+  });
 }
 
 async function rowsOf(projectId: string) {
@@ -60,12 +63,12 @@ describe('project delete', () => {
 
     const asked = await operator.weir('project', 'delete', doomed);
     expect(asked).toMatchObject({ code: 1, stderr: expect.stringContaining('--yes') });
-    expect(await rowsOf(doomed)).toEqual([6, 2, 4, 3]);
+    expect(await rowsOf(doomed)).toEqual([6, 2, 1, 4, 3]);
 
     const deleted = await operator.weir('project', 'delete', doomed, '--yes', '--actor', 'ada');
     expect(deleted).toMatchObject({ code: 0, stderr: expect.stringContaining('6 events removed') });
     expect(deleted.stderr).toContain('7 events removed out of 2 letters, 1 of them shared');
-    expect(await rowsOf(doomed)).toEqual([0, 0, 0, 0]);
+    expect(await rowsOf(doomed)).toEqual([0, 0, 0, 0, 0]);
     expect(await rowsOf(kept)).toEqual(before);
     const [rest, ...others] = await operator.lettersNow();
     expect(others).toEqual([]);
@@ -89,9 +92,9 @@ describe('project delete', () => {
     expect(JSON.parse(again.stdout)).toMatchObject({
       deleted: doomed,
       deadLetters: { events: 1, left: 0 },
-      tables: [{ table: 'events_raw_v1', rows: 2, left: 0 }, { rows: 2 }, { rows: 4 }, { rows: 1 }],
+      tables: [{ table: 'events_raw_v1', rows: 2, left: 0 }, { rows: 2 }, { rows: 1 }, { rows: 4 }, { rows: 1 }],
     });
-    expect(await rowsOf(doomed)).toEqual([0, 0, 0, 0]);
+    expect(await rowsOf(doomed)).toEqual([0, 0, 0, 0, 0]);
     expect(await operator.idsNow()).toEqual([rest!['id']]);
   });
 
@@ -106,7 +109,7 @@ describe('project delete', () => {
       query: `ALTER TABLE events_raw_v1 DELETE WHERE project_id = '${id}'`,
     });
     expect((await operator.weir('project', 'delete', id, '--yes')).code).toBe(0);
-    expect(await rowsOf(id)).toEqual([0, 0, 0, 0]);
+    expect(await rowsOf(id)).toEqual([0, 0, 0, 0, 0]);
     expect(await operator.idsNow()).toEqual([]);
   });
 
@@ -116,7 +119,7 @@ describe('project delete', () => {
     await land(id, 2);
     const letter = await operator.writeLetter({ shares: [[id, 1]] });
     expect((await operator.weir('project', 'delete', id, '--keep-events', '--yes')).code).toBe(0);
-    expect(await rowsOf(id)).toEqual([2, 2, 4, 1]);
+    expect(await rowsOf(id)).toEqual([2, 2, 1, 4, 1]);
     expect(await operator.idsNow()).toEqual([letter.id]);
     expect(await operator.query('select 1 from projects where id = $1 and deleted_at is null', [id])).toEqual([]);
     const exported = (await operator.dlq('export', '--all')).stdout;

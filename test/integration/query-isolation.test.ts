@@ -19,9 +19,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ClickHouseSettings, SettingsMap } from '@clickhouse/client';
 import { createClickHouse } from '../../src/clickhouse/connection/client.ts';
 import { readSettings } from '../../src/clickhouse/reading/reader-settings.ts';
-import { filtersFor } from '../../src/clickhouse/reading/reader-tables.ts';
 import { migrateClickHouse } from '../../src/clickhouse/migrations/migrate.ts';
 import { startClickHouseOnly } from '../support/stores.ts';
+import { READABLE_TABLES, filtersFor } from '../../src/clickhouse/reading/reader-tables.ts';
 import { ATTACKER, DATABASE, type Row, SECRET, VICTIMS, createAsking, rowOf } from '../support/two-projects.ts';
 
 let server: Awaited<ReturnType<typeof startClickHouseOnly>>;
@@ -62,11 +62,12 @@ const FAILING = [
 
 const named = (entries: readonly string[]): (readonly [string, string])[] => entries.map((sql) => [sql, sql]);
 
+const RELATIONS = READABLE_TABLES.map(({ name }) => name);
+
 /** Questions that a guard must let through and the filters must keep honest. */
 const LEGITIMATE = named([
-  ...['events', 'persons', 'sessions', 'identities', 'monitor.events', 'event_counts_hourly', 'events_raw_v1'].flatMap(
-    (table) => [`SELECT * FROM ${table}`, `SELECT count() FROM ${table}`],
-  ),
+  ...RELATIONS.flatMap((table) => [`SELECT * FROM ${table}`, `SELECT count() FROM ${table}`]),
+  'SELECT hour, sum(copies) FROM event_copies FINAL GROUP BY hour ORDER BY hour',
   'SELECT * FROM analytics.events',
   `SELECT project_id, count() FROM events_raw_v1 GROUP BY project_id`,
   'SELECT min(received_at), max(received_at), min(timestamp), uniq(event_id) FROM events_raw_v1',
@@ -404,6 +405,8 @@ beforeAll(async () => {
   client = createClickHouse({ url: server.url, database: DATABASE, maxConnections: 8 });
   asking = createAsking(client);
   await migrateClickHouse(client, DATABASE);
+  // The attacker's own rows go in twice, at two instants.
+  await client.command({ query: 'ALTER TABLE event_counts_hourly MODIFY COLUMN touched DEFAULT toDateTime(0)' });
   await client.command({ query: 'CREATE TABLE default.somebodys (a String) ENGINE = Memory' });
   await client.command({ query: 'CREATE TABLE somebodys_table (a String) ENGINE = Memory' });
   for (const table of ['somebodys_table', 'default.somebodys']) {
@@ -411,7 +414,9 @@ beforeAll(async () => {
   }
   await client.command({ query: 'CREATE VIEW somebodys_view AS SELECT a, a AS b FROM default.somebodys' });
   await insert(OWN_ROWS);
+  await insertCopies(ATTACKER);
   alone = await askAll(ADMITTED);
+  for (const project of VICTIMS) await insertCopies(project);
   // Once more, so that parts with and without the attacker's rows are read.
   for (const rows of [victimRows, [...victimRows, ...OWN_ROWS], victimRows]) await insert(rows);
   await client.command({ query: 'OPTIMIZE TABLE events_raw_v1 FINAL' });
@@ -425,10 +430,18 @@ afterAll(async () => {
   await server.discard();
 });
 
+async function insertCopies(project: string) {
+  await client.command({
+    query: `INSERT INTO event_copies (project_id, event, hour, channel, copies, touched, checked_at)
+            SELECT '${project}', if('${project}' = '${ATTACKER}', 'e', '${SECRET}'), '2026-05-04 10:00:00', '', 3, 0, 0`,
+  });
+}
+
 /** The attacker's counts as they were before its rows were inserted again. */
 async function insertCounts() {
   await client.command({
-    query: `INSERT INTO event_counts_hourly SELECT project_id, event, toStartOfHour(timestamp), channel, count(),
+    query: `INSERT INTO event_counts_hourly (project_id, event, hour, channel, events, users)
+            SELECT project_id, event, toStartOfHour(timestamp), channel, count(),
               uniqCombined64StateIf(coalesce(user_id, anonymous_id, ''), 1)
             FROM events_raw_v1 GROUP BY ALL`,
   });

@@ -250,6 +250,7 @@ describe('the schema', () => {
       'sessions',
       'identities',
       'event_counts_hourly',
+      'event_copies',
       'events_raw_v1',
       'monitor.events',
     ]);

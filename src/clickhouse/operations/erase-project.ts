@@ -9,7 +9,7 @@ import { ask, mutate } from './mutation.ts';
 
 const EVENTS = 'events_raw_v1';
 /** Events first: derived rows cannot reappear afterwards. */
-const TABLES = [EVENTS, 'event_counts_hourly', 'event_users', 'identity_links'] as const;
+const TABLES = [EVENTS, 'event_counts_hourly', 'event_copies', 'event_users', 'identity_links'] as const;
 /**
  * Rows may keep arriving while a table is cleaned; rows that arrive after this many rounds are left to the next call.
  */

@@ -44,6 +44,8 @@ const USER = 'coalesce(user_id, anonymous_id)';
 const USERS_OF_EVENTS = `uniqCombined64StateIf(coalesce(user_id, anonymous_id, ''), isNotNull(${USER}))`;
 const NO_IDS = "initializeAggregation('uniqExactStateIf', toUUID('00000000-0000-0000-0000-000000000000'), 0)";
 
+const NO_USERS = "initializeAggregation('uniqCombined64StateIf', '', 0)";
+
 /** Places in a bitmap of users, and the place of a user: as the migration has them. */
 const PLACES = 262_144;
 const PLACES_OF_EVENTS = `groupBitmapStateIf(toUInt32(cityHash64(coalesce(user_id, anonymous_id, '')) % ${PLACES}), isNotNull(${USER}))`;
@@ -56,6 +58,8 @@ const BITMAPS_FROM_EVENTS = 50_000;
 const BITMAPS_TO_USERS = 4 * PLACES;
 
 const OF_PROJECT = 'project_id = {project:UUID} AND event = {event:String}';
+/** Copies that the hourly counts hold and the events do not, as far as they are known. */
+const COPIES = 'SELECT hour, channel, -event_copies.copies AS landed FROM event_copies FINAL';
 /** Of the events: one is gone with the second it expires, wherever it still lies. What was counted stays counted. */
 const LIVE = 'expires_at > now()';
 
@@ -110,10 +114,13 @@ function fromStates(question: CountQuestion, hours: Span | null): Asking {
   const { ofEvent, ofSpan } = GROUPINGS[question.groupBy ?? 'none'];
   return {
     query: `SELECT bucket, sum(landed) + uniqExactMerge(ids) AS events, uniqCombined64Merge(people) AS users FROM (
-        SELECT ${ofSpan('hour')} AS bucket, event_counts_hourly.events AS landed, ${NO_IDS} AS ids, event_counts_hourly.users AS people
+        SELECT ${ofSpan('hour')} AS bucket, toInt64(event_counts_hourly.events) AS landed, ${NO_IDS} AS ids, event_counts_hourly.users AS people
         FROM event_counts_hourly WHERE ${OF_PROJECT} AND ${spans('hour', 'hoursFrom', 'hoursTo')}
         UNION ALL
-        SELECT ${ofEvent} AS bucket, 0 AS landed, uniqExactState(event_id) AS ids, ${USERS_OF_EVENTS} AS people
+        SELECT ${ofSpan('hour')} AS bucket, landed, ${NO_IDS} AS ids, ${NO_USERS} AS people
+        FROM (${COPIES} WHERE ${OF_PROJECT} AND ${spans('hour', 'hoursFrom', 'hoursTo')} AND copies != 0)
+        UNION ALL
+        SELECT ${ofEvent} AS bucket, toInt64(0) AS landed, uniqExactState(event_id) AS ids, ${USERS_OF_EVENTS} AS people
         FROM events_raw_v1 WHERE ${OF_PROJECT} AND ${LIVE} AND ${IN_EDGES}
         GROUP BY bucket
       ) ${ENDING}`,
@@ -127,15 +134,18 @@ function fromBitmaps(question: CountQuestion, hours: Span): Asking {
   const days = wholeDays(hours);
   return {
     query: `SELECT bucket, sum(landed) AS events, ${USERS_ON_PLACES} AS users FROM (
-        SELECT ${ofSpan('hour')} AS bucket, event_counts_hourly.events AS landed, ${NO_PLACES} AS people
+        SELECT ${ofSpan('hour')} AS bucket, toInt64(event_counts_hourly.events) AS landed, ${NO_PLACES} AS people
         FROM event_counts_hourly WHERE ${OF_PROJECT} AND ${spans('hour', 'hoursFrom', 'hoursTo')}
         UNION ALL
-        SELECT ${ofSpan('start')} AS bucket, 0 AS landed, event_users.users AS people
+        SELECT ${ofSpan('hour')} AS bucket, landed, ${NO_PLACES} AS people
+        FROM (${COPIES} WHERE ${OF_PROJECT} AND ${spans('hour', 'hoursFrom', 'hoursTo')} AND copies != 0)
+        UNION ALL
+        SELECT ${ofSpan('start')} AS bucket, toInt64(0) AS landed, event_users.users AS people
         FROM event_users
         WHERE ${OF_PROJECT} AND (seconds = 86400 AND ${spans('start', 'daysFrom', 'daysTo')}
           OR seconds = 3600 AND (${spans('start', 'hoursFrom', 'daysFrom')} OR ${spans('start', 'daysTo', 'hoursTo')}))
         UNION ALL
-        SELECT ${ofEvent} AS bucket, uniqExact(event_id) AS landed, ${PLACES_OF_EVENTS} AS people
+        SELECT ${ofEvent} AS bucket, toInt64(uniqExact(event_id)) AS landed, ${PLACES_OF_EVENTS} AS people
         FROM events_raw_v1 WHERE ${OF_PROJECT} AND ${LIVE} AND ${IN_EDGES}
         GROUP BY bucket
       ) ${ENDING}`,

@@ -31,7 +31,12 @@ export const READABLE_TABLES: readonly ReadableTable[] = [
   {
     name: 'event_counts_hourly',
     comment:
-      'Counts by event, hour and channel, fast however many events there are: sum(events), uniqCombined64Merge(users). An event that was sent twice counts twice.',
+      'Counts by event, hour and channel, fast however many events there are: sum(events), uniqCombined64Merge(users). An event that was sent twice counts twice: event_copies has what is too much.',
+  },
+  {
+    name: 'event_copies',
+    comment:
+      'With FINAL: how many of sum(events) in event_counts_hourly are copies of events that were sent again, known once an hour has been quiet for a minute.',
   },
   {
     name: 'events_raw_v1',
