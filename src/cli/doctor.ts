@@ -7,6 +7,7 @@ import { workerDirectoryOf } from '../workers/worker-directories.ts';
 import { checkDirectory, checkJournalVolume, fail, ok, warn, type Check } from './checks.ts';
 import { printJson, type Cli } from './cli.ts';
 import { parseProject } from './dlq/selection.ts';
+import { checkRejections } from './rejection-check.ts';
 import { reconcile, type ReconcileOptions } from './reconcile.ts';
 import { examineClickHouse, examinePostgres } from './store-checks.ts';
 import { printable } from './table.ts';
@@ -99,7 +100,7 @@ function configOf(cli: Cli): Config | ConfigError {
   }
 }
 
-async function examineInstance({ dataDir }: Config): Promise<Check[]> {
+async function examineInstance({ dataDir, rejected }: Config): Promise<Check[]> {
   const name = 'running Weir';
   const runtime = readRuntime(dataDir);
   if (runtime.kind === 'absent') return [ok(name, `none in ${dataDir}`)];
@@ -108,20 +109,22 @@ async function examineInstance({ dataDir }: Config): Promise<Check[]> {
     return [warn(name, `the one in ${dataDir} (process ${runtime.pid}) is gone`, remedy)];
   }
   if (runtime.url === null) return [ok(name, `process ${runtime.pid} is starting`)];
-  return [await askHealth(name, runtime.url)];
+  return askHealth(name, runtime.url, { areKept: rejected.keep > 0 });
 }
 
-async function askHealth(name: string, url: string): Promise<Check> {
+async function askHealth(name: string, url: string, rejections: { areKept: boolean }): Promise<Check[]> {
   try {
     const answer = await fetch(new URL('/health', url), { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
-    const health = (await answer.json()) as { status?: unknown; reasons?: unknown };
+    const health = (await answer.json()) as { status?: unknown; reasons?: unknown; rejecting?: unknown };
+    const rejected = checkRejections('rejected events', health.rejecting, rejections);
     const detail = `${url} is ${String(health.status)}${reasonsIn(health.reasons)}`;
-    if (health.status === 'ok') return ok(name, detail);
+    if (health.status === 'ok') return [ok(name, detail), ...rejected];
     const remedy = 'See docs/OPERATIONS.md for what each reason means.';
-    return health.status === 'down' ? fail(name, detail, remedy) : warn(name, detail, remedy);
+    return [health.status === 'down' ? fail(name, detail, remedy) : warn(name, detail, remedy), ...rejected];
   } catch {
     // Refused, too slow, or no JSON: for the operator all of these mean that it does not answer.
-    return fail(name, `${url} does not answer`, 'Check its log; if it hangs, stop it with SIGTERM and start it again.');
+    const remedy = 'Check its log; if it hangs, stop it with SIGTERM and start it again.';
+    return [fail(name, `${url} does not answer`, remedy)];
   }
 }
 

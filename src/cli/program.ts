@@ -18,6 +18,7 @@ import type { Input, Io } from '../runtime/io.ts';
 import { addMigrate } from './migrate.ts';
 import { addProject } from './project.ts';
 import { addQuery } from './query.ts';
+import { addRejected } from './rejected/rejected.ts';
 import { addServe } from './serve.ts';
 import { addToken } from './token.ts';
 
@@ -79,6 +80,7 @@ function buildProgram(cli: Cli): Command {
   addToken(program, cli);
   addQuery(program, cli);
   addDlq(program, cli);
+  addRejected(program, cli);
   addIdentities(program, cli);
   addIntake(program, cli);
   addDoctor(program, cli);

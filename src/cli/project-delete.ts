@@ -21,9 +21,9 @@ const NAMES: Readonly<Record<string, string>> = {
 export function addProjectDelete(project: Command, cli: Cli): void {
   project
     .command('delete')
-    .description('delete a project: its tokens, its dead letters and its events in ClickHouse')
+    .description('delete a project: its tokens, its dead letters, its rejected events and its events in ClickHouse')
     .argument('<id>', 'the id of the project')
-    .option('--keep-events', 'only revoke its tokens; keep its events and dead letters')
+    .option('--keep-events', 'only revoke its tokens; keep its events, dead letters and rejected events')
     .option('--yes', 'skip the confirmation')
     .option(...ACTOR_OPTION)
     .option('--json', 'print the outcome as JSON')
@@ -96,17 +96,23 @@ function progressOf(cli: Cli): DeletionProgress {
   };
 }
 
-function report({ io, exitWith }: Cli, id: string, { letters, tables }: DeletedProject, { json }: Options): void {
+function report(
+  { io, exitWith }: Cli,
+  id: string,
+  { letters, rejected, tables }: DeletedProject,
+  { json }: Options,
+): void {
   const { removed, left } = letters;
   const isLeft = left > 0 || removed.unreadable.length > 0 || tables.some((table) => table.left > 0);
   if (isLeft) exitWith(1);
-  if (json) return printJson(io, { deleted: id, deadLetters: { ...removed, left }, tables });
+  if (json) return printJson(io, { deleted: id, deadLetters: { ...removed, left }, rejected, tables });
 
   const lines = [
     `Dead letters: ${counted(removed.events, 'event')} removed out of ${counted(removed.letters, 'letter')}` +
       (removed.shared > 0
         ? `, ${grouped(removed.shared)} of them shared with other projects, whose events stay.`
         : '.'),
+    `Rejected events: ${counted(rejected, 'event')} removed.`,
     ...tables.map(({ table, rows }) => `ClickHouse: ${grouped(rows)} ${NAMES[table]} removed.`),
   ];
   if (left > 0) lines.push(`${counted(left, 'dead letter')} still being replayed.`);

@@ -13,6 +13,7 @@ import type { Connectivity } from './connectivity.ts';
 import type { Intake } from './intake.ts';
 import type { OperatorSwitches } from './operator-switches.ts';
 import type { SchemaKeeper } from './schema-keeper.ts';
+import type { RejectedEvents } from './rejected-events.ts';
 import type { PipelineState } from './state.ts';
 import type { ControlStorage } from './storage.ts';
 
@@ -27,6 +28,7 @@ type LoopParts = {
   readonly intake: Intake;
   readonly copies: CountedCopies;
   readonly state: PipelineState;
+  readonly rejectedEvents: Pick<RejectedEvents, 'run' | 'keep'>;
   readonly listens: boolean;
   readonly clock: Clock;
   readonly random: () => number;
@@ -46,23 +48,11 @@ type BackgroundLoops = {
 const ROOM_MS = 5_000;
 
 export function startBackgroundLoops(
-  {
-    name,
-    schema,
-    connectivity,
-    control,
-    drain,
-    switches,
-    intake,
-    copies,
-    state,
-    listens,
-    clock,
-    random,
-    log,
-  }: LoopParts,
+  parts: LoopParts,
   { stopping, stopDraining }: { stopping: AbortSignal; stopDraining: AbortSignal },
 ): BackgroundLoops {
+  const { name, schema, connectivity, control, drain, switches, intake, copies, state, listens } = parts;
+  const { clock, random, log } = parts;
   const { presence, room } = control;
   const { channel, durability } = intake;
   const isPostgresDown = () => connectivity.postgres.downSignal().aborted;
@@ -77,6 +67,8 @@ export function startBackgroundLoops(
     postgresReady.then(() => drain.run(stopDraining)),
     postgresReady.then(() => switches.watch(stopping)),
     postgresReady.then(maintainDiskRoom),
+    parts.rejectedEvents.run(stopping),
+    postgresReady.then(() => parts.rejectedEvents.keep(stopping)),
   ];
   if (durability.journal) loops.push(postgresReady.then(stayPresent));
   if (durability.others.length > 0) loops.push(takeUpLater());

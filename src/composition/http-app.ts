@@ -14,6 +14,7 @@ import type { Log } from '../log/log.ts';
 import type { EventReading } from '../pipeline/storage-port.ts';
 import type { Intake } from './intake.ts';
 import type { Pages } from './pages.ts';
+import type { RejectedEvents } from './rejected-events.ts';
 import type { PipelineState } from './state.ts';
 import type { WorkerContext } from './worker-context.ts';
 
@@ -27,13 +28,12 @@ type HttpAppParts = {
   readonly idempotency: Idempotency;
   readonly pages: Pages;
   readonly onRequest: ObserveRequest;
+  readonly rejectedEvents: Pick<RejectedEvents, 'onRejected' | 'keeper'>;
   readonly workerContext: WorkerContext | null;
 };
 
-export function createHttpApp(
-  { config, version, intake, state, reading, credentials, idempotency, pages, onRequest, workerContext }: HttpAppParts,
-  { clock, log }: { clock: Clock; log: Log },
-) {
+export function createHttpApp(parts: HttpAppParts, { clock, log }: { clock: Clock; log: Log }) {
+  const { config, version, intake, state, reading, credentials, idempotency, pages, workerContext } = parts;
   const { channel, accept, durability } = intake;
   const { flags, ledger } = state;
   const ownRateLimit = () => config.rateLimit && createRateLimit(config.rateLimit);
@@ -51,6 +51,8 @@ export function createHttpApp(
         ledger,
         clock,
         newEventId: randomUUIDv7,
+        onRejected: parts.rejectedEvents.onRejected,
+        keeper: parts.rejectedEvents.keeper,
       },
       health: { service: pages.health, version },
       countEvents: reading.countEvents,
@@ -65,7 +67,7 @@ export function createHttpApp(
       },
       metricsText: pages.metrics,
       newRequestId: createRequestIds(randomFillSync),
-      onRequest,
+      onRequest: parts.onRequest,
       log,
     },
     {

@@ -12,6 +12,7 @@ import type { Connectivity } from './connectivity.ts';
 import type { Intake } from './intake.ts';
 import type { SchemaKeeper } from './schema-keeper.ts';
 import type { PipelineState } from './state.ts';
+import type { RejectedKeeper } from '../pipeline/rejected-keeper.ts';
 import type { EventStorage } from '../pipeline/storage-port.ts';
 import type { ControlStorage } from './storage.ts';
 
@@ -32,12 +33,11 @@ type PageParts = {
   readonly schema: SchemaKeeper;
   readonly credentials: Credentials;
   readonly journalSyncs: ReturnType<typeof createJournalSyncs>;
+  readonly keeper: RejectedKeeper | null;
 };
 
-export function createPages(
-  { config, version, storage, control, connectivity, intake, state, schema, credentials, journalSyncs }: PageParts,
-  { clock, log }: { clock: Clock; log: Log },
-) {
+export function createPages(parts: PageParts, { clock, log }: { clock: Clock; log: Log }) {
+  const { config, version, storage, control, connectivity, intake, state, schema, credentials, journalSyncs } = parts;
   const { channel, durability, sizeLimit } = intake;
   const { progress } = state;
   const journal = durability.facts;
@@ -57,6 +57,7 @@ export function createPages(
       now: clock.now,
       foreignViewFailures: storage.foreignViewFailures,
       droppedLogLines: () => droppedLines(log),
+      keeper: parts.keeper,
     },
     config.channel,
   );

@@ -5,12 +5,14 @@ import { type Breaker, type BreakerState, createBreaker } from '../pipeline/brea
 import { type Flags, createFlags } from '../pipeline/flags.ts';
 import { type Ledger, createLedger } from '../pipeline/ledger.ts';
 import { type ProgressWatch, createProgress } from '../pipeline/progress.ts';
+import { createRejections, type Rejections } from '../pipeline/rejections.ts';
 
 export type PipelineState = {
   readonly flags: Flags;
   readonly ledger: Ledger;
   readonly progress: ProgressWatch;
   readonly breaker: Breaker;
+  readonly rejections: Rejections;
 };
 
 export function createPipelineState(
@@ -21,7 +23,8 @@ export function createPipelineState(
     log.info({ intake: facts.intake, unhomed: facts.unhomed }, 'flags changed');
   });
   const breaker = createBreaker({ clock, random, onChange: logChanges(log) });
-  return { flags, ledger: createLedger(), progress: createProgress({ clock }), breaker };
+  const rejections = createRejections(clock);
+  return { flags, ledger: createLedger(), progress: createProgress({ clock }), breaker, rejections };
 }
 
 /** Logs when inserts are suspended, why, and when they resume; not every probe in between that failed. */

@@ -20,6 +20,7 @@ import { createPostgres } from '../postgres/connection/pool.ts';
 import { createDeadLetters } from '../postgres/dead-letters/dead-letters.ts';
 import { createDiskRoom } from '../postgres/dead-letters/disk-room.ts';
 import { createLockedDeadLetters } from '../postgres/dead-letters/locked-dead-letters.ts';
+import { createRejectedStore } from '../postgres/rejected-events/rejected-store.ts';
 
 /** The addresses of both stores, whether configured or started here. */
 export type StoreAccess = {
@@ -74,6 +75,10 @@ export function openControlStorage({ config, access, workers }: StorageOptions, 
     room,
     leaseMs,
     deadLetters: createDeadLetters(db, log, room),
+    rejectedEvents: createRejectedStore(
+      { db, log, hasRoom: () => room.shortSince() === null },
+      { perProject: config.rejected.keep, keepForMs: config.rejected.keepForMs },
+    ),
     lockedDeadLetters: createLockedDeadLetters({ pool, clock }, { lockMs: leaseMs }),
     switches: createSwitches(db),
     readDrainSwitch: () => createSwitchboard(db).read('drain'),

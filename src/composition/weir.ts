@@ -18,6 +18,7 @@ import { createDelivery } from './delivery.ts';
 import { durableDirs } from './durability.ts';
 import { openIntake } from './intake.ts';
 import { type Snapshot, createPages } from './pages.ts';
+import { createRejectedEvents } from './rejected-events.ts';
 import { createSchemaKeeper } from './schema-keeper.ts';
 import { createPipelineState } from './state.ts';
 import { type ControlStorage, type StoreAccess, openControlStorage, openEventStorage } from './storage.ts';
@@ -101,7 +102,9 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
   if (anonymousProject !== null && anonymousProject !== 'off') credentials.admitAnonymous(anonymousProject);
 
   const stores = { config, storage, control, connectivity };
-  const pages = createPages({ ...stores, version, intake, state, schema, credentials, journalSyncs }, runtime);
+  const rejectedEvents = createRejectedEvents({ ...stores, rejections: state.rejections }, runtime);
+  const { keeper } = rejectedEvents;
+  const pages = createPages({ ...stores, version, intake, state, schema, credentials, journalSyncs, keeper }, runtime);
   const { metrics, snapshot } = pages;
   const switches = createOperatorSwitches({ control, flags, progress: state.progress, clock }, config);
   const { flusher, drain } = createDelivery(
@@ -121,6 +124,7 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
       idempotency,
       pages: workerContext?.pagesWith(snapshot) ?? pages.own,
       onRequest: metrics.request,
+      rejectedEvents,
       workerContext,
     },
     runtime,
@@ -143,6 +147,7 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
       intake,
       copies: storage.copies,
       state,
+      rejectedEvents,
       listens,
       ...runtime,
     },
@@ -162,7 +167,10 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
       await Promise.all(answers.map(async (answer) => durability.journal?.remember(answer)));
     },
     stop,
-    saveNow: () => saveLeftovers({ channel, flusher, save, log }),
+    saveNow() {
+      rejectedEvents.sayAll();
+      return saveLeftovers({ channel, flusher, save, log });
+    },
   };
 
   async function stop({ isAnnounced }: StopOptions = { isAnnounced: false }): Promise<Leftovers> {

@@ -47,6 +47,8 @@ export type Config = {
   readonly maxFutureMs: number;
   /** The project of requests without a token, or `off`; null leaves it to the demo. */
   readonly anonymousProject: string | null;
+  /** Rejected events: how many of each project are kept, 0 for none, and for how long. */
+  readonly rejected: { readonly keep: number; readonly keepForMs: number };
   readonly rateLimit: { readonly requests: number; readonly perMs: number } | null;
   readonly deadLetters: {
     readonly drainIntervalMs: number;
@@ -224,6 +226,7 @@ function assemble(values: Values, written: Written, production: boolean): Config
     journal: { mode: values.INGEST_JOURNAL!, maxBytes: values.INGEST_JOURNAL_MAX_BYTES! },
     maxFutureMs: values.INGEST_MAX_FUTURE!,
     anonymousProject: values.INGEST_ANONYMOUS_PROJECT,
+    rejected: { keep: values.INGEST_KEEP_REJECTED!, keepForMs: values.INGEST_KEEP_REJECTED_FOR! },
     rateLimit: values.INGEST_RATE_LIMIT,
     deadLetters: {
       drainIntervalMs: values.DLQ_DRAIN_INTERVAL!,

@@ -137,6 +137,12 @@ export const SETTINGS = {
     '0',
     'Proxies in front of Weir whose X-Forwarded-For is believed; 0 takes the address of the connection',
   ),
+  INGEST_KEEP_REJECTED: setting(
+    integer(0, 100_000),
+    '0',
+    'How many rejected events of each project Weir keeps in Postgres, the latest ones, for weir rejected; 0 keeps none',
+  ),
+  INGEST_KEEP_REJECTED_FOR: setting(duration('1m', '90d'), '7d', 'How long a rejected event is kept'),
   INGEST_RATE_LIMIT: setting(rate, 'off', 'Maximum rate of requests per project: off, 100/s, 600/m'),
 
   DLQ_DRAIN_INTERVAL: setting(duration('10ms', '10m'), '2s', 'Pause between two passes over the dead letters'),

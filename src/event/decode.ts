@@ -3,7 +3,8 @@ import type { Rejection } from './event.ts';
 import { MAX_LISTED_REJECTIONS } from './event.ts';
 import type { ScannedEvents } from './envelope.ts';
 import { discardJsonTape } from './json-tape.ts';
-import { endOf, firstValue, moveToNextValue } from './json-members.ts';
+import { endOf, firstValue, type Members, moveToNextValue } from './json-members.ts';
+import { kindOfReason, type RejectionCounts, type RejectionKind } from './rejection-kind.ts';
 import { createRowWriter } from './row.ts';
 import { BYTES_A_STEP, type Steps } from './steps.ts';
 import { type Refusal } from './text.ts';
@@ -18,6 +19,8 @@ export type Decoded = {
   readonly rejections: readonly Rejection[];
   /** Whether there are more rejections than are listed. */
   readonly truncated: boolean;
+  /** All rejections by their kind. */
+  readonly kinds: RejectionCounts;
 };
 
 /**
@@ -26,10 +29,21 @@ export type Decoded = {
  */
 const EVENTS_A_STEP = 4_096;
 
+/** Told of each rejected event, which can only be read until the next one is decoded. */
+export type OnRejected = (event: Members, index: number, reason: string) => void;
+
 /** Decodes the events of one request, once: each is accepted or rejected independently of its neighbours. */
-export function* decodeEvents(events: ScannedEvents, decodeEvent: DecodeEvent): Steps<Decoded> {
+export function* decodeEvents(
+  events: ScannedEvents,
+  decodeEvent: DecodeEvent,
+  onRejected: OnRejected | null = null,
+): Steps<Decoded> {
   const event = firstValue(events);
-  if (events.count === 1) return decodedOne(decodeEvent(event), events);
+  if (events.count === 1) {
+    const row = decodeEvent(event);
+    if (typeof row !== 'string') onRejected?.(event, 0, row.reason);
+    return decodedOne(row, events);
+  }
   const collected = createCollector();
   let stepEnd = BYTES_A_STEP;
   let lastOfStep = EVENTS_A_STEP;
@@ -39,7 +53,9 @@ export function* decodeEvents(events: ScannedEvents, decodeEvent: DecodeEvent): 
       lastOfStep = index + EVENTS_A_STEP;
       yield;
     }
-    collected.add(index, decodeEvent(event));
+    const row = decodeEvent(event);
+    if (typeof row !== 'string') onRejected?.(event, index, row.reason);
+    collected.add(index, row);
     moveToNextValue(event);
   }
   discardJsonTape(events);
@@ -49,11 +65,15 @@ export function* decodeEvents(events: ScannedEvents, decodeEvent: DecodeEvent): 
 /** The typical request of a page: a single event, for which there is nothing to collect. */
 function decodedOne(row: string | Refusal, events: ScannedEvents): Decoded {
   discardJsonTape(events);
-  if (typeof row !== 'string') return { ...NOTHING, rejected: 1, rejections: [{ index: 0, ...row }] };
+  if (typeof row !== 'string') {
+    const kinds = { [kindOfReason(row.reason)]: 1 };
+    return { ...NOTHING, rejected: 1, rejections: [{ index: 0, ...row }], kinds };
+  }
   return { ...NOTHING, rows: Buffer.from(row, 'latin1'), accepted: 1 };
 }
 
-const NOTHING: Decoded = { rows: Buffer.alloc(0), accepted: 0, rejected: 0, rejections: [], truncated: false };
+const NO_ROWS = Buffer.alloc(0);
+const NOTHING: Decoded = { rows: NO_ROWS, accepted: 0, rejected: 0, rejections: [], truncated: false, kinds: {} };
 
 /** Collects the outcomes of a request's events. `rowBytes` is the size of the rows so far. */
 export type Collector = {
@@ -65,6 +85,7 @@ export type Collector = {
 
 export function createCollector(): Collector {
   const rejections: Rejection[] = [];
+  const kinds: Partial<Record<RejectionKind, number>> = {};
   const rows = createRowWriter();
   let accepted = 0;
   let rejected = 0;
@@ -80,6 +101,8 @@ export function createCollector(): Collector {
         return;
       }
       rejected += 1;
+      const kind = kindOfReason(row.reason);
+      kinds[kind] = (kinds[kind] ?? 0) + 1;
       if (rejections.length < MAX_LISTED_REJECTIONS) rejections.push({ index, ...row });
     },
     finish: () => ({
@@ -88,6 +111,7 @@ export function createCollector(): Collector {
       rejected,
       rejections,
       truncated: rejected > rejections.length,
+      kinds,
     }),
   };
 }

@@ -33,6 +33,8 @@ export type AsSent = {
   /** The address it came from and its user agent, raw; null for what is not to be stored. */
   readonly ip: string | null;
   readonly userAgent: string | null;
+  /** The place of the first event in the request; absent: 0. */
+  readonly firstIndex?: number;
 };
 
 /** One event's row, or the first reason against it. */

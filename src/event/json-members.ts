@@ -33,7 +33,7 @@ export function deepestOf({ tape, at }: Members): number {
   return numberAt(tape, at);
 }
 
-/** Whether a member holds something that ClickHouse cannot read. */
+/** Whether a member of an object holds something that ClickHouse cannot read. */
 export function hasUnreadable({ tape, at }: Members): boolean {
   return numberAt(tape, at + 2) !== 0;
 }
@@ -42,6 +42,16 @@ export function hasUnreadable({ tape, at }: Members): boolean {
 export function endOf(members: Members): number {
   const end = endOfMembers(members);
   return end === firstMember(members) ? 0 : numberAt(members.tape, end - 1);
+}
+
+/** Where a value begins that is no object, or unusable. */
+export function startOf({ tape, at }: Members): number {
+  return numberAt(tape, at + 2);
+}
+
+/** Where the member's key begins in the document. */
+export function keyStartOf({ tape }: Members, member: number): number {
+  return numberAt(tape, member);
 }
 
 /** The members of the value, in order: `for (let m = firstMember(v); m < endOfMembers(v); m = nextMember(m))`. */

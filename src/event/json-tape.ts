@@ -30,6 +30,7 @@ export type JsonTape = {
   /**
    * Per value: the depth of its deepest member, its number of members (-1: it is no object), 1 if something in it is
    * unreadable to ClickHouse, four numbers for each member. For an unusable value: its place among the problems, and -2.
+   * Of what is no object or unusable, the third number is where it begins.
    */
   numbers: Int32Array;
   length: number;
@@ -79,6 +80,7 @@ export function discardJsonTape(tape: JsonTape): void {
 /** Scans the value at the cursor and records it. False when it is not JSON, or has more than `MAX_EVENT_MEMBERS`. */
 export function recordValue(scanner: Scanner, tape: JsonTape): boolean {
   const head = tape.length;
+  const { at: start } = scanner;
   reserve(tape, VALUE_NUMBERS);
   tape.count += 1;
   let deepest = 0;
@@ -104,7 +106,7 @@ export function recordValue(scanner: Scanner, tape: JsonTape): boolean {
   } else if (!scanValue(scanner)) return false;
   tape.numbers[head] = deepest;
   tape.numbers[head + 1] = memberCount;
-  tape.numbers[head + 2] = scanner.hasUnreadable ? 1 : 0;
+  tape.numbers[head + 2] = memberCount < 0 ? start : scanner.hasUnreadable ? 1 : 0;
   return scanner.problem === null;
 }
 
@@ -135,6 +137,7 @@ export function noteUnusable(scanner: Scanner, tape: JsonTape, start: number, he
   tape.length = head + VALUE_NUMBERS;
   tape.numbers[head] = tape.problems.length;
   tape.numbers[head + 1] = UNUSABLE;
+  tape.numbers[head + 2] = start;
   if (tape.problems.length < MAX_LISTED_REJECTIONS) tape.problems.push(reason);
   if (isUnread) scanner.problem = missingEndOf(start);
 }

@@ -42,12 +42,12 @@ export function lenientDecoder(format: LenientFormat | LenientChoice): Decoder {
   const decoderOf = new Map(formats.map((one) => [one, formatDecoder(one)]));
 
   return (context) => {
-    const { hint, ip, userAgent } = asSentIn(context);
+    const { hint, ip, userAgent, firstIndex = 0 } = asSentIn(context);
     const isUsual = ip === null && userAgent === null;
     if (!isUsual) curious ??= createEventReader([...new Set([...paths, ...CLIENT_PATHS])], neverStored);
     const reader = isUsual ? usual : curious!;
     const ready = new Map([...decoderOf].map(([one, decoder]) => [one, decoder(context)]));
-    let index = -1;
+    let index = firstIndex - 1;
     return (members) => {
       index += 1;
       if (!isObject(members)) return whyNoObject(members);

@@ -16,7 +16,6 @@ import { sdkDoors } from './ingest/doors/sdk-doors.ts';
 import { webDoor } from './ingest/doors/web.ts';
 import { clientSettings, settingsTarget } from './client-settings.ts';
 import { ga4Debug } from './ga4-debug.ts';
-import { createRejectionLog } from './ingest/rejection-log.ts';
 import { countsOperation } from './read/event-counts-operation.ts';
 import { type EventCountsDeps, eventCounts } from './read/event-counts.ts';
 import { type AnswerHeaders, REQUEST_ID, audienceAt, createAnswerHeaders } from './answers/common-headers.ts';
@@ -56,6 +55,8 @@ type Env = { Variables: { requestId: string; [REFUSED]?: RefusalCode }; Bindings
 
 /** The front doors. To add one, add a file and name it here. */
 const DOORS: readonly Door[] = [nativeDoor, ndjsonDoor, ...productDoors, webDoor, ...sdkDoors];
+
+export { DOORS };
 
 /** Answers every request. */
 export function createApp(deps: AppDeps, options: AppOptions): Served {
@@ -132,9 +133,7 @@ export function routesOf(deps: AppDeps, options: AppOptions): readonly Route[] {
     { method: 'POST', path: '/api/v1/projects/:id/query', handler: query, operation: queryOperation },
     { method: 'GET', path: '/api/v1/projects/:id/schema', handler: schema, operation: schemaOperation },
   ];
-  const rejectionLog = createRejectionLog({ clock: deps.ingest.clock, log });
-  const ingestDeps = { ...deps.ingest, rejectionLog };
-  const doors = DOORS.flatMap((door) => doorRoutes(door, ingestDeps, options.ingest));
+  const doors = DOORS.flatMap((door) => doorRoutes(door, deps.ingest, options.ingest));
   const routes = [
     ...doors,
     counts,

@@ -19,11 +19,16 @@ import type { Heartbeat } from '../pipeline/heartbeat.ts';
 import type { Ledger } from '../pipeline/ledger.ts';
 import type { UsageSink } from '../pipeline/ports.ts';
 import type { Moment, Progress } from '../pipeline/progress.ts';
+import type { NotKeptCause, RejectedKeeper } from '../pipeline/rejected-keeper.ts';
+import type { Rejections } from '../pipeline/rejections.ts';
 
 export type MetricsDeps = {
   readonly channel: Channel;
   readonly flags: Flags;
   readonly ledger: Ledger;
+  readonly rejections: Pick<Rejections, 'counts'>;
+  /** Null where no rejected events are kept. */
+  readonly keeper: Pick<RejectedKeeper, 'kept' | 'notKept'> | null;
   readonly breaker: Breaker;
   readonly clickhouse: Pick<Heartbeat, 'isUp'>;
   readonly postgres: Pick<Heartbeat, 'isUp'> & { isReadOnly(): boolean };
@@ -64,6 +69,7 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
   const read = createReadMetrics(registry);
   registerVersion(registry, deps);
   registerForeignViewFailures(registry, deps);
+  registerRejections(registry, deps);
   readTotals(read, deps);
   readSums(read, deps, limits);
   readMinima(read, deps);
@@ -112,7 +118,24 @@ function registerForeignViewFailures(registry: Registry, { foreignViewFailures }
   );
 }
 
-function readTotals({ readCounter, readCounters }: ReadMetrics, { ledger, droppedLogLines }: MetricsDeps) {
+function registerRejections(registry: Registry, { rejections }: MetricsDeps) {
+  registry.registerMetric(
+    new Counter({
+      name: 'weir_rejected_events_total',
+      help: 'Events that were rejected, by the family of doors they came through and the kind of reason.',
+      labelNames: ['door', 'reason'],
+      registers: [],
+      collect() {
+        this.reset();
+        for (const [door, reasons] of rejections.counts()) {
+          for (const [reason, count] of Object.entries(reasons)) this.inc({ door, reason }, count);
+        }
+      },
+    }),
+  );
+}
+
+function readTotals({ readCounter, readCounters }: ReadMetrics, { ledger, keeper, droppedLogLines }: MetricsDeps) {
   readCounter(EVENTS_TOTAL, 'Events by result in this process.', 'result', {
     accepted: () => ledger.accepted,
     rejected: () => ledger.rejected,
@@ -122,7 +145,15 @@ function readTotals({ readCounter, readCounters }: ReadMetrics, { ledger, droppe
     replayed: () => ledger.replayed,
     quarantined: () => ledger.quarantined,
   });
+  const notKept = (cause: NotKeptCause) => () => keeper?.notKept()[cause] ?? 0;
+  readCounter('weir_rejected_events_not_kept_total', 'Rejected events that should be kept and are not.', 'cause', {
+    queue_full: notKept('queue_full'),
+    store: notKept('store'),
+    too_large: notKept('too_large'),
+    ended: notKept('ended'),
+  });
   readCounters({
+    weir_rejected_events_kept_total: ['Rejected events that were kept in Postgres.', () => keeper?.kept() ?? 0],
     weir_events_lost_total: ['Acknowledged events that are gone, as far as they can be counted.', () => ledger.lost],
     weir_unreadable_bytes_total: [
       'Bytes of journal and saved batches that could not be read at the start. They may have held acknowledged events.',

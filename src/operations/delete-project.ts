@@ -19,6 +19,7 @@ import {
   type DiscardedDeadLetters,
   createDeadLetterActions,
 } from '../postgres/dead-letters/operator-actions.ts';
+import { removeRejectedOf } from '../postgres/rejected-events/rejected-actions.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { OperationRefused } from './refused.ts';
 
@@ -29,7 +30,12 @@ const REASON = 'project deleted';
 
 /** `left`: dead letters that a drain is still replaying. */
 export type EmptiedDeadLetters = { readonly removed: DiscardedDeadLetters; readonly left: number };
-export type DeletedProject = { readonly letters: EmptiedDeadLetters; readonly tables: readonly ErasedProject[] };
+export type DeletedProject = {
+  readonly letters: EmptiedDeadLetters;
+  /** Kept events that had been rejected. */
+  readonly rejected: number;
+  readonly tables: readonly ErasedProject[];
+};
 
 export type DeletionProgress = {
   tokensRevoked(): void;
@@ -62,12 +68,14 @@ export async function deleteProject(
   await closeProject(db, id);
   progress.tokensRevoked();
   const actions = createDeadLetterActions(db, { actor });
+  // First: a replay turns them into dead letters.
+  const rejected = await removeRejectedOf(db, id);
   const letters = await emptyDeadLetters({ db, actions, clock }, id, progress);
   // Recorded before the deletion: the ledger can only be balanced with what is written down.
   const landed = await countLanded(clickhouse, id);
   if (landed > 0) await actions.recordErasure(id, landed);
   try {
-    return { letters, tables: await eraseProject({ client: clickhouse, clock }, id, progress.erasing) };
+    return { letters, rejected, tables: await eraseProject({ client: clickhouse, clock }, id, progress.erasing) };
   } catch (error) {
     if (!(error instanceof MutationFailed)) throw error;
     throw new OperationRefused('store', `${error.message}.`, { cause: error });

@@ -14,6 +14,7 @@ import { type MetricsPage, acceptedIn, mergePages } from '../metrics/pages.ts';
 import type { BreakerState } from '../pipeline/breaker.ts';
 import type { DeadLetterDepth, Intake } from '../pipeline/flags.ts';
 import type { Moment, Progress } from '../pipeline/progress.ts';
+import { mergeRejectingDoors } from '../pipeline/rejections.ts';
 import type { RebuildState } from '../pipeline/storage-port.ts';
 import type { Snapshot } from '../composition/pages.ts';
 
@@ -128,6 +129,7 @@ export function mergeHealthSnapshots({ listening, silent, others, acceptedBefore
     ),
     noRoomSince: smallest(listening.flatMap(({ noRoomSince }) => noRoomSince ?? [])),
     knowsTokens: listening.every(({ knowsTokens }) => knowsTokens),
+    rejecting: mergeRejectingDoors(all.flatMap(({ rejecting }) => rejecting)),
     progress: mergeProgress(listening.map(({ progress }) => progress)),
     notices: [...new Set(listening.flatMap(({ notices }) => notices))],
   };

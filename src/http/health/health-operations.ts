@@ -1,5 +1,6 @@
 /** The health paths' descriptions for the API. */
 import type { JsonSchema } from '../../event/kinds.ts';
+import { REJECTION_KINDS } from '../../event/rejection-kind.ts';
 import { answerSchema } from '../description/answer-schema.ts';
 import type { Answer, Operation } from '../description/route.ts';
 
@@ -59,6 +60,18 @@ export const healthOperation = operation('Everything about the state of this pro
           }),
           description: 'The table of events is being rebuilt for this version, in the background; null when it is not.',
         }),
+        rejecting: {
+          type: 'array',
+          description:
+            'The families of doors that rejected events within the last hour. It changes no status: what a client sends is no trouble of Weir.',
+          items: answerSchema({
+            door: { ...TEXT, description: 'The source of its events, such as `segment`.' },
+            rejected: { ...COUNT, description: 'Events rejected since `since`, without an hour’s pause.' },
+            reasons: answerSchema({}, Object.fromEntries(REJECTION_KINDS.map((kind) => [kind, COUNT]))),
+            since: { type: 'string', format: 'date-time' },
+            last: { type: 'string', format: 'date-time' },
+          }),
+        },
       },
       {
         workers: {

@@ -5,6 +5,7 @@ import { type Facts, type Flags } from '../../pipeline/flags.ts';
 import type { Heartbeat } from '../../pipeline/heartbeat.ts';
 import type { Ledger } from '../../pipeline/ledger.ts';
 import type { Progress } from '../../pipeline/progress.ts';
+import { mergeRejectingDoors, type RejectingDoor, type Rejections } from '../../pipeline/rejections.ts';
 import type { RebuildState } from '../../pipeline/storage-port.ts';
 import type { Credentials } from '../access/credentials.ts';
 
@@ -54,6 +55,8 @@ export type HealthSnapshot = {
   /** Whether some tokens can be verified without Postgres. */
   readonly knowsTokens: boolean;
   readonly progress: Progress;
+  /** The doors that have been rejecting events, those that reject most first. */
+  readonly rejecting: readonly RejectingDoor[];
   /** Observations about the stores and what is in front of them, one sentence each. */
   readonly notices: readonly string[];
 };
@@ -62,6 +65,7 @@ export type HealthSnapshotDeps = {
   readonly flags: Flags;
   readonly channel: Channel;
   readonly ledger: Ledger;
+  readonly rejections: Pick<Rejections, 'recent'>;
   readonly breaker: Breaker;
   readonly credentials: Credentials;
   readonly clickhouse: Pick<Heartbeat, 'isUp'> & { trouble(): string | null };
@@ -108,6 +112,7 @@ export function readHealthSnapshot(deps: HealthSnapshotDeps): HealthSnapshot {
     noRoomSince: deps.noRoomSince(),
     knowsTokens: deps.credentials.hasUsable(),
     progress: deps.progress(),
+    rejecting: mergeRejectingDoors(deps.rejections.recent()),
     notices: deps.notices(),
   };
 }

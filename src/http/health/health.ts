@@ -14,6 +14,7 @@ import {
 import type { Operation, Route } from '../description/route.ts';
 import type { HealthSnapshot, ServiceHealth } from './health-snapshot.ts';
 import { stallReasons } from './stalls.ts';
+import type { RejectingDoor } from '../../pipeline/rejections.ts';
 import type { RebuildState } from '../../pipeline/storage-port.ts';
 
 export type HealthDeps = { readonly service: () => Promise<ServiceHealth>; readonly version: string };
@@ -94,9 +95,15 @@ export function healthRoutes(
         estimated: facts.deadLetters.isEstimate,
       },
       rebuild: rebuildOf(healthSnapshot.schema.rebuild),
+      rejecting: healthSnapshot.rejecting.map(rejectingOf),
       ...(workers && { workers }),
     };
   }
+}
+
+/** Nothing is wrong with Weir when clients send what it cannot take: this is no reason, and changes no status. */
+function rejectingOf({ door, since, last, rejected, reasons }: RejectingDoor) {
+  return { door, rejected, reasons, since: new Date(since).toISOString(), last: new Date(last).toISOString() };
 }
 
 /** null when there is nothing to rebuild. It is no reason to worry: everything works meanwhile. */

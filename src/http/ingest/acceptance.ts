@@ -8,6 +8,7 @@ import type { Accept } from '../../pipeline/accept.ts';
 import type { Channel, Destination, Reservation } from '../../pipeline/channel-port.ts';
 import type { Ledger } from '../../pipeline/ledger.ts';
 import type { Credential } from '../../pipeline/ports.ts';
+import type { RejectedKeeper } from '../../pipeline/rejected-keeper.ts';
 import { type SyncOrAsync, whenResolved } from '../../runtime/sync-or-async.ts';
 import { isRefusal } from '../answers/refusals.ts';
 import type { DoorRequest } from '../request/door-request.ts';
@@ -15,7 +16,7 @@ import { type Ack, MAX_ACK_WAIT_MS, onceSettled } from './acknowledgement.ts';
 import { bodyOf } from './door-refusals.ts';
 import type { Door, DoorAnswer, RequestHead } from './doors/door.ts';
 import type { Answer, Idempotency } from './idempotency.ts';
-import type { RejectionLog } from './rejection-log.ts';
+import type { RejectedCapture } from './rejected-capture.ts';
 import { type IngestRefusal, JOURNAL_REFUSALS, KEY_UNAVAILABLE, OFFER_REFUSALS } from './ingest-refusals.ts';
 
 export const MAX_KEY_LENGTH = 200;
@@ -27,9 +28,14 @@ export type AcceptanceDeps = {
   readonly ledger: Pick<Ledger, 'rejected'>;
   readonly clock: Clock;
   readonly newEventId: () => string;
-  /** Told of what clients of other services are not told of. */
-  readonly rejectionLog?: RejectionLog;
+  /** Told of the rejected events of every request that was answered. */
+  readonly onRejected?: (door: ReadRequest['door'], rejected: RejectedPart) => void;
+  /** Keeps rejected events; null where none are kept. */
+  readonly keeper?: Pick<RejectedKeeper, 'hold' | 'hasRoom'> | null;
 };
+
+/** What is known of the rejected events of a request, and nothing of the others. */
+export type RejectedPart = Pick<Decoded, 'rejected' | 'rejections' | 'kinds'>;
 
 /** A request whose body was read. */
 export type ReadRequest = {
@@ -44,6 +50,8 @@ export type ReadRequest = {
   readonly bodyBytes: number;
   /** The door whose request it is: what it answers. */
   readonly door: Pick<Door, 'answer' | 'tokens' | 'contentType' | 'source'>;
+  /** What `decode` copies of the events that it rejects; null where none are kept. */
+  readonly capture: RejectedCapture | null;
 };
 /** What is known of a request apart from its body. */
 export type RequestContext = {
@@ -56,7 +64,7 @@ export type RequestContext = {
 export type Entered = { readonly answering: SyncOrAsync<Answer | IngestRefusal> };
 /** A request whose events are to be accepted. */
 type Taking = RequestContext &
-  Pick<ReadRequest, 'credential' | 'eventCount' | 'decode' | 'head' | 'bodyBytes' | 'door'> & {
+  Pick<ReadRequest, 'credential' | 'eventCount' | 'decode' | 'head' | 'bodyBytes' | 'door' | 'capture'> & {
     readonly key?: { readonly key: string; readonly bodyHash: string };
   };
 
@@ -75,9 +83,10 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
 
   function enter(
     { request, receivedAt, reservation, ack }: RequestContext,
-    { credential, eventCount, decode, bodyHash, key: ownKey, head, bodyBytes, door }: ReadRequest,
+    { credential, eventCount, decode, bodyHash, key: ownKey, head, bodyBytes, door, capture }: ReadRequest,
   ): SyncOrAsync<Entered | IngestRefusal> {
-    const taking = { request, credential, eventCount, decode, receivedAt, reservation, ack, head, bodyBytes, door };
+    const of = { credential, eventCount, decode, head, bodyBytes, door, capture };
+    const taking = { ...of, request, receivedAt, reservation, ack };
     const given = door.tokens ? undefined : (request.headers['idempotency-key'] as string | undefined);
     const key = given ?? ownKey;
     if (key === null) return decodeAndEnter(taking);
@@ -114,12 +123,11 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
   function takeIn(taking: Taking, decoded: Decoded): SyncOrAsync<Answer | IngestRefusal> {
     const { request, credential, receivedAt, reservation, ack, key, head, bodyBytes, door } = taking;
     const { projectId } = credential;
-    const { rejected } = decoded;
-    if (door.tokens) deps.rejectionLog?.note(door.source, decoded);
+    const rejection = rejectionOf(taking, decoded);
     const elapsedMs = Math.max(0, clock.now() - receivedAt);
     const answered = door.answer(decoded, { head, bodyBytes, receivedAt, newBatchId: newEventId, elapsedMs });
     if (isRefusal(answered)) {
-      ledger.rejected += rejected;
+      rejection?.answered();
       return answered;
     }
     const { status } = answered;
@@ -127,10 +135,10 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
       status,
       body: bodyOf(answered.body),
       ack: 'queued',
-      ...headersOf(answered, rejected, door),
+      ...headersOf(answered, decoded.rejected, door),
     };
     if (decoded.accepted === 0) {
-      ledger.rejected += rejected;
+      rejection?.answered();
       return answer;
     }
 
@@ -144,14 +152,37 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
         onSettled: settled?.resolve,
       },
     );
-    if (typeof taken === 'string') return OFFER_REFUSALS[taken];
+    if (typeof taken === 'string') {
+      rejection?.refused();
+      return OFFER_REFUSALS[taken];
+    }
     return taken.then((reached): Promise<Answer> | Answer | IngestRefusal => {
-      if (reached === 'not-journaled') return JOURNAL_REFUSALS.failed;
-      ledger.rejected += rejected;
+      if (reached === 'not-journaled') {
+        rejection?.refused();
+        return JOURNAL_REFUSALS.failed;
+      }
+      rejection?.answered();
       if (settled === null) return { ...answer, ack: reached };
       const maxWaitMs = door.tokens ? MAX_SDK_WAIT_MS : MAX_ACK_WAIT_MS;
       return onceSettled(request, answer, reached, settled.promise, { channel, clock, maxWaitMs });
     });
+  }
+
+  /**
+   * What is to be done about rejected events when the answer is certain: those of a request that is refused as a whole
+   * will be sent again. Null without any. Holds nothing of the others while the answer is waited for.
+   */
+  function rejectionOf({ door, capture }: Taking, { rejected, rejections, kinds }: Decoded): Rejection | null {
+    if (rejected === 0) return null;
+    const held = capture === null ? null : (deps.keeper?.hold(capture.captured()) ?? null);
+    return {
+      answered() {
+        ledger.rejected += rejected;
+        deps.onRejected?.(door, { rejected, rejections, kinds });
+        held?.keep();
+      },
+      refused: () => held?.drop(),
+    };
   }
 
   /** Not an async function: its frame would hold the request, and with it the body, until the answer is there. */
@@ -175,6 +206,8 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
     });
   }
 }
+
+type Rejection = { answered(): void; refused(): void };
 
 /** What an answer has besides the headers of all answers of its door. */
 function headersOf(

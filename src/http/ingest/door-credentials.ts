@@ -32,7 +32,7 @@ export function createDoorCredentials(
   credentials: Credentials,
 ): DoorCredentials {
   if (tokens !== undefined) return placedCredentials(tokens, credentials);
-  return { fromHeaders, fromBody, deciding: () => null };
+  return { fromHeaders, fromBody, deciding };
 
   function fromHeaders({ headers }: DoorRequest, head: RequestHead): SyncOrAsync<Credential | IngestRefusal> | null {
     const token = tokenIn?.(head) ?? null;
@@ -52,6 +52,13 @@ export function createDoorCredentials(
     }
     const given = presented(token);
     return isRefusal(given) ? given : check(given, headers.origin);
+  }
+
+  function deciding(head: RequestHead, inBody: string | null): string | null {
+    const token = tokenIn?.(head) ?? null;
+    const given = token === null ? presentedInHeaders(head.headers) : presented(token);
+    const decides = given ?? presented(inBody ?? '');
+    return isRefusal(decides) ? null : decides.token;
   }
 
   function check(given: Presented, origin: string | undefined): SyncOrAsync<Credential | IngestRefusal> {

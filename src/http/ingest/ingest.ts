@@ -9,6 +9,7 @@ import { decodeEvents } from '../../event/decode.ts';
 import { decoderOf } from '../../event/decoder.ts';
 import type { AsSent, DecodeEvent, Decoder } from '../../event/decoding.ts';
 import { type BodyProblem, isBodyProblem } from '../../event/envelope.ts';
+import { rawEventOf } from '../../event/raw-event.ts';
 import { type Flags, closedBecause } from '../../pipeline/flags.ts';
 import type { Reservation } from '../../pipeline/channel-port.ts';
 import type { Credential } from '../../pipeline/ports.ts';
@@ -37,6 +38,7 @@ import type { BodyShape, Door, Opened, RequestHead } from './doors/door.ts';
 import type { Answer } from './idempotency.ts';
 import { type IngestRefusal, JOURNAL_REFUSALS, NO_TOKEN_FOUND } from './ingest-refusals.ts';
 import { readLines } from './ndjson-lines.ts';
+import { createCapture, type RejectedCapture } from './rejected-capture.ts';
 
 export type IngestDeps = AcceptanceDeps & {
   readonly flags: Flags;
@@ -178,8 +180,9 @@ export function ingest(
   ): SyncOrAsync<ReadRequest | IngestRefusal> {
     const { request, fromHeaders, fromBody, receivedAt } = arrival;
     if (isBodyProblem(opened)) return { refused: opened.code, message: opened.message };
-    const { events, token: sent = null, idempotencyKey = null, sentAt = null, repeated = [bytes], speaksAs } = opened;
-    const token = typeof sent !== 'function' ? sent : fromHeaders ? null : sent();
+    const { events, token: inBody = null, idempotencyKey = null, sentAt = null, repeated = [bytes] } = opened;
+    const { speaksAs, sent } = opened;
+    const token = typeof inBody !== 'function' ? inBody : fromHeaders ? null : inBody();
     if (speaksAs) arrival.voice = voiceFor(speaksAs);
     if (opened.parameters) arrival.head = withParameters(arrival.head, opened.parameters);
     const { voice, head } = arrival;
@@ -195,8 +198,10 @@ export function ingest(
     }
 
     function readBy(credential: Credential): ReadRequest {
+      const capture = captureOf(arrival, credential, { token, sentAt, client: asSent ?? NO_FACTS });
       return {
         credential,
+        capture,
         key: idempotencyKey,
         bodyHash: () => hashOf(repeated),
         eventCount: events.count,
@@ -206,7 +211,11 @@ export function ingest(
         decode: () => {
           const skewMs = asSent === null ? skewOf(sentAt, receivedAt) : 0;
           return runInTurns(
-            decodeEvents(events, decodeEventOf(voice, credential, receivedAt, skewMs, asSent)),
+            decodeEvents(
+              events,
+              decodeEventOf(voice, credential, receivedAt, skewMs, asSent),
+              capture && ((event, at, reason) => capture.take(at, reason, sent ? sent(at) : rawEventOf(event))),
+            ),
             scheduler,
           );
         },
@@ -216,15 +225,17 @@ export function ingest(
 
   /** Here decoding is part of reading, so every check that can refuse the request comes before. */
   async function readByLine(
-    { request, head, receivedAt, reservation, voice }: Arrival,
+    arrival: Arrival,
     credential: Credential,
   ): Promise<ReadRequest | IngestRefusal | 'aborted'> {
+    const { request, head, receivedAt, reservation, voice } = arrival;
     const limited = rateLimit && (await rateLimit(credential.projectId));
     if (limited) return limited;
     const decodeEvent = decodeEventOf(voice, credential, receivedAt, 0, null);
+    const capture = captureOf(arrival, credential, { token: null, sentAt: null, client: NO_FACTS });
     const lines = await readLines(
       request,
-      { decodeEvent, reservation, couldHold: channel.couldHold, scheduler },
+      { decodeEvent, onRejected: capture?.take ?? null, reservation, couldHold: channel.couldHold, scheduler },
       { maxBytes: options.maxBodyBytes },
     );
     if (lines === 'aborted' || isRefusal(lines)) return lines;
@@ -237,10 +248,27 @@ export function ingest(
       bodyHash: () => bodyHash,
       eventCount,
       decode: () => decoded,
+      capture,
       head,
       bodyBytes: 0,
       door: speaking,
     };
+  }
+
+  /** Null where nothing is kept of what is rejected. */
+  function captureOf(
+    { voice, head, receivedAt }: Arrival,
+    { projectId }: Credential,
+    { token, sentAt, client: { ip, userAgent } }: { token: string | null; sentAt: number | null; client: ClientFacts },
+  ): RejectedCapture | null {
+    const { keeper } = deps;
+    if (!keeper) return null;
+    const path = voice === own ? head.path : voice.door.paths[0];
+    const facts = { sentAt, ip, userAgent };
+    return createCapture(
+      { door: voice.door, projectId, path, receivedAt, facts, token: () => credentials.deciding(head, token) },
+      { newId: newEventId, hasRoom: keeper.hasRoom },
+    );
   }
 
   function decodeEventOf(

@@ -19,6 +19,7 @@ import {
   type JsonTape,
 } from '../../event/json-tape.ts';
 import { firstValue, isObject, moveToNextValue } from '../../event/json-members.ts';
+import { rawEventOf } from '../../event/raw-event.ts';
 import { finish } from '../../event/steps.ts';
 import type { Refusal as EventRefusal } from '../../event/text.ts';
 import type { Reservation } from '../../pipeline/channel-port.ts';
@@ -36,26 +37,32 @@ export type LinesRead = { readonly decoded: Decoded; readonly bodyHash: string }
 /** Rejections carry their line number, from 1; blank lines count as lines and mean nothing else. */
 export async function readLines(
   request: Pick<DoorRequest, 'headers' | 'body'>,
-  { decodeEvent, reservation, couldHold, scheduler }: LineReading,
+  { decodeEvent: decode, onRejected = null, reservation, couldHold, scheduler }: LineReading,
   { maxBytes }: { maxBytes: number },
 ): Promise<LinesRead | Refusal | 'aborted'> {
   const bodyHash: Hash = createHash('sha256');
   const collected = createCollector();
+  /** The event that was decoded last, if that was rejected and somebody wants to know. */
+  let lastRejected: string | null = null;
+  const decodeEvent = onRejected === null ? decode : noting(decode, (raw) => (lastRejected = raw));
   const decodeLine = lineDecoder(decodeEvent);
   let blankLines = 0;
   /** Or the events on them, where a line has several. */
   let filledLines = 0;
-  const add = (row: string | EventRefusal, number: number) => {
+  const add = (row: string | EventRefusal, number: number, sent: Buffer | null) => {
     filledLines += 1;
     collected.add(number, row);
+    if (onRejected === null || typeof row === 'string') return;
+    onRejected(number, row.reason, lastRejected ?? sent?.toString('latin1') ?? null);
+    lastRejected = null;
   };
   const splitter = createValueSplitter({
-    line: (line, number) => decodeLine(line, (row) => add(row, number)),
-    longLine: (number) => add(LINE_TOO_LONG, number),
+    line: (line, number) => decodeLine(line, (row) => add(row, number, line)),
+    longLine: (number) => add(LINE_TOO_LONG, number, null),
     blankLine: () => (blankLines += 1),
-    event: (bytes, number) => add(decodeAlone(bytes, decodeEvent), number),
-    largeEvent: (number) => add(EVENT_TOO_LARGE, number),
-    endless: (start, number) => add({ reason: problemOfEndless(start) }, number),
+    event: (bytes, number) => add(decodeAlone(bytes, decodeEvent), number, bytes),
+    largeEvent: (number) => add(EVENT_TOO_LARGE, number, null),
+    endless: (start, number) => add({ reason: problemOfEndless(start) }, number, start),
     passedLine: () => (filledLines += 1),
   });
   let reservedBytes = 0;
@@ -83,6 +90,8 @@ export async function readLines(
 
 export type LineReading = {
   readonly decodeEvent: DecodeEvent;
+  /** Told of each rejected event and how it was sent, as byte text; null of one that is too large. */
+  readonly onRejected?: ((number: number, reason: string, raw: string | null) => void) | null;
   readonly reservation: Reservation;
   /** Whether that many events and bytes could ever be accepted at once. */
   readonly couldHold: (eventCount: number, byteCount: number) => boolean;
@@ -152,8 +161,17 @@ function scanObjects(scanner: Scanner, events: JsonTape): boolean {
   return false;
 }
 
+/** As `decode`, handing over each rejected event. */
+function noting(decode: DecodeEvent, note: (raw: string | null) => void): DecodeEvent {
+  return (event) => {
+    const row = decode(event);
+    if (typeof row !== 'string') note(rawEventOf(event));
+    return row;
+  };
+}
+
 /** An event that was found among others, or on several lines. */
-function decodeAlone(bytes: Buffer, decodeEvent: DecodeEvent): string | EventRefusal {
+export function decodeAlone(bytes: Buffer, decodeEvent: DecodeEvent): string | EventRefusal {
   const scanner = finish(openBody(bytes));
   if (isBodyProblem(scanner)) return { reason: scanner.message };
   const tape = createJsonTape(scanner);

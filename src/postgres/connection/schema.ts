@@ -162,6 +162,38 @@ export const failedEventsAuditLetters = pgTable(
   (table) => [index('failed_events_audit_letters_ids').using('gin', table.deadLetterIds).with({ fastupdate: false })],
 );
 
+/** Rejected events, for a while, for whoever mends a client or a mapping. They have no home that is promised. */
+export const rejectedEvents = pgTable(
+  'rejected_events',
+  {
+    /** A UUID v7. */
+    id: uuid('id').primaryKey(),
+    projectId: uuid('project_id').notNull(),
+    /** The source of the events of its door, and which of its paths. */
+    door: text('door').notNull(),
+    path: text('path').notNull(),
+    /** A kind out of a closed set, and the reason for people. */
+    kind: text('kind').notNull(),
+    reason: text('reason').notNull(),
+    /** The event as it was sent, without tokens. */
+    bytes: bytea('bytes').notNull(),
+    size: integer('size').notNull(),
+    /** Its place in the request. */
+    position: integer('position').notNull(),
+    /** What its request said of it: `RejectedFacts`. */
+    facts: jsonb('facts').notNull(),
+    /** By the clock of the process that received it, as an accepted event has it. */
+    receivedAt: instant('received_at').notNull(),
+    /** By the clock of Postgres, which decides when it expires. */
+    keptAt: instant('kept_at').notNull().defaultNow(),
+  },
+  (table) => [
+    // With the size, so that the limits can be checked without reading an event.
+    index('rejected_events_of_project').on(table.projectId, table.id, table.size),
+    index('rejected_events_kept_at').on(table.keptAt),
+  ],
+);
+
 /** Switches that operators set and that outlive a restart, such as the intake's. */
 export const settings = pgTable('settings', {
   key: text('key').primaryKey(),

@@ -8,12 +8,19 @@ import {
   failedEventsAudit,
   failedEventsAuditLetters,
   projects,
+  rejectedEvents,
   settings,
 } from '../connection/schema.ts';
 
-export const TABLES = [apiTokens, failedEvents, failedEventsAudit, failedEventsAuditLetters, projects, settings].map(
-  getTableName,
-);
+export const TABLES = [
+  apiTokens,
+  failedEvents,
+  failedEventsAudit,
+  failedEventsAuditLetters,
+  projects,
+  rejectedEvents,
+  settings,
+].map(getTableName);
 
 /**
  * The statements that grant the user what it lacks, each with its full stop; empty where it has everything or nothing

@@ -1,9 +1,10 @@
 /** CloudEvents 1.0 over HTTP: structured, in batches, and binary, where the attributes are headers. */
 import { isUtf8 } from 'node:buffer';
-import { type BodyProblem, isBodyProblem, type ScannedEvents } from '../../../event/envelope.ts';
+import { type BodyProblem, isBodyProblem } from '../../../event/envelope.ts';
 import type { LenientFormat, ReadPath } from '../../../event/lenient-format.ts';
 import { wordsOf } from '../../../event/lenient-text.ts';
 import { rawStringOf } from '../../../event/raw-json.ts';
+import { createEventWalk } from '../../../event/raw-event.ts';
 import { isRawJson, rawObjectOf, type RawMembers, rewriteEvents, scanRewritten } from '../../../event/rewriting.ts';
 import type { Steps } from '../../../event/steps.ts';
 import { answerSchema } from '../../description/answer-schema.ts';
@@ -51,16 +52,17 @@ function traceIn(traceparent: string | undefined): string | null {
 const PREFIX = 'ce-';
 
 function* open(body: Buffer, head: RequestHead): Steps<Opened | BodyProblem> {
-  const events = yield* isBinary(head) ? openBinary(body, head) : openJson(body, head);
-  return isBodyProblem(events) ? events : { events };
+  return yield* isBinary(head) ? openBinary(body, head) : openJson(body, head);
 }
 
-function* openJson(body: Buffer, head: RequestHead): Steps<ScannedEvents | BodyProblem> {
+function* openJson(body: Buffer, head: RequestHead): Steps<Opened | BodyProblem> {
   const opened = yield* openSdk(body, head, { lists: [] });
-  return isBodyProblem(opened) ? opened : yield* rewriteEvents(opened.events, flat);
+  if (isBodyProblem(opened)) return opened;
+  const events = yield* rewriteEvents(opened.events, flat);
+  return isBodyProblem(events) ? events : { events, sent: createEventWalk(opened.events) };
 }
 
-function* openBinary(body: Buffer, { headers }: RequestHead): Steps<ScannedEvents | BodyProblem> {
+function* openBinary(body: Buffer, { headers }: RequestHead): Steps<Opened | BodyProblem> {
   const event: RawMembers = new Map();
   for (const [name, value] of Object.entries(headers)) {
     if (name.startsWith(PREFIX)) event.set(name.slice(PREFIX.length), rawStringOf(attributeOf(String(value))));
@@ -70,7 +72,9 @@ function* openBinary(body: Buffer, { headers }: RequestHead): Steps<ScannedEvent
   const raw = body.toString('latin1').trim();
   if (raw !== '' && isUtf8(body)) event.set('data', isRawJson(raw) ? raw : rawStringOf(body.toString('utf8')));
   else if (raw !== '') event.set('data_base64', rawStringOf(body.toString('base64')));
-  return yield* scanRewritten([rawObjectOf(flat(event))]);
+  const structured = rawObjectOf(event);
+  const events = yield* scanRewritten([rawObjectOf(flat(event))]);
+  return isBodyProblem(events) ? events : { events, sent: () => structured };
 }
 
 function isBinary({ headers }: RequestHead): boolean {

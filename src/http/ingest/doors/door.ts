@@ -7,6 +7,7 @@ import type { Decoded } from '../../../event/decode.ts';
 import type { BodyProblem, ScannedEvents } from '../../../event/envelope.ts';
 import type { AnyFormat } from '../../../event/format.ts';
 import type { JsonSchema } from '../../../event/kinds.ts';
+import type { Path } from '../../../event/lenient-format.ts';
 import type { Steps } from '../../../event/steps.ts';
 import type { Refusal, RefusalCode } from '../../answers/refusals.ts';
 
@@ -32,6 +33,11 @@ export type Opened = {
   readonly parameters?: URLSearchParams;
   /** Whose request it has turned out to be, where clients of several families share a path. */
   readonly speaksAs?: Door;
+  /**
+   * Where the events were rewritten: one of them as it was sent, raw, with what its request says of it; null where that
+   * is not known. Asked in ascending order.
+   */
+  readonly sent?: (index: number) => string | null;
 };
 
 /** What a request shows before its body. */
@@ -140,6 +146,10 @@ export type Door = {
   readonly declines?: (head: RequestHead) => boolean;
   readonly body: BodyShape;
   readonly format: AnyFormat;
+  /** A body with nothing but one event, as it was sent; both are raw. Absent: a list of one. */
+  readonly bodyAround?: (event: string) => string;
+  /** Where an event has a token when it is sent; absent: where its format says. */
+  readonly sentTokens?: readonly Path[];
   /** Also called when no event was accepted: the contracts differ in what they answer then. A text is sent as it is. */
   answer(decoded: Decoded, facts: RequestFacts): DoorAnswer | Refusal<'invalid_events'>;
   /** The media type of its answers, refusals apart; absent: JSON. */
@@ -152,6 +162,12 @@ export type Door = {
   /** A body whose every event is accepted: JSON, or the events of the lines. */
   readonly example: unknown;
 };
+
+/** The body around an event where it is a list in an envelope. */
+export const inEvents = (event: string): string => `{"events":[${event}]}`;
+
+/** Where an event already is the whole body. */
+export const asItIs = (event: string): string => event;
 
 /** The part of an answer that lists the rejections; empty when there are none. */
 export function listed(

@@ -5,9 +5,10 @@ import { decoderOf } from '../../../event/decoder.ts';
 import { type BodyProblem, isBodyProblem } from '../../../event/envelope.ts';
 import type { LenientFormat } from '../../../event/lenient-format.ts';
 import { rawStringOf } from '../../../event/raw-json.ts';
-import { type RawMembers, rewriteEvents } from '../../../event/rewriting.ts';
+import { rawObjectOf, type RawMembers, rewriteEvents } from '../../../event/rewriting.ts';
+import { createEventWalk } from '../../../event/raw-event.ts';
 import { finish, type Steps } from '../../../event/steps.ts';
-import type { Door, Opened, RequestHead } from './door.ts';
+import { asItIs, type Door, type Opened, type RequestHead } from './door.ts';
 import { isNone, rejectedIn, SDK_REFUSALS, sdkRefusals, whyNone } from './sdk-answers.ts';
 import { openSdk } from './sdk-opening.ts';
 import { inQuery } from './sdk-tokens.ts';
@@ -36,7 +37,14 @@ function* open(body: Buffer, head: RequestHead): Steps<Opened | BodyProblem> {
     for (const [name, raw] of event) if (raw !== 'null' || !flat.has(name)) flat.set(name, raw);
     return flat;
   });
-  return isBodyProblem(events) ? events : { events };
+  if (isBodyProblem(events)) return events;
+  const sentEvent = createEventWalk(opened.events);
+  // What the query says may stand in the body as well.
+  const sent = (index: number) => {
+    const event = sentEvent(index);
+    return event && rawObjectOf([...[...common].filter(([name]) => name !== 'events'), ['events', `[${event}]`]]);
+  };
+  return { events, sent };
 }
 
 export const ga4Door: Door = {
@@ -45,6 +53,7 @@ export const ga4Door: Door = {
   summary: 'Take what servers send by the Measurement Protocol of Google Analytics 4.',
   tokens: [inQuery('api_secret')],
   format,
+  bodyAround: asItIs,
   body: {
     kind: 'whole',
     sniffsGzip: true,

@@ -1,7 +1,7 @@
 import { findToken } from '../../../event/envelope-token.ts';
 import { readEnvelope } from '../../../event/envelope.ts';
 import type { EventFormat } from '../../../event/format.ts';
-import { type Door, listed } from './door.ts';
+import { type Door, inEvents, listed } from './door.ts';
 import { COUNTS, TRUNCATED, answerSchema, rejectionsSchema } from '../../description/answer-schema.ts';
 
 export const nativeFormat: EventFormat = {
@@ -25,6 +25,7 @@ export const nativeDoor: Door = {
   summary: 'Send events in Weir’s own format.',
   withoutHeader: 'token in body',
   format: nativeFormat,
+  bodyAround: inEvents,
   body: {
     kind: 'whole',
     findToken,

@@ -1,10 +1,11 @@
 /** OTLP/JSON → flat events: a record with what its scope and its resource say of it. */
 import { isUtf8 } from 'node:buffer';
-import { type BodyProblem, jsonProblem, type ScannedEvents } from '../../../event/envelope.ts';
+import { type BodyProblem, isBodyProblem, jsonProblem } from '../../../event/envelope.ts';
 import { createScanner, enter, isAtObject, nextKey, type Scanner, scanValue } from '../../../event/json.ts';
 import { MAX_REWRITTEN_BYTES, rawObjectOf, scanRewritten, TOO_MUCH } from '../../../event/rewriting.ts';
 import { BYTES_A_STEP, type Steps } from '../../../event/steps.ts';
-import { membersAt, readOutline } from './otlp-outline.ts';
+import type { Opened } from './door.ts';
+import { membersAt, readOutline, type Resource } from './otlp-outline.ts';
 import {
   type Attributes,
   found,
@@ -19,11 +20,13 @@ import {
 /** What a resource or a scope says of all its records: `members` is raw, each with a comma behind it. */
 type Origin = { readonly attributes: Attributes; readonly members: string };
 
-/** The records of a request, as events that the format of OTLP reads. */
-export function* readOtlpRecords(body: Buffer): Steps<ScannedEvents | BodyProblem> {
+/** The records of a request, as events that the format of OTLP reads; and each as a request of its own. */
+export type OtlpRecords = Pick<Opened, 'events' | 'sent'>;
+
+export function* readOtlpRecords(body: Buffer): Steps<OtlpRecords | BodyProblem> {
   const bytes = isUtf8(body) ? body : Buffer.from(body.toString('utf8'));
   const scanner = createScanner(bytes);
-  if (scanner.at === bytes.length) return yield* scanRewritten([]);
+  if (scanner.at === bytes.length) return yield* scanned([]);
   const isRequest = isAtObject(scanner);
   const resources = yield* readOutline(scanner);
   const problem = jsonProblem(scanner);
@@ -49,7 +52,39 @@ export function* readOtlpRecords(body: Buffer): Steps<ScannedEvents | BodyProble
       }
     }
   }
-  return yield* scanRewritten(events);
+  return yield* scanned(events, (index) => requestWith(scanner, resources, index));
+}
+
+function* scanned(events: readonly string[], sent: Opened['sent'] = () => null): Steps<OtlpRecords | BodyProblem> {
+  const tape = yield* scanRewritten(events);
+  return isBodyProblem(tape) ? tape : { events: tape, sent };
+}
+
+/** The record at that place as a request, with its scope and its resource, raw. */
+function requestWith(scanner: Scanner, resources: readonly Resource[], index: number): string | null {
+  let left = index;
+  for (const resource of resources) {
+    for (const scope of resource.scopes) {
+      const record = scope.records[left];
+      if (record === undefined) {
+        left -= scope.records.length;
+        continue;
+      }
+      const withScope = `{${rawMember('scope', scope.at)}${rawMember('schemaUrl', scope.schemaAt)}"logRecords":[${rawAt(record)}]}`;
+      const of = rawMember('resource', resource.at) + rawMember('schemaUrl', resource.schemaAt);
+      return `{"resourceLogs":[{${of}"scopeLogs":[${withScope}]}]}`;
+    }
+  }
+  return null;
+
+  function rawMember(name: string, at: number): string {
+    return at < 0 ? '' : `"${name}":${rawAt(at)},`;
+  }
+
+  function rawAt(at: number): string {
+    scanner.at = at;
+    return takeRaw(scanner);
+  }
 }
 
 const NO_REQUEST: BodyProblem = {

@@ -1,13 +1,13 @@
 /** What OpenTelemetry's exporters of logs send: OTLP over HTTP, as JSON and as protobuf. */
 import type { Decoded } from '../../../event/decode.ts';
-import { type BodyProblem, isBodyProblem, type ScannedEvents } from '../../../event/envelope.ts';
+import { type BodyProblem, isBodyProblem } from '../../../event/envelope.ts';
 import type { LenientFormat } from '../../../event/lenient-format.ts';
 import { TOO_MUCH } from '../../../event/rewriting.ts';
 import type { Steps } from '../../../event/steps.ts';
 import type { RefusalCode } from '../../answers/refusals.ts';
-import type { Door, OwnRefusals, RequestHead } from './door.ts';
+import { asItIs, type Door, type OwnRefusals, type RequestHead } from './door.ts';
 import { exportResponse, otlpJsonOf, rpcStatus, TooMuchJson } from './otlp-protobuf.ts';
-import { readOtlpRecords } from './otlp-records.ts';
+import { type OtlpRecords, readOtlpRecords } from './otlp-records.ts';
 import { SDK_REFUSALS, sdkStatus } from './sdk-answers.ts';
 import { apiKeyHeader, basicUser, bearer } from './sdk-tokens.ts';
 
@@ -97,6 +97,7 @@ const otlp = {
   summary: 'Take logs of OpenTelemetry’s exporters: OTLP as JSON or as protobuf.',
   tokens: [bearer, basicUser, apiKeyHeader],
   format,
+  bodyAround: asItIs,
   answers: { 200: { type: 'object' } },
   refusals: SDK_REFUSALS,
   example: {
@@ -125,9 +126,9 @@ const body: Door['body'] = {
   sniffsGzip: true,
   *open(bytes, _limits, head) {
     const isProtobuf = isProtobufBody(bytes, head);
-    const events = yield* isProtobuf ? openProtobuf(bytes) : readOtlpRecords(bytes);
-    if (isBodyProblem(events)) return events;
-    return { events, speaksAs: isProtobuf ? protobufDoor : jsonDoor };
+    const records = yield* isProtobuf ? openProtobuf(bytes) : readOtlpRecords(bytes);
+    if (isBodyProblem(records)) return records;
+    return { ...records, speaksAs: isProtobuf ? protobufDoor : jsonDoor };
   },
   schema: () => ({ type: 'object', properties: { resourceLogs: { type: 'array' } } }),
 };
@@ -143,7 +144,7 @@ function isProtobufBody(bytes: Buffer, head: RequestHead): boolean {
   return start !== '' && !start.startsWith(OPEN_BRACE);
 }
 
-function* openProtobuf(bytes: Buffer): Steps<ScannedEvents | BodyProblem> {
+function* openProtobuf(bytes: Buffer): Steps<OtlpRecords | BodyProblem> {
   let json: string;
   try {
     json = otlpJsonOf(bytes);

@@ -65,6 +65,7 @@ export const plausibleDoor: Door = {
   tokens: ['body'],
   isForPages: true,
   format,
+  sentTokens: ['d', 'domain'],
   body: {
     kind: 'whole',
     sniffsGzip: true,

@@ -1,7 +1,7 @@
 import { readList, readOne } from '../../../event/event-lists.ts';
 import type { EventFormat } from '../../../event/format.ts';
 import { label, labels, oneOf } from '../../../event/kinds.ts';
-import { type Door, EVENT_IDS, listed, noneUsable } from './door.ts';
+import { asItIs, type Door, EVENT_IDS, listed, noneUsable } from './door.ts';
 import { COUNTS, TRUNCATED, answerSchema, rejectionsSchema } from '../../description/answer-schema.ts';
 
 const MAX_EVENTS = 1_000;
@@ -38,6 +38,7 @@ const ACCEPTED = { status: { type: 'string', const: 'accepted' } } as const;
 export const productDoor: Door = {
   paths: ['/events'],
   ...product,
+  bodyAround: asItIs,
   summary: 'Send one product event.',
   body: {
     kind: 'whole',

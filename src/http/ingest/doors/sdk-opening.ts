@@ -4,6 +4,7 @@ import type { Path } from '../../../event/lenient-format.ts';
 import { readLenientInstant } from '../../../event/lenient-instant.ts';
 import { readOtherId } from '../../../event/event-id.ts';
 import { stringOf } from '../../../event/raw-json.ts';
+import { createEventWalk } from '../../../event/raw-event.ts';
 import { type RawMembers, rewriteEvents } from '../../../event/rewriting.ts';
 import { firstTokenIn, formIn, readSdkBody, type SdkBody, unwrapField } from '../../../event/sdk-body.ts';
 import type { Steps } from '../../../event/steps.ts';
@@ -48,7 +49,8 @@ export function* openRewritten(
   const opened = yield* openSdk(body, head, { lists: [] });
   if (isBodyProblem(opened)) return opened;
   const events = yield* rewriteEvents(opened.events, rewrite);
-  return isBodyProblem(events) ? events : { events, token: () => firstTokenIn(events, [token]) };
+  if (isBodyProblem(events)) return events;
+  return { events, token: () => firstTokenIn(events, [token]), sent: createEventWalk(opened.events) };
 }
 
 /** The bytes of the JSON: those of the body, or of a `GET` those of the parameter `data`. */

@@ -49,6 +49,7 @@ export const umamiDoor: Door = {
   tokens: ['body'],
   isForPages: true,
   format,
+  sentTokens: ['payload.website', 'website'],
   body: {
     kind: 'whole',
     sniffsGzip: true,

@@ -1,7 +1,7 @@
 import { readList } from '../../../event/event-lists.ts';
 import type { ChosenFormat, EventFormat } from '../../../event/format.ts';
 import { type CheckedField, flag, number, object, oneOf, shape, text, uuid } from '../../../event/kinds.ts';
-import { type Door, listed } from './door.ts';
+import { type Door, inEvents, listed } from './door.ts';
 import { COUNTS, TRUNCATED, answerSchema, rejectionsSchema } from '../../description/answer-schema.ts';
 
 const MAX_EVENTS = 1_000;
@@ -98,6 +98,7 @@ export const webDoor: Door = {
   summary: `Send up to ${MAX_EVENTS} events of web pages.`,
   withoutHeader: 'nobody',
   format: webFormat,
+  bodyAround: inEvents,
   body: {
     kind: 'whole',
     open: (body) => readList(body, { mayBeBare: false, maxEvents: MAX_EVENTS }),
