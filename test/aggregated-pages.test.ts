@@ -41,6 +41,7 @@ const CALM: HealthSnapshot = {
     oldestDeadLetterForMs: null,
     pause: null,
   },
+  rejecting: [],
   notices: [],
 };
 const healthSnapshot = (changed: Partial<HealthSnapshot> = {}): HealthSnapshot => ({ ...CALM, ...changed });
@@ -247,6 +248,8 @@ function worker({ accepted = 0, stored = 0, recovered = 0, isUp = true as boolea
       channel,
       flags: createFlags({ intake: 'open' }, () => {}),
       ledger: { ...createLedger(), accepted, stored, recovered },
+      keeper: null,
+      rejections: { counts: () => new Map([['segment', { missing_field: accepted }]]) },
       breaker: createBreaker({ clock, random: () => 0, onChange: () => {} }),
       clickhouse: { isUp: () => isUp },
       postgres: { isUp: () => isUp, isReadOnly: () => false },
@@ -274,6 +277,21 @@ function worker({ accepted = 0, stored = 0, recovered = 0, isUp = true as boolea
 const lineOf = (page: string, name: string) => page.split('\n').find((line) => line.startsWith(`${name} `));
 const eventsLine = (page: string, result: string) => lineOf(page, `weir_events_total{result="${result}"}`);
 
+test('doors that reject events are added up over all workers, the busiest first', () => {
+  const door = { door: 'segment', since: 20, last: 30, rejected: 3, reasons: { missing_field: 3 } } as const;
+  const segment = { ...door, since: 10, last: 25, rejected: 4, reasons: { missing_field: 1, too_large: 3 } };
+  const posthog = { ...door, door: 'posthog', rejected: 9 };
+  const { rejecting } = merged({
+    listening: [healthSnapshot({ rejecting: [door] })],
+    silent: [healthSnapshot({ rejecting: [segment] })],
+    others: [healthSnapshot({ rejecting: [posthog] })],
+  });
+  expect(rejecting).toEqual([
+    posthog,
+    { door: 'segment', since: 10, last: 30, rejected: 7, reasons: { missing_field: 4, too_large: 3 } },
+  ]);
+});
+
 describe('the metrics page', () => {
   test('of one worker says the same as the page of a process that is alone', async () => {
     const metrics = worker({ accepted: 5, stored: 3 });
@@ -295,6 +313,7 @@ describe('the metrics page', () => {
     expect(lineOf(page, 'weir_insert_seconds_count')).toBe('weir_insert_seconds_count 3');
     expect(lineOf(page, 'weir_clickhouse_up')).toBe('weir_clickhouse_up 0');
     expect(page).toContain('weir_http_requests_total{method="POST",route="/path",status="202"} 2');
+    expect(page).toContain('weir_rejected_events_total{door="segment",reason="missing_field"} 9');
   });
 
   test('a worker that does not know yet whether a store answers does not say that it does not', async () => {

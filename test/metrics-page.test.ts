@@ -38,6 +38,8 @@ function busy(changed: Partial<MetricsDeps> = {}): Metrics {
       channel: channelOn(clock),
       flags,
       ledger: { ...createLedger(), lost: 3, unreadableBytes: 70 },
+      keeper: { kept: () => 7, notKept: () => ({ queue_full: 2, store: 0, too_large: 1, ended: 0 }) },
+      rejections: { counts: () => new Map([['segment', { missing_field: 8, too_large: 1 }]]) },
       breaker: createBreaker({ clock, random: () => 0, onChange: () => {} }),
       clickhouse: { isUp: () => true },
       postgres: { isUp: () => true, isReadOnly: () => false },
@@ -118,6 +120,9 @@ test('says what was lost, refused, waited for and found different', async () => 
     weir_postgres_pool_waiting: 2,
     weir_postgres_writable: 1,
     weir_schema_drift: 2,
+    weir_rejected_events_kept_total: 7,
+    'weir_rejected_events_not_kept_total{cause="queue_full"}': 2,
+    'weir_rejected_events_total{door="segment",reason="missing_field"}': 8,
     'weir_build_info{version="1.2.3"}': 1,
   };
   for (const [series, value] of Object.entries(expected)) expect(valueOf(text, series), series).toBe(value);
