@@ -2,6 +2,8 @@
 import { statfsSync } from 'node:fs';
 import type { SeenTwice } from '../clickhouse/operations/seen-twice.ts';
 import type { RebuildState } from '../pipeline/storage-port.ts';
+import { shellWord } from '../clickhouse/migrations/promoted-properties.ts';
+import type { DescribedProperty } from '../clickhouse/operations/property-columns.ts';
 import { counted, grouped } from './format.ts';
 
 export type Check = {
@@ -141,6 +143,32 @@ export function checkSeenTwice(name: string, seen: SeenTwice | null): Check {
     `${counted(events, 'event')} with copies whose timestamps lie in different hours${sampled}: each counts more than once`,
     `Look at event_id ${example.eventId} ("${example.event}") of project ${example.projectId}: its sender gives a retry another time. Until that is corrected, count with uniqExact(event_id).`,
   );
+}
+
+/** Properties with a column of their own, and columns that look like one. */
+export function checkProperties(
+  name: string,
+  { properties, foreign }: { readonly properties: readonly DescribedProperty[]; readonly foreign: readonly string[] },
+): Check[] {
+  const problems = properties.flatMap(({ name: property, column, rows, stored, isAltered }) => {
+    const word = shellWord(property);
+    if (isAltered) {
+      const remedy = `What it holds is not known. Run: weir property demote ${word}, then weir property promote ${word}`;
+      return [warn(name, `somebody has changed how the column ${column} is computed`, remedy)];
+    }
+    if (stored >= rows) return [];
+    const detail = `${column} is stored for ${grouped(stored)} of ${counted(rows, 'event')}; for the others it is computed when asked for`;
+    return [warn(name, detail, `To store it for all, run: weir property promote ${word}`)];
+  });
+  const others = foreign.map((column) =>
+    warn(
+      name,
+      `the column ${column} of events_raw_v1 is not Weir's: the views do not show it`,
+      `Drop it, and let Weir make it: weir property promote`,
+    ),
+  );
+  if (problems.length + others.length > 0) return [...problems, ...others];
+  return [ok(name, properties.length === 0 ? 'none' : `${properties.length}, stored for all events`)];
 }
 
 /**

@@ -17,6 +17,7 @@ import { addIntake } from './intake.ts';
 import type { Input, Io } from '../runtime/io.ts';
 import { addMigrate } from './migrate.ts';
 import { addProject } from './project.ts';
+import { addProperty } from './property.ts';
 import { addQuery } from './query.ts';
 import { addRejected } from './rejected/rejected.ts';
 import { addServe } from './serve.ts';
@@ -77,6 +78,7 @@ function buildProgram(cli: Cli): Command {
   addMigrate(program, cli);
   addConfig(program, cli);
   addProject(program, cli);
+  addProperty(program, cli);
   addToken(program, cli);
   addQuery(program, cli);
   addDlq(program, cli);

@@ -11,6 +11,7 @@ import {
   checkForeignViews,
   checkLinks,
   checkMigrations,
+  checkProperties,
   checkRebuild,
   checkRights,
   checkSeenTwice,
@@ -82,6 +83,7 @@ export async function examineClickHouse({ clock }: Cli, config: Config): Promise
     { findAddedViews },
     { countWrongLinks },
     { findSeenTwice },
+    { describeProperties },
     { createEventSchema },
     { explainFailure },
   ] = await Promise.all([
@@ -91,6 +93,7 @@ export async function examineClickHouse({ clock }: Cli, config: Config): Promise
     import('../clickhouse/operations/added-views.ts'),
     import('../clickhouse/operations/identity-links.ts'),
     import('../clickhouse/operations/seen-twice.ts'),
+    import('../clickhouse/operations/property-columns.ts'),
     import('../clickhouse/migrations/event-schema.ts'),
     import('../clickhouse/connection/connection-errors.ts'),
   ]);
@@ -109,6 +112,7 @@ export async function examineClickHouse({ clock }: Cli, config: Config): Promise
             checkRebuild('ClickHouse events', (await schema.rebuild.read()).state, describeRebuild),
             checkSeenTwice('copies of events', await findSeenTwice(client, { withinS: 10 })),
             checkLinks('identity links', await countWrongLinks(client, { withinS: 10 })),
+            ...checkProperties('promoted properties', await describeProperties(client, found.database)),
           ];
     return [
       checkClickHouseVersion('ClickHouse', version),

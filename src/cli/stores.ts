@@ -3,6 +3,7 @@
  * directory.
  */
 import type { ClickHouseClient } from '@clickhouse/client';
+import type { Pool } from 'pg';
 import { clickHouseAccess, type Config } from '../config/config.ts';
 import { createLog } from '../log/log.ts';
 import type { Database } from '../postgres/connection/pool.ts';
@@ -54,13 +55,13 @@ function stillStarting({ dataDir }: Config): CommandFailure {
 }
 
 /** Opens the database for `work` and closes it afterwards. */
-export async function withPostgres<T>({ config }: Cli, work: (db: Database) => Promise<T>): Promise<T> {
+export async function withPostgres<T>({ config }: Cli, work: (db: Database, pool: Pool) => Promise<T>): Promise<T> {
   const settings = config();
   const { url, from } = findPostgres(settings);
   const { createPostgres } = await import('../postgres/connection/pool.ts');
   const { pool, db } = createPostgres({ url, maxConnections: 1, statementMs: PATIENCE_MS }, createLog('silent'));
   try {
-    return await work(db);
+    return await work(db, pool);
   } catch (error) {
     const [{ PostgresFailure }, { explainFailure }] = await Promise.all([
       import('../postgres/connection/errors.ts'),

@@ -152,6 +152,11 @@ test('with them Weir does all that it does', { timeout: 240_000 }, async () => {
   const counted = await fetch(`${url}/metrics?event_name=good`, { headers: { authorization: `Bearer ${secret}` } });
   expect(counted.status, await counted.text()).toBe(200);
 
+  for (const name of ['plan', 'seats']) await succeed('property', 'promote', name);
+  const listed = JSON.parse(await succeed('property', 'ls', '--json')) as { rows: number; stored: number }[];
+  expect(listed.map(({ rows, stored }) => rows - stored)).toEqual([0, 0]);
+  await succeed('property', 'demote', 'plan', '--yes');
+
   await succeed('dlq', 'replay', '--all', '--dry-run');
   await succeed('project', 'retention', project, '24h', '--existing', '--yes');
   const doctor = await run('doctor');

@@ -1,6 +1,7 @@
 /** The recipes of docs/QUERIES.md: each runs as it is written, through the endpoint, and answers what the few events here say. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { setProperties } from '../../src/clickhouse/operations/property-columns.ts';
 import { type OpenDoor, openDoor } from '../support/door.ts';
 import { type Stores, startStores } from '../support/stores.ts';
 
@@ -137,6 +138,11 @@ const ANSWERS: Record<string, unknown[]> = {
     [50, '1'],
     [100, '1'],
   ],
+  'The values of a promoted property': [
+    ['free', '2'],
+    ['pro', '2'],
+  ],
+  'Revenue by a promoted property': [['pro', '2', 240.5]],
   'Revenue by day': [
     ['2026-05-04', '120.5'],
     ['2026-05-06', '80'],
@@ -246,6 +252,10 @@ beforeAll(async () => {
   const token = await door.weir.tokens.create({ projectId: id, kind: 'secret', name: null, imported: null });
   headers = { authorization: `Bearer ${token!.plaintext}` };
   path = `/api/v1/projects/${id}/query`;
+  await setProperties(stores.clickhouse, stores.database, [
+    { name: 'plan', type: 'String' },
+    { name: 'amount', type: 'Float64' },
+  ]);
   // The first one is sent twice, as a client does that got no answer.
   for (const sent of [events, events.slice(0, 1)]) {
     expect((await door.send({ events: sent }, headers, '?ack=stored')).status).toBe(202);

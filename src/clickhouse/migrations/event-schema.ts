@@ -3,6 +3,7 @@ import type { EventSchema, TableRebuild } from '../../pipeline/storage-port.ts';
 import { explainFailure } from '../connection/connection-errors.ts';
 import { EVENTS } from './event-tables.ts';
 import { type Migration, isAfterRebuild, migrateClickHouse, MigrationChanged, readMigrations } from './migrate.ts';
+import { differingViews, showProperties } from './property-views.ts';
 import { createRebuild } from './rebuild.ts';
 import { askOf, countParts } from './rebuild-reading.ts';
 import { checkSchema } from './schema-check.ts';
@@ -13,7 +14,7 @@ const MAX_STEPS = 40;
 /** Weir's tables in one database of ClickHouse. */
 export function createEventSchema(client: ClickHouseClient, database: string): EventSchema {
   const rebuild = createRebuild(client, database);
-  return { migrate, check: () => checkSchema(client, database), rebuild, explain };
+  return { migrate, check, rebuild, explain };
 
   async function migrate() {
     const migrations = readMigrations();
@@ -21,7 +22,22 @@ export function createEventSchema(client: ClickHouseClient, database: string): E
     // A table without rows is rebuilt in a moment; any other one in the background.
     if ((await countParts(askOf(client, database), EVENTS)).rows === 0) await finish(rebuild);
     const { state } = await rebuild.read();
-    return state.kind === 'done' ? [...applied, ...(await apply(migrations.filter(isAfterRebuild)))] : applied;
+    const last = state.kind === 'done' ? await apply(migrations.filter(isAfterRebuild)) : [];
+    // A migration creates its views without them, and a backup may bring back a table that has others.
+    await showProperties(client, database);
+    return [...applied, ...last];
+  }
+
+  async function check() {
+    const drift = await checkSchema(client, database);
+    // A table or view that is missing is reported already.
+    if (drift.length > 0) return drift;
+    const views = await differingViews(askOf(client, database), database);
+    return views.map(({ view, shown, statement }) => ({
+      table: view,
+      problem: `shows ${shown.length === 0 ? 'none of the promoted properties' : `other properties than are promoted: ${shown.join(', ')}`}`,
+      remedy: `USE ${database}; ${statement}`,
+    }));
   }
 
   function apply(migrations: readonly Migration[]) {

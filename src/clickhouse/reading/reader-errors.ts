@@ -67,6 +67,7 @@ const FOR_OPERATOR: ReadonlySet<number> = new Set([81, 115, 164, 452, 497, 516])
 const SETTING_REFUSED: ReadonlySet<number> = new Set([115, 164, 452]);
 
 const UNKNOWN_TABLE = 60;
+const UNKNOWN_IDENTIFIER = 47;
 const TIMEOUT_EXCEEDED = 159;
 const OWN_SENTENCES: ReadonlyMap<number, string> = new Map([
   [UNKNOWN_TABLE, noSuchTable(null)],
@@ -99,7 +100,10 @@ export function parseFailure(error: unknown, text: string, offset: number): Quer
 
 /** Of a query that ran or was about to. */
 export const runFailure = (error: unknown): QueryFailure =>
-  failure(error, (code, message) => (ABOUT_THE_TEXT.has(code) ? shortened(message) : null));
+  failure(error, (code, message) => {
+    if (!ABOUT_THE_TEXT.has(code)) return null;
+    return (code === UNKNOWN_IDENTIFIER ? unpromotedSentence(message) : null) ?? shortened(message);
+  });
 
 function failure(error: unknown, sentenceOf: (code: number, message: string) => string | null): QueryFailure {
   if (!(error instanceof ClickHouseError)) return { kind: 'unavailable', isForOperator: false, clickhouse: null };
@@ -112,6 +116,20 @@ function failure(error: unknown, sentenceOf: (code: number, message: string) => 
   const fallback = `the query failed in ClickHouse (${code} ${name})`;
   return { kind: 'refused', message: sentence ?? fallback, clickhouse };
 }
+
+/** A property that has no column; the name is as in the text. */
+function unpromotedSentence(message: string): string | null {
+  const name = UNPROMOTED.exec(message)?.[1];
+  if (name === undefined || name.length > MAX_NAME) return null;
+  const path = name.split('.').map((part) => `'${part}'`);
+  const word = /^[\w.-]+$/.test(name) ? name : `'${name}'`;
+  return `there is no column properties.${name}; ask for JSONExtractString(properties, ${path.join(', ')}), or let an operator promote it: weir property promote ${word}`;
+}
+
+/** How ClickHouse begins; it goes on with the query and with names that are like it. */
+const UNPROMOTED =
+  /^(?:Unknown expression(?: or function)? identifier `|Identifier ')(?:[^`'.]*\.){0,3}?properties\.([^`'\\]+)[`']/;
+const MAX_NAME = 100;
 
 const MAX_SENTENCE = 500;
 

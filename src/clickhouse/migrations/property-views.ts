@@ -1,0 +1,111 @@
+/**
+ * The views that show promoted properties: those that show `properties`. A migration creates a view without
+ * them, so they are added to its statement, each time a view has others than the table of events.
+ */
+import type { ClickHouseClient } from '@clickhouse/client';
+import { quoted } from '../connection/table-names.ts';
+import { EVENTS } from './event-tables.ts';
+import { type Migration, readMigrations } from './migrate.ts';
+import { type StoredColumn, columnOf, foundIn } from './promoted-properties.ts';
+import { type Ask, askOf } from './rebuild-reading.ts';
+import { splitStatements } from './statements.ts';
+
+/** `properties` in a list of columns, and as a column with the name under which it is shown. */
+const LISTED = /(?<=, )properties(?=, )/g;
+const SHOWN = /^( +)((?:\w+\.)?)properties AS (\w+)(,?)$/m;
+
+/** The statement with the promoted properties beside `properties`: as `data.plan` where that is shown as `data`. */
+export function withProperties(create: string, names: readonly string[]): string {
+  const columns = names.map((name) => quoted(columnOf(name)));
+  return create
+    .replaceAll(LISTED, () => ['properties', ...columns].join(', '))
+    .replace(SHOWN, (line, indent: string, of: string, as: string, comma: string) => {
+      const shown = names.map((name, index) => `${indent}${of}${columns[index]} AS ${quoted(`${as}.${name}`)}`);
+      return `${[line.slice(0, line.length - comma.length), ...shown].join(',\n')}${comma}`;
+    });
+}
+
+/** A view as its migration creates it. `as`: what it shows `properties` as. */
+type PropertyView = { readonly view: string; readonly as: string; readonly create: string };
+
+/** The views of these migrations that show `properties`; of each, the statement that comes last. */
+export function propertyViewsOf(migrations: readonly Migration[]): PropertyView[] {
+  const views = migrations
+    .flatMap(({ text }) => splitStatements(text))
+    .flatMap((create) => {
+      const view = /^CREATE OR REPLACE VIEW ([\w.]+) AS/.exec(create)?.[1];
+      return view === undefined ? [] : [{ view, as: SHOWN.exec(create)?.[3] ?? null, create }];
+    });
+  const last = [...new Map(views.map((view) => [view.view, view])).values()];
+  return last.flatMap(({ as, ...view }) => (as === null ? [] : [{ ...view, as }]));
+}
+
+export type DifferingView = {
+  readonly view: string;
+  /** Those that it shows now, as they are called there. */
+  readonly shown: readonly string[];
+  readonly statement: string;
+};
+
+/** The columns of the table of events, or of one that stands in for it. Throws what the driver throws. */
+export const readStoredColumns = (ask: Ask, table: string = EVENTS): Promise<StoredColumn[]> =>
+  ask<StoredColumn>(
+    `SELECT name, type, default_kind AS kind, default_expression AS expression, comment FROM system.columns
+     WHERE database = {database:String} AND table = {table:String} ORDER BY position`,
+    { table },
+  );
+
+/**
+ * The views of this database that show other properties than `names`, or than the table has where no names are given.
+ * Throws what the driver throws.
+ */
+export async function differingViews(ask: Ask, database: string, names?: readonly string[]): Promise<DifferingView[]> {
+  const wanted = names ?? foundIn(await readStoredColumns(ask)).promoted.map(({ name }) => name);
+  const found = await ask<FoundView>(
+    `SELECT if(database = {database:String}, table, concat(database, '.', table)) AS view, groupArray(name) AS columns
+     FROM system.columns WHERE database IN ({database:String}, 'monitor') AND table = 'events' GROUP BY view`,
+  );
+  const showsSome = found.some(({ columns }) => columns.some((column) => column.includes('.')));
+  if (wanted.length === 0 && !showsSome) return [];
+  const definitions = await ask<{ view: string; definition: string }>(
+    `SELECT if(database = {database:String}, name, concat(database, '.', name)) AS view, as_select AS definition
+     FROM system.tables WHERE engine = 'View' AND database IN ({database:String}, 'monitor') AND name = 'events'`,
+  );
+  // The one in `monitor` shows the events of the database that was migrated last.
+  const own = new Set(definitions.filter(({ definition }) => isOver(database, definition)).map(({ view }) => view));
+  return propertyViewsOf(await appliedMigrations(ask)).flatMap(({ view, as, create }) => {
+    const columns = own.has(view) ? found.find((candidate) => candidate.view === view)?.columns : undefined;
+    if (!columns) return [];
+    const shown = columns.filter((column) => column.startsWith(`${as}.`));
+    const isSame = shown.length === wanted.length && wanted.every((name) => shown.includes(`${as}.${name}`));
+    return isSame ? [] : [{ view, shown, statement: withProperties(create, wanted) }];
+  });
+}
+
+type FoundView = { readonly view: string; readonly columns: readonly string[] };
+
+const isOver = (database: string, definition: string) =>
+  definition.includes(`${database}.${EVENTS}`) || definition.includes(`${quoted(database)}.${EVENTS}`);
+
+/** In the order in which they were applied. */
+async function appliedMigrations(ask: Ask): Promise<Migration[]> {
+  const applied = await ask<{ name: string }>(
+    'SELECT name FROM {database:Identifier}.schema_migrations ORDER BY applied_at, name',
+  );
+  const known = new Map(readMigrations().map((migration) => [migration.name, migration]));
+  return applied.flatMap(({ name }) => known.get(name) ?? []);
+}
+
+/**
+ * Has the views show the promoted properties, or `names` of them. Under the migration lock: `client` speaks of `database`
+ * by default. Throws what the driver throws.
+ */
+export async function showProperties(
+  client: ClickHouseClient,
+  database: string,
+  names?: readonly string[],
+): Promise<void> {
+  for (const { statement } of await differingViews(askOf(client, database), database, names)) {
+    await client.command({ query: statement, clickhouse_settings: { wait_end_of_query: 1 } });
+  }
+}
