@@ -20,6 +20,7 @@ import { type ClickHouseSettings, SettingsMap } from '@clickhouse/client';
 import { createClickHouse } from '../../src/clickhouse/connection/client.ts';
 import { readSettings } from '../../src/clickhouse/reading/reader-settings.ts';
 import { migrateClickHouse } from '../../src/clickhouse/migrations/migrate.ts';
+import { setProperties } from '../../src/clickhouse/operations/property-columns.ts';
 import { startClickHouseOnly } from '../support/stores.ts';
 import { READABLE_TABLES, filtersFor } from '../../src/clickhouse/reading/reader-tables.ts';
 import { ATTACKER, DATABASE, type Row, SECRET, VICTIMS, createAsking, rowOf } from '../support/two-projects.ts';
@@ -29,6 +30,10 @@ let client: ReturnType<typeof createClickHouse>;
 
 const insert = (rows: readonly Row[]) =>
   client.insert({ table: 'events_raw_v1', format: 'JSONEachRow', values: rows.map(rowOf) });
+
+/** Promoted properties. */
+const NOTE = { name: 'note', type: 'String' } as const;
+const LATE = { name: 'late', type: 'String' } as const;
 
 const OWN_ROWS: readonly Row[] = [
   { project: ATTACKER, id: 1, event: 'bought', user: '1' },
@@ -54,6 +59,9 @@ const FAILING = [
   `length(arrayWithConstant(if(user_id = '${SECRET}', 100000000000, 1), 1)) = 1`,
   `toDecimal32(toYear(timestamp), 6) > 0`,
   `toInt32(JSONExtractString(properties, 'note')) > 0`,
+  `toInt32(properties.note) > 0`,
+  `intDiv(1, properties.note != '${SECRET}') = 1`,
+  `intDiv(1, isNull(properties.late) OR properties.late != '${SECRET}') = 1`,
   `event = 'bought' AND intDiv(1, user_id != '${SECRET}') = 1`,
   `intDiv(1, user_id != '${SECRET}') = 1 AND event = 'bought'`,
   `if(user_id = '${SECRET}', intDiv(1, 0), 1) = 1`,
@@ -119,6 +127,12 @@ const LEGITIMATE = named([
   'SELECT user_id IN r FROM (SELECT user_id FROM events_raw_v1) AS r',
   `SELECT '${SECRET}' IN r FROM (SELECT user_id FROM events_raw_v1) AS r`,
   "SELECT JSONExtract(properties, 'note', 'String') FROM events_raw_v1",
+  'SELECT properties.note, properties.late FROM events',
+  'SELECT properties.note, r.properties.late FROM events_raw_v1 AS r FINAL ORDER BY r.properties.late',
+  'SELECT properties.note, count(), any(properties.late) FROM events GROUP BY properties.note',
+  'SELECT a.properties.note FROM events a JOIN events_raw_v1 b ON a.properties.note = b.properties.late',
+  'SELECT data.note, data.late FROM monitor.events',
+  "SELECT COLUMNS('note|late') FROM events",
   "SELECT dynamicElement(CAST(user_id, 'Dynamic'), 'String') FROM events_raw_v1",
 ]);
 
@@ -407,6 +421,7 @@ beforeAll(async () => {
   await migrateClickHouse(client, DATABASE);
   // The attacker's own rows go in twice, at two instants.
   await client.command({ query: 'ALTER TABLE event_counts_hourly MODIFY COLUMN touched DEFAULT toDateTime(0)' });
+  await setProperties(client, DATABASE, [NOTE, LATE]);
   await client.command({ query: 'CREATE TABLE default.somebodys (a String) ENGINE = Memory' });
   await client.command({ query: 'CREATE TABLE somebodys_table (a String) ENGINE = Memory' });
   for (const table of ['somebodys_table', 'default.somebodys']) {
@@ -422,7 +437,10 @@ beforeAll(async () => {
   await client.command({ query: 'OPTIMIZE TABLE events_raw_v1 FINAL' });
   await client.command({ query: 'TRUNCATE TABLE event_counts_hourly' });
   await insertCounts();
+  // The column is stored for none of the rows then: it is computed while they are read.
+  await setProperties(client, DATABASE, [NOTE]);
   for (const rows of [victimRows]) await insert(rows);
+  await setProperties(client, DATABASE, [NOTE, LATE]);
   beside = await askAll([...ADMITTED, ...REFUSED]);
 }, 300_000);
 afterAll(async () => {

@@ -22,7 +22,7 @@ export function rowOf({ project, id, event, user, at = '2026-05-04 12:00:00.000'
     user_id: user,
     timestamp: at,
     session_id: `${user}-session`,
-    properties: JSON.stringify({ note: user }),
+    properties: JSON.stringify({ note: user, late: user }),
     extras: JSON.stringify({
       service: `${user}-service`,
       channel: user,
