@@ -7,6 +7,7 @@ import { scenario as drain } from './drain.bench.ts';
 import { scenario as inserts } from './inserts.bench.ts';
 import { scenario as ndjson } from './ndjson.bench.ts';
 import { scenario as outage } from './outage.bench.ts';
+import { scenario as promoted } from './promoted.bench.ts';
 import { scenario as reading } from './reading.bench.ts';
 import { scenario as singles } from './singles.bench.ts';
 import { scenario as staged } from './staged.bench.ts';
@@ -26,4 +27,5 @@ export const SCENARIOS: readonly Scenario[] = [
   abandoned,
   counts,
   reading,
+  promoted,
 ];
