@@ -63,7 +63,7 @@ function keptOf(opened: Opened, door: Door, path: string, at: { receivedAt: numb
     { newId: () => ID, hasRoom: () => true },
   );
   const sent = opened.sent ?? createEventWalk(opened.events);
-  for (let index = 0; index < opened.events.count; index += 1) capture.take(index, 'for a test', sent(index));
+  for (let index = 0; index < opened.events.count; index += 1) capture.take(index, 'for a test', () => sent(index));
   return capture.captured().events;
 }
 

@@ -1,13 +1,18 @@
 /** Rejected events on real stores: told of, kept within limits and without tokens, and replayed. */
 import { randomUUIDv7 } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createLog } from '../../src/log/log.ts';
 import type { RejectedEvent } from '../../src/pipeline/rejected-port.ts';
 import { createTokens } from '../../src/postgres/accounts/tokens.ts';
 import { createPostgres } from '../../src/postgres/connection/pool.ts';
 import { createRejectedStore, type RejectedLimits } from '../../src/postgres/rejected-events/rejected-store.ts';
+import { claimRuntime } from '../../src/service/runtime-file.ts';
 import { type OpenDoor, openDoor } from '../support/door.ts';
 import { type Operator, startOperator } from '../support/operator.ts';
+import { commandWeir } from '../support/weir.ts';
 
 const TOKEN = 'wk_import_0123456789abcdef';
 const SITE = 'a-shop-of-the-tests.example';
@@ -185,6 +190,24 @@ describe('an event that is rejected', () => {
     const everything = JSON.stringify(rows) + page + JSON.stringify(health) + door.logged();
     for (const token of [TOKEN, STRANGER, own]) expect(everything).not.toContain(token);
     expect(JSON.stringify(rows)).not.toContain(SITE);
+  });
+
+  test('is named by doctor, with what to do', async () => {
+    const door = await open();
+    await post(door, REJECTED[0]!);
+    const dataDir = mkdtempSync(join(tmpdir(), 'weir-doctor-'));
+    const { databaseUrl, clickhouseUrl } = operator.stores;
+    const claim = claimRuntime(dataDir, process.pid);
+    claim.publish({ url: door.url, databaseUrl, clickhouseUrl, clickhouseKey: null });
+    const env = { ...operator.env, WEIR_DATA_DIR: dataDir };
+    const said = (await commandWeir(['doctor'], { cwd: operator.cwd, env })).stdout;
+    expect(said).toMatch(/^WARN {2}rejected events: segment: 1 event since 2\S+ \(invalid_field 1\)$/m);
+    expect(said).toContain('INGEST_KEEP_REJECTED');
+    const keeping = await commandWeir(['doctor'], { cwd: operator.cwd, env: { ...env, INGEST_KEEP_REJECTED: '5' } });
+    expect(keeping.stdout).toContain('weir rejected ls');
+    claim.release();
+    rmSync(dataDir, { recursive: true, force: true });
+    await door.stop();
   });
 
   test('is not kept where nobody asked for it, and costs the request nothing', async () => {
@@ -422,14 +445,15 @@ describe('the commands', () => {
     ]);
 
     // A Postgres that was restored has them again; meanwhile the client has sent one anew.
-    await storeOn().keep([eventOf(project, good(id)), timeless]);
-    expect(await json('replay', '--all')).toMatchObject({ accepted: 2 });
+    const unseen = eventOf(project, good(randomUUIDv7()));
+    await storeOn().keep([eventOf(project, good(id)), timeless, unseen]);
+    expect(await json('replay', '--all')).toMatchObject({ accepted: 3 });
     await expect.poll(() => operator.idsNow(), WITHIN).toEqual([]);
     await door.stop();
     const [{ n } = { n: '' }] = await operator.stores.select<{ n: string }>(
       `SELECT toString(sum(events)) AS n FROM event_counts_hourly WHERE project_id = '${project}' AND event IN ('Mended', 'Timeless')`,
     );
-    expect(n).toBe('2');
+    expect(n).toBe('3');
   });
 
   test('two replays at once store an event once, and many take several steps', async () => {

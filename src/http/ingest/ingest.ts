@@ -214,7 +214,7 @@ export function ingest(
             decodeEvents(
               events,
               decodeEventOf(voice, credential, receivedAt, skewMs, asSent),
-              capture && ((event, at, reason) => capture.take(at, reason, sent ? sent(at) : rawEventOf(event))),
+              capture && ((event, at, reason) => capture.take(at, reason, () => (sent ? sent(at) : rawEventOf(event)))),
             ),
             scheduler,
           );

@@ -18,7 +18,7 @@ import {
   TOO_LARGE,
   type JsonTape,
 } from '../../event/json-tape.ts';
-import { firstValue, isObject, moveToNextValue } from '../../event/json-members.ts';
+import { firstValue, isObject, type Members, moveToNextValue } from '../../event/json-members.ts';
 import { rawEventOf } from '../../event/raw-event.ts';
 import { finish } from '../../event/steps.ts';
 import type { Refusal as EventRefusal } from '../../event/text.ts';
@@ -37,15 +37,16 @@ export type LinesRead = { readonly decoded: Decoded; readonly bodyHash: string }
 /** Rejections carry their line number, from 1; blank lines count as lines and mean nothing else. */
 export async function readLines(
   request: Pick<DoorRequest, 'headers' | 'body'>,
-  { decodeEvent: decode, onRejected = null, reservation, couldHold, scheduler }: LineReading,
+  { decodeEvent, onRejected = null, reservation, couldHold, scheduler }: LineReading,
   { maxBytes }: { maxBytes: number },
 ): Promise<LinesRead | Refusal | 'aborted'> {
   const bodyHash: Hash = createHash('sha256');
   const collected = createCollector();
-  /** The event that was decoded last, if that was rejected and somebody wants to know. */
-  let lastRejected: string | null = null;
-  const decodeEvent = onRejected === null ? decode : noting(decode, (raw) => (lastRejected = raw));
-  const decodeLine = lineDecoder(decodeEvent);
+  /** The event of a line that was decoded last, if that was rejected and somebody wants to know. */
+  let lastRejected: Members | null = null;
+  const decodeLine = lineDecoder(
+    onRejected === null ? decodeEvent : noting(decodeEvent, (event) => (lastRejected = event)),
+  );
   let blankLines = 0;
   /** Or the events on them, where a line has several. */
   let filledLines = 0;
@@ -53,8 +54,9 @@ export async function readLines(
     filledLines += 1;
     collected.add(number, row);
     if (onRejected === null || typeof row === 'string') return;
-    onRejected(number, row.reason, lastRejected ?? sent?.toString('latin1') ?? null);
+    const event = lastRejected;
     lastRejected = null;
+    onRejected(number, row.reason, () => (event === null ? (sent?.toString('latin1') ?? null) : rawEventOf(event)));
   };
   const splitter = createValueSplitter({
     line: (line, number) => decodeLine(line, (row) => add(row, number, line)),
@@ -90,8 +92,8 @@ export async function readLines(
 
 export type LineReading = {
   readonly decodeEvent: DecodeEvent;
-  /** Told of each rejected event and how it was sent, as byte text; null of one that is too large. */
-  readonly onRejected?: ((number: number, reason: string, raw: string | null) => void) | null;
+  /** Told of each rejected event; `read` gives it as it was sent, as byte text, null of one that is too large. */
+  readonly onRejected?: ((number: number, reason: string, read: () => string | null) => void) | null;
   readonly reservation: Reservation;
   /** Whether that many events and bytes could ever be accepted at once. */
   readonly couldHold: (eventCount: number, byteCount: number) => boolean;
@@ -162,10 +164,10 @@ function scanObjects(scanner: Scanner, events: JsonTape): boolean {
 }
 
 /** As `decode`, handing over each rejected event. */
-function noting(decode: DecodeEvent, note: (raw: string | null) => void): DecodeEvent {
+function noting(decode: DecodeEvent, note: (event: Members) => void): DecodeEvent {
   return (event) => {
     const row = decode(event);
-    if (typeof row !== 'string') note(rawEventOf(event));
+    if (typeof row !== 'string') note(event);
     return row;
   };
 }

@@ -22,14 +22,14 @@ type CaptureDeps = {
 };
 
 export type RejectedCapture = {
-  /** `raw`: the event as byte text; null where it is too large. */
-  take(index: number, reason: string, raw: string | null): void;
+  /** `read`: gives the event as byte text, null where it is too large; called at once, or not at all. */
+  take(index: number, reason: string, read: () => string | null): void;
   captured(): CapturedRejections;
 };
 
 /** The largest event that is kept: what a door takes at most. */
 const MAX_EVENT_BYTES = 1024 * 1024;
-/** Of one request. */
+/** Of one request; one event may exceed it. Also bounds what is looked at and turns out to be too large. */
 const MAX_EVENTS = 1_000;
 const MAX_BYTES = 4 * 1024 * 1024;
 
@@ -37,25 +37,26 @@ export function createCapture(request: CapturedRequest, { newId, hasRoom }: Capt
   const { door, projectId, path, receivedAt, facts } = request;
   let tokens: TokensToMask | null = null;
   const events: RejectedEvent[] = [];
-  let byteCount = 0;
+  let looked = 0;
   let tooLarge = 0;
   let surplus = 0;
 
   return { take, captured: () => ({ events, tooLarge, surplus }) };
 
-  function take(index: number, reason: string, raw: string | null): void {
-    if (raw === null || raw.length > MAX_EVENT_BYTES) {
-      tooLarge += 1;
+  function take(index: number, reason: string, read: () => string | null): void {
+    if (events.length === MAX_EVENTS || looked >= MAX_BYTES || !hasRoom()) {
+      surplus += 1;
       return;
     }
-    if (events.length === MAX_EVENTS || byteCount + raw.length > MAX_BYTES || !hasRoom()) {
-      surplus += 1;
+    const raw = read();
+    looked += raw?.length ?? MAX_EVENT_BYTES;
+    if (raw === null || raw.length > MAX_EVENT_BYTES) {
+      tooLarge += 1;
       return;
     }
     tokens ??= tokensOf(request);
     // A copy: a part of the body's text would keep all of it.
     const bytes = Buffer.from(withoutTokens(raw, tokens), 'latin1');
-    byteCount += bytes.length;
     const kind = kindOfReason(reason);
     events.push({ id: newId(), projectId, door: door.source, path, kind, reason, bytes, index, receivedAt, facts });
   }

@@ -5,7 +5,8 @@ import { createScanner, enter, isAtObject, nextKey, type Scanner, scanValue } fr
 import { MAX_REWRITTEN_BYTES, rawObjectOf, scanRewritten, TOO_MUCH } from '../../../event/rewriting.ts';
 import { BYTES_A_STEP, type Steps } from '../../../event/steps.ts';
 import type { Opened } from './door.ts';
-import { membersAt, readOutline, type Resource } from './otlp-outline.ts';
+import { membersAt, readOutline } from './otlp-outline.ts';
+import { createRequestWalk } from './otlp-single.ts';
 import {
   type Attributes,
   found,
@@ -52,39 +53,12 @@ export function* readOtlpRecords(body: Buffer): Steps<OtlpRecords | BodyProblem>
       }
     }
   }
-  return yield* scanned(events, (index) => requestWith(scanner, resources, index));
+  return yield* scanned(events, createRequestWalk(scanner, resources));
 }
 
 function* scanned(events: readonly string[], sent: Opened['sent'] = () => null): Steps<OtlpRecords | BodyProblem> {
   const tape = yield* scanRewritten(events);
   return isBodyProblem(tape) ? tape : { events: tape, sent };
-}
-
-/** The record at that place as a request, with its scope and its resource, raw. */
-function requestWith(scanner: Scanner, resources: readonly Resource[], index: number): string | null {
-  let left = index;
-  for (const resource of resources) {
-    for (const scope of resource.scopes) {
-      const record = scope.records[left];
-      if (record === undefined) {
-        left -= scope.records.length;
-        continue;
-      }
-      const withScope = `{${rawMember('scope', scope.at)}${rawMember('schemaUrl', scope.schemaAt)}"logRecords":[${rawAt(record)}]}`;
-      const of = rawMember('resource', resource.at) + rawMember('schemaUrl', resource.schemaAt);
-      return `{"resourceLogs":[{${of}"scopeLogs":[${withScope}]}]}`;
-    }
-  }
-  return null;
-
-  function rawMember(name: string, at: number): string {
-    return at < 0 ? '' : `"${name}":${rawAt(at)},`;
-  }
-
-  function rawAt(at: number): string {
-    scanner.at = at;
-    return takeRaw(scanner);
-  }
 }
 
 const NO_REQUEST: BodyProblem = {
