@@ -1,9 +1,14 @@
 /** Copies of rejected events: bounded for each request, in what is copied and in what is looked at. */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import type { Decoded } from '../src/event/decode.ts';
 import { finish } from '../src/event/steps.ts';
+import { createAcceptance } from '../src/http/ingest/acceptance.ts';
 import { otlpDoor } from '../src/http/ingest/doors/otlp.ts';
 import { createCapture } from '../src/http/ingest/rejected-capture.ts';
 import { segmentDoors } from '../src/http/ingest/doors/segment.ts';
+import type { Accept } from '../src/pipeline/accept.ts';
+import { createManualClock } from './support/clock.ts';
+import { PROJECT } from './support/factory.ts';
 
 const MIB = 1024 * 1024;
 
@@ -88,4 +93,56 @@ test('records of a request are told apart over resources and scopes, also empty 
     '{"resourceLogs":[{"schemaUrl":"u","scopeLogs":[{"schemaUrl":"v","logRecords":[null]}]}]}',
     null,
   ]);
+});
+
+describe('the rejected events of a request are counted and kept', () => {
+  const decoded: Decoded = {
+    rows: Buffer.from('{}\n'),
+    accepted: 1,
+    rejected: 1,
+    rejections: [{ index: 0, reason: 'type required' }],
+    truncated: false,
+    kinds: { missing_field: 1 },
+  };
+
+  test.each<[string, ReturnType<Accept>, Partial<Decoded>, 'kept' | 'dropped']>([
+    ['when the others were taken', Promise.resolve('queued'), {}, 'kept'],
+    ['when there are no others', 'full', { accepted: 0 }, 'kept'],
+    ['not when there is no room for the others', 'full', {}, 'dropped'],
+    ['not when the disk does not take the others', Promise.resolve('not-journaled'), {}, 'dropped'],
+  ])('%s', async (_, outcome, changed, expected) => {
+    const fates: string[] = [];
+    const ledger = { rejected: 0 };
+    const acceptance = createAcceptance({
+      channel: { couldHold: () => true } as never,
+      accept: () => outcome,
+      idempotency: {} as never,
+      ledger,
+      clock: createManualClock(),
+      newEventId: () => 'id',
+      onRejected: () => fates.push('told'),
+      keeper: {
+        hasRoom: () => true,
+        hold: () => ({ keep: () => fates.push('kept'), drop: () => fates.push('dropped') }),
+      },
+    });
+    const door = segmentDoors[0]!;
+    const entered = await acceptance.enter(
+      { request: {} as never, receivedAt: 0, reservation: {} as never, ack: 'queued' },
+      {
+        credential: { projectId: PROJECT, kind: 'public', retentionSeconds: null, allowedOrigins: [] },
+        key: null,
+        bodyHash: () => '',
+        eventCount: 2,
+        decode: () => ({ ...decoded, ...changed }),
+        head: {} as never,
+        bodyBytes: 2,
+        door,
+        capture: { take: () => {}, captured: () => ({ events: [], tooLarge: 0, surplus: 0 }) },
+      },
+    );
+    if ('answering' in entered) await entered.answering;
+    expect(fates).toEqual(expected === 'kept' ? ['told', 'kept'] : ['dropped']);
+    expect(ledger.rejected).toBe(expected === 'kept' ? 1 : 0);
+  });
 });
