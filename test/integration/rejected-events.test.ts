@@ -350,6 +350,12 @@ describe('the limits hold', () => {
     const full = createRejectedStore({ db, log: createLog('silent'), hasRoom: () => false }, limits);
     expect(await full.keep([eventOf(project)])).toBe('refused');
     expect(await countNow()).toBe(1);
+
+    const failing = (code: string) =>
+      storeOn({ transaction: () => Promise.reject(Object.assign(new Error('failed'), { code })) } as never);
+    // The disk is full; the server has no connection to give.
+    expect(await failing('53100').keep([eventOf(project)])).toBe('refused');
+    expect(await failing('53300').keep([eventOf(project)])).toBe('away');
   });
 });
 

@@ -8,6 +8,7 @@ import { answerOf, postgresFailureOf } from '../connection/errors.ts';
 import { sql } from '../connection/drizzle.ts';
 import type { Database } from '../connection/pool.ts';
 import { rejectedEvents } from '../connection/schema.ts';
+import { isDiskFull } from '../dead-letters/disk-room.ts';
 
 export type RejectedLimits = {
   /** Events of each project. */
@@ -49,7 +50,8 @@ export function createRejectedStore(
 
   function failed(error: unknown): KeepOutcome {
     const failure = postgresFailureOf(error);
-    if (failure.isUnavailable) return 'away';
+    // To wait for room would compete with the dead letters for it.
+    if (failure.isUnavailable && !isDiskFull(failure)) return 'away';
     if (failure.code !== saidCode) log.warn({ err: failure, code: failure.code }, 'rejected events cannot be kept');
     saidCode = failure.code;
     return 'refused';
