@@ -15,6 +15,8 @@ export type EventReader = {
   readonly read: ReadPath;
   /** The member's value without the parts that are never stored. */
   textOf(member: number): string;
+  /** The place among the fields of `picked` of a name that a path begins with. */
+  fieldOf(name: string): number;
   /** The member with that name; -1 for none. */
   memberOf(name: string): number;
   /** Whether the member is one that a path begins with. */
@@ -59,7 +61,7 @@ export function createEventReader(paths: readonly Path[], cut: readonly Path[]):
   /** By field: what was found in a member that is an object; null where nothing was looked for yet. */
   const looked: (InnerMembers | null)[] = names.map(() => null);
 
-  return { open, find, read, textOf, memberOf, isKnown, picked: () => picked };
+  return { open, find, read, textOf, fieldOf: (name) => fieldOf.get(name)!, memberOf, isKnown, picked: () => picked };
 
   function open(members: Members): void {
     event = members;

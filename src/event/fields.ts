@@ -1,5 +1,14 @@
 import { stringOf } from './raw-json.ts';
-import { endOfMembers, firstMember, nextMember, isKeyed, keyLengthOf, rawKeyOf, type Members } from './json-members.ts';
+import {
+  endOfMembers,
+  firstMember,
+  isKeyed,
+  isKeyEscaped,
+  keyLengthOf,
+  type Members,
+  nextMember,
+  rawKeyOf,
+} from './json-members.ts';
 
 /** Finds an object's known fields. Members are identified by their place on the tape. */
 export type Picked = {
@@ -59,8 +68,7 @@ export function createFieldPicker(keysByField: readonly (readonly string[])[]): 
     const candidates = slotsByLength[keyLengthOf(members, member)];
     if (candidates) for (const { slot, bytes } of candidates) if (isKeyed(members, member, bytes)) return slot;
     // Known keys are ASCII, so only escapes can spell them in another way.
-    const rawKey = rawKeyOf(members, member);
-    return rawKey.includes('\\') ? (slotByKey.get(stringOf(rawKey)) ?? -1) : -1;
+    return isKeyEscaped(members, member) ? (slotByKey.get(stringOf(rawKeyOf(members, member))) ?? -1) : -1;
   }
 }
 

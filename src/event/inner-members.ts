@@ -1,7 +1,8 @@
 /** Finds members of an object that is itself a member of an event, and gives its text without some of them. */
-import { createScanner, enter, nextKey, scanValue } from './json.ts';
+import { createScanner, enter, nextKey, scanValue, type Scanner } from './json.ts';
 import type { Members } from './json-members.ts';
 import { rawValueOf, valueStartOf } from './json-members.ts';
+import { createNameFinder, hasEscape } from './names.ts';
 import { stringOf } from './raw-json.ts';
 
 export type InnerMembers = {
@@ -16,7 +17,7 @@ export function createInnerPicker(
   names: readonly string[],
   isCut: readonly boolean[],
 ): (members: Members, member: number) => InnerMembers {
-  const placeOf = new Map(names.map((name, place) => [`"${name}"`, place]));
+  const findName = createNameFinder(names);
   const cutsAny = isCut.includes(true);
 
   return (members, member) => {
@@ -32,17 +33,17 @@ export function createInnerPicker(
     while (nextKey(scanner)) {
       const { keyStart, keyEnd, at } = scanner;
       if (!scanValue(scanner)) break;
-      const place = placeOfKey(tape.text.slice(keyStart, keyEnd));
+      const place = placeOfKey(scanner, keyStart, keyEnd);
       if (place >= 0) values[place] = tape.text.slice(at, scanner.at);
       cutter?.member(keyStart, scanner.at, place >= 0 && isCut[place]!);
     }
     return { values, text: cutter === null ? raw : cutter.finish(raw, start + raw.length) };
   };
 
-  function placeOfKey(rawKey: string): number {
-    const place = placeOf.get(rawKey);
-    if (place !== undefined) return place;
-    return rawKey.includes('\\') ? (placeOf.get(`"${stringOf(rawKey)}"`) ?? -1) : -1;
+  function placeOfKey({ bytes, text }: Scanner, keyStart: number, keyEnd: number): number {
+    const place = findName(bytes, keyStart + 1, keyEnd - 1);
+    if (place >= 0 || !hasEscape(bytes, keyStart, keyEnd)) return place;
+    return names.indexOf(stringOf(text.slice(keyStart, keyEnd)));
   }
 }
 

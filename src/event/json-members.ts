@@ -1,5 +1,6 @@
 /** Reads what a JSON tape has recorded: values and their members, as in the document. */
 import { type JsonTape, MEMBER_NUMBERS, UNUSABLE, VALUE_NUMBERS } from './json-tape.ts';
+import { hasEscape } from './names.ts';
 
 /** One recorded value: a cursor over a tape. A member is identified by its place on the tape. */
 export type Members = {
@@ -82,6 +83,11 @@ export function isKeyed({ tape }: Members, member: number, key: Buffer): boolean
   const start = numberAt(tape, member) + 1;
   for (let i = 0; i < key.length; i += 1) if (tape.bytes[start + i] !== key[i]) return false;
   return true;
+}
+
+/** Whether an escape is in the member's key. */
+export function isKeyEscaped({ tape }: Members, member: number): boolean {
+  return hasEscape(tape.bytes, numberAt(tape, member), numberAt(tape, member + 1));
 }
 
 /** The member's value as it was written. */

@@ -83,6 +83,7 @@ function formatDecoder(format: LenientFormat): (context: DecodeContext) => Decod
   const { gathered = [], restButFor, spelt = NO_SPELLINGS } = format;
   const unstored = [...tokens, ...without].filter(isDirect);
   const direct = [...new Set(pathsOf(format).filter(isDirect))];
+  const fieldsBy = new Map<EventReader, Fields>();
 
   return (context) => {
     const { token, ip, userAgent } = asSentIn(context);
@@ -106,13 +107,18 @@ function formatDecoder(format: LenientFormat): (context: DecodeContext) => Decod
       const id = idOf(members, reader, index, time.isKnown);
       const object = firstObject(reader);
 
-      const stored = [time.member, id.member, object?.member ?? -1];
+      const stored: number[] = [];
+      addMember(stored, time.member);
+      addMember(stored, id.member);
+      addMember(stored, object?.member ?? -1);
       addWhole(stored, name);
       addWhole(stored, who.userId);
       addWhole(stored, who.anonymousId);
       addWhole(stored, session);
-      for (const path of unstored) stored.push(reader.memberOf(path));
-      for (const path of direct) addIfNull(stored, members, reader.memberOf(path));
+      const { byField } = reader.picked();
+      const { unstored, direct } = fieldsOf(reader);
+      for (const field of unstored) addMember(stored, byField[field]!);
+      for (const field of direct) addIfNull(stored, members, byField[field]!);
       const left = straysOf(reader, stored);
       const [together, strays] = parted(reader, left, object !== undefined);
       // What alone is too large for a row is not looked into, nor taken apart.
@@ -149,6 +155,14 @@ function formatDecoder(format: LenientFormat): (context: DecodeContext) => Decod
     }
   };
 
+  function fieldsOf(reader: EventReader): Fields {
+    const known = fieldsBy.get(reader);
+    if (known !== undefined) return known;
+    const fields = { unstored: unstored.map(reader.fieldOf), direct: direct.map(reader.fieldOf) };
+    fieldsBy.set(reader, fields);
+    return fields;
+  }
+
   function firstObject({ find }: EventReader): Found | undefined {
     for (const path of objects) {
       const found = find(path);
@@ -176,6 +190,9 @@ function formatDecoder(format: LenientFormat): (context: DecodeContext) => Decod
     return refusal;
   }
 }
+
+/** Where a reader has the members that are not stored, and those that a path is. */
+type Fields = { readonly unstored: readonly number[]; readonly direct: readonly number[] };
 
 /** The token that an event has, however long; null for none. */
 export function tokenIn({ find }: Pick<EventReader, 'find'>, paths: readonly Path[]): string | null {
@@ -207,6 +224,10 @@ function firstOf({ read }: EventReader, paths: readonly string[] = [], absent: r
 
 function textOf(reader: EventReader, field: LenientField | undefined): LenientText | null {
   return field === undefined ? null : firstOf(reader, field.paths, field.absent);
+}
+
+function addMember(stored: number[], member: number): void {
+  if (member >= 0) stored.push(member);
 }
 
 function addWhole(stored: number[], text: LenientText | null): void {
