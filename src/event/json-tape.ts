@@ -17,7 +17,7 @@ export const MAX_EVENT_BYTES = 1024 * 1024;
 export const MAX_EVENT_MEMBERS = 10_000;
 
 export const TOO_LARGE = 'event too large: more than 1 MiB as it was sent';
-const TOO_MANY_MEMBERS = `event too large: more than ${MAX_EVENT_MEMBERS} fields`;
+export const TOO_MANY_MEMBERS = `event too large: more than ${MAX_EVENT_MEMBERS} fields`;
 
 /** Scanned values one after the other; created by `createJsonTape`, filled by `recordValue`. */
 export type JsonTape = {
@@ -55,19 +55,23 @@ const MAX_SPARE_NUMBERS = 64 * 1024;
 
 export function createJsonTape({ bytes, text }: Scanner): JsonTape {
   // One number for eight bytes is what ordinary events take.
-  const expected = 64 + (text.length >> 3);
-  const numbers = expected <= spare.length ? spare : new Int32Array(expected);
-  if (numbers === spare) spare = NO_NUMBERS;
   return {
     bytes,
     text,
     hasLineEnds: text.includes('\n') || text.includes('\r'),
-    numbers,
+    numbers: numbersFor(64 + (text.length >> 3)),
     length: 0,
     count: 0,
     problems: [],
     view: NO_BYTES,
   };
+}
+
+/** Memory for about so many numbers of a tape, which `discardJsonTape` gives back. */
+export function numbersFor(expected: number): Int32Array {
+  const numbers = expected <= spare.length ? spare : new Int32Array(expected);
+  if (numbers === spare) spare = NO_NUMBERS;
+  return numbers;
 }
 
 /** Ends the use of a tape and of everything read from it except strings. */

@@ -88,7 +88,7 @@ const DATES = new Map<number, string>();
 const MAX_DATES = 1_024;
 
 /** Equals `toISOString` for 1970 and later, several times as fast. */
-function isoOf(epochMs: number): string {
+export function isoOf(epochMs: number): string {
   const ms = epochMs % DAY_MS;
   const date = DATES.get(epochMs - ms) ?? dateOf(epochMs - ms);
   const second = SECONDS[Math.floor(ms / 1000) % 60];

@@ -1,160 +1,256 @@
-/** OTLP's protobuf, written as OTLP/JSON, so that one decoder follows; and the answers that clients of it read. */
-import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+/** Reads OTLP's protobuf: the values of the records are written as those of OTLP/JSON are. */
+import type { BodyProblem, ScannedEvents } from '../../../event/envelope.ts';
+import { putRaw, rawPart } from '../../../event/json-text.ts';
+import { MAX_REWRITTEN_BYTES, TOO_MUCH } from '../../../event/rewriting.ts';
+import { BYTES_A_STEP, type Steps } from '../../../event/steps.ts';
+import {
+  type Attributes,
+  closeAttributes,
+  createAttributes,
+  nowhere,
+  type Place,
+  resetAttributes,
+  setPlace,
+} from './otlp-attributes.ts';
+import { addValue, closeRecord, createOtlpEvents, finishEvents, openRecord, type OtlpEvents } from './otlp-events.ts';
+import { KEYS, putKey } from './otlp-members.ts';
+import { addAttribute, putAnyValue, putText } from './otlp-protobuf-values.ts';
+import { closeResource, closeScope, openResource, openScope } from './otlp-resources.ts';
+import {
+  bits32,
+  bits64,
+  createWire,
+  END,
+  endOfSized,
+  nextField,
+  sized,
+  skipField,
+  varint,
+  type Wire,
+} from './otlp-wire.ts';
 
-type Scalar = 'string' | 'bytes' | 'hex' | 'bool' | 'int64' | 'uint32' | 'double' | 'fixed32' | 'fixed64';
-type Field = { readonly name: string; readonly of: Scalar | (() => Message); readonly isRepeated?: boolean };
-/** The fields of a message by their numbers. */
-type Message = Readonly<Record<number, Field>>;
-
-const field = (name: string, of: Field['of']): Field => ({ name, of });
-const repeated = (name: string, of: Field['of']): Field => ({ name, of, isRepeated: true });
-
-const ANY_VALUE: Message = {
-  1: field('stringValue', 'string'),
-  2: field('boolValue', 'bool'),
-  3: field('intValue', 'int64'),
-  4: field('doubleValue', 'double'),
-  5: field('arrayValue', () => ARRAY_VALUE),
-  6: field('kvlistValue', () => KEY_VALUES),
-  7: field('bytesValue', 'bytes'),
-};
-const ARRAY_VALUE: Message = { 1: repeated('values', () => ANY_VALUE) };
-const KEY_VALUE: Message = { 1: field('key', 'string'), 2: field('value', () => ANY_VALUE) };
-const KEY_VALUES: Message = { 1: repeated('values', () => KEY_VALUE) };
-const RESOURCE: Message = {
-  1: repeated('attributes', () => KEY_VALUE),
-  2: field('droppedAttributesCount', 'uint32'),
-};
-const SCOPE: Message = {
-  1: field('name', 'string'),
-  2: field('version', 'string'),
-  3: repeated('attributes', () => KEY_VALUE),
-  4: field('droppedAttributesCount', 'uint32'),
-};
-const LOG_RECORD: Message = {
-  1: field('timeUnixNano', 'fixed64'),
-  2: field('severityNumber', 'uint32'),
-  3: field('severityText', 'string'),
-  5: field('body', () => ANY_VALUE),
-  6: repeated('attributes', () => KEY_VALUE),
-  7: field('droppedAttributesCount', 'uint32'),
-  8: field('flags', 'fixed32'),
-  9: field('traceId', 'hex'),
-  10: field('spanId', 'hex'),
-  11: field('observedTimeUnixNano', 'fixed64'),
-  12: field('eventName', 'string'),
-};
-const SCOPE_LOGS: Message = {
-  1: field('scope', () => SCOPE),
-  2: repeated('logRecords', () => LOG_RECORD),
-  3: field('schemaUrl', 'string'),
-};
-const RESOURCE_LOGS: Message = {
-  1: field('resource', () => RESOURCE),
-  2: repeated('scopeLogs', () => SCOPE_LOGS),
-  3: field('schemaUrl', 'string'),
-};
-const REQUEST: Message = { 1: repeated('resourceLogs', () => RESOURCE_LOGS) };
-
-const WIRE_TYPES: Readonly<Record<Scalar, WireType>> = {
-  string: WireType.LengthDelimited,
-  bytes: WireType.LengthDelimited,
-  hex: WireType.LengthDelimited,
-  bool: WireType.Varint,
-  int64: WireType.Varint,
-  uint32: WireType.Varint,
-  double: WireType.Bit64,
-  fixed32: WireType.Bit32,
-  fixed64: WireType.Bit64,
-};
-
-/** Messages in messages: what is deeper as JSON than an event may be is rejected there; this is for the stack. */
-const MAX_DEPTH = 300;
-/** Two bytes may become twenty. */
-const MAX_JSON_BYTES = 64 * 1024 * 1024;
-/** `"":{},` around the name of a message. */
-const EMPTY_BYTES = 6;
-
-/** Thrown where a request would be too large as JSON. */
-export class TooMuchJson extends Error {
-  override readonly name = 'TooMuchJson';
+/** The records of a request, as events that the format of OTLP reads. */
+export function* readOtlpProtobuf(body: Buffer): Steps<ScannedEvents | BodyProblem> {
+  try {
+    return yield* readRequest(createWire(body), createOtlpEvents(body));
+  } catch {
+    return { ok: false, code: 'invalid_envelope', message: 'the body is no ExportLogsServiceRequest' };
+  }
 }
 
-/** A request as OTLP/JSON. Throws where the bytes are no such message, and `TooMuchJson`. */
-export function otlpJsonOf(bytes: Uint8Array): string {
-  let jsonBytes = 0;
-  return messageOf(new BinaryReader(bytes), REQUEST, 0);
+const RESOURCE_LOGS = sized(1);
 
-  function messageOf(reader: BinaryReader, message: Message, depth: number): string {
-    if (depth > MAX_DEPTH) throw new RangeError('nesting too deep');
-    const single = new Map<string, string>();
-    const lists = new Map<string, string[]>();
-    while (reader.pos < reader.len) {
-      const [number, wireType] = reader.tag();
-      const known = Object.hasOwn(message, number) ? message[number]! : null;
-      if (known === null || wireTypeOf(known) !== wireType) {
-        reader.skip(wireType, number);
-        continue;
-      }
-      const json = typeof known.of === 'string' ? scalarOf(reader, known.of) : inner(reader, known.of(), depth);
-      jsonBytes += known.name.length + (typeof known.of === 'string' ? json.length : EMPTY_BYTES);
-      if (jsonBytes > MAX_JSON_BYTES) throw new TooMuchJson();
-      if (!known.isRepeated) single.set(known.name, json);
-      else if (lists.has(known.name)) lists.get(known.name)!.push(json);
-      else lists.set(known.name, [json]);
+function* readRequest(wire: Wire, events: OtlpEvents): Steps<ScannedEvents | BodyProblem> {
+  const { length: end } = wire.bytes;
+  for (let tag = nextField(wire, end); tag !== END; tag = nextField(wire, end)) {
+    if (tag !== RESOURCE_LOGS) {
+      skipField(wire, tag);
+      continue;
     }
-    const parts = [...single].map(([name, json]) => `"${name}":${json}`);
-    for (const [name, list] of lists) parts.push(`"${name}":[${list.join(',')}]`);
-    return `{${parts.join(',')}}`;
+    const problem = yield* readResource(wire, events, endOfSized(wire));
+    if (problem) return problem;
   }
+  return finishEvents(events);
+}
 
-  function inner(reader: BinaryReader, message: Message, depth: number): string {
-    return messageOf(new BinaryReader(reader.bytes()), message, depth + 1);
+const RESOURCE = sized(1);
+const SCOPE_LOGS = sized(2);
+const SCHEMA_URL = sized(3);
+
+function* readResource(wire: Wire, events: OtlpEvents, end: number): Steps<BodyProblem | null> {
+  let hasUnreadable = false;
+  openResource(events);
+  for (let tag = nextField(wire, end); tag !== END; tag = nextField(wire, end)) {
+    if (tag === RESOURCE) {
+      events.hasUnreadable = false;
+      readAttributes(wire, events, events.resource, endOfSized(wire));
+      ({ hasUnreadable } = events);
+    } else if (tag === SCOPE_LOGS) {
+      if (!(yield* readScope(wire, events, endOfSized(wire)))) return TOO_MUCH;
+    } else if (tag === SCHEMA_URL) readWords(wire, events, events.resourceSchema);
+    else skipField(wire, tag);
+  }
+  return yield* closeResource(events, hasUnreadable);
+}
+
+const RESOURCE_ATTRIBUTES = sized(1);
+
+function readAttributes(wire: Wire, events: OtlpEvents, attributes: Attributes, end: number): void {
+  noteFields(wire, events, { attributes, tag: RESOURCE_ATTRIBUTES, end });
+}
+
+/** The last field of the message that has the most; so few places need no index. */
+const LAST_FIELD = sized(12);
+
+/** Where the last value of a field is; the fields are in the order of their first ones. */
+const tags: number[] = [];
+const places: number[] = [];
+
+/**
+ * Writes the attributes of a message and notes the places of its other fields, since nothing may be written between
+ * attributes. What is there twice counts where it was last.
+ */
+function noteFields(
+  wire: Wire,
+  events: OtlpEvents,
+  { attributes, tag: attribute, end }: { attributes: Attributes; tag: number; end: number },
+): void {
+  tags.length = 0;
+  places.length = 0;
+  resetAttributes(attributes);
+  for (let tag = nextField(wire, end); tag !== END; tag = nextField(wire, end)) {
+    if (tag === attribute) {
+      addAttribute(wire, events, attributes);
+      continue;
+    }
+    if (tag <= LAST_FIELD) {
+      const index = tags.indexOf(tag);
+      if (index < 0) tags.push(tag);
+      places[index < 0 ? tags.length - 1 : index] = wire.reader.pos;
+    }
+    skipField(wire, tag);
+  }
+  if (attributes.object.start >= 0) closeAttributes(attributes, events.text);
+}
+
+const SCOPE = sized(1);
+const LOG_RECORD = sized(2);
+
+/** False where there is too much of it. */
+function* readScope(wire: Wire, events: OtlpEvents, end: number): Steps<boolean> {
+  const scope = openScope(events);
+  const attributes = createAttributes();
+  const schema = nowhere();
+  let own: readonly string[] = [];
+  let stepEnd = wire.reader.pos + BYTES_A_STEP;
+  for (let tag = nextField(wire, end); tag !== END; tag = nextField(wire, end)) {
+    if (tag === LOG_RECORD) {
+      readRecord(wire, events, endOfSized(wire));
+      if (events.text.length > MAX_REWRITTEN_BYTES) return false;
+      if (wire.reader.pos < stepEnd) continue;
+      stepEnd = wire.reader.pos + BYTES_A_STEP;
+      yield;
+    } else if (tag === SCOPE) {
+      events.hasUnreadable = false;
+      own = readOwnScope(wire, events, attributes, endOfSized(wire));
+      scope.hasUnreadable = events.hasUnreadable;
+    } else if (tag === SCHEMA_URL) readWords(wire, events, schema);
+    else skipField(wire, tag);
+  }
+  closeScope(events, scope, { own, attributes, schema });
+  return true;
+}
+
+const SCOPE_NAME = sized(1);
+const SCOPE_VERSION = sized(2);
+const SCOPE_ATTRIBUTES = sized(3);
+
+/** The raw members of a scope that are no attributes. */
+function readOwnScope(wire: Wire, events: OtlpEvents, attributes: Attributes, end: number): readonly string[] {
+  const own: string[] = [];
+  const words = nowhere();
+  noteFields(wire, events, { attributes, tag: SCOPE_ATTRIBUTES, end });
+  for (const [index, tag] of tags.entries()) {
+    if (tag !== SCOPE_NAME && tag !== SCOPE_VERSION) continue;
+    wire.reader.pos = places[index]!;
+    readWords(wire, events, words);
+    if (words.start >= 0) {
+      own.push(`"${tag === SCOPE_NAME ? 'name' : 'version'}":${rawPart(events.text, words.start, words.end)}`);
+    }
+  }
+  wire.reader.pos = end;
+  return own;
+}
+
+const TIME = bits64(1);
+const SEVERITY_NUMBER = varint(2);
+const SEVERITY_TEXT = sized(3);
+const BODY = sized(5);
+const ATTRIBUTES = sized(6);
+const DROPPED_ATTRIBUTES = varint(7);
+const FLAGS = bits32(8);
+const TRACE_ID = sized(9);
+const SPAN_ID = sized(10);
+const OBSERVED_TIME = bits64(11);
+const EVENT_NAME = LAST_FIELD;
+
+/** The record at the cursor, which moves behind it. */
+function readRecord(wire: Wire, events: OtlpEvents, end: number): void {
+  openRecord(events);
+  noteFields(wire, events, { attributes: events.record.attributes, tag: ATTRIBUTES, end });
+  for (let index = 0; index < tags.length; index += 1) {
+    wire.reader.pos = places[index]!;
+    readField(wire, events, tags[index]!);
+  }
+  wire.reader.pos = end;
+  closeRecord(events);
+}
+
+function readField(wire: Wire, events: OtlpEvents, tag: number): void {
+  const { record, text } = events;
+  const { reader } = wire;
+  const { length: start } = text;
+  switch (tag) {
+    case TIME:
+      return readNanos(wire, events, record.time);
+    case OBSERVED_TIME:
+      return readNanos(wire, events, record.observed);
+    case SEVERITY_NUMBER:
+      putRaw(text, String(reader.uint32()));
+      return setPlace(record.severity, text.bytes[start] === ZERO ? -1 : start, text.length);
+    case SEVERITY_TEXT:
+      return addWords(wire, events, KEYS.severityText);
+    case BODY:
+      record.bodyDepth = putAnyValue(wire, events, endOfSized(wire), 0);
+      return setPlace(record.body, start, text.length);
+    case EVENT_NAME:
+      return readWords(wire, events, record.name);
+    case DROPPED_ATTRIBUTES:
+      return addCount(events, KEYS.droppedAttributes, reader.uint32());
+    case FLAGS:
+      return addCount(events, KEYS.flags, reader.fixed32());
+    case TRACE_ID:
+      return addHex(wire, events, KEYS.traceId);
+    case SPAN_ID:
+      return addHex(wire, events, KEYS.spanId);
   }
 }
 
-const wireTypeOf = ({ of }: Field): WireType => (typeof of === 'string' ? WIRE_TYPES[of] : WireType.LengthDelimited);
-
-function scalarOf(reader: BinaryReader, of: Scalar): string {
-  switch (of) {
-    case 'string':
-      return JSON.stringify(Buffer.from(reader.bytes()).toString('utf8'));
-    case 'bytes':
-      return `"${Buffer.from(reader.bytes()).toString('base64')}"`;
-    case 'hex':
-      return `"${Buffer.from(reader.bytes()).toString('hex')}"`;
-    case 'bool':
-      return String(reader.bool());
-    case 'int64':
-      return String(reader.int64());
-    case 'uint32':
-      return String(reader.uint32());
-    case 'fixed32':
-      return String(reader.fixed32());
-    case 'fixed64':
-      return String(reader.fixed64());
-    case 'double':
-      return doubleOf(reader.double());
-  }
+/** Writes the text at the cursor, unless it is empty. */
+function readWords(wire: Wire, { text }: OtlpEvents, place: Place): void {
+  const { length: start } = text;
+  putText(wire, text);
+  setPlace(place, text.length > start + 2 ? start : -1, text.length);
 }
 
-function doubleOf(value: number): string {
-  return Number.isFinite(value) ? JSON.stringify(value) : `"${value}"`;
+/** Writes digits of nanoseconds; 0 stands for none. */
+function readNanos({ reader }: Wire, { text }: OtlpEvents, place: Place): void {
+  const { length: start } = text;
+  putRaw(text, String(reader.fixed64()));
+  setPlace(place, text.bytes[start] === ZERO ? -1 : start, text.length);
 }
 
-/** An `ExportLogsServiceResponse`; empty where nothing was rejected. */
-export function exportResponse(rejected: number, message: string): Buffer {
-  if (rejected === 0) return Buffer.alloc(0);
-  const partial = new BinaryWriter();
-  partial.tag(1, WireType.Varint).int64(rejected);
-  partial.tag(2, WireType.LengthDelimited).string(message);
-  return Buffer.from(new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(partial.finish()).finish());
+function addWords(wire: Wire, events: OtlpEvents, key: number): void {
+  const { text } = events;
+  const start = putKey(text, key);
+  putText(wire, text);
+  if (text.length > start + 2) addValue(events, key, start, text.length);
 }
 
-/** A `google.rpc.Status`. */
-export function rpcStatus(code: number, message: string): Buffer {
-  const writer = new BinaryWriter();
-  writer.tag(1, WireType.Varint).int32(code);
-  writer.tag(2, WireType.LengthDelimited).string(message);
-  return Buffer.from(writer.finish());
+function addCount(events: OtlpEvents, key: number, count: number): void {
+  const { text } = events;
+  if (count === 0) return;
+  const start = putKey(text, key);
+  putRaw(text, String(count));
+  addValue(events, key, start, text.length);
 }
+
+function addHex(wire: Wire, events: OtlpEvents, key: number): void {
+  const { text } = events;
+  const start = putKey(text, key);
+  const end = endOfSized(wire);
+  putRaw(text, `"${wire.bytes.toString('hex', wire.reader.pos, end)}"`);
+  if (text.length > start + 2) addValue(events, key, start, text.length);
+}
+
+const ZERO = 0x30;

@@ -1,13 +1,13 @@
 /** What OpenTelemetry's exporters of logs send: OTLP over HTTP, as JSON and as protobuf. */
 import type { Decoded } from '../../../event/decode.ts';
-import { type BodyProblem, isBodyProblem } from '../../../event/envelope.ts';
+import { isBodyProblem } from '../../../event/envelope.ts';
 import type { LenientFormat } from '../../../event/lenient-format.ts';
-import { TOO_MUCH } from '../../../event/rewriting.ts';
-import type { Steps } from '../../../event/steps.ts';
 import type { RefusalCode } from '../../answers/refusals.ts';
 import { asItIs, type Door, type OwnRefusals, type RequestHead } from './door.ts';
-import { exportResponse, otlpJsonOf, rpcStatus, TooMuchJson } from './otlp-protobuf.ts';
-import { type OtlpRecords, readOtlpRecords } from './otlp-records.ts';
+import { exportResponse, rpcStatus } from './otlp-answers.ts';
+import { readOtlpJson } from './otlp-json.ts';
+import { readOtlpProtobuf } from './otlp-protobuf.ts';
+import { recordsOf } from './otlp-single.ts';
 import { SDK_REFUSALS, sdkStatus } from './sdk-answers.ts';
 import { apiKeyHeader, basicUser, bearer } from './sdk-tokens.ts';
 
@@ -126,9 +126,9 @@ const body: Door['body'] = {
   sniffsGzip: true,
   *open(bytes, _limits, head) {
     const isProtobuf = isProtobufBody(bytes, head);
-    const records = yield* isProtobuf ? openProtobuf(bytes) : readOtlpRecords(bytes);
-    if (isBodyProblem(records)) return records;
-    return { ...records, speaksAs: isProtobuf ? protobufDoor : jsonDoor };
+    const events = yield* isProtobuf ? readOtlpProtobuf(bytes) : readOtlpJson(bytes);
+    if (isBodyProblem(events)) return events;
+    return { events, sent: recordsOf(bytes, isProtobuf), speaksAs: isProtobuf ? protobufDoor : jsonDoor };
   },
   schema: () => ({ type: 'object', properties: { resourceLogs: { type: 'array' } } }),
 };
@@ -142,17 +142,6 @@ function isProtobufBody(bytes: Buffer, head: RequestHead): boolean {
     .replace(/^\u00ef\u00bb\u00bf/, '')
     .trimStart();
   return start !== '' && !start.startsWith(OPEN_BRACE);
-}
-
-function* openProtobuf(bytes: Buffer): Steps<OtlpRecords | BodyProblem> {
-  let json: string;
-  try {
-    json = otlpJsonOf(bytes);
-  } catch (error) {
-    if (error instanceof TooMuchJson) return TOO_MUCH;
-    return { ok: false, code: 'invalid_envelope', message: 'the body is no ExportLogsServiceRequest' };
-  }
-  return yield* readOtlpRecords(Buffer.from(json));
 }
 
 const protobufDoor: Door = { ...otlp, body, ...answersIn(() => true) };
