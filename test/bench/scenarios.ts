@@ -9,6 +9,7 @@ import { scenario as ndjson } from './ndjson.bench.ts';
 import { scenario as outage } from './outage.bench.ts';
 import { scenario as promoted } from './promoted.bench.ts';
 import { scenario as reading } from './reading.bench.ts';
+import { scenario as sdk } from './sdk.bench.ts';
 import { scenario as singles } from './singles.bench.ts';
 import { scenario as staged } from './staged.bench.ts';
 import { scenario as storm } from './storm.bench.ts';
@@ -16,6 +17,7 @@ import type { Scenario } from './support/scenario.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   decode,
+  sdk,
   singles,
   batches,
   staged,
