@@ -3,7 +3,7 @@ import { statfsSync } from 'node:fs';
 import type { SeenTwice } from '../clickhouse/operations/seen-twice.ts';
 import type { RebuildState } from '../pipeline/storage-port.ts';
 import { shellWord } from '../clickhouse/migrations/promoted-properties.ts';
-import type { DescribedProperty } from '../clickhouse/operations/property-columns.ts';
+import type { DescribedProperties } from '../clickhouse/operations/property-columns.ts';
 import { counted, grouped } from './format.ts';
 
 export type Check = {
@@ -146,10 +146,7 @@ export function checkSeenTwice(name: string, seen: SeenTwice | null): Check {
 }
 
 /** Properties with a column of their own, and columns that look like one. */
-export function checkProperties(
-  name: string,
-  { properties, foreign }: { readonly properties: readonly DescribedProperty[]; readonly foreign: readonly string[] },
-): Check[] {
+export function checkProperties(name: string, { properties, foreign, hidden }: DescribedProperties): Check[] {
   const problems = properties.flatMap(({ name: property, column, rows, stored, isAltered }) => {
     const word = shellWord(property);
     if (isAltered) {
@@ -167,7 +164,11 @@ export function checkProperties(
       `Drop it, and let Weir make it: weir property promote`,
     ),
   );
-  if (problems.length + others.length > 0) return [...problems, ...others];
+  const views = hidden.map(({ view, hidden: columns }) =>
+    warn(name, `the view ${view} does not show ${columns.join(', ')}`, 'Run: weir migrate'),
+  );
+  const found = [...problems, ...others, ...views];
+  if (found.length > 0) return found;
   return [ok(name, properties.length === 0 ? 'none' : `${properties.length}, stored for all events`)];
 }
 

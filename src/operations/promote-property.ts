@@ -11,6 +11,8 @@ import {
   nameProblem,
   shellWord,
 } from '../clickhouse/migrations/promoted-properties.ts';
+import { readStoredColumns } from '../clickhouse/migrations/property-views.ts';
+import { askOf } from '../clickhouse/migrations/rebuild-reading.ts';
 import { MutationFailed } from '../clickhouse/operations/mutation.ts';
 import { readProperties, setProperties } from '../clickhouse/operations/property-columns.ts';
 import { type FillingProgress, fillProperty } from '../clickhouse/operations/property-filling.ts';
@@ -45,6 +47,7 @@ export async function promoteProperty(
     throw new OperationRefused('invalid', `properties.${name} cannot be promoted: ${problem}. ${instead(name)}`);
   }
   const isNew = await exclusively(stores, async () => {
+    await expectMigrated(stores);
     const found = await readProperties(client, database);
     const isThere = isPromoted(found, property);
     await setProperties(client, database, isThere ? found.promoted : [...found.promoted, property]);
@@ -57,6 +60,15 @@ export async function promoteProperty(
     const remedy = 'New events have it. Fix that, then run this command again.';
     throw new OperationRefused('store', `${error.message}. ${remedy}`, { cause: error });
   }
+}
+
+async function expectMigrated({ clickhouse, database }: PropertyStores): Promise<void> {
+  const columns = await readStoredColumns(askOf(clickhouse, database));
+  if (columns.length > 0) return;
+  throw new OperationRefused(
+    'conflict',
+    `ClickHouse has no table ${database}.events_raw_v1. Run \`weir migrate\` first.`,
+  );
 }
 
 /** Whether it is promoted already, as wanted. Throws `OperationRefused` when it may not be. */

@@ -9,6 +9,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createEventStore } from '../../src/clickhouse/event-store/event-store.ts';
+import { readMigrations } from '../../src/clickhouse/migrations/migrate.ts';
+import { propertyViewsOf } from '../../src/clickhouse/migrations/property-views.ts';
 import { createEventSchema } from '../../src/clickhouse/migrations/event-schema.ts';
 import {
   PROPERTY_TYPES,
@@ -408,6 +410,8 @@ test('there may be twenty, and not one more', async () => {
   });
 });
 
+const UNREADABLE = 'cannot be read: it shows properties.plan, which events_raw_v1 does not have';
+
 describe('what is left half done', () => {
   test('answers alike, is found by doctor, and is finished by the same command', async () => {
     await newProject();
@@ -479,12 +483,21 @@ describe('what is left half done', () => {
     // Without asking: the view cannot be read then.
     await command('ALTER TABLE events_raw_v1 DROP COLUMN `properties.plan`');
     expect(await findings()).toMatchObject([
-      { outcome: 'warn', detail: 'events: shows other properties than are promoted: properties.plan' },
-      { outcome: 'warn', detail: 'monitor.events: shows other properties than are promoted: data.plan' },
+      { outcome: 'warn', detail: `events: ${UNREADABLE}` },
+      { outcome: 'warn', detail: `monitor.events: ${UNREADABLE}` },
     ]);
     await succeed('migrate');
     expect(await findings()).toMatchObject([{ outcome: 'ok' }, { outcome: 'ok', detail: 'none' }]);
     await rowsOf('SELECT * FROM events LIMIT 1');
+    // Created anew by somebody else: everything works, and one shows less than it could.
+    await succeed('property', 'promote', 'plan');
+    await command(propertyViewsOf(readMigrations()).find(({ view }) => view === 'monitor.events')!.create);
+    expect(await findings()).toMatchObject([
+      { outcome: 'ok' },
+      { outcome: 'warn', detail: 'the view monitor.events does not show properties.plan', remedy: 'Run: weir migrate' },
+    ]);
+    await succeed('migrate');
+    expect(await findings()).toMatchObject([{ outcome: 'ok' }, { outcome: 'ok' }]);
   });
 
   test('a migration that creates the views again keeps what they show', async () => {
@@ -560,4 +573,15 @@ describe('beside a Weir that writes', () => {
     const { refusals } = await store.inspect(rows);
     expect(refusals.flatMap(({ rows: refused }) => refused)).toEqual([1]);
   });
+});
+
+test('without the tables, promoting says what to do', async () => {
+  const env = {
+    DATABASE_URL: stores.databaseUrl,
+    CLICKHOUSE_URL: stores.clickhouseUrl,
+    CLICKHOUSE_DATABASE: 'nowhere',
+  };
+  const { code, stderr } = await commandWeir(['property', 'promote', 'plan'], { cwd, env });
+  expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('weir migrate') });
+  expect((await commandWeir(['property', 'ls'], { cwd, env })).code).toBe(0);
 });

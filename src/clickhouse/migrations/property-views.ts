@@ -42,8 +42,9 @@ export function propertyViewsOf(migrations: readonly Migration[]): PropertyView[
 
 export type DifferingView = {
   readonly view: string;
-  /** Those that it shows now, as they are called there. */
-  readonly shown: readonly string[];
+  /** Promoted ones that it does not show, and those that it shows and that are not promoted: such a view cannot be read. */
+  readonly hidden: readonly string[];
+  readonly without: readonly string[];
   readonly statement: string;
 };
 
@@ -76,9 +77,11 @@ export async function differingViews(ask: Ask, database: string, names?: readonl
   return propertyViewsOf(await appliedMigrations(ask)).flatMap(({ view, as, create }) => {
     const columns = own.has(view) ? found.find((candidate) => candidate.view === view)?.columns : undefined;
     if (!columns) return [];
-    const shown = columns.filter((column) => column.startsWith(`${as}.`));
-    const isSame = shown.length === wanted.length && wanted.every((name) => shown.includes(`${as}.${name}`));
-    return isSame ? [] : [{ view, shown, statement: withProperties(create, wanted) }];
+    const shown = columns.flatMap((column) => (column.startsWith(`${as}.`) ? [column.slice(as.length + 1)] : []));
+    const hidden = wanted.filter((name) => !shown.includes(name)).map(columnOf);
+    const without = shown.filter((name) => !wanted.includes(name)).map(columnOf);
+    if (hidden.length + without.length === 0) return [];
+    return [{ view, hidden, without, statement: withProperties(create, wanted) }];
   });
 }
 

@@ -9,10 +9,10 @@ import {
   columnOf,
   foundIn,
 } from '../migrations/promoted-properties.ts';
-import { readStoredColumns, showProperties } from '../migrations/property-views.ts';
+import { differingViews, readStoredColumns, showProperties } from '../migrations/property-views.ts';
 import { askOf } from '../migrations/rebuild-reading.ts';
 
-/** Throws what the driver throws. */
+/** None where the table is missing, too. Throws what the driver throws. */
 export const readProperties = async (client: ClickHouseClient, database: string): Promise<FoundProperties> =>
   foundIn(await readStoredColumns(askOf(client, database)));
 
@@ -89,13 +89,15 @@ export type DescribedProperties = {
   readonly properties: readonly DescribedProperty[];
   /** Columns named like properties that are not Weir's. */
   readonly foreign: readonly string[];
+  /** Views that do not show all of the promoted properties, and which those are. */
+  readonly hidden: readonly { readonly view: string; readonly hidden: readonly string[] }[];
 };
 
 /** Throws what the driver throws. */
 export async function describeProperties(client: ClickHouseClient, database: string): Promise<DescribedProperties> {
   const { promoted, altered, foreign } = await readProperties(client, database);
   // Without any, no right to look at columns of parts is needed.
-  if (promoted.length === 0) return { properties: [], foreign };
+  if (promoted.length === 0) return { properties: [], foreign, hidden: [] };
   const { rows, filled } = await measureFilled(client, database);
   const properties = promoted.map((property) => ({
     ...property,
@@ -104,7 +106,8 @@ export async function describeProperties(client: ClickHouseClient, database: str
     stored: filled.get(property.name) ?? 0,
     isAltered: altered.includes(property.name),
   }));
-  return { properties, foreign };
+  const views = await differingViews(askOf(client, database), database);
+  return { properties, foreign, hidden: views.filter(({ hidden }) => hidden.length > 0) };
 }
 
 /** The table whose rows are kept: while a rebuild copies, the one that it copies into. */
