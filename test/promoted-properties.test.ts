@@ -159,6 +159,12 @@ describe('the views', () => {
     },
   );
 
+  test('are all that is changed', () => {
+    for (const statement of statements.filter((one) => !/^CREATE OR REPLACE VIEW (?:monitor\.)?events /.test(one))) {
+      expect(withProperties(statement, ['plan'])).toBe(statement);
+    }
+  });
+
   test('of these, the last statement counts', () => {
     const old = 'CREATE OR REPLACE VIEW events AS (\n  SELECT\n    properties AS properties\n  FROM old)';
     const young = old.replace('old', 'young');

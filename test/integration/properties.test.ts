@@ -410,6 +410,19 @@ test('there may be twenty, and not one more', async () => {
   });
 });
 
+/** The client, which tells of each of its commands after it. */
+const watched = (after: (query: string) => Promise<void>) =>
+  new Proxy(stores.clickhouse, {
+    get(client, key) {
+      if (key !== 'command') return Reflect.get(client, key) as unknown;
+      return async (asked: { query: string }) => {
+        const answer = await client.command(asked);
+        await after(asked.query);
+        return answer;
+      };
+    },
+  });
+
 const UNREADABLE = 'cannot be read: it shows properties.plan, which events_raw_v1 does not have';
 
 describe('what is left half done', () => {
@@ -455,6 +468,7 @@ describe('what is left half done', () => {
   });
 
   test('a column or a view that somebody has changed is found, and mended', async () => {
+    await newProject();
     await succeed('property', 'promote', 'plan');
     await command("ALTER TABLE events_raw_v1 MODIFY COLUMN `properties.plan` Nullable(String) MATERIALIZED 'mine'");
     await command("ALTER TABLE events_raw_v1 ADD COLUMN `properties.own` String MATERIALIZED 'x'");
@@ -504,12 +518,21 @@ describe('what is left half done', () => {
     await newProject();
     await send(['{"plan":"pro"}']);
     await succeed('property', 'promote', 'plan');
-    const schema = createEventSchema(stores.clickhouse, stores.database);
+    const shown: unknown[][] = [];
+    const schema = createEventSchema(
+      watched(async (query) => {
+        if (query.startsWith('CREATE OR REPLACE VIEW events'))
+          shown.push(...(await rowsOf('SELECT properties.plan FROM events')));
+      }),
+      stores.database,
+    );
     // As though they were new.
     await command(
       "ALTER TABLE schema_migrations DELETE WHERE name IN ('0007_unreadable_extras', '0011_views_by_the_key') SETTINGS mutations_sync = 1",
     );
     expect(await schema.migrate()).toEqual(['0007_unreadable_extras', '0011_views_by_the_key']);
+    // At every moment, not only in the end.
+    expect(shown).toEqual([['pro']]);
     expect(await schema.check()).toEqual([]);
     expect(await rowsOf('SELECT properties.plan FROM events')).toEqual([['pro']]);
     expect(await rowsOf('SELECT count() FROM monitor.events WHERE data.plan = 1::String')).toEqual([['0']]);

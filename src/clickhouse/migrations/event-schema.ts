@@ -3,7 +3,8 @@ import type { EventSchema, TableRebuild } from '../../pipeline/storage-port.ts';
 import { explainFailure } from '../connection/connection-errors.ts';
 import { EVENTS } from './event-tables.ts';
 import { type Migration, isAfterRebuild, migrateClickHouse, MigrationChanged, readMigrations } from './migrate.ts';
-import { differingViews, showProperties } from './property-views.ts';
+import { foundIn } from './promoted-properties.ts';
+import { differingViews, readStoredColumns, showProperties, withProperties } from './property-views.ts';
 import { createRebuild } from './rebuild.ts';
 import { askOf, countParts } from './rebuild-reading.ts';
 import { checkSchema } from './schema-check.ts';
@@ -23,7 +24,7 @@ export function createEventSchema(client: ClickHouseClient, database: string): E
     if ((await countParts(askOf(client, database), EVENTS)).rows === 0) await finish(rebuild);
     const { state } = await rebuild.read();
     const last = state.kind === 'done' ? await apply(migrations.filter(isAfterRebuild)) : [];
-    // A migration creates its views without them, and a backup may bring back a table that has others.
+    // A backup may bring back a table that has others than the views show.
     await showProperties(client, database);
     return [...applied, ...last];
   }
@@ -43,8 +44,11 @@ export function createEventSchema(client: ClickHouseClient, database: string): E
     }));
   }
 
-  function apply(migrations: readonly Migration[]) {
-    return migrateClickHouse(client, database, migrations);
+  /** A migration knows nothing of promoted properties; what shows them does so at every moment. */
+  async function apply(migrations: readonly Migration[]) {
+    const { promoted } = foundIn(await readStoredColumns(askOf(client, database)));
+    const names = promoted.map(({ name }) => name);
+    return migrateClickHouse(client, database, migrations, (statement) => withProperties(statement, names));
   }
 }
 

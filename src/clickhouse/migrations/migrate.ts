@@ -32,18 +32,19 @@ export function readMigrations(directory = DIRECTORY): Migration[] {
  * Creates the database and applies what is missing; answers the names of what
  * it applied. Statements may be repeated harmlessly, since ClickHouse cannot
  * roll back a file that failed half way. Not for two at a time: `migrateStores`
- * holds the lock.
+ * holds the lock. `adapted`: a statement as this database needs it.
  */
 export async function migrateClickHouse(
   client: ClickHouseClient,
   database: string,
   migrations: readonly Migration[] = readMigrations(),
+  adapted: (statement: string) => string = (statement) => statement,
 ): Promise<string[]> {
   await prepare(client, database);
   const applied = await readApplied(client);
   const missing = migrations.filter(({ name, text }) => !isApplied(applied, name, text));
   for (const { name, text } of missing) {
-    for (const statement of splitStatements(text)) await run(client, statement);
+    for (const statement of splitStatements(text)) await run(client, adapted(statement));
     await record(client, name, text);
   }
   return missing.map(({ name }) => name);

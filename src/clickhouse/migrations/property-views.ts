@@ -1,6 +1,6 @@
 /**
- * The views that show promoted properties: those that show `properties`. A migration creates a view without
- * them, so they are added to its statement, each time a view has others than the table of events.
+ * The views that show promoted properties: those that show `properties`. Migrations know nothing of them, so they
+ * are added to the statement that creates a view: when it is applied, and when the view has others than the table.
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import { quoted } from '../connection/table-names.ts';
@@ -10,12 +10,17 @@ import { type StoredColumn, columnOf, foundIn } from './promoted-properties.ts';
 import { type Ask, askOf } from './rebuild-reading.ts';
 import { splitStatements } from './statements.ts';
 
+const VIEW = /^CREATE OR REPLACE VIEW ([\w.]+) AS/;
 /** `properties` in a list of columns, and as a column with the name under which it is shown. */
 const LISTED = /(?<=, )properties(?=, )/g;
 const SHOWN = /^( +)((?:\w+\.)?)properties AS (\w+)(,?)$/m;
 
-/** The statement with the promoted properties beside `properties`: as `data.plan` where that is shown as `data`. */
+/**
+ * A statement that creates a view, with the promoted properties beside `properties`: as `data.plan` where that is shown as
+ * `data`. Any other statement as it is.
+ */
 export function withProperties(create: string, names: readonly string[]): string {
+  if (!VIEW.test(create)) return create;
   const columns = names.map((name) => quoted(columnOf(name)));
   return create
     .replaceAll(LISTED, () => ['properties', ...columns].join(', '))
@@ -33,7 +38,7 @@ export function propertyViewsOf(migrations: readonly Migration[]): PropertyView[
   const views = migrations
     .flatMap(({ text }) => splitStatements(text))
     .flatMap((create) => {
-      const view = /^CREATE OR REPLACE VIEW ([\w.]+) AS/.exec(create)?.[1];
+      const view = VIEW.exec(create)?.[1];
       return view === undefined ? [] : [{ view, as: SHOWN.exec(create)?.[3] ?? null, create }];
     });
   const last = [...new Map(views.map((view) => [view.view, view])).values()];
