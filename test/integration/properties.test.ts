@@ -18,6 +18,7 @@ import {
   type PropertyType,
 } from '../../src/clickhouse/migrations/promoted-properties.ts';
 import { describeProperties, readProperties, setProperties } from '../../src/clickhouse/operations/property-columns.ts';
+import { fillProperty } from '../../src/clickhouse/operations/property-filling.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { type OpenDoor, openDoor } from '../support/door.ts';
 import { rawDocument } from '../support/raw-documents.ts';
@@ -514,6 +515,26 @@ describe('what is left half done', () => {
     expect(await findings()).toMatchObject([{ outcome: 'ok' }, { outcome: 'ok' }]);
   });
 
+  test('what ClickHouse cannot store for older events is said, and demoting ends it', async () => {
+    await newProject();
+    await send(['{"plan":"pro"}']);
+    await setProperties(stores.clickhouse, stores.database, [{ name: 'plan', type: 'String' }]);
+    await command(
+      'ALTER TABLE events_raw_v1 MODIFY COLUMN `properties.plan` Nullable(String) MATERIALIZED throwIf(1)::String',
+    );
+    const filling = fillProperty(
+      { client: stores.clickhouse, clock: systemClock },
+      { database: stores.database, name: 'plan' },
+    );
+    await expect(filling).rejects.toThrow('ClickHouse cannot store properties.plan for older events (code 395)');
+    await succeed('property', 'demote', 'plan', '--yes');
+    expect(
+      await stores.select("SELECT command FROM system.mutations WHERE NOT is_done AND table = 'events_raw_v1'"),
+    ).toEqual([]);
+    await succeed('property', 'promote', 'plan');
+    expect(await rowsOf('SELECT properties.plan FROM events')).toEqual([['pro']]);
+  });
+
   test('a migration that creates the views again keeps what they show', async () => {
     await newProject();
     await send(['{"plan":"pro"}']);
@@ -565,6 +586,30 @@ describe('beside a Weir that writes', () => {
       expect(counts).toEqual([[String(sent), String(sent), String(sent)]]);
     }, SETTLED);
     expect(await stores.postgres.pool.query('select 1 from failed_events')).toMatchObject({ rowCount: 0 });
+  });
+
+  test('one may be promoted while another is being stored, and taken away again', async () => {
+    await newProject();
+    await send(['{"plan":"pro","seats":5}']);
+    // Nothing is rewritten until merges go on.
+    await command('SYSTEM STOP MERGES events_raw_v1');
+    await setProperties(stores.clickhouse, stores.database, [{ name: 'plan', type: 'String' }]);
+    const filling = succeed('property', 'promote', 'plan');
+    await vi.waitFor(async () => {
+      const open = await stores.select(
+        "SELECT 1 FROM system.mutations WHERE NOT is_done AND position(command, 'properties.plan') > 0",
+      );
+      expect(open).toHaveLength(1);
+    }, SETTLED);
+    await setProperties(stores.clickhouse, stores.database, [
+      { name: 'plan', type: 'String' },
+      { name: 'seats', type: 'Int64' },
+    ]);
+    expect(await rowsOf('SELECT properties.plan, properties.seats FROM events')).toEqual([['pro', '5']]);
+    await command('SYSTEM START MERGES events_raw_v1');
+    expect((await filling).stderr).toContain('stored for all events');
+    await setProperties(stores.clickhouse, stores.database, [{ name: 'seats', type: 'Int64' }]);
+    expect(await rowsOf('SELECT properties.seats FROM events')).toEqual([['5']]);
   });
 
   test('two who promote at once agree', async () => {
