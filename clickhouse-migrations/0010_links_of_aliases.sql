@@ -26,12 +26,12 @@ WHERE (event IN ('$identify', '$alias', '$create_alias') OR source IN ('amplitud
     AND NOT match(events_raw_v1.anonymous_id, '(?is)^[\\p{Z}\\p{Cc}\\p{Cf}]*(?:undefined|null|\\(null\\)|<null>|nil|<nil>|none|nan|n\\/a|true|false|-1|-0|0\\.0|\\[\\]|\\{\\}|""|\'\'|\\[object object\\]|unknown|nobody|anonymous|anon|anonymous_id|anonymousid|guest|not_authenticated|id|uid|uuid|guid|user_id|userid|distinct_id|distinctid|device_id|deviceid|email|(?:urn:uuid:)?\\{?(?:0[0-]*|f[f-]{7,})\\}?|\\{\\{.*\\}\\}|\\$\\{.*\\})?[\\p{Z}\\p{Cc}\\p{Cf}]*$')
 GROUP BY project_id, anonymous_id;
 
+-- With FINAL: links are sorted by this key, so millions of them are merged without being held in memory.
 CREATE OR REPLACE VIEW identities AS
 (
-    SELECT project_id, anonymous_id, argMinMerge(user) AS user_id
-    FROM identity_links
+    SELECT project_id, anonymous_id, finalizeAggregation(user) AS user_id
+    FROM identity_links FINAL
     WHERE NOT match(anonymous_id, '(?is)^[\\p{Z}\\p{Cc}\\p{Cf}]*(?:undefined|null|\\(null\\)|<null>|nil|<nil>|none|nan|n\\/a|true|false|-1|-0|0\\.0|\\[\\]|\\{\\}|""|\'\'|\\[object object\\]|unknown|nobody|anonymous|anon|anonymous_id|anonymousid|guest|not_authenticated|id|uid|uuid|guid|user_id|userid|distinct_id|distinctid|device_id|deviceid|email|(?:urn:uuid:)?\\{?(?:0[0-]*|f[f-]{7,})\\}?|\\{\\{.*\\}\\}|\\$\\{.*\\})?[\\p{Z}\\p{Cc}\\p{Cf}]*$')
-    GROUP BY project_id, anonymous_id
-    HAVING NOT match(user_id, '(?is)^[\\p{Z}\\p{Cc}\\p{Cf}]*(?:undefined|null|\\(null\\)|<null>|nil|<nil>|none|nan|n\\/a|true|false|-1|-0|0\\.0|\\[\\]|\\{\\}|""|\'\'|\\[object object\\]|unknown|nobody|anonymous|anon|anonymous_id|anonymousid|guest|not_authenticated|id|uid|uuid|guid|user_id|userid|distinct_id|distinctid|device_id|deviceid|email|(?:urn:uuid:)?\\{?(?:0[0-]*|f[f-]{7,})\\}?|\\{\\{.*\\}\\}|\\$\\{.*\\})?[\\p{Z}\\p{Cc}\\p{Cf}]*$')
+        AND NOT match(user_id, '(?is)^[\\p{Z}\\p{Cc}\\p{Cf}]*(?:undefined|null|\\(null\\)|<null>|nil|<nil>|none|nan|n\\/a|true|false|-1|-0|0\\.0|\\[\\]|\\{\\}|""|\'\'|\\[object object\\]|unknown|nobody|anonymous|anon|anonymous_id|anonymousid|guest|not_authenticated|id|uid|uuid|guid|user_id|userid|distinct_id|distinctid|device_id|deviceid|email|(?:urn:uuid:)?\\{?(?:0[0-]*|f[f-]{7,})\\}?|\\{\\{.*\\}\\}|\\$\\{.*\\})?[\\p{Z}\\p{Cc}\\p{Cf}]*$')
 )
 COMMENT 'The user of each linked anonymous id: that of the first event that arrived with both and links them ($identify, $alias, $create_alias; of Amplitude and Mixpanel any). Ids that mean nobody (undefined, null, …) are left out.';

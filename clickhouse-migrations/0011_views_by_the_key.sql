@@ -3,6 +3,7 @@
 -- The sorting key says which rows are copies of one event, so `FINAL` shows each
 -- once, and a condition on the name or the time of an event reaches that key:
 -- what a question costs is what its rows cost. Sorting by id did not let it.
+-- Links are joined by one text: by two columns, one of them nullable, it takes twice the time.
 CREATE OR REPLACE VIEW events AS
 (
     SELECT
@@ -32,7 +33,8 @@ CREATE OR REPLACE VIEW events AS
         e.campaign_id AS campaign_id,
         e.tags AS tags
     FROM events_raw_v1 AS e FINAL
-    LEFT ANY JOIN identities AS i ON i.project_id = e.project_id AND i.anonymous_id = e.anonymous_id
+    LEFT ANY JOIN (SELECT user_id, concat(reinterpretAsString(project_id), anonymous_id) AS id FROM identities) AS i
+        ON i.id = concat(reinterpretAsString(e.project_id), assumeNotNull(e.anonymous_id))
     WHERE e.expires_at > now()
 )
 COMMENT 'Each event that has not expired, once: of the same name, id and hour, the copy that arrived last. distinct_id is the user, else the user its anonymous_id was linked to, else the anonymous_id, or null where these mean nobody (undefined, null, …).';
@@ -65,7 +67,8 @@ CREATE OR REPLACE VIEW persons AS
             WHERE expires_at > now()
             GROUP BY project_id, user_id, anonymous_id
         ) AS pairs
-        LEFT ANY JOIN identities AS i ON i.project_id = pairs.project_id AND i.anonymous_id = pairs.anonymous_id
+        LEFT ANY JOIN (SELECT user_id, concat(reinterpretAsString(project_id), anonymous_id) AS id FROM identities) AS i
+            ON i.id = concat(reinterpretAsString(pairs.project_id), assumeNotNull(pairs.anonymous_id))
     ) AS p
     WHERE isNotNull(who)
     GROUP BY project_id, distinct_id
@@ -112,6 +115,7 @@ CREATE OR REPLACE VIEW sessions AS
         )
         GROUP BY project_id, session_id
     ) AS s
-    LEFT ANY JOIN identities AS i ON i.project_id = s.project_id AND i.anonymous_id = if(startsWith(s.last, 'a'), substring(s.last, 2), '')
+    LEFT ANY JOIN (SELECT user_id, concat(reinterpretAsString(project_id), anonymous_id) AS id FROM identities) AS i
+        ON i.id = concat(reinterpretAsString(s.project_id), if(startsWith(s.last, 'a'), substring(s.last, 2), ''))
 )
 COMMENT 'Each session_id of a project: whose it was at its end, from when to when, how many events.';

@@ -11,7 +11,7 @@ export const READ_LIMITS = {
   maxRowsToRead: 1_000_000_000,
   maxBytesToRead: 100_000_000_000,
   maxMemoryBytes: 1_000_000_000,
-  /** Of memory, for grouping or sorting; what is beyond goes to ClickHouse's disk. */
+  /** Of memory, for grouping, sorting or joining; what is beyond goes to ClickHouse's disk. */
   maxBytesBeforeDisk: 300_000_000,
   maxBytesOnDisk: 4_000_000_000,
   /** The disk is that of the inserts: with less room left nothing is put there. */
@@ -127,6 +127,10 @@ const LIMITS: ClickHouseSettings = {
   max_memory_usage: String(READ_LIMITS.maxMemoryBytes),
   max_bytes_before_external_group_by: String(READ_LIMITS.maxBytesBeforeDisk),
   max_bytes_before_external_sort: String(READ_LIMITS.maxBytesBeforeDisk),
+  // A join that fits into memory is made like any other; one of many millions of links is made piece by piece.
+  // The driver's type knows single names; kinds of joins that the first cannot make need the second.
+  join_algorithm: 'grace_hash,hash' as 'grace_hash',
+  max_bytes_in_join: String(READ_LIMITS.maxBytesBeforeDisk),
   max_temporary_data_on_disk_size_for_query: String(READ_LIMITS.maxBytesOnDisk),
   max_threads: READ_LIMITS.maxThreads,
   max_block_size: String(READ_LIMITS.maxBlockRows),
