@@ -1,5 +1,6 @@
 /** All of the HTTP surface in front of a channel, without stores: what clients send, and the rows it becomes. */
 import { createApp } from '../../src/http/app.ts';
+import type { RateLimit } from '../../src/http/access/rate-limit.ts';
 import type { ClientFactsOptions } from '../../src/http/ingest/client-facts.ts';
 import { createIdempotency } from '../../src/http/ingest/idempotency.ts';
 import { listen } from '../../src/http/listener/server.ts';
@@ -22,7 +23,11 @@ export type Row = Record<string, unknown> & {
 };
 
 /** Serves the app on a free port. `at`: the time of its clock, which can be set. */
-export async function serveApp({ at = Date.now(), client }: { at?: number; client?: ClientFactsOptions } = {}) {
+export async function serveApp({
+  at = Date.now(),
+  client,
+  rateLimit = null,
+}: { at?: number; client?: ClientFactsOptions; rateLimit?: RateLimit | null } = {}) {
   const time = { at };
   const clock = { ...systemClock, now: () => time.at };
   const channel = channelOn(clock, {
@@ -57,7 +62,7 @@ export async function serveApp({ at = Date.now(), client }: { at?: number; clien
           hasUsable: () => true,
         },
         idempotency: createIdempotency({ clock }),
-        rateLimit: null,
+        rateLimit,
         scheduler: createFairScheduler(),
         ledger,
         clock,
