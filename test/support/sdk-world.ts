@@ -8,6 +8,7 @@ import { createTokens } from '../../src/postgres/accounts/tokens.ts';
 import { readRuntime } from '../../src/service/runtime-file.ts';
 import { startHttpProxy } from './fault-proxy.ts';
 import { type Marks, type SdkApp, startSdkApp } from './sdk-app.ts';
+import { startRefusalWatch } from './refusal-watch.ts';
 import { startStores } from './stores.ts';
 import { type Running, startWeir } from './weir.ts';
 
@@ -35,10 +36,23 @@ export async function startSdkWorld(names: readonly string[]) {
   let port = 0;
   let running: Running | null = null;
   await start();
-  return { start, stop, discard, startApp, directUrls, startProxies, sendRound, foundOf, isSettled };
+  return {
+    stores,
+    start,
+    stop,
+    discard,
+    startApp,
+    directUrls,
+    startProxies,
+    startWatches,
+    takes,
+    sendRound,
+    foundOf,
+    isSettled,
+  };
 
   /** The first time at a free port, then again at that one, with the same directory. */
-  async function start() {
+  async function start(settings: Readonly<Record<string, string>> = {}) {
     const env = {
       PORT: String(port),
       HOST: '127.0.0.1',
@@ -46,6 +60,7 @@ export async function startSdkWorld(names: readonly string[]) {
       CLICKHOUSE_URL: stores.clickhouseUrl,
       WEIR_DATA_DIR: dataDir,
       INGEST_FLUSH_INTERVAL: '100ms',
+      ...settings,
     };
     running = startWeir(['serve'], { env, cwd });
     const { finished } = running;
@@ -96,6 +111,28 @@ export async function startSdkWorld(names: readonly string[]) {
       /** The clients that no fault has struck. */
       spared: () => all.filter(([, proxy]) => proxy.hits() === 0).map(([name]) => name),
     };
+  }
+
+  /** A watch for each client, past which it finds Weir. */
+  async function startWatches() {
+    const all = await Promise.all(names.map(async (name) => [name, await startRefusalWatch(url())] as const));
+    onTestFinished(async () => {
+      await Promise.all(all.map(([, watch]) => watch.stop()));
+    });
+    return {
+      urls: Object.fromEntries(all.map(([name, watch]) => [name, watch.url])),
+      /** How many requests of each client were refused so far. */
+      refused: () => Object.fromEntries(all.map(([name, watch]) => [name, watch.refused()])),
+    };
+  }
+
+  /** Whether Weir takes so many events without a mark now. */
+  async function takes(count: number): Promise<boolean> {
+    const batch = Array.from({ length: count }, () => ({ type: 'track', event: 'filler', userId: 'user-0' }));
+    const body = JSON.stringify({ writeKey: TOKEN, batch });
+    const answer = await fetch(`${url()}/v1/batch`, { method: 'POST', body });
+    await answer.arrayBuffer();
+    return answer.ok;
   }
 
   /** Hands each client its events of this round. */

@@ -31,7 +31,7 @@ function opened(client) {
   };
 }
 
-const OPTIONS = { flushAt: 3, flushInterval: 200, fetchRetryCount: 5, fetchRetryDelay: 500 };
+const OPTIONS = { flushAt: 3, flushInterval: 200, fetchRetryCount: 60, fetchRetryDelay: 500 };
 
 function opener(Client, mode) {
   return (url, token) => {
