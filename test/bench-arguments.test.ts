@@ -19,6 +19,7 @@ test('without arguments every scenario runs in full and is recorded', () => {
   expect(parse().parsed).toEqual({
     names: ['decode', 'singles'],
     isQuick: false,
+    isLarge: false,
     seed: 1,
     isJson: false,
     isCheck: false,

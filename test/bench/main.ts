@@ -23,10 +23,10 @@ function isEnded(parsed: Wanted | Ended): parsed is Ended {
 }
 
 /** Prints the figures and records them, unless a scenario failed. */
-async function measure({ names, isQuick, seed, isJson, out }: Wanted): Promise<0 | 1> {
+async function measure({ names, isQuick, isLarge, seed, isJson, out }: Wanted): Promise<0 | 1> {
   const scenarios: Record<string, readonly Figure[]> = {};
   for (const name of names) {
-    const figures = await run(name, { isQuick, seed });
+    const figures = await run(name, { isQuick, isLarge, seed });
     if (figures) scenarios[name] = figures;
   }
   const section: Section = {
@@ -49,7 +49,7 @@ async function measure({ names, isQuick, seed, isJson, out }: Wanted): Promise<0
 }
 
 /** Compares with what is recorded; 1 when a ratio has fallen or a scenario cannot be run. */
-async function check({ names, isQuick, seed, isJson }: Wanted): Promise<0 | 1> {
+async function check({ names, isQuick, isLarge, seed, isJson }: Wanted): Promise<0 | 1> {
   const mode = isQuick ? 'quick' : 'full';
   const recorded = readResults(RESULTS_FILE)[mode]?.scenarios;
   if (recorded === undefined) {
@@ -58,7 +58,7 @@ async function check({ names, isQuick, seed, isJson }: Wanted): Promise<0 | 1> {
     );
     return 1;
   }
-  const guarded = await guard(names, recorded, (name) => run(name, { isQuick, seed }));
+  const guarded = await guard(names, recorded, (name) => run(name, { isQuick, isLarge, seed }));
   process.stdout.write(isJson ? `${JSON.stringify(guarded)}\n` : guardTable(guarded));
   const bad = guarded.filter(isBad).length;
   say(bad === 0 ? 'no guarded ratio has fallen' : `not as recorded: ${bad} of ${guarded.length}`);
@@ -66,11 +66,11 @@ async function check({ names, isQuick, seed, isJson }: Wanted): Promise<0 | 1> {
 }
 
 /** The figures of one scenario; null when it failed, which is said. */
-async function run(name: string, { isQuick, seed }: { isQuick: boolean; seed: number }) {
+async function run(name: string, wanted: Pick<Wanted, 'isQuick' | 'isLarge' | 'seed'>) {
   const scenario = SCENARIOS.find((known) => known.name === name)!;
   say(name);
   try {
-    return await scenario.run({ isQuick, seed, say: (progress) => say(`${name}: ${progress}`) });
+    return await scenario.run({ ...wanted, say: (progress) => say(`${name}: ${progress}`) });
   } catch (error) {
     say(`${name} FAILED: ${error instanceof Error ? error.stack : String(error)}`);
     return null;

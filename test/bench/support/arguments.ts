@@ -9,6 +9,8 @@ export type Wanted = {
   /** In the order they run. */
   readonly names: readonly string[];
   readonly isQuick: boolean;
+  /** With ten times the data as well, where a scenario has that. */
+  readonly isLarge: boolean;
   readonly seed: number;
   readonly isJson: boolean;
   /** Whether to compare with what is recorded. */
@@ -20,7 +22,7 @@ export type Wanted = {
 /** Help was shown (0), or the call made no sense (2). Everything is said already. */
 export type Ended = { readonly exitCode: 0 | 2 };
 
-type Flags = { quick?: true; check?: true; json?: true; seed: number; out?: string };
+type Flags = { quick?: true; large?: true; check?: true; json?: true; seed: number; out?: string };
 type Io = { readonly stdout: (text: string) => void; readonly stderr: (text: string) => void };
 
 const DEFAULT_SEED = 1;
@@ -36,6 +38,7 @@ export function parseArguments(
     .description('Measures Weir against baselines of the same run, on stores of its own.')
     .addArgument(new Argument('[scenario...]', 'only these; all when none is named').argParser(oneMoreOf(known)))
     .option('--quick', 'fewer and shorter rounds: two minutes instead of fifteen')
+    .option('--large', 'reading: with a hundred million events as well, which takes some 10 GB and half an hour')
     .option(
       '--check',
       `compare the guarded ratios with ${RESULTS_FILE}, record nothing; exit code 1 when one has fallen`,
@@ -48,12 +51,14 @@ export function parseArguments(
     .showHelpAfterError('(--help shows what is accepted)')
     .configureOutput({ writeOut: io.stdout, writeErr: io.stderr })
     .exitOverride()
-    .action((named: readonly string[], { quick, check, json, seed, out }: Flags) => {
+    .action((named: readonly string[], { quick, large, check, json, seed, out }: Flags) => {
       if (check && out !== undefined) program.error('error: --check records nothing: leave out --out');
+      if (quick && large) program.error('error: --quick and --large exclude each other');
       const isAll = named.length === 0;
       wanted = {
         names: isAll ? known : known.filter((name) => named.includes(name)),
         isQuick: quick ?? false,
+        isLarge: large ?? false,
         seed,
         isJson: json ?? false,
         isCheck: check ?? false,

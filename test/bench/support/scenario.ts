@@ -15,6 +15,7 @@ export type Figure = {
 
 export type BenchContext = {
   readonly isQuick: boolean;
+  readonly isLarge: boolean;
   /** Of everything random: the same seed sends the same events. */
   readonly seed: number;
   /** Tells the person who waits how far it is. */
