@@ -60,14 +60,13 @@ test('counts stay, a series ends after an hour without another', async () => {
 test('doctor names door, time and the most frequent reasons, with the remedy', () => {
   const reasons = { too_deep: 1, missing_field: 1_200, invalid_time: 30, too_large: 2 };
   const rejecting = [{ door: 'segment', rejected: 1_233, reasons, since: '2026-01-01T00:00:00.000Z' }];
-  const [kept] = checkRejections('rejected events', rejecting, { areKept: true });
+  const [kept] = checkRejections('rejected events', rejecting);
   expect(kept).toMatchObject({
     outcome: 'warn',
     detail: 'segment: 1,233 events since 2026-01-01T00:00:00.000Z (missing_field 1,200, invalid_time 30, too_large 2)',
     remedy: expect.stringContaining('weir rejected ls') as string,
   });
-  const [unkept] = checkRejections('rejected events', rejecting, { areKept: false });
-  expect(unkept!.remedy).toContain('INGEST_KEEP_REJECTED');
-  expect(checkRejections('rejected events', [], { areKept: true })).toMatchObject([{ outcome: 'ok' }]);
-  expect(checkRejections('rejected events', undefined, { areKept: true })).toEqual([]);
+  expect(kept!.remedy).toContain('INGEST_KEEP_REJECTED');
+  expect(checkRejections('rejected events', [])).toMatchObject([{ outcome: 'ok' }]);
+  expect(checkRejections('rejected events', undefined)).toEqual([]);
 });

@@ -100,7 +100,7 @@ function configOf(cli: Cli): Config | ConfigError {
   }
 }
 
-async function examineInstance({ dataDir, rejected }: Config): Promise<Check[]> {
+async function examineInstance({ dataDir }: Config): Promise<Check[]> {
   const name = 'running Weir';
   const runtime = readRuntime(dataDir);
   if (runtime.kind === 'absent') return [ok(name, `none in ${dataDir}`)];
@@ -109,14 +109,14 @@ async function examineInstance({ dataDir, rejected }: Config): Promise<Check[]> 
     return [warn(name, `the one in ${dataDir} (process ${runtime.pid}) is gone`, remedy)];
   }
   if (runtime.url === null) return [ok(name, `process ${runtime.pid} is starting`)];
-  return askHealth(name, runtime.url, { areKept: rejected.keep > 0 });
+  return askHealth(name, runtime.url);
 }
 
-async function askHealth(name: string, url: string, rejections: { areKept: boolean }): Promise<Check[]> {
+async function askHealth(name: string, url: string): Promise<Check[]> {
   try {
     const answer = await fetch(new URL('/health', url), { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
     const health = (await answer.json()) as { status?: unknown; reasons?: unknown; rejecting?: unknown };
-    const rejected = checkRejections('rejected events', health.rejecting, rejections);
+    const rejected = checkRejections('rejected events', health.rejecting);
     const detail = `${url} is ${String(health.status)}${reasonsIn(health.reasons)}`;
     if (health.status === 'ok') return [ok(name, detail), ...rejected];
     const remedy = 'See docs/OPERATIONS.md for what each reason means.';

@@ -6,15 +6,14 @@ import { printable } from './table.ts';
 /** How many reasons a line names. */
 const REASONS = 3;
 
+const REMEDY =
+  'Clients send what cannot be stored, and most of them tell nobody. weir rejected ls shows what Weir keeps of it (INGEST_KEEP_REJECTED=1000 keeps the next ones); once the client or the mapping is mended, weir rejected replay stores what can be stored.';
+
 /** `rejecting`: that member of `/health`. An older Weir has none. */
-export function checkRejections(name: string, rejecting: unknown, { areKept }: { areKept: boolean }): Check[] {
+export function checkRejections(name: string, rejecting: unknown): Check[] {
   if (!Array.isArray(rejecting)) return [];
   if (rejecting.length === 0) return [ok(name, 'none within the last hour')];
-  const look = areKept
-    ? 'weir rejected ls shows them; once the client or the mapping is mended, weir rejected replay stores what can be stored.'
-    : 'Set INGEST_KEEP_REJECTED=1000 to keep the next ones, and look at them with weir rejected ls.';
-  const remedy = `Clients send what cannot be stored, and most of them tell nobody. ${look}`;
-  return rejecting.map((door) => warn(name, describe(door as Partial<Rejecting>), remedy));
+  return rejecting.map((door) => warn(name, describe(door as Partial<Rejecting>), REMEDY));
 }
 
 type Rejecting = { door: string; rejected: number; reasons: Record<string, number>; since: string };

@@ -194,6 +194,13 @@ describe('after the migrations', () => {
       expect(stdout).toBe('one\n  1\n');
     });
 
+    test('names the way to a property that has no column', async () => {
+      const { code, stderr } = await weir('query', 'SELECT properties.plan FROM events');
+      expect(code).toBe(1);
+      expect(stderr).toContain("JSONExtractString(properties, 'plan')");
+      expect(stderr).toContain('weir property promote plan');
+    });
+
     test('shows what ClickHouse says, and fails', async () => {
       const { code, stdout, stderr } = await weir('query', 'SELECT nonsense FROM events_raw_v1');
       expect({ code, stdout }).toEqual({ code: 1, stdout: '' });

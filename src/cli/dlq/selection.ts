@@ -7,14 +7,17 @@ export type SelectionOptions = { group?: string; project?: string; all?: boolean
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-export function parseId(text: string): string {
-  if (!UUID.test(text)) throw new InvalidArgumentError('An id is a UUID; `weir dlq ls` shows them.');
-  return text.toLowerCase();
+/** An id, and several, of what the command `shownBy` lists. */
+export function idsShownBy(shownBy: string) {
+  const one = (text: string): string => {
+    if (!UUID.test(text)) throw new InvalidArgumentError(`An id is a UUID; \`${shownBy}\` shows them.`);
+    return text.toLowerCase();
+  };
+  const collect = (text: string, earlier: readonly string[] = []): string[] => [...earlier, one(text)];
+  return { one, collect };
 }
 
-export function collectId(text: string, earlier: readonly string[] = []): string[] {
-  return [...earlier, parseId(text)];
-}
+export const { one: parseId, collect: collectId } = idsShownBy('weir dlq ls');
 
 export function parseProject(text: string): string {
   if (!UUID.test(text)) throw new InvalidArgumentError('A project id is a UUID; `weir project list` shows them.');

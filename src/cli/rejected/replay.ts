@@ -3,7 +3,7 @@ import type { ReplayedRejected } from '../../operations/replay-rejected.ts';
 import type { RejectedSelection } from '../../postgres/rejected-events/rejected-queries.ts';
 import { ACTOR_OPTION, actorOf } from '../actor.ts';
 import { printJson, type Cli } from '../cli.ts';
-import { collectId, parseProject } from '../dlq/selection.ts';
+import { idsShownBy, parseProject } from '../dlq/selection.ts';
 import { counted, grouped } from '../format.ts';
 import { createProgress } from '../progress.ts';
 import { withPostgres } from '../stores.ts';
@@ -16,7 +16,7 @@ export function addReplay(rejected: Command, cli: Cli): void {
   rejected
     .command('replay')
     .description('decode rejected events once more, and store those that are accepted now')
-    .argument('[ids...]', 'ids, from `weir rejected ls`', collectId)
+    .argument('[ids...]', 'ids, from `weir rejected ls`', idsShownBy('weir rejected ls').collect)
     .option('--project <id>', 'events of one project', parseProject)
     .option('--door <source>', 'events that came by one family of doors, such as segment', parseDoor)
     .option('--reason <kind>', 'events rejected for one kind of reason, such as missing_field', parseReason)

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { printJson, type Cli } from '../cli.ts';
-import { parseId } from '../dlq/selection.ts';
+import { idsShownBy } from '../dlq/selection.ts';
 import { withPostgres } from '../stores.ts';
 import { printable } from '../table.ts';
 
@@ -8,7 +8,7 @@ export function addShow(rejected: Command, cli: Cli): void {
   rejected
     .command('show')
     .description('show one rejected event, with its values hidden')
-    .argument('<id>', 'the id, from `weir rejected ls`', parseId)
+    .argument('<id>', 'the id, from `weir rejected ls`', idsShownBy('weir rejected ls').one)
     .option('--unsafe', 'also show the values, which may include personal data')
     .option('--json', 'print one JSON object')
     .addHelpText(

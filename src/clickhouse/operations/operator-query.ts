@@ -1,6 +1,7 @@
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import { ClickHouseError } from '@clickhouse/client';
 import { NotClickHouse } from '../connection/verified-answers.ts';
+import { unpromotedSentence } from '../reading/reader-errors.ts';
 
 /**
  * ClickHouse refused a query that a person wrote. The message is ClickHouse's own: it is shown to that person, never
@@ -71,7 +72,8 @@ async function* explained(groups: AsyncIterable<readonly { text: string }[]>): A
 
 function explain(error: unknown): Error {
   if (error instanceof ClickHouseError) {
-    return new QueryRefused(`ClickHouse refused the query (code ${error.code}, ${error.type}): ${error.message}`, {
+    const sentence = unpromotedSentence(error.message) ?? error.message;
+    return new QueryRefused(`ClickHouse refused the query (code ${error.code}, ${error.type}): ${sentence}`, {
       cause: error,
     });
   }

@@ -117,8 +117,8 @@ function failure(error: unknown, sentenceOf: (code: number, message: string) => 
   return { kind: 'refused', message: sentence ?? fallback, clickhouse };
 }
 
-/** A property that has no column; the name is as in the text. */
-function unpromotedSentence(message: string): string | null {
+/** Of a property that has no column, out of ClickHouse's message about it; null when that is about something else. */
+export function unpromotedSentence(message: string): string | null {
   const name = UNPROMOTED.exec(message)?.[1];
   if (name === undefined || name.length > MAX_NAME) return null;
   const path = name.split('.').map((part) => `'${part}'`);
