@@ -157,7 +157,8 @@ test('JSON that is damaged has the problem that a scan finds', () => {
   fc.assert(
     fc.property(request, fc.nat(), damage, (sent, place, damaged) => {
       const json = JSON.stringify(sent);
-      const at = place % json.length;
+      // An empty body is no problem: it has no records.
+      const at = 1 + (place % (json.length - 1));
       const body = json.slice(0, at) + damaged + (place % 2 === 0 ? json.slice(at + 1) : '');
       const scanner = createScanner(Buffer.from(body));
       scanValue(scanner);
