@@ -273,3 +273,14 @@ test('a resource may follow its records, and a scope too', () => {
   expect(read(JSON.stringify(late))).toEqual(usual);
   expect(readWire(otlpWireOf(late))).toEqual(usual);
 });
+
+test.each([
+  ['records', `{"scopeLogs":[{"logRecords":[${'{},'.repeat(400_000)}{}]}]}`],
+  ['scopes', `{"scopeLogs":[${'{"logRecords":[]},'.repeat(100_000)}{}]}`],
+  ['resources', '{"scopeLogs":[]},'.repeat(100_000) + '{}'],
+])('a request of many %s is read in many steps', (_what, resources) => {
+  let steps = 0;
+  const reading = readOtlpJson(Buffer.from(`{"resourceLogs":[${resources}]}`));
+  while (!reading.next().done) steps += 1;
+  expect(steps).toBeGreaterThan(4);
+});

@@ -1,5 +1,5 @@
 /** Attributes of OTLP as one object, and what those of them mean that are more than data. */
-import { type JsonText, putByte, putRaw, rawPart } from '../../../event/json-text.ts';
+import { type JsonText, keepOnly, putByte, putRange, putRaw } from '../../../event/json-text.ts';
 import { createNameFinder } from '../../../event/names.ts';
 
 /** Where a raw value stands in the text. Negative where there is none. */
@@ -92,11 +92,16 @@ export type Member = {
 
 /** Leaves nothing behind `start` but the key and the value, as a member; returns where the key ends. */
 export function arrangeMember(text: JsonText, start: number, member: Member): number {
-  const key = member.keyStart < 0 ? '""' : rawPart(text, member.keyStart, member.keyEnd);
-  const value = member.valueStart < 0 ? 'null' : rawPart(text, member.valueStart, member.valueEnd);
-  text.length = start;
-  putRaw(text, `${key}:${value}`);
-  return start + key.length;
+  const { keyStart, keyEnd, valueStart, valueEnd } = member;
+  const { length: from } = text;
+  if (keyStart < 0) putRaw(text, '""');
+  else putRange(text, text.bytes, keyStart, keyEnd);
+  const keyLength = text.length - from;
+  putByte(text, COLON);
+  if (valueStart < 0) putRaw(text, 'null');
+  else putRange(text, text.bytes, valueStart, valueEnd);
+  keepOnly(text, start, from, text.length);
+  return start + keyLength;
 }
 
 /** Deeper than an event may be, so that the decoder rejects it. */
@@ -118,5 +123,6 @@ export const isSaid = ({ values }: Attributes, said: Said): boolean => PLACES_OF
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const COMMA = 0x2c;
+const COLON = 0x3a;
 /** How `null` begins, and nothing else. */
 export const NULL = 0x6e;

@@ -4,6 +4,7 @@
  */
 import type { ScannedEvents } from '../../../event/envelope.ts';
 import { createJsonText, type JsonText, putByte, putRange, putRaw } from '../../../event/json-text.ts';
+import { BYTES_A_STEP } from '../../../event/steps.ts';
 import { createTapeWriter, finishTape, type TapeWriter } from '../../../event/tape-writer.ts';
 import {
   type Attributes,
@@ -53,6 +54,8 @@ export type OtlpEvents = {
   waitingLength: number;
   /** Where the record that is being read begins among them. */
   head: number;
+  /** The place in the request where the step ends. */
+  stepEnd: number;
 };
 
 export const HEAD_NUMBERS = 4;
@@ -87,7 +90,15 @@ export function createOtlpEvents(body: Buffer): OtlpEvents {
     waiting: new Int32Array(64 + (bodyBytes >> 4)),
     waitingLength: 0,
     head: 0,
+    stepEnd: BYTES_A_STEP,
   };
+}
+
+/** Whether a step ends at that place of the request; another begins then. */
+export function endsStep(events: OtlpEvents, at: number): boolean {
+  if (at < events.stepEnd) return false;
+  events.stepEnd = at + BYTES_A_STEP;
+  return true;
 }
 
 export const finishEvents = ({ tape }: OtlpEvents): ScannedEvents => finishTape(tape);

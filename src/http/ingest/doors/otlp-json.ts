@@ -5,7 +5,7 @@ import { createScanner, enter, isAtArray, isAtObject, nextElement, nextKey } fro
 import { scanValue, type Scanner } from '../../../event/json.ts';
 import { putRaw, rawPart } from '../../../event/json-text.ts';
 import { createNameFinder } from '../../../event/names.ts';
-import { BYTES_A_STEP, type Steps } from '../../../event/steps.ts';
+import type { Steps } from '../../../event/steps.ts';
 import {
   type Attributes,
   createAttributes,
@@ -19,6 +19,7 @@ import {
   addValue,
   closeRecord,
   createOtlpEvents,
+  endsStep,
   finishEvents,
   openRecord,
   type OtlpEvents,
@@ -44,6 +45,7 @@ export function* readOtlpJson(body: Buffer): Steps<ScannedEvents | BodyProblem> 
       while (hasElement(scanner)) {
         const problem = yield* readResource(scanner, events);
         if (problem) return problem;
+        if (endsStep(events, scanner.at)) yield;
       }
     }
   }
@@ -62,7 +64,10 @@ function* readResource(scanner: Scanner, events: OtlpEvents): Steps<BodyProblem 
   for (const key of membersAt(scanner)) {
     if (key === '"scopeLogs"' && isAtArray(scanner)) {
       enter(scanner);
-      while (hasElement(scanner)) yield* readScope(scanner, events);
+      while (hasElement(scanner)) {
+        yield* readScope(scanner, events);
+        if (endsStep(events, scanner.at)) yield;
+      }
     } else if (key === '"resource"') {
       events.hasUnreadable = false;
       readAttributesOf(scanner, events, events.resource, null);
@@ -78,15 +83,12 @@ function* readScope(scanner: Scanner, events: OtlpEvents): Steps<void> {
   const attributes = createAttributes();
   const schema = nowhere();
   let own: string[] = [];
-  let stepEnd = scanner.at + BYTES_A_STEP;
   for (const key of membersAt(scanner)) {
     if (key === '"logRecords"' && isAtArray(scanner)) {
       enter(scanner);
       while (hasElement(scanner)) {
         readRecord(scanner, events);
-        if (scanner.at < stepEnd) continue;
-        stepEnd = scanner.at + BYTES_A_STEP;
-        yield;
+        if (endsStep(events, scanner.at)) yield;
       }
     } else if (key === '"scope"') {
       own = [];

@@ -2,7 +2,7 @@
 import type { BodyProblem, ScannedEvents } from '../../../event/envelope.ts';
 import { putRaw, rawPart } from '../../../event/json-text.ts';
 import { MAX_REWRITTEN_BYTES, TOO_MUCH } from '../../../event/rewriting.ts';
-import { BYTES_A_STEP, type Steps } from '../../../event/steps.ts';
+import type { Steps } from '../../../event/steps.ts';
 import {
   type Attributes,
   closeAttributes,
@@ -12,7 +12,15 @@ import {
   resetAttributes,
   setPlace,
 } from './otlp-attributes.ts';
-import { addValue, closeRecord, createOtlpEvents, finishEvents, openRecord, type OtlpEvents } from './otlp-events.ts';
+import {
+  addValue,
+  closeRecord,
+  createOtlpEvents,
+  endsStep,
+  finishEvents,
+  openRecord,
+  type OtlpEvents,
+} from './otlp-events.ts';
 import { KEYS, putKey } from './otlp-members.ts';
 import { addAttribute, putAnyValue, putText } from './otlp-protobuf-values.ts';
 import { closeResource, closeScope, openResource, openScope } from './otlp-resources.ts';
@@ -49,6 +57,7 @@ function* readRequest(wire: Wire, events: OtlpEvents): Steps<ScannedEvents | Bod
     }
     const problem = yield* readResource(wire, events, endOfSized(wire));
     if (problem) return problem;
+    if (endsStep(events, wire.reader.pos)) yield;
   }
   return finishEvents(events);
 }
@@ -67,6 +76,7 @@ function* readResource(wire: Wire, events: OtlpEvents, end: number): Steps<BodyP
       ({ hasUnreadable } = events);
     } else if (tag === SCOPE_LOGS) {
       if (!(yield* readScope(wire, events, endOfSized(wire)))) return TOO_MUCH;
+      if (endsStep(events, wire.reader.pos)) yield;
     } else if (tag === SCHEMA_URL) readWords(wire, events, events.resourceSchema);
     else skipField(wire, tag);
   }
@@ -122,14 +132,11 @@ function* readScope(wire: Wire, events: OtlpEvents, end: number): Steps<boolean>
   const attributes = createAttributes();
   const schema = nowhere();
   let own: readonly string[] = [];
-  let stepEnd = wire.reader.pos + BYTES_A_STEP;
   for (let tag = nextField(wire, end); tag !== END; tag = nextField(wire, end)) {
     if (tag === LOG_RECORD) {
       readRecord(wire, events, endOfSized(wire));
       if (events.text.length > MAX_REWRITTEN_BYTES) return false;
-      if (wire.reader.pos < stepEnd) continue;
-      stepEnd = wire.reader.pos + BYTES_A_STEP;
-      yield;
+      if (endsStep(events, wire.reader.pos)) yield;
     } else if (tag === SCOPE) {
       events.hasUnreadable = false;
       own = readOwnScope(wire, events, attributes, endOfSized(wire));
