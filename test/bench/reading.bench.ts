@@ -151,7 +151,7 @@ async function newProjects(door: OpenDoor, count: number): Promise<Project[]> {
 function inserting({ clickhouse, select }: Stores, say: BenchContext['say']): Insert {
   return async (events, days, projects) => {
     const ids = projects.map(({ id }) => `toUUID('${id}')`).join(', ');
-    const step = 500_000;
+    const step = 250_000;
     for (let from = 0; from < events; from += step) {
       say(`${from} of ${events} events`);
       await clickhouse.command({
