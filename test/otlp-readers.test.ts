@@ -7,8 +7,8 @@ import { type BodyProblem, isBodyProblem, jsonProblem, type ScannedEvents } from
 import { createScanner, scanValue } from '../src/event/json.ts';
 import { scanRewritten } from '../src/event/rewriting.ts';
 import { finish } from '../src/event/steps.ts';
-import { readOtlpJson } from '../src/http/ingest/doors/otlp-json.ts';
-import { readOtlpProtobuf } from '../src/http/ingest/doors/otlp-protobuf.ts';
+import { readOtlpJson } from '../src/http/ingest/doors/otlp/json.ts';
+import { readOtlpProtobuf } from '../src/http/ingest/doors/otlp/protobuf.ts';
 import { otlpDoor } from '../src/http/ingest/doors/otlp.ts';
 import { DECODE_CONTEXT } from './support/factory.ts';
 import { otlpEventsOf } from './support/otlp-reference.ts';

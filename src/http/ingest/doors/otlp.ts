@@ -4,10 +4,10 @@ import { isBodyProblem } from '../../../event/envelope.ts';
 import type { LenientFormat } from '../../../event/lenient-format.ts';
 import type { RefusalCode } from '../../answers/refusals.ts';
 import { asItIs, type Door, type OwnRefusals, type RequestHead } from './door.ts';
-import { exportResponse, rpcStatus } from './otlp-answers.ts';
-import { readOtlpJson } from './otlp-json.ts';
-import { readOtlpProtobuf } from './otlp-protobuf.ts';
-import { recordsOf } from './otlp-single.ts';
+import { exportResponse, rpcStatus } from './otlp/answers.ts';
+import { readOtlpJson } from './otlp/json.ts';
+import { readOtlpProtobuf } from './otlp/protobuf.ts';
+import { recordsOf } from './otlp/single.ts';
 import { SDK_REFUSALS, sdkStatus } from './sdk-answers.ts';
 import { apiKeyHeader, basicUser, bearer } from './sdk-tokens.ts';
 

@@ -2,10 +2,10 @@
  * Flat events of OTLP's records, each with what its scope and its resource say of it. All values stand in one text, and
  * what many events share stands there once. A resource may follow its records: until then they wait as a few numbers.
  */
-import type { ScannedEvents } from '../../../event/envelope.ts';
-import { createJsonText, type JsonText, putByte, putRange, putRaw } from '../../../event/json-text.ts';
-import { BYTES_A_STEP } from '../../../event/steps.ts';
-import { createTapeWriter, finishTape, type TapeWriter } from '../../../event/tape-writer.ts';
+import type { ScannedEvents } from '../../../../event/envelope.ts';
+import { createJsonText, type JsonText, putByte, putRange, putRaw } from '../../../../event/json-text.ts';
+import { BYTES_A_STEP } from '../../../../event/steps.ts';
+import { createTapeWriter, finishTape, type TapeWriter } from '../../../../event/tape-writer.ts';
 import {
   type Attributes,
   createAttributes,
@@ -17,9 +17,9 @@ import {
   type Said,
   setPlace,
   whereSaid,
-} from './otlp-attributes.ts';
-import { valueOfDigits, putInstant } from './otlp-numbers.ts';
-import { EMPTY_OBJECT, KEYS, levelOf, PRELUDE, putKey } from './otlp-members.ts';
+} from './attributes.ts';
+import { valueOfDigits, putInstant } from './numbers.ts';
+import { EMPTY_OBJECT, KEYS, levelOf, PRELUDE, putKey } from './members.ts';
 
 /** A record as far as it is read. Times are digits of nanoseconds; what is absent or says nothing is nowhere. */
 export type OtlpRecord = {

@@ -1,6 +1,6 @@
 /** The members of OTLP's events. */
-import { type JsonText, putRange } from '../../../event/json-text.ts';
-import { addMember, type TapeWriter } from '../../../event/tape-writer.ts';
+import { type JsonText, putRange } from '../../../../event/json-text.ts';
+import { addMember, type TapeWriter } from '../../../../event/tape-writer.ts';
 
 /** Those that are columns or the properties: their values stand anywhere. */
 const IN_COLUMNS = {

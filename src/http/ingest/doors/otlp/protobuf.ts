@@ -1,8 +1,8 @@
 /** Reads OTLP's protobuf: the values of the records are written as those of OTLP/JSON are. */
-import type { BodyProblem, ScannedEvents } from '../../../event/envelope.ts';
-import { putRaw, rawPart } from '../../../event/json-text.ts';
-import { MAX_REWRITTEN_BYTES, TOO_MUCH } from '../../../event/rewriting.ts';
-import type { Steps } from '../../../event/steps.ts';
+import type { BodyProblem, ScannedEvents } from '../../../../event/envelope.ts';
+import { putRaw, rawPart } from '../../../../event/json-text.ts';
+import { MAX_REWRITTEN_BYTES, TOO_MUCH } from '../../../../event/rewriting.ts';
+import type { Steps } from '../../../../event/steps.ts';
 import {
   type Attributes,
   closeAttributes,
@@ -11,7 +11,7 @@ import {
   type Place,
   resetAttributes,
   setPlace,
-} from './otlp-attributes.ts';
+} from './attributes.ts';
 import {
   addValue,
   closeRecord,
@@ -20,22 +20,11 @@ import {
   finishEvents,
   openRecord,
   type OtlpEvents,
-} from './otlp-events.ts';
-import { KEYS, putKey } from './otlp-members.ts';
-import { addAttribute, putAnyValue, putText } from './otlp-protobuf-values.ts';
-import { closeResource, closeScope, openResource, openScope } from './otlp-resources.ts';
-import {
-  bits32,
-  bits64,
-  createWire,
-  END,
-  endOfSized,
-  nextField,
-  sized,
-  skipField,
-  varint,
-  type Wire,
-} from './otlp-wire.ts';
+} from './events.ts';
+import { KEYS, putKey } from './members.ts';
+import { addAttribute, putAnyValue, putText } from './protobuf-values.ts';
+import { closeResource, closeScope, openResource, openScope } from './resources.ts';
+import { bits32, bits64, createWire, END, endOfSized, nextField, sized, skipField, varint, type Wire } from './wire.ts';
 
 /** The records of a request, as events that the format of OTLP reads. */
 export function* readOtlpProtobuf(body: Buffer): Steps<ScannedEvents | BodyProblem> {

@@ -1,6 +1,6 @@
 /** Attributes of OTLP as one object, and what those of them mean that are more than data. */
-import { type JsonText, keepOnly, putByte, putRange, putRaw } from '../../../event/json-text.ts';
-import { createNameFinder } from '../../../event/names.ts';
+import { type JsonText, keepOnly, putByte, putRange, putRaw } from '../../../../event/json-text.ts';
+import { createNameFinder } from '../../../../event/names.ts';
 
 /** Where a raw value stands in the text. Negative where there is none. */
 export type Place = { start: number; end: number };

@@ -1,8 +1,8 @@
 /** Reads scalars of OTLP/JSON and writes each in its one spelling. */
-import { scanValue, type Scanner } from '../../../event/json.ts';
-import { type JsonText, putRange, putRaw, reserve } from '../../../event/json-text.ts';
-import { rawStringOf, stringOf } from '../../../event/raw-json.ts';
-import { isShortDecimal, putDouble, putInteger, type Written } from './otlp-numbers.ts';
+import { scanValue, type Scanner } from '../../../../event/json.ts';
+import { type JsonText, putRange, putRaw, reserve } from '../../../../event/json-text.ts';
+import { rawStringOf, stringOf } from '../../../../event/raw-json.ts';
+import { isShortDecimal, putDouble, putInteger, type Written } from './numbers.ts';
 
 /** Writes the text at the cursor, which moves behind it; false where it is none. */
 export function putText(scanner: Scanner, text: JsonText): boolean {

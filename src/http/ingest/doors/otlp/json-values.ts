@@ -1,7 +1,7 @@
 /** Reads values of OTLP/JSON and writes them as plain JSON, each in one spelling. */
-import { enter, isAtArray, isAtObject, nextElement, nextKey, scanValue, type Scanner } from '../../../event/json.ts';
-import { keepOnly, putByte, putRaw } from '../../../event/json-text.ts';
-import { createNameFinder, createPattern, matchesAt } from '../../../event/names.ts';
+import { enter, isAtArray, isAtObject, nextElement, nextKey, scanValue, type Scanner } from '../../../../event/json.ts';
+import { keepOnly, putByte, putRaw } from '../../../../event/json-text.ts';
+import { createNameFinder, createPattern, matchesAt } from '../../../../event/names.ts';
 import {
   arrangeMember,
   type Attributes,
@@ -12,9 +12,9 @@ import {
   openAttributes,
   resetAttributes,
   TOO_DEEP,
-} from './otlp-attributes.ts';
-import type { OtlpEvents } from './otlp-events.ts';
-import { copyString, putBytes, putDigits, putFlag, putFraction, putText } from './otlp-json-scalars.ts';
+} from './attributes.ts';
+import type { OtlpEvents } from './events.ts';
+import { copyString, putBytes, putDigits, putFlag, putFraction, putText } from './json-scalars.ts';
 
 const KINDS = ['stringValue', 'boolValue', 'intValue', 'doubleValue', 'bytesValue', 'arrayValue', 'kvlistValue'];
 const [STRING, BOOL, INT, DOUBLE, BYTES, ARRAY, KEY_VALUES] = [0, 1, 2, 3, 4, 5, 6] as const;

@@ -1,10 +1,10 @@
 /** Records of an OTLP request as requests of their own, in JSON: how they are kept where they are rejected. */
 import { isUtf8 } from 'node:buffer';
-import { createScanner, type Scanner } from '../../../event/json.ts';
-import { finish } from '../../../event/steps.ts';
-import { otlpJsonOf } from './otlp-as-json.ts';
-import { takeRaw } from './otlp-json-scalars.ts';
-import { readOutline, type Resource, type Scope } from './otlp-outline.ts';
+import { createScanner, type Scanner } from '../../../../event/json.ts';
+import { finish } from '../../../../event/steps.ts';
+import { otlpJsonOf } from './as-json.ts';
+import { takeRaw } from './json-scalars.ts';
+import { readOutline, type Resource, type Scope } from './outline.ts';
 
 type RecordAt = (index: number) => string | null;
 

@@ -1,7 +1,7 @@
 /** Numbers of OTLP in the one spelling that they have as plain JSON. */
-import { type JsonText, putByte, putRange, putRaw, rawPart, reserve } from '../../../event/json-text.ts';
-import { isReadableNumber } from '../../../event/readable-number.ts';
-import { isoOf } from '../../../event/row.ts';
+import { type JsonText, putByte, putRange, putRaw, rawPart, reserve } from '../../../../event/json-text.ts';
+import { isReadableNumber } from '../../../../event/readable-number.ts';
+import { isoOf } from '../../../../event/row.ts';
 
 /** Where numbers are written; and whether ClickHouse cannot read one of them. */
 export type Written = { readonly text: JsonText; hasUnreadable: boolean };

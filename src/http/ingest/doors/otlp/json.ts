@@ -1,19 +1,12 @@
 /** Reads OTLP/JSON: in one scan, which writes the values of the records in the one spelling that protobuf has as well. */
 import { isUtf8 } from 'node:buffer';
-import { type BodyProblem, jsonProblem, type ScannedEvents } from '../../../event/envelope.ts';
-import { createScanner, enter, isAtArray, isAtObject, nextElement, nextKey } from '../../../event/json.ts';
-import { scanValue, type Scanner } from '../../../event/json.ts';
-import { putRaw, rawPart } from '../../../event/json-text.ts';
-import { createNameFinder } from '../../../event/names.ts';
-import type { Steps } from '../../../event/steps.ts';
-import {
-  type Attributes,
-  createAttributes,
-  nowhere,
-  type Place,
-  resetAttributes,
-  setPlace,
-} from './otlp-attributes.ts';
+import { type BodyProblem, jsonProblem, type ScannedEvents } from '../../../../event/envelope.ts';
+import { createScanner, enter, isAtArray, isAtObject, nextElement, nextKey } from '../../../../event/json.ts';
+import { scanValue, type Scanner } from '../../../../event/json.ts';
+import { putRaw, rawPart } from '../../../../event/json-text.ts';
+import { createNameFinder } from '../../../../event/names.ts';
+import type { Steps } from '../../../../event/steps.ts';
+import { type Attributes, createAttributes, nowhere, type Place, resetAttributes, setPlace } from './attributes.ts';
 import {
   addNoRecord,
   addValue,
@@ -23,13 +16,13 @@ import {
   finishEvents,
   openRecord,
   type OtlpEvents,
-} from './otlp-events.ts';
-import { putDigits, putText, takeRaw } from './otlp-json-scalars.ts';
-import { putAnyValue, putAttributes } from './otlp-json-values.ts';
-import { KEYS, putKey } from './otlp-members.ts';
-import { EXACT_DIGITS, putRounded } from './otlp-numbers.ts';
-import { membersAt } from './otlp-outline.ts';
-import { closeResource, closeScope, openResource, openScope } from './otlp-resources.ts';
+} from './events.ts';
+import { putDigits, putText, takeRaw } from './json-scalars.ts';
+import { putAnyValue, putAttributes } from './json-values.ts';
+import { KEYS, putKey } from './members.ts';
+import { EXACT_DIGITS, putRounded } from './numbers.ts';
+import { membersAt } from './outline.ts';
+import { closeResource, closeScope, openResource, openScope } from './resources.ts';
 
 /** The records of a request, as events that the format of OTLP reads. */
 export function* readOtlpJson(body: Buffer): Steps<ScannedEvents | BodyProblem> {

@@ -1,8 +1,8 @@
 /** Reads values of OTLP's protobuf and writes them as plain JSON. */
 import { isUtf8 } from 'node:buffer';
-import { keepOnly, type JsonText, putByte, putRaw, reserve } from '../../../event/json-text.ts';
-import { rawStringOf } from '../../../event/raw-json.ts';
-import { MAX_REWRITTEN_BYTES } from '../../../event/rewriting.ts';
+import { keepOnly, type JsonText, putByte, putRaw, reserve } from '../../../../event/json-text.ts';
+import { rawStringOf } from '../../../../event/raw-json.ts';
+import { MAX_REWRITTEN_BYTES } from '../../../../event/rewriting.ts';
 import {
   arrangeMember,
   type Attributes,
@@ -11,10 +11,10 @@ import {
   noteAttribute,
   openAttributes,
   TOO_DEEP,
-} from './otlp-attributes.ts';
-import type { OtlpEvents } from './otlp-events.ts';
-import { putNumber } from './otlp-numbers.ts';
-import { bits64, END, endOfSized, nextField, sized, skipField, varint, type Wire } from './otlp-wire.ts';
+} from './attributes.ts';
+import type { OtlpEvents } from './events.ts';
+import { putNumber } from './numbers.ts';
+import { bits64, END, endOfSized, nextField, sized, skipField, varint, type Wire } from './wire.ts';
 
 const STRING = sized(1);
 const BOOL = varint(2);

@@ -1,6 +1,6 @@
 /** Where the records of a request in OTLP/JSON are, and what is said of many of them; found in one scan of the whole. */
-import { enter, isAtArray, isAtObject, nextElement, nextKey, scanValue, type Scanner } from '../../../event/json.ts';
-import { BYTES_A_STEP, type Steps } from '../../../event/steps.ts';
+import { enter, isAtArray, isAtObject, nextElement, nextKey, scanValue, type Scanner } from '../../../../event/json.ts';
+import { BYTES_A_STEP, type Steps } from '../../../../event/steps.ts';
 
 /** Records of one scope of one resource: places in the document, -1 for what is not there. */
 export type Scope = { at: number; schemaAt: number; readonly records: number[] };

@@ -1,12 +1,12 @@
 /** Resources and scopes of OTLP: what they say is a part of each of their records' events. */
-import type { BodyProblem } from '../../../event/envelope.ts';
-import { type JsonText, putRange, putRaw, rawPart } from '../../../event/json-text.ts';
-import { MAX_REWRITTEN_BYTES, TOO_MUCH } from '../../../event/rewriting.ts';
-import { BYTES_A_STEP, type Steps } from '../../../event/steps.ts';
-import { addNoObject, closeEvent, openEvent, type TapeWriter } from '../../../event/tape-writer.ts';
-import { type Attributes, type Place, resetAttributes, type Said, setPlace, whereSaid } from './otlp-attributes.ts';
-import { HEAD_NUMBERS, NO_OBJECT, type Origin, type OtlpEvents } from './otlp-events.ts';
-import { addKeyed, KEYS, putKey } from './otlp-members.ts';
+import type { BodyProblem } from '../../../../event/envelope.ts';
+import { type JsonText, putRange, putRaw, rawPart } from '../../../../event/json-text.ts';
+import { MAX_REWRITTEN_BYTES, TOO_MUCH } from '../../../../event/rewriting.ts';
+import { BYTES_A_STEP, type Steps } from '../../../../event/steps.ts';
+import { addNoObject, closeEvent, openEvent, type TapeWriter } from '../../../../event/tape-writer.ts';
+import { type Attributes, type Place, resetAttributes, type Said, setPlace, whereSaid } from './attributes.ts';
+import { HEAD_NUMBERS, NO_OBJECT, type Origin, type OtlpEvents } from './events.ts';
+import { addKeyed, KEYS, putKey } from './members.ts';
 
 /** Begins a resource, whose scopes follow, then `closeResource`. */
 export function openResource(events: OtlpEvents): void {
