@@ -17,6 +17,8 @@ const CLIENTS: Readonly<Record<string, readonly Fault[]>> = {
   'jitsu-node': [],
   'mixpanel-node': [],
   'otel-logs-gzip': ['busy', 'cut'],
+  'otel-logs-json-0.223': ['busy', 'cut'],
+  'otel-logs-proto-0.223': ['busy', 'cut'],
   'otel-logs-json': ['busy', 'cut'],
   'otel-logs-proto': ['busy', 'cut'],
   'pino-http-send': ['busy', 'cut'],

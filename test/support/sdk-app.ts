@@ -19,6 +19,8 @@ export type SdkApp = {
   open(urls: Readonly<Record<string, string>>): Promise<string | null>;
   /** Hands the events over; what becomes of them is up to the clients. */
   send(marks: Marks): Promise<void>;
+  /** Of pages, which stay open: what each client says was sent, once it has said of each event whether it was. */
+  told(): Promise<Marks>;
   /** Closes the clients, or leaves the pages, and resolves with what each counts as sent; a page cannot tell. */
   end(): Promise<Marks>;
   stop(): Promise<void>;
@@ -50,6 +52,9 @@ export function startSdkApp(kind: 'node' | 'browser', token: string): SdkApp {
     },
     async send(marks) {
       await ask(child, { send: marks });
+    },
+    async told() {
+      return ((await ask(child, { told: true })) as { sent: Marks }).sent;
     },
     async end() {
       return ((await ask(child, { end: true })) as { sent: Marks }).sent;

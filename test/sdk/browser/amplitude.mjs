@@ -11,6 +11,6 @@ export const clients = {
       client.setTransport('beacon');
       client.flush();
     });
-    return { send: (mark) => client.track('ordered', { mark }) };
+    return { send: async (mark) => (await client.track('ordered', { mark }).promise).code === 200 };
   },
 };

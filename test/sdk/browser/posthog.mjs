@@ -1,6 +1,4 @@
-/** PostHog for browsers, of two generations of its wire format. */
-import { PostHog } from 'posthog-js';
-import { PostHog as PostHog1172 } from 'posthog-js-1.172';
+/** PostHog for browsers: four versions, of two generations of its wire format. */
 
 const OPTIONS = {
   autocapture: false,
@@ -13,10 +11,16 @@ const OPTIONS = {
   opt_out_useragent_filter: true,
 };
 
-const opener = (Client) => (url, token) => {
-  const client = new Client();
+const opener = (version) => async (url, token) => {
+  const { PostHog } = await version();
+  const client = new PostHog();
   client.init(token, { ...OPTIONS, api_host: url });
-  return { send: (mark) => client.capture('ordered', { mark }) };
+  return { send: (mark) => void client.capture('ordered', { mark }) };
 };
 
-export const clients = { 'posthog-js': opener(PostHog), 'posthog-js-1.172': opener(PostHog1172) };
+export const clients = {
+  'posthog-js': opener(() => import('posthog-js')),
+  'posthog-js-1.400': opener(() => import('posthog-js-1.400')),
+  'posthog-js-1.360': opener(() => import('posthog-js-1.360')),
+  'posthog-js-1.172': opener(() => import('posthog-js-1.172')),
+};
