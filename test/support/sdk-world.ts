@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, vi } from 'vitest';
+import { checkSomeHours } from '../../src/clickhouse/reading/counted-copies.ts';
 import { createProjects } from '../../src/postgres/accounts/projects.ts';
 import { createTokens } from '../../src/postgres/accounts/tokens.ts';
 import { readRuntime } from '../../src/service/runtime-file.ts';
@@ -18,6 +19,7 @@ const MARK = '[a-z0-9.-]+/[a-z0-9-]+/[0-9]+';
 export const SOON = { timeout: 60_000, interval: 100 };
 /** Of each client in a round. */
 const EVENTS = 6;
+const HOUR_MS = 3_600_000;
 
 export type SdkWorld = Awaited<ReturnType<typeof startSdkWorld>>;
 
@@ -31,6 +33,7 @@ export async function startSdkWorld(names: readonly string[]) {
   });
   const tokens = createTokens(stores.postgres.db);
   await tokens.create({ projectId: id, kind: 'public', name: null, imported: TOKEN });
+  const reader = (await tokens.create({ projectId: id, kind: 'secret', name: null, imported: null }))!.plaintext;
   const cwd = mkdtempSync(join(tmpdir(), 'weir-sdk-'));
   const dataDir = join(cwd, 'data');
   let port = 0;
@@ -49,6 +52,7 @@ export async function startSdkWorld(names: readonly string[]) {
     sendRound,
     foundOf,
     isSettled,
+    countPast,
   };
 
   /** The first time at a free port, then again at that one, with the same directory. */
@@ -152,6 +156,26 @@ export async function startSdkWorld(names: readonly string[]) {
     const numberOf = (mark: string) => Number(mark.split('/')[2]);
     const found = rows.map(({ mark }) => mark).sort((one, other) => numberOf(one) - numberOf(other));
     return Object.fromEntries(names.map((name) => [name, found.filter((mark) => mark.startsWith(`${name}/`))]));
+  }
+
+  /**
+   * Of the events called `name` in whole hours before this one: how many landed, copies too, how many are in `events`, and
+   * what `/metrics` says once copies have been looked for.
+   */
+  async function countPast(name: string) {
+    const to = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
+    const from = to - 24 * HOUR_MS;
+    const where = (column: string) =>
+      `event = '${name}' AND ${column} >= fromUnixTimestamp64Milli(${from}) AND ${column} < fromUnixTimestamp64Milli(${to})`;
+    const only = async (query: string) => Number((await stores.select<{ n: string }>(query))[0]!.n);
+    await checkSomeHours(stores.clickhouse, { sinceS: 3_600, quietS: 0 });
+    const query = `event_name=${name}&from=${from / 1_000}&to=${to / 1_000}`;
+    const answer = await fetch(`${url()}/metrics?${query}`, { headers: { authorization: `Bearer ${reader}` } });
+    return {
+      landed: await only(`SELECT sum(events) AS n FROM event_counts_hourly WHERE ${where('hour')}`),
+      rows: await only(`SELECT count() AS n FROM events WHERE ${where('timestamp')}`),
+      counted: ((await answer.json()) as { total_events: number }).total_events,
+    };
   }
 
   /** Resolves once `sent` is found, and Weir holds nothing more. Nothing is found twice, or was never handed over. */

@@ -19,12 +19,7 @@ const FAMILIES = {
   plausible: ['plausible-tracker', 'plausible-tracker-0.3'],
   posthog: ['posthog-js', 'posthog-js-1.400', 'posthog-js-1.360', 'posthog-js-1.172'],
   rudder: ['rudder-browser', 'rudder-browser-batches', 'rudder-browser-beacons'],
-  segment: [
-    'segment-browser',
-    'segment-browser-batches',
-    'segment-browser-1.76',
-    'segment-browser-1.76-batches',
-  ],
+  segment: ['segment-browser', 'segment-browser-batches', 'segment-browser-1.76', 'segment-browser-1.76-batches'],
 };
 
 const server = createServer((request, answer) => {

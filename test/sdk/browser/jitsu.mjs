@@ -20,7 +20,7 @@ export const clients = {
     return {
       send: (mark) => {
         const arrival = new Promise((resolve) => arrivals.set(mark, resolve));
-        client.track('Ordered', { mark });
+        void client.track('Ordered', { mark });
         return arrival;
       },
     };

@@ -16,6 +16,6 @@ export const clients = {
   },
   'plausible-tracker-0.3': (url, token) => {
     const { trackEvent } = Plausible({ domain: token, apiHost: url, trackLocalhost: true });
-    return { send: (mark) => void trackEvent('ordered', { props: { mark } }) };
+    return { send: (mark) => trackEvent('ordered', { props: { mark } }) };
   },
 };

@@ -4,7 +4,7 @@ import { RudderAnalytics } from '@rudderstack/analytics-js/bundled';
 const opener = (options) => (url, token) => {
   const client = new RudderAnalytics();
   client.load(token, url, { configUrl: url, logLevel: 'NONE', ...options });
-  return new Promise((resolve) => client.ready(() => resolve({ send: (mark) => void client.track('ordered', { mark }) })));
+  return new Promise((resolve) => client.ready(() => resolve({ send: (mark) => client.track('ordered', { mark }) })));
 };
 
 export const clients = {

@@ -12,7 +12,9 @@ const opener = (version, options) => async (url, token) => {
   return { send: (mark) => void client.track('ordered', { mark }) };
 };
 
-const batches = (config) => ({ deliveryStrategy: { strategy: 'batching', config: { size: 3, timeout: 300, ...config } } });
+const batches = (config) => ({
+  deliveryStrategy: { strategy: 'batching', config: { size: 3, timeout: 300, ...config } },
+});
 
 /** The older version sends batches by https alone; Weir and its proxies have no certificate here. */
 const overHttp = (open) => (url, token) => {

@@ -7,9 +7,12 @@ import RudderAnalytics2 from 'rudder-node-2';
 import { Analytics as Analytics1 } from 'segment-node-1';
 import { Analytics as Analytics2 } from 'segment-node-2';
 
+/** In an hour that is over: such hours are counted as events arrive, the present one is read from the events. */
+const ago = () => new Date(Date.now() - 3 * 3_600_000);
+
 /** What `call` is told for the event of `mark`. The mark of an alias has no other place than the context. */
 const CALLS = [
-  (call, mark) => call('track', { userId: 'user-0', event: 'Ordered', properties: { mark } }),
+  (call, mark) => call('track', { userId: 'user-0', event: 'Ordered', timestamp: ago(), properties: { mark } }),
   (call, mark) => call('page', { anonymousId: 'anon-0', name: 'Start', properties: { mark } }),
   (call, mark) => call('identify', { userId: 'user-0', anonymousId: 'anon-0', traits: { mark } }),
   (call, mark) => call('screen', { anonymousId: 'anon-0', name: 'Start', properties: { mark } }),
