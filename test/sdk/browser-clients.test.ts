@@ -21,7 +21,7 @@ type Client = {
 
 /**
  * Plausible’s and Jitsu’s send an event once, and at once; a beacon, here of three events, is sent once too. Mixpanel’s
- * gives up what found no server, OpenTelemetry’s what found none for ten seconds. Only what is written to a beacon as soon
+ * gives up what found no server, OpenTelemetry’s what found none in six tries. Only what is written to a beacon as soon
  * as it is tracked survives that the page is left at once: the others are still busy with it, and some keep it for the
  * next visit.
  */

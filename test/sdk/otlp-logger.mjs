@@ -13,14 +13,23 @@ function watched(exporter, outcomes) {
   };
 }
 
-/** Of one line of the packages: their classes, and a resource. Opens with an address, a token, and what else `options` of the exporter are. */
-export const otlpOpener =
-  ({ LoggerProvider, BatchLogRecordProcessor, resource }, Exporter, options = {}) =>
-  (url, token) => {
+/** However busy the machine is: the five tries again are what ends an export. */
+const PATIENCE_MS = 60_000;
+
+/** `line`: the classes of one line of the packages, and a resource. `options`: more of the exporter’s. */
+export const otlpOpener = (line, Exporter, options = {}) => {
+  const { LoggerProvider, BatchLogRecordProcessor, resource } = line;
+  return (url, token) => {
     const outcomes = new Map();
-    const exporter = new Exporter({ url: `${url}/v1/logs`, headers: { authorization: `Bearer ${token}` }, ...options });
-    const batches = { exporter: watched(exporter, outcomes), maxExportBatchSize: 3, scheduledDelayMillis: 200 };
-    const provider = new LoggerProvider({ resource, processors: [new BatchLogRecordProcessor(batches)] });
+    const exporter = new Exporter({
+      url: `${url}/v1/logs`,
+      headers: { authorization: `Bearer ${token}` },
+      timeoutMillis: PATIENCE_MS,
+      ...options,
+    });
+    const batches = { maxExportBatchSize: 3, scheduledDelayMillis: 200, exportTimeoutMillis: PATIENCE_MS };
+    const processor = new BatchLogRecordProcessor({ exporter: watched(exporter, outcomes), ...batches });
+    const provider = new LoggerProvider({ resource, processors: [processor] });
     const logger = provider.getLogger('orders');
     return {
       send: (mark) => {
@@ -31,3 +40,4 @@ export const otlpOpener =
       close: () => provider.shutdown(),
     };
   };
+};
