@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { setIntake } from '../../src/operations/intake-switch.ts';
+import { startHttpProxy } from '../support/fault-proxy.ts';
 import { areClientsInstalled, type Marks } from '../support/sdk-app.ts';
 import { type SdkWorld, SOON, startSdkWorld } from '../support/sdk-world.ts';
 
@@ -69,16 +70,25 @@ describe.skipIf(!isInstalled && !isRequired)('the Node clients of other services
     });
   });
 
-  test('that find no room while ClickHouse stands still lose what their pages say, and nothing else', async () => {
-    await restartWith({ INGEST_EVENT_BUFFER: '100', INGEST_FLUSH_EVENTS: '100' });
-    const { clickhouseServer } = world.stores;
-    clickhouseServer.pause();
-    onTestFinished(() => clickhouseServer.resume());
+  test('that find no room while inserts stand still lose what their pages say, and nothing else', async () => {
+    // Only inserts stand still: a ClickHouse that answers nothing is taken for dead, and Postgres then makes room.
+    const clickhouse = await startHttpProxy(world.stores.clickhouseUrl);
+    onTestFinished(() => clickhouse.stop());
+    await restartWith({
+      CLICKHOUSE_URL: clickhouse.url,
+      INGEST_EVENT_BUFFER: '100',
+      INGEST_FLUSH_EVENTS: '100',
+      INGEST_INSERT_TIMEOUT: '10m',
+    });
+    clickhouse.set({ kind: 'hang' }, { only: 'inserts' });
     await overload('full', {
       press: async () => {
         while (await world.takes(1));
       },
-      relieve: async () => clickhouseServer.resume(),
+      relieve: async () => {
+        clickhouse.set(null);
+        clickhouse.cut();
+      },
     });
   });
 
