@@ -4,15 +4,13 @@ import { ConfigError, type Config } from '../config/config.ts';
 import { bytesIn, volumeOf } from '../journal/volume.ts';
 import { readRuntime } from '../service/runtime-file.ts';
 import { workerDirectoryOf } from '../workers/worker-directories.ts';
-import { checkDirectory, checkJournalVolume, fail, ok, warn, type Check } from './checks.ts';
+import { checkDirectory, checkJournalVolume, fail, linesOf, ok, warn, type Check } from './checks.ts';
 import { printJson, type Cli } from './cli.ts';
 import { parseProject } from './dlq/selection.ts';
 import { checkRejections } from './rejection-check.ts';
 import { reconcile, type ReconcileOptions } from './reconcile.ts';
 import { examineClickHouse, examinePostgres } from './store-checks.ts';
-import { printable } from './table.ts';
 
-const MARKS = { ok: 'ok  ', warn: 'WARN', fail: 'FAIL' } as const;
 const ANSWER_WITHIN_MS = 5_000;
 
 export function addDoctor(program: Command, cli: Cli): void {
@@ -47,7 +45,7 @@ Examples:
       if (options.project ?? options.url) command.error('error: --project and --url need --reconcile');
       const checks = await examine(cli);
       if (options.json) printJson(cli.io, checks);
-      else cli.io.stdout(checks.map(describe).join(''));
+      else cli.io.stdout(checks.map(linesOf).join(''));
       if (checks.some(({ outcome }) => outcome === 'fail')) cli.exitWith(1);
     });
 }
@@ -66,11 +64,6 @@ function collectUrl(text: string, earlier: readonly string[] = []): string[] {
     throw new InvalidArgumentError('A URL such as http://localhost:8080.');
   }
   return [...earlier, text];
-}
-
-function describe({ name, outcome, detail, remedy }: Check): string {
-  const line = `${MARKS[outcome]}  ${name}: ${printable(detail)}\n`;
-  return remedy === null ? line : `${line}      ${remedy}\n`;
 }
 
 async function examine(cli: Cli): Promise<Check[]> {

@@ -8,7 +8,7 @@ import { totalOf } from '../operations/selected-dead-letters.ts';
 import type { Balance } from '../postgres/dead-letters/audit.ts';
 import type { CountByState } from '../postgres/dead-letters/dead-letter-statistics.ts';
 import { readRuntime } from '../service/runtime-file.ts';
-import { fail, ok, warn, type Check } from './checks.ts';
+import { fail, linesOf, ok, warn, type Check } from './checks.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
 import { withClickHouse, withPostgres } from './stores.ts';
 import { createTable } from './table.ts';
@@ -199,10 +199,7 @@ function print(
     lines,
   );
   io.stdout([table.header(), ...lines.map(table.line), '\n'].join(''));
-  const marks = { ok: 'ok  ', warn: 'WARN', fail: 'FAIL' } as const;
-  for (const { name, outcome, detail, remedy } of checks) {
-    io.stdout(`${marks[outcome]}  ${name}: ${detail}\n${remedy === null ? '' : `      ${remedy}\n`}`);
-  }
+  for (const check of checks) io.stdout(linesOf(check));
   if (processes.length === 0) {
     io.stderr(
       project === undefined

@@ -1,22 +1,33 @@
 /** What can be shown of dead letters without quoting an event. */
 
-/** Fields that help to find an event elsewhere and reveal nothing about a person. */
-const PLAIN_FIELDS = new Set(['project_id', 'event_id', 'source', 'received_at', 'expires_at']);
+/** Fields of a row, as Weir writes them, that help to find an event elsewhere and reveal nothing about a person. */
+export const PLAIN_FIELDS: ReadonlySet<string> = new Set([
+  'project_id',
+  'event_id',
+  'source',
+  'received_at',
+  'expires_at',
+]);
 
 /** A cause without anything that may quote an event. Weir already stores it so; it is cut again before it is shown. */
 export function unquoted(text: string): string {
   return text.split(/['"{\n]|Column values/, 1)[0]!.trim();
 }
 
-/** The row as JSON text; unless `isUnsafe`, with types in place of values. */
-export function shownRow(row: Buffer, isUnsafe: boolean): string {
+/** An object as JSON text; unless `isUnsafe`, with types in place of values, but for those of the `plain` fields. */
+export function shownObject(
+  row: Buffer,
+  { isUnsafe, plain = NO_FIELDS }: { readonly isUnsafe: boolean; readonly plain?: ReadonlySet<string> },
+): string {
   const text = row.toString('utf8').trimEnd();
   if (isUnsafe) return text;
   const fields = jsonOf(text);
   if (typeof fields !== 'object' || fields === null) return JSON.stringify(`<${row.length} bytes that are no JSON>`);
-  const hidden = Object.entries(fields).map(([name, value]) => [name, PLAIN_FIELDS.has(name) ? value : typesOf(value)]);
+  const hidden = Object.entries(fields).map(([name, value]) => [name, plain.has(name) ? value : typesOf(value)]);
   return JSON.stringify(Object.fromEntries(hidden));
 }
+
+const NO_FIELDS: ReadonlySet<string> = new Set();
 
 function jsonOf(text: string): unknown {
   try {

@@ -2,7 +2,7 @@
 import { splitRows } from '../event/rows.ts';
 import type { Database } from '../postgres/connection/pool.ts';
 import { type DeadLetterEntry, createDeadLetterQueries } from '../postgres/dead-letters/dead-letter-queries.ts';
-import { shownRow, unquoted } from './hidden-values.ts';
+import { PLAIN_FIELDS, shownObject, unquoted } from './hidden-values.ts';
 import { OperationRefused } from './refused.ts';
 
 export type ShownDeadLetter = {
@@ -28,7 +28,7 @@ export async function showDeadLetter(
   }
   const { rows, letter } = opened;
   const all = rows === null ? [] : splitRows(rows);
-  const shown = all.slice(0, maxRows).map((row) => shownRow(row, isUnsafe));
+  const shown = all.slice(0, maxRows).map((row) => shownObject(row, { isUnsafe, plain: PLAIN_FIELDS }));
   return {
     letter: { ...letter, lastError: isUnsafe ? letter.lastError : unquoted(letter.lastError) },
     isReadable: rows !== null,

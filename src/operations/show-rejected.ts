@@ -2,7 +2,7 @@
 import type { Database } from '../postgres/connection/pool.ts';
 import { openRejected } from '../postgres/rejected-events/rejected-queries.ts';
 import type { RejectedEvent } from '../pipeline/rejected-port.ts';
-import { shownRow } from './hidden-values.ts';
+import { shownObject } from './hidden-values.ts';
 import { OperationRefused } from './refused.ts';
 
 export type ShownRejected = Omit<RejectedEvent, 'bytes' | 'facts' | 'receivedAt'> & {
@@ -25,5 +25,5 @@ export async function showRejected(
     );
   }
   const { bytes, facts: _, receivedAt, ...entry } = found;
-  return { ...entry, receivedAt: new Date(receivedAt), size: bytes.length, event: shownRow(bytes, isUnsafe) };
+  return { ...entry, receivedAt: new Date(receivedAt), size: bytes.length, event: shownObject(bytes, { isUnsafe }) };
 }

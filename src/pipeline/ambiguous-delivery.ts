@@ -37,7 +37,7 @@ export async function isRemembered(
   signal?: AbortSignal,
 ): Promise<boolean> {
   const cutMsAgo = ageOf(id, now);
-  // Created before ids of parts told their age.
+  // Parts that an operator made and replayed rejected events do not tell their age.
   if (cutMsAgo === null) return lastSentMsAgo <= SURELY_REMEMBERED_MS;
   return isWithinMemory(events, Math.max(cutMsAgo, lastSentMsAgo), signal);
 }

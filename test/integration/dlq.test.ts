@@ -1,4 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
+import { zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { InsertFailure } from '../../src/pipeline/ports.ts';
 import { type Operator, startOperator } from '../support/operator.ts';
@@ -233,6 +234,34 @@ describe('replay', () => {
     );
     expect((await operator.dlq('replay', id, '--only', '0')).stderr).toContain('Rows such as 1,4-6, or event ids.');
     expect(await operator.lettersNow()).toEqual(letters);
+  });
+
+  test('--only leaves no part of a letter in doubt due before ClickHouse is asked about it', async () => {
+    const { id } = await operator.writeLetter({ shares: [[OURS, 3]], ambiguous: true });
+    await operator.query(`update failed_events set last_attempt_at = now() - interval '4 seconds' where id = $1`, [id]);
+    await operator.json('replay', id, '--only', '1');
+    const due = await operator.query(
+      `select event_count, ambiguous, visible_at >= last_attempt_at + interval '6 minutes' as is_later
+       from failed_events order by event_count`,
+    );
+    expect(due).toEqual([
+      { event_count: 1, ambiguous: true, is_later: true },
+      { event_count: 2, ambiguous: true, is_later: true },
+    ]);
+  });
+
+  test('--only divides a letter of one event that was sent twice', async () => {
+    const { id, rows } = await operator.writeLetter({ shares: [[OURS, 1]] });
+    const twice = Buffer.concat([rows, rows]);
+    await operator.query('update failed_events set payload = $2, raw_bytes = $3, event_count = 2 where id = $1', [
+      id,
+      zstdCompressSync(twice),
+      twice.length,
+    ]);
+    await operator.json('replay', id, '--only', '1');
+    const letters = await operator.lettersNow();
+    expect(letters.map(({ rows: part }) => part)).toEqual([rows, rows]);
+    expect(new Set(letters.map((letter) => letter['id'])).size).toBe(2);
   });
 
   test('--dry-run says which rows would pass, changes nothing and quotes no event', async () => {

@@ -400,6 +400,10 @@ describe('the commands', () => {
     const hidden = await rejected('show', one.id);
     expect(hidden.stdout).toContain('"properties":{"secret":"<string>"}');
     expect(hidden.stdout).not.toContain('hidden-value');
+    // Names that Weir's own rows have mean nothing in what a client sent.
+    const [four] = [eventOf(project, '{"event_id":"hidden@example.com","source":"hidden","project_id":"hidden"}')];
+    await storeOn().keep([four]);
+    expect((await rejected('show', four.id)).stdout).not.toContain('hidden');
     expect((await rejected('show', one.id, '--unsafe')).stdout).toContain(good('m-1'));
     expect(await json('show', one.id, '--unsafe')).toMatchObject({
       id: one.id,

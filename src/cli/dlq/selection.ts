@@ -1,16 +1,15 @@
 /** The options by which commands select dead letters. */
 import { InvalidArgumentError, type Command } from 'commander';
+import { isUuid } from '../../event/uuid.ts';
 import type { Database } from '../../postgres/connection/pool.ts';
 import type { Selection } from '../../postgres/dead-letters/selection.ts';
 
 export type SelectionOptions = { group?: string; project?: string; all?: boolean; allQuarantined?: boolean };
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-
 /** An id, and several, of what the command `shownBy` lists. */
 export function idsShownBy(shownBy: string) {
   const one = (text: string): string => {
-    if (!UUID.test(text)) throw new InvalidArgumentError(`An id is a UUID; \`${shownBy}\` shows them.`);
+    if (!isUuid(text)) throw new InvalidArgumentError(`An id is a UUID; \`${shownBy}\` shows them.`);
     return text.toLowerCase();
   };
   const collect = (text: string, earlier: readonly string[] = []): string[] => [...earlier, one(text)];
@@ -20,7 +19,7 @@ export function idsShownBy(shownBy: string) {
 export const { one: parseId, collect: collectId } = idsShownBy('weir dlq ls');
 
 export function parseProject(text: string): string {
-  if (!UUID.test(text)) throw new InvalidArgumentError('A project id is a UUID; `weir project list` shows them.');
+  if (!isUuid(text)) throw new InvalidArgumentError('A project id is a UUID; `weir project list` shows them.');
   return text.toLowerCase();
 }
 

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { printJson, type Cli } from '../cli.ts';
+import { jsonOrText, printJson, type Cli } from '../cli.ts';
 import { withPostgres } from '../stores.ts';
 import { printable } from '../table.ts';
 import { counted } from '../format.ts';
@@ -28,7 +28,7 @@ Examples:
         const { showDeadLetter } = await import('../../operations/show-dead-letter.ts');
         return showDeadLetter(db, { id, maxRows: options.rows, isUnsafe: options.unsafe ?? false });
       });
-      if (options.json) return printJson(cli.io, { ...letter, isReadable, rows: rows.map(parsed), more });
+      if (options.json) return printJson(cli.io, { ...letter, isReadable, rows: rows.map(jsonOrText), more });
       for (const [name, value] of Object.entries(letter)) {
         const text = value instanceof Date ? value.toISOString() : Array.isArray(value) ? value.join(' ') : value;
         cli.io.stdout(`${name.padEnd(18)}${printable(String(text ?? '-'))}\n`);
@@ -38,13 +38,4 @@ Examples:
       for (const row of rows) cli.io.stdout(`${printable(row)}\n`);
       if (more > 0) cli.io.stderr(`… and ${counted(more, 'more row')}: --rows shows them.\n`);
     });
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    // Invalid JSON may be the reason why the row is here: show it as it is.
-    return text;
-  }
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { printJson, type Cli } from '../cli.ts';
+import { jsonOrText, printJson, type Cli } from '../cli.ts';
 import { idsShownBy } from '../dlq/selection.ts';
 import { withPostgres } from '../stores.ts';
 import { printable } from '../table.ts';
@@ -25,7 +25,7 @@ Examples:
         const { showRejected } = await import('../../operations/show-rejected.ts');
         return showRejected(db, { id, isUnsafe: options.unsafe ?? false });
       });
-      if (options.json) return printJson(cli.io, { ...shown, event: parsed(shown.event) });
+      if (options.json) return printJson(cli.io, { ...shown, event: jsonOrText(shown.event) });
       const { event, ...entry } = shown;
       for (const [name, value] of Object.entries(entry)) {
         const text = value instanceof Date ? value.toISOString() : String(value);
@@ -33,13 +33,4 @@ Examples:
       }
       cli.io.stdout(`\n${printable(event)}\n`);
     });
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    // That it is no JSON may be why it is here.
-    return text;
-  }
 }

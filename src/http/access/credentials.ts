@@ -127,7 +127,7 @@ export function createCredentials({
 
   async function askAll() {
     isAsking = true;
-    // After one turn of the event loop, so that requests that arrived together share the query.
+    // After the present callback, so that what it asks for shares the query; what comes meanwhile shares the next one.
     await Promise.resolve();
     while (waiting.size > 0) {
       const keys = waiting.keys().take(MAX_ASKED).toArray();

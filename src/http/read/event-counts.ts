@@ -2,6 +2,7 @@
 import type { Handler } from 'hono';
 import type { Clock } from '../../runtime/clock.ts';
 import type { ProjectId } from '../../event/event.ts';
+import { MAX_TEXT_LENGTH } from '../../event/text.ts';
 import { LATEST_INSTANT_MS, readInstant } from '../../event/timestamp.ts';
 import type { Log } from '../../log/log.ts';
 import { type Flags } from '../../pipeline/flags.ts';
@@ -36,7 +37,7 @@ export type RequestedCounts = Omit<CountQuestion, 'projectId'>;
 const PARAMETERS = ['event_name', 'from', 'to', 'group_by', 'exact'] as const;
 
 /** The longest name of an event: no longer one was ever stored. */
-const NAME = /^.{1,200}$/su;
+const NAME = new RegExp(`^.{1,${MAX_TEXT_LENGTH}}$`, 'su');
 const DAY_MS = 86_400_000;
 
 /** Answers with counts. Independent of the state of intake, until the process ends. */
@@ -82,7 +83,7 @@ export function readCountQuery(query: URLSearchParams, nowMs: number): Requested
 
   const event = query.get('event_name') ?? '';
   if (event === '') return invalid('event_name is required');
-  if (!NAME.test(event)) return invalid('event_name has more than 200 characters');
+  if (!NAME.test(event)) return invalid(`event_name has more than ${MAX_TEXT_LENGTH} characters`);
 
   // A whole second, so that the echo is one; the next one, so that events of this moment are counted.
   const now = Math.ceil(nowMs / 1_000) * 1_000;

@@ -5,6 +5,7 @@ import type { Log } from '../../log/log.ts';
 import { BoundedClient, connectionConfig, transactionLimits } from './connection.ts';
 
 export type Database = NodePgDatabase;
+export type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
 
 /**
  * The pool of one process and drizzle on top. Connects on first use. A query fails within five seconds when Postgres

@@ -33,16 +33,12 @@ const QUARANTINED = sql`${failedEvents.quarantinedAt} is not null`;
 export async function measureDepth(db: Database, limits: DepthLimits = LIMITS): Promise<DeadLetterDepth> {
   const waiting = await countFew(WAITING, sql`${failedEvents.ambiguous} desc, ${failedEvents.visibleAt}`);
   const apart = await countFew(QUARANTINED, sql`${failedEvents.quarantinedAt}`);
-  const isMuch = waiting.rows > limits.letters || apart.rows > limits.letters;
-  if (!isMuch) return depthOf(waiting, apart, false);
+  const isMuch = ({ rows }: Counted) => rows > limits.letters;
+  if (!isMuch(waiting) && !isMuch(apart)) return depthOf(waiting, apart, false);
 
   const share = await shareToRead();
-  const [many, manyApart] = [await countPages(WAITING, share), await countPages(QUARANTINED, share)];
-  return depthOf(
-    waiting.rows > limits.letters ? atLeast(waiting, many) : waiting,
-    apart.rows > limits.letters ? atLeast(apart, manyApart) : apart,
-    share < 1,
-  );
+  const counted = async (few: Counted, kind: SQL) => (isMuch(few) ? atLeast(few, await countPages(kind, share)) : few);
+  return depthOf(await counted(waiting, WAITING), await counted(apart, QUARANTINED), share < 1);
 
   /**
    * One more than the limit shows that there are more. The order is the index's, so that no plan reads the whole table.

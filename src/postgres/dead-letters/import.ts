@@ -2,18 +2,17 @@
 import { sql } from '../connection/drizzle.ts';
 import { answerOf } from '../connection/errors.ts';
 import { auditDeadLetters } from './audit.ts';
-import { AMBIGUITY_MINUTES } from './ambiguity-window.ts';
+import { afterAmbiguity } from './ambiguity-window.ts';
 import type { DeadLetterEntry } from './dead-letter-queries.ts';
 import { compressRows } from './payload.ts';
-import type { Database } from '../connection/pool.ts';
+import type { Database, Transaction } from '../connection/pool.ts';
+import { uuids } from '../connection/uuids.ts';
 import { failedEvents } from '../connection/schema.ts';
 
 /** A letter on its way back into the table. */
 export type ImportedDeadLetter = { readonly letter: DeadLetterEntry; readonly rows: Buffer };
 /** `present`: it exists; `divided`: its rows are in letters split off it, or it is a part of an existing letter. */
 export type ImportOutcome = 'restored' | 'present' | 'divided' | 'deleted project';
-
-type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
 
 /** Returns the outcome of each, all in one transaction: not many more than a few hundred. Throws `PostgresFailure`. */
 export function importDeadLetters(
@@ -94,11 +93,6 @@ function valuesOf(letter: DeadLetterEntry, wasSplit: boolean) {
     ambiguous: true,
     // Its rows may have landed in parts, under ids that its own says nothing about.
     lastAttemptAt: wasSplit ? null : lastAttemptAt,
-    visibleAt:
-      letter.parentId === null
-        ? sql`now()`
-        : sql`greatest(now(), ${lastAttemptAt.toISOString()}::timestamptz + ${AMBIGUITY_MINUTES} * interval '1 minute')`,
+    visibleAt: letter.parentId === null ? sql`now()` : afterAmbiguity(lastAttemptAt),
   };
 }
-
-const uuids = (ids: readonly string[]) => sql`${sql.param([...ids])}::uuid[]`;

@@ -7,12 +7,12 @@ import type { SQL } from 'drizzle-orm';
 import { and, eq, sql } from '../connection/drizzle.ts';
 import { answerOf } from '../connection/errors.ts';
 import { type AuditedDeadLetter, auditDeadLetters } from './audit.ts';
-import { AMBIGUITY_MINUTES } from './ambiguity-window.ts';
+import { afterAmbiguity, AMBIGUITY_MINUTES } from './ambiguity-window.ts';
 import { type ImportOutcome, type ImportedDeadLetter, importDeadLetters } from './import.ts';
 import { compressRows, partByProject, partId, projectsIn, readRows } from './payload.ts';
 import { type Selection, isLeased, matches } from './selection.ts';
 import { type StepLimits, hasIdIn, walkDeadLetters } from './walk.ts';
-import type { Database } from '../connection/pool.ts';
+import type { Database, Transaction } from '../connection/pool.ts';
 import { projectAuditEntry } from '../connection/project-audit.ts';
 import { failedEvents, failedEventsAudit } from '../connection/schema.ts';
 
@@ -226,7 +226,6 @@ export function createDeadLetterActions(db: Database, { actor }: { actor: string
   }
 }
 
-type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
 /** What a step returns about each letter it changed. */
 type Touched = { readonly id: string; readonly event_count: number; readonly project_ids: readonly string[] };
 
@@ -239,8 +238,5 @@ const auditedOf = ({ id, event_count, project_ids }: Touched): AuditedDeadLetter
 /** Checked again: a drain may have claimed a letter since its id was read. */
 const stepOf = (selection: Selection, ids: readonly string[]): SQL =>
   and(hasIdIn(ids), sql`not ${isLeased}`, matches(selection))!;
-
-const afterAmbiguity = (lastAttemptAt: Date) =>
-  sql`greatest(now(), ${lastAttemptAt.toISOString()}::timestamptz + ${AMBIGUITY_MINUTES} * interval '1 minute')`;
 
 const sumOf = (rows: readonly Touched[]) => rows.reduce((sum, row) => sum + row.event_count, 0);

@@ -1,8 +1,9 @@
 /** Replays some events of a dead letter that holds many: the letter becomes two, one of which is due. */
+import type { SQL } from 'drizzle-orm';
 import { splitRows } from '../../event/rows.ts';
 import { and, eq, sql } from '../connection/drizzle.ts';
 import { answerOf } from '../connection/errors.ts';
-import { AMBIGUITY_MINUTES } from './ambiguity-window.ts';
+import { afterAmbiguity } from './ambiguity-window.ts';
 import { compressRows, partId, projectsIn, readRows } from './payload.ts';
 import { isLeased } from './selection.ts';
 import type { Database } from '../connection/pool.ts';
@@ -36,36 +37,38 @@ export function replayRows(
       const rows = splitRows(text);
       const [meant, others] = [rows.filter(isMeant), rows.filter((row, place) => !isMeant(row, place))];
       if (meant.length === 0) return { kind: 'unmatched' };
+      const [meantBytes, otherBytes] = [Buffer.concat(meant), Buffer.concat(others)];
 
       const ambiguous = parent.ambiguous || parent.leaseToken !== null;
       const lastAttemptAt = parent.lastAttemptAt ?? parent.createdAt;
-      const part = async (of: readonly Buffer[]) => {
-        const bytes = Buffer.concat(of);
-        return {
-          ...parent,
-          id: partId(id, bytes),
-          parentId: id,
-          generation: parent.generation + 1,
-          payload: await compressRows(bytes),
-          rawBytes: bytes.length,
-          eventCount: of.length,
-          projectIds: projectsIn(of),
-          ambiguous,
-          leaseToken: null,
-          lastAttemptAt,
-        };
-      };
+      // New bytes under new ids: if they are ambiguous, ClickHouse has to be asked which rows it has.
+      const dueAt = (usually: SQL | Date) => (ambiguous ? afterAmbiguity(lastAttemptAt) : usually);
+      /** `seed`: what the id follows from, besides the rows. */
+      const part = async (bytes: Buffer, of: readonly Buffer[], seed: string) => ({
+        ...parent,
+        id: partId(seed, bytes),
+        parentId: id,
+        generation: parent.generation + 1,
+        payload: await compressRows(bytes),
+        rawBytes: bytes.length,
+        eventCount: of.length,
+        projectIds: projectsIn(of),
+        ambiguous,
+        leaseToken: null,
+        lastAttemptAt,
+      });
       const due = {
-        ...(await part(meant)),
+        ...(await part(meantBytes, meant, id)),
         attemptCount: 0,
         exposedMs: 0,
         quarantinedAt: null,
         quarantineReason: null,
-        visibleAt: ambiguous
-          ? sql`greatest(now(), ${lastAttemptAt.toISOString()}::timestamptz + ${AMBIGUITY_MINUTES} * interval '1 minute')`
-          : sql`now()`,
+        visibleAt: dueAt(sql`now()`),
       };
-      const left = others.length === 0 ? [] : [await part(others)];
+      // Twins, as when a client sent one event twice, need two ids.
+      const seed = meantBytes.equals(otherBytes) ? due.id : id;
+      const left =
+        others.length === 0 ? [] : [{ ...(await part(otherBytes, others, seed)), visibleAt: dueAt(parent.visibleAt) }];
       await tx.delete(failedEvents).where(eq(failedEvents.id, id));
       await tx.insert(failedEvents).values([due, ...left]);
       const parts = [due, ...left].map((letter, place) => ({

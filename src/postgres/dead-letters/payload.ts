@@ -27,7 +27,10 @@ export function partByProject(rows: Buffer, projectId: string): { own: Buffer[];
   return { own, others };
 }
 
-/** A UUID v8 that follows from parent and rows, as in the drain: splitting twice gives the same ids. */
+/**
+ * A UUID v8 that follows from parent and rows: splitting twice gives the same ids. Unlike the drain's `partIdOf` it does
+ * not tell its age: ClickHouse never saw it, and an ambiguous part has to be asked about.
+ */
 export function partId(parentId: string, rows: Buffer): string {
   return uuidOf(Buffer.concat([Buffer.from(parentId), rows]));
 }

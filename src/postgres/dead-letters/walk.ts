@@ -2,6 +2,7 @@
  * Walks through selected letters, however many: their ids are read many at a time, because finding them may mean
  * reading the table, and handed out in steps, because the work on them should hold locks and memory only briefly.
  */
+import { uuids } from '../connection/uuids.ts';
 import type { SQL } from 'drizzle-orm';
 import { and, sql } from '../connection/drizzle.ts';
 import { answerOf } from '../connection/errors.ts';
@@ -53,4 +54,4 @@ export async function* walkDeadLetters(
 }
 
 /** The condition for the letters of a step; combine it with the condition by which they were found. */
-export const hasIdIn = (ids: readonly string[]): SQL => sql`${failedEvents.id} = any(${sql.param([...ids])}::uuid[])`;
+export const hasIdIn = (ids: readonly string[]): SQL => sql`${failedEvents.id} = any(${uuids(ids)})`;

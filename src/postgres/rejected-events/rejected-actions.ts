@@ -5,7 +5,7 @@ import { InsertFailure } from '../../pipeline/ports.ts';
 import type { RejectedEvent } from '../../pipeline/rejected-port.ts';
 import { eq, inArray, sql } from '../connection/drizzle.ts';
 import { answerOf } from '../connection/errors.ts';
-import type { Database } from '../connection/pool.ts';
+import type { Database, Transaction } from '../connection/pool.ts';
 import { failedEvents, projects, rejectedEvents } from '../connection/schema.ts';
 import { type AuditedDeadLetter, auditDeadLetters } from '../dead-letters/audit.ts';
 import { describeFailure } from '../dead-letters/dead-letter-values.ts';
@@ -18,8 +18,6 @@ export type DecodeRejected = (event: RejectedEvent, retentionSeconds: number | n
 export type TriedEvent = { readonly event: RejectedEvent; readonly outcome: Buffer | { readonly reason: string } };
 /** `last`: where the walk goes on; null when it is over. */
 export type TriedStep = { readonly tried: readonly TriedEvent[]; readonly last: string | null };
-
-type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
 
 /** What would become of the next events of a walk; changes nothing. */
 export async function tryStep(db: Database, walk: RejectedWalk, decode: DecodeRejected): Promise<TriedStep> {

@@ -6,7 +6,8 @@ import type { Log } from '../../log/log.ts';
 import type { KeepOutcome, RejectedEvent, RejectedStore } from '../../pipeline/rejected-port.ts';
 import { answerOf, postgresFailureOf } from '../connection/errors.ts';
 import { sql } from '../connection/drizzle.ts';
-import type { Database } from '../connection/pool.ts';
+import type { Database, Transaction } from '../connection/pool.ts';
+import { uuids } from '../connection/uuids.ts';
 import { rejectedEvents } from '../connection/schema.ts';
 import { isDiskFull } from '../dead-letters/disk-room.ts';
 
@@ -25,8 +26,6 @@ const BYTES_PER_PROJECT = 16 * MIB;
 const BYTES_IN_ALL = 64 * MIB;
 /** How many a step of the expiry deletes. */
 const EXPIRE_STEP = 5_000;
-
-type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
 
 /** `hasRoom`: whether Postgres has room for dead letters, which come first. */
 export function createRejectedStore(
@@ -125,5 +124,3 @@ function valuesOf({ id, projectId, door, path, kind, reason, bytes, index, recei
     receivedAt: new Date(receivedAt),
   };
 }
-
-const uuids = (ids: readonly string[]) => sql`${sql.param([...ids])}::uuid[]`;
