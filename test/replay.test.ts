@@ -551,8 +551,8 @@ describe('a doubt', () => {
 
 describe('a letter that nobody doubts, of before more inserts than are remembered', () => {
   /** A letter of five rows that waits for an hour, in which others insert so much that ClickHouse forgets everything. */
-  async function setupOld(rows = goodRows(5)) {
-    const parts = await setup();
+  async function setupOld(rows = goodRows(5), policy: Partial<ReplayPolicy> = {}) {
+    const parts = await setup(policy);
     await parts.add(rows);
     const asked: number[] = [];
     const { events } = parts;
@@ -639,6 +639,21 @@ describe('a letter that nobody doubts, of before more inserts than are remembere
     expect(events.sent).toBe(0);
   });
 
+  test.each(['healthy', 'strict'] as const)(
+    'is asked for again after a query that failed, which was no sending of it: %s',
+    async (quarantine) => {
+      const { clock, events, deadLetters, replayNext, asked } = await setupOld(goodRows(5), { quarantine });
+      await events.insert(batchOf(50, goodRows(5)));
+      const { findStored } = events;
+      events.findStored = () => Promise.reject(new InsertFailure('away', { failureClass: 'unavailable' }));
+      await replayNext();
+      events.findStored = findStored;
+      await clock.advance(60_000);
+      await replayNext();
+      expect([asked, events.sent, events.counted, deadLetters.letters.size]).toEqual([[5], 1, 5, 0]);
+    },
+  );
+
   test('strict: a try that could not even ask counts', async () => {
     const { clock, events, deadLetters, add, replayNext } = await setup({ maxAttempts: 2, quarantine: 'strict' });
     await add(goodRows(1));
@@ -652,17 +667,38 @@ describe('a letter that nobody doubts, of before more inserts than are remembere
   });
 });
 
-test('what is stopped while inserting says nothing about the store, and comes back in doubt', async () => {
-  const { clock, breaker, events, deadLetters, replayer, add } = await setup();
-  await add(goodRows(1));
-  const stop = new AbortController();
-  events.latencyMs = () => 1_000;
-  const [letter] = await deadLetters.claim({ maxRows: 1, maxBytes: 1_000, leaseMs: LEASE_MS });
-  const replaying = replayer.replay(letter!, { isProbe: false, stop: stop.signal });
-  await clock.advance(500);
-  stop.abort();
-  await clock.advance(0);
-  await replaying;
-  expect(breaker.state().kind).toBe('closed');
-  expect(deadLetters.alive()).toMatchObject([{ ambiguous: true, attemptCount: 0 }]);
+describe.each(['healthy', 'strict'] as const)('what this process stops itself, %s:', (quarantine) => {
+  test('an insert says nothing about the store, counts as no try, and the letter comes back in doubt', async () => {
+    const { clock, breaker, events, deadLetters, replayer, add } = await setup({ quarantine });
+    await add(goodRows(1));
+    const stop = new AbortController();
+    events.latencyMs = () => 1_000;
+    const [letter] = await deadLetters.claim({ maxRows: 1, maxBytes: 1_000, leaseMs: LEASE_MS });
+    const replaying = replayer.replay(letter!, { isProbe: false, stop: stop.signal });
+    await clock.advance(500);
+    stop.abort();
+    await clock.advance(0);
+    await replaying;
+    expect(breaker.state().kind).toBe('closed');
+    expect(deadLetters.alive()).toMatchObject([{ ambiguous: true, attemptCount: 0, leaseToken: null }]);
+  });
+
+  test.each([
+    ['a question', 'ambiguous', 'good', 'findStored'],
+    ['an inspection', 'unavailable', 'unreadable', 'inspect'],
+  ] as const)('%s counts as no try', async (_what, failureClass, kind, method) => {
+    const { clock, events, deadLetters, replayer, add } = await setup({ quarantine });
+    await add([{ n: 0, kind }], failureClass);
+    if (failureClass === 'ambiguous') await clock.advance(60 * 60_000);
+    const stop = new AbortController();
+    const cut = () => {
+      stop.abort();
+      return Promise.reject(new InsertFailure('cut', { failureClass: 'unavailable' }));
+    };
+    Object.assign(events, { [method]: cut });
+    const [letter] = await deadLetters.claim({ maxRows: 1, maxBytes: 1_000, leaseMs: LEASE_MS });
+    await replayer.replay(letter!, { isProbe: false, stop: stop.signal });
+    expect(stop.signal.aborted).toBe(true);
+    expect(deadLetters.alive()).toMatchObject([{ attemptCount: 0, leaseToken: null }]);
+  });
 });

@@ -18,7 +18,8 @@ export type ReplayPolicy = {
   readonly maxAttempts: number;
   readonly maxAgeMs: number;
   /**
-   * `healthy` counts attempts and age only against a working ClickHouse; `strict` counts every try and the calendar.
+   * `healthy` counts attempts and age only against a working ClickHouse; `strict` counts every try but those that this
+   * process's own end cut short, and the calendar.
    */
   readonly quarantine: 'healthy' | 'strict';
   /** Longer than an insert may take. */
@@ -131,7 +132,8 @@ export function createAttempts(
       : backoffMs(1, { firstMs: UNHEALTHY_DELAY_MS, maxMs: UNHEALTHY_DELAY_MS }, random);
     // However the table's clock jumped, one wait adds no more than the longest delay.
     const waitedMs = Math.min(Math.max(letter.sinceLastAttemptMs ?? 0, 0), RETRY.maxMs);
-    const exposedMs = isHealthy ? waitedMs : 0;
+    // A wait that goes on is counted when it ends.
+    const exposedMs = isHealthy && wasSent ? waitedMs : 0;
     if (isCounted && mayEnd && isExhausted(letter, exposedMs)) {
       if (await deadLetters.quarantine(letter, 'exhausted', failure)) noteQuarantined(letter.eventCount, letter);
       return;
@@ -151,13 +153,16 @@ export function createAttempts(
     return letter.attemptCount + 1 >= policy.maxAttempts || ageMs >= policy.maxAgeMs;
   }
 
+  /** `isCut`: by this process's own end. */
   async function retryLater(
     letter: DeadLetter,
     failure: InsertFailure,
     aboutMs: number,
-    { wasSent } = { wasSent: true },
+    { wasSent = true, isCut = false } = {},
   ): Promise<void> {
-    if (policy.quarantine === 'strict') return countFailure(letter, failure);
+    if (policy.quarantine === 'strict' && !isCut) {
+      return countFailure(letter, failure, { isFirstRefusal: false, wasSent });
+    }
     const delayMs = backoffMs(1, { firstMs: aboutMs, maxMs: aboutMs }, random);
     const { ambiguous } = letter;
     await deadLetters.retry(letter, { failure, ambiguous, wasSent, isCounted: false, exposedMs: 0, delayMs });

@@ -60,7 +60,8 @@ export function createDivision(deps: DivisionDeps, policy: Pick<ReplayPolicy, 'l
       isolation = await isolate(letter.chunks, pass.stop);
     } catch (error) {
       // Nothing was learned about the rows.
-      return attempts.retryLater(letter, asInsertFailure(error as Error)!, AMBIGUOUS_DELAY_MS);
+      const isCut = pass.stop.aborted;
+      return attempts.retryLater(letter, asInsertFailure(error as Error)!, AMBIGUOUS_DELAY_MS, { isCut });
     }
     const { good, held, takenOut } = isolation;
     const isDrift = good.length === 0 && held.length > 0;

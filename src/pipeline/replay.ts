@@ -80,7 +80,7 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
       if (!letter.ambiguous && heartbeat.downSignal().aborted) return void (await deadLetters.release(letter));
       let isKnown = false;
       const error = await failureOf(wouldBeRecognised(letter, pass).then((answer) => (isKnown = answer)));
-      if (error !== null) return retryAfterFailedQuery(letter, asInsertFailure(error)!);
+      if (error !== null) return retryAfterFailedQuery(letter, asInsertFailure(error)!, pass);
       if (!isKnown) return reconcile(letter, pass);
     }
 
@@ -95,14 +95,15 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
       'replay failed',
     );
     const tried = { ...letter, ambiguous: letter.ambiguous || failure.mayHaveLanded };
+    const isCut = pass.stop.aborted;
     switch (failure.failureClass) {
       case 'unavailable':
-        if (policy.quarantine === 'strict') return countFailure(tried, failure);
+        if (policy.quarantine === 'strict' && !isCut) return countFailure(tried, failure);
         return failure.mayHaveLanded
-          ? retryLater(tried, failure, AMBIGUOUS_DELAY_MS)
+          ? retryLater(tried, failure, AMBIGUOUS_DELAY_MS, { isCut })
           : void (await deadLetters.release(letter));
       case 'ambiguous':
-        return retryLater(tried, failure, AMBIGUOUS_DELAY_MS);
+        return retryLater(tried, failure, AMBIGUOUS_DELAY_MS, { isCut });
       case 'capacity':
         return retryLater(tried, failure, CAPACITY_DELAY_MS);
       case 'operator':
@@ -129,7 +130,7 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     const thrown = await failureOf(events.insert({ ...letter, mayHaveLanded }, cutSignal(pass)));
     const failure = asInsertFailure(thrown);
     if (failure !== null && pass.stop.aborted) {
-      // Cut short by this process's end: no outcome. The lease runs out, and the letter returns as ambiguous.
+      // Cut short by this process's end: that says nothing about the store. The letter is tried again, in doubt.
       if (admission === 'probe') breaker.returnProbe();
       return failure;
     }
@@ -183,7 +184,7 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     let stored: readonly boolean[] = [];
     pass.budget.left--;
     const error = await failureOf(events.findStored(rows, cutSignal(pass)).then((answer) => (stored = answer)));
-    if (error !== null) return retryAfterFailedQuery(letter, asInsertFailure(error)!);
+    if (error !== null) return retryAfterFailedQuery(letter, asInsertFailure(error)!, pass);
     pass.isAsked = true;
 
     const missing = rows.filter((_, index) => !stored[index]);
@@ -203,7 +204,11 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
   }
 
   /** Nothing was learned about the letter and nothing was sent. */
-  async function retryAfterFailedQuery(letter: DeadLetter, failure: InsertFailure): Promise<void> {
-    await retryLater(letter, failure, AMBIGUOUS_DELAY_MS, { wasSent: false });
+  async function retryAfterFailedQuery(
+    letter: DeadLetter,
+    failure: InsertFailure,
+    { stop }: ReplayPass,
+  ): Promise<void> {
+    await retryLater(letter, failure, AMBIGUOUS_DELAY_MS, { wasSent: false, isCut: stop.aborted });
   }
 }
