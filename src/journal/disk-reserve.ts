@@ -34,9 +34,13 @@ export function createDiskReserve(
     await files.remove(path).catch(ignore);
     try {
       const file = await files.create(path);
-      await file.write(Buffer.alloc(size), 0);
-      await file.sync();
-      await file.close();
+      try {
+        await file.write(Buffer.alloc(size), 0);
+        await file.sync();
+      } finally {
+        // Open, it would keep its bytes after its removal.
+        await file.close();
+      }
       held = size;
     } catch {
       await files.remove(path).catch(ignore);
