@@ -1,4 +1,13 @@
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -67,6 +76,12 @@ test('a batch that cannot be written is not there by half', () => {
   saveBatch(dir, batchOf(1, goodRows(1)));
   expect(() => saveBatch(join(pathOf(1), 'below-a-file'), batchOf(2, goodRows(1)))).toThrow('ENOTDIR');
   expect(readSavedBatches(dir).batches).toHaveLength(1);
+});
+
+test('a batch that cannot be written keeps no room from the others', () => {
+  mkdirSync(pathOf(1), { recursive: true });
+  expect(() => saveBatch(dir, batchOf(1, goodRows(1)))).toThrow('EISDIR');
+  expect(readdirSync(dir)).toEqual([`${batchIdOf(1)}.batch`]);
 });
 
 test('a draft that a crash left behind is no batch', () => {

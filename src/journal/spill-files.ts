@@ -52,14 +52,20 @@ export function saveBatch(dir: string, batch: Batch): void {
     sha256: hash('sha256', Buffer.concat(batch.chunks)),
     projects: Object.fromEntries(batch.useByProject),
   };
-  const file = openSync(draft, 'w', 0o600);
   try {
-    for (const part of [Buffer.from(`${JSON.stringify(header)}\n`), ...batch.chunks]) writeFully(file, part);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
+    const file = openSync(draft, 'w', 0o600);
+    try {
+      for (const part of [Buffer.from(`${JSON.stringify(header)}\n`), ...batch.chunks]) writeFully(file, part);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(draft, path);
+  } catch (error) {
+    // A smaller batch, or the record of the loss, may fit where this one did not.
+    rmSync(draft, { force: true });
+    throw error;
   }
-  renameSync(draft, path);
   syncDirectory(dir);
 }
 

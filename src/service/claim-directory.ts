@@ -6,15 +6,16 @@ import { AlreadyRunning, type RuntimeClaim, claimRuntime } from './runtime-file.
 const DISK_FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
 
 /**
- * Claims the data directory for this process. Failing to write the runtime file is tolerated; failing to open a
- * required journal is not. Throws `AlreadyRunning`, `JournalUnusable`.
+ * Claims the data directory for this process. Failing to write the runtime file is tolerated, now and when it is
+ * published; failing to open a required journal is not. Throws `AlreadyRunning`, `JournalUnusable`.
  */
 export function claimDirectory({ dataDir, journal }: Config, pid: number, log: Log): RuntimeClaim {
   try {
-    return claimRuntime(dataDir, pid);
+    const { publish, release } = claimRuntime(dataDir, pid);
+    return { publish: tolerant(publish), release };
   } catch (error) {
     if (error instanceof AlreadyRunning) throw error;
-    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
+    const code = codeOf(error);
     // A full disk does not prevent the start: delivering what the journal holds frees space.
     if (journal.mode === 'on' && !DISK_FULL.has(code)) {
       throw new JournalUnusable(
@@ -22,7 +23,25 @@ export function claimDirectory({ dataDir, journal }: Config, pid: number, log: L
         { cause: error },
       );
     }
-    log.warn({ err: error, code }, 'data directory cannot be written; other commands will not find this process');
+    warn(error);
     return { publish: () => {}, release: () => {} };
   }
+
+  /** A disk may have become full since the directory was claimed. */
+  function tolerant(publish: RuntimeClaim['publish']): RuntimeClaim['publish'] {
+    return (endpoints) => {
+      try {
+        publish(endpoints);
+      } catch (error) {
+        warn(error);
+      }
+    };
+  }
+
+  function warn(error: unknown) {
+    const code = codeOf(error);
+    log.warn({ err: error, code }, 'data directory cannot be written; other commands will not find this process');
+  }
 }
+
+const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? 'unknown error';

@@ -28,7 +28,7 @@ export type Runtime =
   | { readonly kind: 'absent' };
 
 export type RuntimeClaim = {
-  /** Writes all addresses. May be called again. */
+  /** Writes all addresses. May be called again. Throws when the file cannot be written. */
   publish(endpoints: Endpoints): void;
   /** Removes the file if it is still ours. Never throws: it is the last thing a process does. */
   release(): void;
@@ -72,8 +72,8 @@ export function claimRuntime(dataDir: string, pid: number): RuntimeClaim {
   const own = { pid, started: startOf(pid) };
   const unknown: Endpoints = { url: null, clickhouseUrl: null, clickhouseKey: null, databaseUrl: null };
 
-  write(draft, own, unknown);
   try {
+    write(draft, own, unknown);
     removeStale(dataDir, pid);
     linkSync(draft, path);
   } catch (error) {
@@ -85,8 +85,12 @@ export function claimRuntime(dataDir: string, pid: number): RuntimeClaim {
   return { publish, release };
 
   function publish(endpoints: Endpoints) {
-    write(draft, own, endpoints);
-    renameSync(draft, path);
+    try {
+      write(draft, own, endpoints);
+      renameSync(draft, path);
+    } finally {
+      rmSync(draft, { force: true });
+    }
   }
 
   function release() {

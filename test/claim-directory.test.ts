@@ -1,0 +1,34 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pid } from 'node:process';
+import { expect, test } from 'vitest';
+import { parseConfig } from '../src/config/config.ts';
+import { createLog } from '../src/log/log.ts';
+import { claimDirectory } from '../src/service/claim-directory.ts';
+
+const ENDPOINTS = { url: 'http://127.0.0.1:8080', clickhouseUrl: null, clickhouseKey: null, databaseUrl: null };
+
+test.each(['on', 'prefer', 'off'])(
+  'a runtime file that can no longer be written is said and ends nothing: %s',
+  (mode) => {
+    const dataDir = mkdtempSync(join(tmpdir(), 'weir-claim-'));
+    const lines: string[] = [];
+    const log = createLog('warn', { write: (line: string) => void lines.push(line) });
+    const claim = claimDirectory(
+      parseConfig({ WEIR_DATA_DIR: dataDir, INGEST_JOURNAL: mode }, () => ''),
+      pid,
+      log,
+    );
+    const path = join(dataDir, 'runtime.json');
+    rmSync(path);
+    mkdirSync(path);
+    claim.publish(ENDPOINTS);
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { code: 'EISDIR', msg: 'data directory cannot be written; other commands will not find this process' },
+    ]);
+    // A draft would keep the room that it found from the journal.
+    expect(readdirSync(dataDir)).toEqual(['runtime.json']);
+    rmSync(dataDir, { recursive: true });
+  },
+);
