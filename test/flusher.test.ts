@@ -290,6 +290,19 @@ describe('without a home (I3)', () => {
     expect(channel.usage().events).toBe(0);
   });
 
+  test('what lands once a schema that had changed is repaired closes the breaker', async () => {
+    const { clock, breaker, channel, events, deadLetters, offerGood } = startPipeline();
+    events.drifted = deadLetters.down = true;
+    offerGood(3);
+    await clock.advance(10_000);
+    expect(breaker.state()).toMatchObject({ kind: 'open', reason: 'operator' });
+    expect(channel.usage().events).toBe(3);
+    events.drifted = false;
+    await clock.advance(2_000);
+    expect(events.landed).toEqual([3]);
+    expect([breaker.state().kind, channel.usage().events]).toEqual(['closed', 0]);
+  });
+
   test('other batches are unhomed one by one, and fatal lasts as long as the last', async () => {
     const { clock, deadLetters, flags, offerGood } = await unhomed();
     offerGood(2);

@@ -19,7 +19,7 @@ export type DeliveryState = {
   mayBeDeadLetter: boolean;
   /** No store has taken it so far, although both were tried. */
   isUnhomed: boolean;
-  /** ClickHouse takes none of its rows, and no ordinary event either. */
+  /** At the last inspection ClickHouse took none of its rows, and no ordinary event either; and it refuses it still. */
   isDrift: boolean;
 };
 

@@ -83,6 +83,8 @@ export function createInsertAttempts({
     }
     let failure = (await forgottenFailure(state)) ?? (await insertOnce(batch, state));
     if (failure?.retryAtOnce && !stopped.signal.aborted) failure = await insertOnce(batch, state);
+    // Refused no longer: whatever a try before this one found is over.
+    if (failure?.failureClass !== 'data') state.isDrift = false;
     if (failure?.failureClass === 'data' && isFresh(state)) failure = await isolateRefused(state, failure);
     if (failure !== null && stopped.signal.aborted) {
       // This process cut it short itself: that says nothing about the store.
