@@ -25,9 +25,8 @@ export function createInnerPicker(
     const raw = rawValueOf(members, member);
     const values: (string | undefined)[] = names.map(() => undefined);
     if (raw[0] !== '{') return { values, text: raw };
-    const scanner = createScanner(tape.bytes, tape.text);
     const start = valueStartOf(members, member);
-    scanner.at = start;
+    const scanner = createScanner(tape.bytes, tape.text, false, start);
     const cutter = cutsAny ? createCutter(tape.text, start) : null;
     enter(scanner);
     while (nextKey(scanner)) {

@@ -67,18 +67,19 @@ const CLOSE_BRACE = 0x7d;
 export const scannerOf = (raw: string): Scanner => createScanner(Buffer.from(raw, 'latin1'), raw);
 
 /**
- * Starts at the first value of the document, behind a byte order mark if there is one. `text`: the same as byte text.
+ * Starts at the first value behind `start`: of the document, behind a byte order mark if there is one. `text`: the same
+ * as byte text.
  */
 export function createScanner(
   bytes: Buffer,
   text: string = bytes.toString('latin1'),
   hadBadBytes: boolean = false,
+  start: number = behindMark(bytes),
 ): Scanner {
-  const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
   return {
     bytes,
     text,
-    at: skipSpace(bytes, hasMark ? 3 : 0),
+    at: skipSpace(bytes, start),
     keyStart: 0,
     keyEnd: 0,
     deepest: 0,
@@ -89,6 +90,10 @@ export function createScanner(
     hasUnreadable: false,
     unreadable: null,
   };
+}
+
+function behindMark(bytes: Buffer): number {
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
 }
 
 export function isAtObject(scanner: Scanner): boolean {

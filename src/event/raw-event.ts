@@ -8,7 +8,6 @@ import { createScanner, scanValue } from './json.ts';
 import { finish } from './steps.ts';
 
 const LINE_END = 0x0a;
-const NO_BYTES = Buffer.alloc(0);
 
 /**
  * As byte text; null where it is larger than an event may be. Of what is no JSON, where its end cannot be determined,
@@ -48,10 +47,7 @@ function endsOfOther(event: Members): Ends {
   // Nothing behind this is looked at: a value that goes on is too large.
   const view = bytes.subarray(0, start + MAX_EVENT_BYTES + 1);
   if (problemOf(event) === null) {
-    // Created on nothing: it would first pass over what the document begins with.
-    const scanner = createScanner(NO_BYTES, text);
-    scanner.bytes = view;
-    scanner.at = start;
+    const scanner = createScanner(view, text, false, start);
     return [start, scanValue(scanner) ? scanner.at : view.length];
   }
   const end = finish(endOfDamaged(view, start));
