@@ -1,10 +1,16 @@
 /** What is read of an event's inside, and how long it is held. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
+import { decoderOf } from '../src/event/decoder.ts';
 import { createEventReader } from '../src/event/event-reader.ts';
 import { firstValue, moveToNextValue, startOf } from '../src/event/json-members.ts';
 import { createJsonTape, type JsonTape, recordValue } from '../src/event/json-tape.ts';
 import { createScanner } from '../src/event/json.ts';
 import { rawEventOf } from '../src/event/raw-event.ts';
+import { firstTokenIn } from '../src/event/sdk-body.ts';
+import { segmentDoors } from '../src/http/ingest/doors/segment.ts';
+import { DECODE_CONTEXT } from './support/factory.ts';
 
 /** The values of a document that follow each other, and the lowest place in it that was read since. */
 function watchedTape(document: string): { tape: JsonTape; lowest: () => number } {
@@ -43,4 +49,22 @@ test('nor when one that is no object is copied', () => {
   moveToNextValue(event);
   expect(rawEventOf(event)).toBe('8');
   expect(lowest()).toBe(startOf(event));
+});
+
+test('no body is held once its events were read', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const decode = decoderOf(segmentDoors[0]!.format);
+  const paths = ['writeKey', 'context.token'];
+  const read = (): WeakRef<JsonTape> => {
+    const { tape } = watchedTape('{"type":"track","event":"E","context":{"sessionId":"s"}} ');
+    expect(firstTokenIn(tape, paths)).toBeNull();
+    expect(decode(DECODE_CONTEXT)(firstValue(tape))).toContain('"s"');
+    return new WeakRef(tape);
+  };
+  const held = read();
+  // A reference is alive until the end of the turn in which it was made.
+  await new Promise(setImmediate);
+  collect();
+  expect(held.deref()).toBeUndefined();
 });

@@ -8,9 +8,11 @@ import { type LenientText, readLenient } from './lenient-text.ts';
 /** The value at a path: raw, `null` for none; and the event's member that it is, -1 for a part of one. */
 export type Found = { readonly raw: string; readonly member: number };
 
-/** Reads one event after the other, each until the next one is opened. */
+/** Reads one event after the other, each until it is closed. */
 export type EventReader = {
   open(members: Members): void;
+  /** Lets go of the event, and with it of the whole body that it is a part of. */
+  close(): void;
   find(path: Path): Found;
   readonly read: ReadPath;
   /** The member's value without the parts that are never stored. */
@@ -61,11 +63,25 @@ export function createEventReader(paths: readonly Path[], cut: readonly Path[]):
   /** By field: what was found in a member that is an object; null where nothing was looked for yet. */
   const looked: (InnerMembers | null)[] = names.map(() => null);
 
-  return { open, find, read, textOf, fieldOf: (name) => fieldOf.get(name)!, memberOf, isKnown, picked: () => picked };
+  return {
+    open,
+    close,
+    find,
+    read,
+    textOf,
+    fieldOf: (name) => fieldOf.get(name)!,
+    memberOf,
+    isKnown,
+    picked: () => picked,
+  };
 
   function open(members: Members): void {
     event = members;
     picked = pickFields(members);
+  }
+
+  function close(): void {
+    event = null;
     looked.fill(null);
   }
 

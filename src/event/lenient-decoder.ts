@@ -53,7 +53,9 @@ export function lenientDecoder(format: LenientFormat | LenientChoice): Decoder {
       if (!isObject(members)) return whyNoObject(members);
       reader.open(members);
       const chosen = 'choose' in format ? chosenFormat(format, reader, hint) : format;
-      return 'reason' in chosen ? chosen : ready.get(chosen)!(members, reader, index);
+      const row = 'reason' in chosen ? chosen : ready.get(chosen)!(members, reader, index);
+      reader.close();
+      return row;
     };
   };
 }

@@ -144,6 +144,7 @@ export function firstTokenIn(events: ScannedEvents, paths: readonly Path[]): str
     if (isObject(event)) {
       reader.open(event);
       const token = tokenIn(reader, paths);
+      reader.close();
       if (token !== null) return token;
     }
     moveToNextValue(event);
