@@ -23,7 +23,8 @@ type Item = {
   readonly rows: string;
   sequence: number;
   written: Progress;
-  gone: Progress;
+  /** Settled, and only here because of its key. */
+  isGone: boolean;
   batch: Cut | null;
   readonly key: KeptAnswer | null;
 };
@@ -64,16 +65,16 @@ async function story(seed: number) {
   for (let life = 0; life < LIVES; life++) {
     if (random() < 0.2) files.crashIn(upTo(8));
     if (random() < 0.2) files.failIn(upTo(8), { code: random() < 0.5 ? 'EIO' : 'ENOSPC' });
-    const journal = await orCrash(openJournal({ dir: 'journal', files, clock, log }, LIMITS), files);
-    if (journal) {
-      world.check(journal.recovered);
-      await live(journal, { files, clock, world, random, upTo });
+    const opened = await orCrash(openJournal({ dir: 'journal', files, clock, log }, LIMITS), files);
+    if (opened) {
+      world.check(opened.recovered);
+      await live(opened.journal, { files, clock, world, random, upTo });
     }
     files = files.afterCrash();
   }
-  const last = await openJournal({ dir: 'journal', files, clock, log }, LIMITS);
-  world.check(last.recovered);
-  expect(last.state()).toEqual({ kind: 'ok' });
+  const { journal, recovered } = await openJournal({ dir: 'journal', files, clock, log }, LIMITS);
+  world.check(recovered);
+  expect(journal.state()).toEqual({ kind: 'ok' });
 }
 
 type Scene = {
@@ -91,8 +92,7 @@ async function live(journal: Journal, { files, clock, world, random, upTo }: Sce
     const roll = random();
     if (roll < 0.4) world.append(journal);
     else if (roll < 0.55) world.cut(journal);
-    else if (roll < 0.7) world.settle(journal);
-    else if (roll < 0.73) world.withdraw(journal);
+    else if (roll < 0.73) world.settle(journal);
     else if (roll < 0.76) files.failIn(upTo(6), { code: random() < 0.6 ? 'EIO' : 'ENOSPC' });
     else if (roll < 0.78) files.failIn(1, { code: 'EIO', on: 'sync' });
     else if (roll < 0.79) files.setCapacity(files.bytes() + upTo(500));
@@ -110,10 +110,10 @@ async function live(journal: Journal, { files, clock, world, random, upTo }: Sce
 function createWorld(random: () => number) {
   let items = new Map<string, Item>();
   const pick = <T>(from: readonly T[]) => from[Math.floor(random() * from.length)];
-  const isAfter = new Set<Item | Cut>();
+  const isAfter = new Set<Cut>();
   let made = 0;
 
-  return { append, cut, settle, withdraw, check };
+  return { append, cut, settle, check };
 
   function append(journal: Journal) {
     const rows = `{"n":${++made},"x":"${'x'.repeat(Math.floor(random() ** 3 * 1_500))}"}\n`;
@@ -121,7 +121,7 @@ function createWorld(random: () => number) {
     const envelope: Envelope = { projectId, eventCount: 1, rows: Buffer.from(rows) };
     const key =
       random() < 0.3 ? { projectId, key: `k${made}`, bodyHash: 'h', answer: '{}', at: Date.UTC(2026, 0, 1) } : null;
-    const item: Item = { rows, sequence: 0, written: 'asked', gone: 'no', batch: null, key };
+    const item: Item = { rows, sequence: 0, written: 'asked', isGone: false, batch: null, key };
     items.set(rows, item);
     const earlier = [...isAfter];
     const { sequence, written } = key ? journal.append(envelope, key) : journal.append(envelope);
@@ -130,10 +130,7 @@ function createWorld(random: () => number) {
       () => {
         item.written = 'durable';
         // Written in the order asked: what was settled before is on disk too.
-        for (const before of earlier) {
-          if ('items' in before) before.settled = 'durable';
-          else before.gone = 'durable';
-        }
+        for (const before of earlier) before.settled = 'durable';
       },
       () => {
         item.written = 'no';
@@ -142,9 +139,7 @@ function createWorld(random: () => number) {
   }
 
   function cut(journal: Journal) {
-    const free = [...items.values()].filter(
-      ({ written, batch, gone }) => written === 'durable' && !batch && gone === 'no',
-    );
+    const free = [...items.values()].filter(({ written, batch, isGone }) => written === 'durable' && !batch && !isGone);
     const start = random() < 0.8 ? 0 : Math.floor(random() * free.length);
     const chosen = free.sort((a, b) => a.sequence - b.sequence).slice(start, start + 1 + Math.floor(random() * 4));
     if (chosen.length === 0) return;
@@ -171,16 +166,6 @@ function createWorld(random: () => number) {
     journal.settle(batch.id);
   }
 
-  function withdraw(journal: Journal) {
-    const item = pick(
-      [...items.values()].filter(({ written, batch, gone }) => written === 'durable' && !batch && gone === 'no'),
-    );
-    if (!item) return;
-    item.gone = 'asked';
-    isAfter.add(item);
-    journal.withdraw(item.sequence);
-  }
-
   /** Holds what a start found against what was promised; what it found is a promise from here on. */
   function check(recovered: Recovered) {
     const batches = new Map(recovered.batches.map(({ id, chunks }) => [id, chunks.map(String)]));
@@ -192,10 +177,10 @@ function createWorld(random: () => number) {
     const keys = new Set(recovered.keys.map(({ key }) => key));
 
     for (const item of items.values()) {
-      const { rows, written, gone, batch, key } = item;
-      const isOwed = written === 'durable' && gone === 'no' && (batch?.settled ?? 'no') === 'no';
+      const { rows, written, isGone, batch, key } = item;
+      const isOwed = written === 'durable' && !isGone && (batch?.settled ?? 'no') === 'no';
       if (isOwed) expect(present.has(rows), 'acknowledged and lost').toBe(true);
-      if (gone === 'durable' || batch?.settled === 'durable') expect(present.has(rows), 'settled and back').toBe(false);
+      if (isGone || batch?.settled === 'durable') expect(present.has(rows), 'settled and back').toBe(false);
       if (batch && present.has(rows) && (batch.cut === 'durable' || batches.has(batch.id))) {
         expect(batches.get(batch.id), 'another batch').toEqual(batch.items.map((each) => each.rows));
       }
@@ -215,13 +200,13 @@ function createWorld(random: () => number) {
     for (const item of items.values()) {
       // A key whose events are settled is still a promise; its events are not.
       if (!present.has(item.rows)) {
-        if (item.key && item.written === 'durable') kept.set(item.rows, { ...item, gone: 'durable' });
+        if (item.key && item.written === 'durable') kept.set(item.rows, { ...item, isGone: true });
         continue;
       }
       const { batch } = item;
       if (batch && !batches.has(batch.id)) item.batch = null;
       else if (batch) Object.assign(batch, { cut: 'durable', settled: 'no' });
-      Object.assign(item, { written: 'durable', gone: 'no', sequence: sequences.get(item.rows) ?? item.sequence });
+      Object.assign(item, { written: 'durable', isGone: false, sequence: sequences.get(item.rows) ?? item.sequence });
       kept.set(item.rows, item);
     }
     items = kept;

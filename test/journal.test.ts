@@ -50,8 +50,13 @@ function newDir() {
 function setup(limits: Partial<JournalLimits> = {}) {
   const clock = createManualClock();
   const files = createFaultyFiles(randomOf(1));
-  const open = (on: FaultyFiles = files) =>
-    openJournal({ dir: 'journal', files: on, clock, log }, { ...LIMITS, ...limits });
+  const open = async (on: FaultyFiles = files) => {
+    const { journal, recovered } = await openJournal(
+      { dir: 'journal', files: on, clock, log },
+      { ...LIMITS, ...limits },
+    );
+    return { ...journal, recovered };
+  };
   return { clock, files, open };
 }
 
@@ -453,7 +458,7 @@ test('reads a journal of version 1 for ever', () => {
 test('works on real files, and survives being opened again', async () => {
   const dir = newDir();
   const deps = { dir, files: nodeFiles, clock: systemClock, log };
-  const journal = await openJournal(deps, LIMITS);
+  const { journal } = await openJournal(deps, LIMITS);
   const envelopes = Array.from({ length: 50 }, (_, n) => envelopeOf(10, { from: n * 10 }));
   const appended = envelopes.map((envelope) => journal.append(envelope));
   await Promise.all(appended.map(({ written }) => written));
@@ -462,7 +467,7 @@ test('works on real files, and survives being opened again', async () => {
   const again = await openJournal(deps, LIMITS);
   expect(again.recovered.envelopes.map(({ envelope }) => envelope)).toEqual(envelopes);
   expect(again.recovered.damaged).toEqual([]);
-  await again.close();
+  await again.journal.close();
 });
 
 test('is kept from a second process while the first lives, and only then', async () => {
@@ -477,7 +482,7 @@ test('is kept from a second process while the first lives, and only then', async
   await expect(refused).rejects.toThrow(new RegExp(`pid ${holder.pid} .*WEIR_DATA_DIR`));
   holder.kill('SIGKILL');
   await once(holder, 'exit');
-  const journal = await openJournal(deps, LIMITS);
-  expect(journal.recovered.envelopes).toHaveLength(1);
+  const { journal, recovered } = await openJournal(deps, LIMITS);
+  expect(recovered.envelopes).toHaveLength(1);
   await journal.close();
 });

@@ -8,7 +8,7 @@ import type { Config } from '../config/config.ts';
 import type { JournalHealth } from '../http/health/health-snapshot.ts';
 import type { Idempotency } from '../http/ingest/idempotency.ts';
 import { nodeFiles, timedFiles } from '../journal/files.ts';
-import { type Journal, openJournal } from '../journal/journal.ts';
+import { type Journal, type OpenedJournal, openJournal } from '../journal/journal.ts';
 import { JournalLocked } from '../journal/lock.ts';
 import { claimOrigin } from '../journal/origin.ts';
 import {
@@ -34,9 +34,9 @@ export type Durability = {
   facts(): JournalHealth | null;
   /** Processes that may hold the same events, because the directory is a copy, and that may still run. */
   readonly others: readonly string[];
-  /** Gives the answers of earlier processes to `idempotency`. */
+  /** Gives the answers of earlier processes to `idempotency`. Comes before `takeUp`. */
   restoreAnswers(idempotency: Idempotency): void;
-  /** Gives the events that earlier processes left to the channel. Not while one of the `others` runs. */
+  /** Gives the events that earlier processes left to the channel, once. Not while one of the `others` runs. */
   takeUp(to: { channel: Channel; ledger: Ledger }): void;
   /** Writes the batch to disk before it returns. Synchronous: the last thing a process may do. */
   save(batch: Batch): void;
@@ -83,7 +83,10 @@ export async function openDurability({
 }): Promise<Durability> {
   const { mode } = config.journal;
   const maxBytes = mode === 'off' ? 0 : boundOf();
-  const journal = mode === 'off' ? null : await open();
+  const opened = mode === 'off' ? null : await open();
+  const journal = opened && opened.journal;
+  /** Until it is taken up; it would hold all that the earlier process left. */
+  let recovered = opened && opened.recovered;
   const origin = journal && claimOrigin(journalDir, name);
   const others = isEmpty() ? [] : (origin?.others ?? []);
   /** Batches that have been in the journal since before this start. */
@@ -116,7 +119,7 @@ export async function openDurability({
     return bound;
   }
 
-  async function open(): Promise<Journal | null> {
+  async function open(): Promise<OpenedJournal | null> {
     // At least eight files, so that settling the oldest one frees an eighth.
     const segmentBytes = Math.min(SEGMENT_BYTES, Math.ceil(maxBytes / 8));
     const limits = { maxBytes, segmentBytes, maxKeys: MAX_KEYS, maxKeyBytes: MAX_KEY_BYTES };
@@ -147,7 +150,7 @@ export async function openDurability({
   }
 
   function restoreAnswers(idempotency: Idempotency) {
-    for (const answer of journal?.recovered.keys ?? []) idempotency.restore(answer);
+    for (const answer of recovered?.keys ?? []) idempotency.restore(answer);
   }
 
   function takeUp({ channel, ledger }: Parameters<Durability['takeUp']>[0]) {
@@ -158,7 +161,7 @@ export async function openDurability({
       log.error({ file: keptAs, bytes, events }, 'saved batch is damaged and was set aside');
       countLost(events ?? 0, bytes);
     }
-    for (const damage of journal?.recovered.damaged ?? []) {
+    for (const damage of recovered?.damaged ?? []) {
       if (damage.kind === 'file') countLost(0, damage.bytes);
       if (damage.kind === 'bytes' && !damage.torn) countLost(damage.events, damage.bytes);
     }
@@ -171,12 +174,13 @@ export async function openDurability({
       countLost(lostBefore, 0);
     }
     for (const batch of saved) adopt(batch, () => removeSavedBatch(savedDir, batch.id));
-    for (const batch of journal?.recovered.batches ?? []) {
+    for (const batch of recovered?.batches ?? []) {
       earlier.add(batch.id);
       adopt({ ...batch, mayHaveLanded: true }, () => earlier.delete(batch.id));
     }
     // The journal already holds these as envelopes; it learns of the batches when the flusher takes them.
-    for (const batch of regroup(journal?.recovered.envelopes ?? [])) adopt(batch, () => {});
+    for (const batch of regroup(recovered?.envelopes ?? [])) adopt(batch, () => {});
+    recovered = null;
     if (ledger.recovered > 0) log.info({ events: ledger.recovered }, 'recovered events of an earlier process');
 
     function adopt(batch: Batch, onSettled: () => void) {

@@ -53,7 +53,6 @@ export type Appended = {
 };
 
 export type Journal = {
-  readonly recovered: Recovered;
   /** Whether an envelope of that many bytes would be refused now. */
   isFull(bytes: number): boolean;
   /**
@@ -68,8 +67,6 @@ export type Journal = {
   cut(batchId: BatchId, sequences: readonly number[]): Promise<void>;
   /** The batch has another destination. No need to wait: unwritten, it costs a repeated insert that changes nothing. */
   settle(batchId: BatchId): void;
-  /** The envelope will be in no batch: its client was refused. */
-  withdraw(sequence: number): void;
   /** Keeps a key that belongs to no envelope, or replaces its answer. */
   remember(key: KeptAnswer): Promise<void>;
   usage(): { readonly bytes: number; readonly segments: number; readonly unsettled: number; readonly keys: number };
@@ -77,6 +74,9 @@ export type Journal = {
   /** Writes what is waiting and releases the lock. What is unsettled stays for the next start. */
   close(): Promise<void>;
 };
+
+/** A journal, and apart from it what it found, which may be much: it does not hold that itself once it has settled. */
+export type OpenedJournal = { readonly journal: Journal; readonly recovered: Recovered };
 
 /** The size of the batch and settled records for an envelope that is a batch of its own. */
 const CONTROL_BYTES = 2 * (16 + 16 + 4 + 16);
@@ -88,7 +88,7 @@ const CONTROL_BYTES = 2 * (16 + 16 + 4 + 16);
 export async function openJournal(
   { dir, files, clock, log }: { dir: string; files: JournalFiles; clock: Clock; log: Log },
   limits: JournalLimits,
-): Promise<Journal> {
+): Promise<OpenedJournal> {
   await files.makeDirectory(dir);
   const release = await files.lock(dir);
   const found = await recover({ files, clock }, dir).catch((error: unknown) => {
@@ -113,23 +113,13 @@ export async function openJournal(
   await superseded.clearEarlier();
   await writer.restate();
 
-  return {
-    recovered,
-    isFull,
-    append,
-    cut,
-    settle,
-    withdraw,
-    remember,
-    usage: () => ({
-      bytes: bytesOnDisk(),
-      segments: segments.count(),
-      unsettled: unsettled.count(),
-      keys: keys.count(),
-    }),
-    state: writer.state,
-    close,
-  };
+  const usage = () => ({
+    bytes: bytesOnDisk(),
+    segments: segments.count(),
+    unsettled: unsettled.count(),
+    keys: keys.count(),
+  });
+  return { journal: { isFull, append, cut, settle, remember, usage, state: writer.state, close }, recovered };
 
   function takeUp({ envelopes, batches, keys: keptBefore }: FoundJournal) {
     for (const [sequence, envelope] of envelopes) unsettled.add(sequence, envelope, EARLIER);
@@ -212,19 +202,13 @@ export async function openJournal(
     return ignorable(promise);
   }
 
+  /** Drops the envelopes now; their segments count them until the record of it is on disk. */
   function settle(batchId: BatchId) {
     const sequences = unsettled.endBatch(batchId);
-    if (sequences) drop(sequences, { type: 'settled', batchId, ranges: rangesOf(sequences) });
-  }
-
-  function withdraw(sequence: number) {
-    drop([sequence], { type: 'withdrawn', sequence });
-  }
-
-  /** Drops envelopes now; their segments count them until the record of it is on disk. */
-  function drop(sequences: readonly number[], record: JournalRecord) {
+    if (!sequences) return;
     const dropped = unsettled.drop(sequences);
     // A failure needs no handling: a restatement leaves out what was dropped.
+    const record: JournalRecord = { type: 'settled', batchId, ranges: rangesOf(sequences) };
     writer.enqueue(record, () => unsettled.release(dropped), ignore);
   }
 

@@ -58,11 +58,13 @@ const inMemory: Open = async (clock, limits) => ({
   queue: async (_, place) => place.queue(null),
 });
 
-const openJournalIn = (files: ReturnType<typeof newDirectory>, clock: ManualClock) =>
-  openJournal(
+const openJournalIn = async (files: ReturnType<typeof newDirectory>, clock: ManualClock) => {
+  const { journal, recovered } = await openJournal(
     { dir: 'journal', files, clock, log },
     { maxBytes: 10_000_000, segmentBytes: 100_000, maxKeys: 10, maxKeyBytes: 1_000 },
   );
+  return { ...journal, recovered };
+};
 
 const withJournalIn =
   (files: ReturnType<typeof newDirectory>): Open =>
