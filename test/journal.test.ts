@@ -13,10 +13,12 @@ import { ENVELOPE_FIXED_BYTES } from '../src/journal/record.ts';
 import {
   MARKER,
   RECORD_HEADER_BYTES,
+  SEGMENT_HEADER_BYTES,
   encodeRecord,
   readSegment,
   segmentHeader,
   sizeOf,
+  totalSize,
 } from '../src/journal/segment-format.ts';
 import { JournalUnavailable } from '../src/journal/disk-failures.ts';
 import { createLog } from '../src/log/log.ts';
@@ -453,6 +455,22 @@ test('cannot be made to take rows for a record', () => {
 test('reads a journal of version 1 for ever', () => {
   const content = readFileSync(new URL('fixtures/journal/version-1.segment', import.meta.url));
   expect(readSegment(content, 7)).toEqual({ records: RECORDS_OF_VERSION_1, unreadable: [] });
+});
+
+test('knows that an envelope is in no batch where version 1 says so', async () => {
+  const records = [
+    { type: 'envelope', sequence: 1, envelope: envelopeOf(1), key: null },
+    { type: 'envelope', sequence: 2, envelope: envelopeOf(1), key: null },
+    { type: 'withdrawn', sequence: 1 },
+    { type: 'withdrawn', sequence: 9 },
+  ] as const;
+  const content = Buffer.concat([segmentHeader(7)], SEGMENT_HEADER_BYTES + totalSize(records));
+  let offset = SEGMENT_HEADER_BYTES;
+  for (const record of records) offset += encodeRecord(record, content, offset, { segment: 7, offset });
+  const { open } = setup();
+  const { recovered, append } = await open(createFaultyFiles(randomOf(1), new Map([['000000000007.log', content]])));
+  expect(recovered.envelopes.map(({ sequence }) => sequence)).toEqual([2]);
+  expect(append(envelopeOf(1)).sequence).toBe(10);
 });
 
 test('works on real files, and survives being opened again', async () => {

@@ -22,13 +22,12 @@ export type JournalRecord =
   | { readonly type: 'batch'; readonly batchId: BatchId; readonly ranges: readonly SequenceRange[] }
   /** Repeats the sequences, so that it still settles them when the batch's own record has become unreadable. */
   | { readonly type: 'settled'; readonly batchId: BatchId; readonly ranges: readonly SequenceRange[] }
-  /** An envelope that will be in no batch. */
+  /** An envelope that will be in no batch. Part of version 1, and so it is read; nothing writes it. */
   | { readonly type: 'withdrawn'; readonly sequence: number }
   | { readonly type: 'key'; readonly key: KeptAnswer };
 
 /** Whether the record concerns envelopes that are already written: settling those makes room. */
-export const isControl = ({ type }: JournalRecord): boolean =>
-  type === 'batch' || type === 'settled' || type === 'withdrawn';
+export const isControl = ({ type }: JournalRecord): boolean => type === 'batch' || type === 'settled';
 
 /** In the order of their numbers in a record's header, which start at 1. */
 export const RECORD_TYPES = [

@@ -200,7 +200,7 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
     for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(waitMs * 2, MAX_RETRY_MS)) {
       await clock.sleep(waitMs, closing.signal);
       await working;
-      if (closed || state.kind === 'ok') return;
+      if (closed) return;
       if (state.kind === 'disk-full') {
         const inVain = await failureOf(compaction.giveBack());
         const error = inVain instanceof SegmentAbandoned ? inVain : await tryRoom();

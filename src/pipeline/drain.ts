@@ -13,7 +13,7 @@ import { type DeadLetter, type DeadLetterStore, type LockedDeadLetters, NoRoom }
 import type { Replayer } from './replay.ts';
 
 export type DrainDeps = {
-  readonly deadLetters: Pick<DeadLetterStore, 'claim' | 'release' | 'measure'>;
+  readonly deadLetters: Pick<DeadLetterStore, 'claim' | 'measure'>;
   readonly replayer: Replayer;
   /** The letters that are drained instead where the table cannot be written, and their replayer. */
   readonly locked: Pick<LockedDeadLetters, 'take' | 'giveBack'> & { readonly replayer: Replayer };
