@@ -5,6 +5,7 @@ import { createLog } from '../src/log/log.ts';
 import type { Credential } from '../src/pipeline/ports.ts';
 import { type ManualClock, createManualClock, settled } from './support/clock.ts';
 import { PROJECT } from './support/factory.ts';
+import { heldBytes } from './support/garbage.ts';
 
 const MINUTE_MS = 60_000;
 const OUTAGE_MS = 15 * MINUTE_MS;
@@ -200,4 +201,14 @@ describe('many at once', () => {
     await clock.advance(10_000);
     expect(failed).toBe(5_000);
   });
+});
+
+test('a token that stood in a body does not keep the body', async () => {
+  const { credentials } = setUp();
+  const before = heldBytes();
+  for (let sent = 0; sent < 100; sent += 1) {
+    const body = Buffer.alloc(1_000_000, `${sent} is no token that anybody has; `).toString('latin1');
+    await credentials.find(body.slice(0, 40));
+  }
+  expect(heldBytes() - before).toBeLessThan(30_000_000);
 });

@@ -9,6 +9,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../log/log.ts';
 import { failureOf } from '../../pipeline/outcome.ts';
 import { type Credential, type LookUpCredentials, anonymousKey } from '../../pipeline/ports.ts';
+import { ownText } from '../../runtime/own-text.ts';
 import type { SyncOrAsync } from '../../runtime/sync-or-async.ts';
 
 export type Credentials = {
@@ -81,7 +82,7 @@ export function createCredentials({
     if (known !== undefined) return known;
     const key = hash('sha256', token);
     if (hashed.size >= MAX_HASHED) hashed.clear();
-    hashed.set(token, key);
+    hashed.set(ownText(token), key);
     return key;
   }
 

@@ -9,6 +9,7 @@ import type { Channel, Destination, Reservation } from '../../pipeline/channel-p
 import type { Ledger } from '../../pipeline/ledger.ts';
 import type { Credential } from '../../pipeline/ports.ts';
 import type { RejectedKeeper } from '../../pipeline/rejected-keeper.ts';
+import { ownText } from '../../runtime/own-text.ts';
 import { type SyncOrAsync, whenResolved } from '../../runtime/sync-or-async.ts';
 import { isRefusal } from '../answers/refusals.ts';
 import type { DoorRequest } from '../request/door-request.ts';
@@ -88,7 +89,8 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
     const of = { credential, eventCount, decode, head, bodyBytes, door, capture };
     const taking = { ...of, request, receivedAt, reservation, ack };
     const given = door.tokens ? undefined : (request.headers['idempotency-key'] as string | undefined);
-    const key = given ?? ownKey;
+    // It is remembered for a day.
+    const key = given ?? (ownKey === null ? null : ownText(ownKey));
     if (key === null) return decodeAndEnter(taking);
     // The format's own limit has already applied.
     if (given === '' || (given && given.length > MAX_KEY_LENGTH)) {
