@@ -80,6 +80,19 @@ describe('the address', () => {
     expect((await extrasOf(full, event, { path }))['$ip']).toBe('$ip' in event ? event.$ip : undefined);
   });
 
+  test.each([
+    ['/track', 'ip=0', undefined],
+    ['/track', 'ip=1', '192.0.2.17'],
+    ['/track?ip=1', 'ip=0', '192.0.2.17'],
+    ['/track?ip=0', 'ip=1', undefined],
+  ])('of a form at %s that says %s is %s', async (path, parameter, address) => {
+    const data = JSON.stringify({ event: 'E', properties: { token: TOKEN, distinct_id: 'd' } });
+    const body = `data=${encodeURIComponent(data)}&${parameter}`;
+    const headers = { ...BROWSER, 'content-type': 'application/x-www-form-urlencoded' };
+    await send(full.port, { method: 'POST', path, headers, body });
+    expect((await full.taken())[0]?.extras['$ip']).toBe(address);
+  });
+
   test('is stored where a client leaves it to the server', async () => {
     expect(await extrasOf(full, { ip: '$remote' })).toMatchObject({ ip: '$remote', $ip: '192.0.2.17' });
   });

@@ -2,8 +2,7 @@
 import { isIP, isIPv4 } from 'node:net';
 import { rawStringOf } from '../../event/raw-json.ts';
 import type { DoorRequest } from '../request/door-request.ts';
-import { queryOf } from '../request/request-target.ts';
-import type { Door } from './doors/door.ts';
+import type { Door, RequestHead } from './doors/door.ts';
 
 export type ClientFactsOptions = {
   readonly ip: 'off' | 'anonymised' | 'full';
@@ -21,12 +20,13 @@ const MAX_USER_AGENT = 512;
 
 export function clientFactsOf(
   request: DoorRequest,
+  { query }: Pick<RequestHead, 'query'>,
   { isForPages = false }: Pick<Door, 'isForPages'>,
   { ip, userAgent, trustedProxies }: ClientFactsOptions,
 ): ClientFacts {
   if (ip === 'off' && !userAgent) return NO_FACTS;
-  const { headers, target } = request;
-  const isWanted = ip !== 'off' && queryOf(target).get('ip') !== '0';
+  const { headers } = request;
+  const isWanted = ip !== 'off' && query().get('ip') !== '0';
   const address = isWanted ? addressOf(request, trustedProxies) : null;
   const isPage = isForPages || headers.origin !== undefined;
   const agent = userAgent && isPage ? headers['user-agent'] : undefined;

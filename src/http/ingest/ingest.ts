@@ -115,8 +115,8 @@ export function ingest(
     });
   };
 
-  function factsOf(request: DoorRequest): ClientFacts {
-    return options.client ? clientFactsOf(request, door, options.client) : NO_FACTS;
+  function factsOf(request: DoorRequest, head: RequestHead): ClientFacts {
+    return options.client ? clientFactsOf(request, head, door, options.client) : NO_FACTS;
   }
 
   function voiceFor(speaking: Door): Voice {
@@ -186,7 +186,7 @@ export function ingest(
     if (speaksAs) arrival.voice = voiceFor(speaksAs);
     if (opened.parameters) arrival.head = withParameters(arrival.head, opened.parameters);
     const { voice, head } = arrival;
-    const asSent = isSdk ? asSentBy(opened, credentials.deciding(head, token), factsOf(request)) : null;
+    const asSent = isSdk ? asSentBy(opened, credentials.deciding(head, token), factsOf(request, head)) : null;
     const known = fromHeaders ?? (fromBody?.token === token ? fromBody.credential : null);
     if (known && !rateLimit) return readBy(known);
     return askFirst();
