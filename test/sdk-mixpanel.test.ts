@@ -1,5 +1,7 @@
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
 import { uuidOf } from '../src/event/uuid.ts';
+import { mixpanelDoors } from '../src/http/ingest/doors/mixpanel.ts';
 import { takesAnything } from './support/anything.ts';
 import { type Recorded, send } from './support/recorded.ts';
 import { appFor, type Mapped, replay, textOf, without } from './support/replayed.ts';
@@ -192,6 +194,25 @@ describe('an answer', () => {
     });
     expect([status, headers['content-type'], body.length]).toEqual([200, 'image/gif', 43]);
     expect(await served.taken()).toHaveLength(1);
+  });
+
+  test.each([
+    ['/track', [event()]],
+    ['/track', [bad]],
+    ['/track?verbose=1', [event()]],
+    ['/track?verbose=1', [event(), bad]],
+    ['/track?verbose=1', [bad]],
+    ['/import?strict=1', [event()]],
+    ['/import?strict=1', [event(), bad]],
+    ['/track?img=1', [event()]],
+    ['/track?img=1', [bad]],
+  ])('to %s with %j is described', async (path, events) => {
+    const door = mixpanelDoors.find(({ paths: [own] }) => own === path.split('?')[0])!;
+    const { status, headers, text } = await post(path, events);
+    await served.taken();
+    const answer: unknown = headers['content-type'] === 'application/json' ? JSON.parse(text) : text;
+    const ajv = new Ajv2020({ strict: false });
+    expect(ajv.validate(door.answers[status as 200 | 400]!, answer), ajv.errorsText()).toBe(true);
   });
 
   test.each([

@@ -1,5 +1,8 @@
 /** Plausible, Umami and GA4: no ids, no retries; what tells the project is the id of a site. */
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
+import { operationOf } from '../src/http/ingest/door-operation.ts';
+import { plausibleDoor } from '../src/http/ingest/doors/plausible.ts';
 import { takesAnything } from './support/anything.ts';
 import { send } from './support/recorded.ts';
 import { appFor, type Mapped, replay, textOf, without } from './support/replayed.ts';
@@ -70,6 +73,28 @@ describe('plausible', async () => {
     expect(await served.taken()).toEqual([]);
   });
 
+  test('the answer to an event that is rejected is described', async () => {
+    const { headers, body } = await post({ d: TOKEN });
+    const { mediaType = 'application/json', schema } = operationOf(plausibleDoor).answers[400]!;
+    expect(headers['content-type']).toBe(mediaType);
+    const ajv = new Ajv2020({ strict: false });
+    expect(ajv.validate(schema, JSON.parse(body.toString())), ajv.errorsText()).toBe(true);
+  });
+
+  test.each([
+    ['{ }', { url: 'u', referrer: 'r' }],
+    ['{\n"a" : 1 }', { a: 1, url: 'u', referrer: 'r' }],
+    ['{"u\\u0072l":"own"}', { url: 'own', referrer: 'r' }],
+    ['"{ }"', { url: 'u', referrer: 'r' }],
+    ['" {\\"a\\":1} "', { a: 1, url: 'u', referrer: 'r' }],
+  ])('properties %s get what the page says', async (properties, expected) => {
+    const body = `{"n":"E","d":"${TOKEN}","m":${properties},"u":"u","r":"r"}`;
+    expect(await send(served.port, { method: 'POST', path: '/api/event', headers: {}, body })).toMatchObject({
+      status: 202,
+    });
+    expect((await served.taken())[0]!.properties).toEqual(expected);
+  });
+
   // All of the events have to name the site: the first one speaks for all.
   takesAnything(served, { path: '/api/event', headers: {}, list: null, keys: ['n', 'd', 'p', 'u', 'r', 'name', 'm'] });
 });
@@ -111,6 +136,18 @@ describe('umami', async () => {
     expect(await served.taken()).toMatchObject([
       { event: 'pageview', properties: { url: 'own' }, extras: { url: 'page', userAgent: 'x' } },
     ]);
+  });
+
+  test.each([
+    ['{ }', { url: 'page' }],
+    ['{\n"a" : 1 }', { a: 1, url: 'page' }],
+    ['{"u\\u0072l":"own"}', { url: 'own' }],
+    ['[{}]', { url: 'page' }],
+    ['"{}"', { url: 'page' }],
+  ])('data %s get what the page says', async (data, expected) => {
+    const body = `{"type":"event","payload":{"website":"${TOKEN}","data":${data},"url":"page"}}`;
+    await send(served.port, { method: 'POST', path: '/api/send', headers: {}, body });
+    expect((await served.taken())[0]!.properties).toEqual(expected);
   });
 
   test('a site that is not known is 401', async () => {

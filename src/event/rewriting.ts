@@ -64,7 +64,7 @@ function rawMembersOf(event: Members): RawMembers {
 /** The members of a raw value; none where it is no object. */
 export function rawMembersIn(raw: string | undefined): RawMembers {
   const members: RawMembers = new Map();
-  if (raw?.[0] === '{') for (const { key, value } of membersOf(raw)) members.set(stringOf(key), value);
+  if (isObjectValue(raw)) for (const { key, value } of membersOf(raw)) members.set(stringOf(key), value);
   return members;
 }
 
@@ -73,6 +73,9 @@ export function isRawJson(raw: string): boolean {
   const scanner = scannerOf(raw);
   return scanValue(scanner) && isAtEnd(scanner);
 }
+
+/** Whether a raw value is an object. */
+export const isObjectValue = (raw: string | undefined): raw is string => raw?.[0] === '{';
 
 /** Whether a text, as byte text, is one JSON object and nothing else. */
 export const isRawObject = (raw: string): boolean => raw[0] === '{' && isRawJson(raw);
@@ -83,19 +86,20 @@ export function rawObjectOf(members: Iterable<readonly [name: string, raw: strin
   return `{${parts.join(',')}}`;
 }
 
-/** A raw object with further members, as far as it has none of their names and they are not null. */
+/** A raw object with further members, of whose names it has none, as far as they are there and not null. */
 export function withMembers(
   object: string,
   further: Iterable<readonly [name: string, raw: string | undefined]>,
 ): string {
-  const names = new Set(rawMembersIn(object).keys());
   const added = [...further].filter(
-    (member): member is [string, string] => member[1] !== undefined && member[1] !== 'null' && !names.has(member[0]),
+    (member): member is [string, string] => member[1] !== undefined && member[1] !== 'null',
   );
   if (added.length === 0) return object;
   const more = rawObjectOf(added);
-  return names.size === 0 ? more : `${object.slice(0, -1)},${more.slice(1)}`;
+  return NO_MEMBERS.test(object) ? more : `${object.slice(0, -1)},${more.slice(1)}`;
 }
+
+const NO_MEMBERS = /^\{\s*\}$/;
 
 /** Takes the first of these members that is there and not null; undefined for none. */
 export function takeFirst(members: RawMembers, ...names: readonly string[]): string | undefined {

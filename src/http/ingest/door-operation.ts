@@ -156,7 +156,8 @@ function answersOf({ answers, contentType }: Door): Record<number, Answer> {
         : several
           ? 'Weir accepted no event.'
           : 'The request was read.';
-    return [status, { description, schema, headers: ACK, ...(contentType && { mediaType: contentType }) }];
+    const isJson = contentType === undefined || schema['type'] === 'object';
+    return [status, { description, schema, headers: ACK, ...(!isJson && { mediaType: contentType }) }];
   });
   return Object.fromEntries(described);
 }

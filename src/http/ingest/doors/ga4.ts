@@ -42,7 +42,7 @@ function* open(body: Buffer, head: RequestHead): Steps<Opened | BodyProblem> {
   // What the query says may stand in the body as well.
   const sent = (index: number) => {
     const event = sentEvent(index);
-    return event && rawObjectOf([...[...common].filter(([name]) => name !== 'events'), ['events', `[${event}]`]]);
+    return event && rawObjectOf([...common, ['events', `[${event}]`]]);
   };
   return { events, sent };
 }

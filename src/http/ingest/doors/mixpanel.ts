@@ -1,9 +1,11 @@
 /** What Mixpanel's clients send: events, and what they say of people and groups. */
 import type { Decoded } from '../../../event/decode.ts';
+import type { JsonSchema } from '../../../event/kinds.ts';
 import { readLenientInstant } from '../../../event/lenient-instant.ts';
-import type { LenientFormat, People, ReadPath } from '../../../event/lenient-format.ts';
+import type { LenientFormat, Path, People, ReadPath } from '../../../event/lenient-format.ts';
 import { type LenientText, wordsOf } from '../../../event/lenient-text.ts';
 import { rawStringOf } from '../../../event/raw-json.ts';
+import { answerSchema, COUNTS, rejectionsSchema } from '../../description/answer-schema.ts';
 import { type Door, type DoorAnswer, listed, type OwnRefusals, type RequestHead } from './door.ts';
 import { isNone, PIXEL, SDK_REFUSALS, sdkRefusals, whyNone } from './sdk-answers.ts';
 import { openSdk, type SdkOpening } from './sdk-opening.ts';
@@ -131,6 +133,8 @@ const TYPES: Record<Wish, string> = {
   plain: 'text/plain',
 };
 
+const IMAGE: JsonSchema = { type: 'string', contentMediaType: 'image/gif' };
+
 const usual = sdkRefusals();
 const ownRefusals: OwnRefusals = {
   ...usual,
@@ -150,6 +154,7 @@ const ownRefusals: OwnRefusals = {
   schema: {
     anyOf: [
       { type: 'string', const: '0' },
+      IMAGE,
       {
         type: 'object',
         properties: { status: { const: 0 }, error: { type: 'string' } },
@@ -159,20 +164,35 @@ const ownRefusals: OwnRefusals = {
   },
 };
 
-const opening = (inEvent: string): SdkOpening => ({ lists: [], mayFollow: true, tokens: { inEvent: [inEvent] } });
-
 /** Opens any of the bodies, whose query says when they were sent. */
-const bodyWith = (token: string): Door['body'] => ({
-  kind: 'whole',
-  sniffsGzip: true,
-  *open(body, _limits, head) {
-    const opened = yield* openSdk(body, head, opening(token));
-    return 'code' in opened ? opened : { ...opened, sentAt: readLenientInstant(head.query().get('_') ?? 'null') };
-  },
-  schema: (event) => ({ anyOf: [event, { type: 'array', items: event }] }),
-});
+function bodyWith(token: Path): Door['body'] {
+  const opening: SdkOpening = { lists: [], mayFollow: true, tokens: { inEvent: [token] } };
+  return {
+    kind: 'whole',
+    sniffsGzip: true,
+    *open(body, _limits, head) {
+      const opened = yield* openSdk(body, head, opening);
+      return 'code' in opened ? opened : { ...opened, sentAt: readLenientInstant(head.query().get('_') ?? 'null') };
+    },
+    schema: (event) => ({ anyOf: [event, { type: 'array', items: event }] }),
+  };
+}
 
-const SHORT_ANSWERS = { type: 'string', enum: ['1', '0'] } as const;
+const TEXT: JsonSchema = { type: 'string' };
+
+/** The answers of a status, one for each wish. */
+const answersWith = (
+  { plain, error }: { plain: '1' | '0'; error: JsonSchema },
+  strict: readonly JsonSchema[],
+): JsonSchema => ({
+  anyOf: [
+    { type: 'string', const: plain },
+    IMAGE,
+    answerSchema({ status: { type: 'integer', const: Number(plain) }, error }),
+    ...strict,
+  ],
+});
+const STRICT = { status: TEXT, num_records_imported: COUNTS.accepted };
 
 const mixpanel = {
   source: 'mixpanel',
@@ -182,7 +202,14 @@ const mixpanel = {
   tokens: ['body', basicUser, bearer, inQuery('token', 'api_key')],
   answer: (decoded, { head }) => answerTo(decoded, head),
   contentType: 'text/plain',
-  answers: { 200: SHORT_ANSWERS, 400: SHORT_ANSWERS },
+  answers: {
+    200: answersWith({ plain: '1', error: { type: ['string', 'null'] } }, [
+      answerSchema({ code: { const: 200 }, ...STRICT }),
+    ]),
+    400: answersWith({ plain: '0', error: TEXT }, [
+      answerSchema({ code: { const: 400 }, ...STRICT, error: TEXT, failed_records: rejectionsSchema('index') }),
+    ]),
+  },
   ownRefusals,
   refusals: SDK_REFUSALS,
 } satisfies Partial<Door>;

@@ -1,11 +1,18 @@
 /** What Plausible's scripts send. They have no token, no id and no retry; the id of the site is the token. */
-import { membersOf } from '../../../event/extras.ts';
 import type { LenientFormat } from '../../../event/lenient-format.ts';
 import { rawStringOf, stringOf } from '../../../event/raw-json.ts';
-import { isRawObject, type RawMembers, takeFirst, withMembers } from '../../../event/rewriting.ts';
+import {
+  isObjectValue,
+  isRawObject,
+  type RawMembers,
+  rawMembersIn,
+  takeFirst,
+  withMembers,
+} from '../../../event/rewriting.ts';
+import { answerSchema } from '../../description/answer-schema.ts';
 import type { Door } from './door.ts';
-import { isNone, rejectedIn, SDK_REFUSALS, sdkRefusals, whyNone } from './sdk-answers.ts';
-import { openRewritten } from './sdk-opening.ts';
+import { isNone, REJECTED, rejectedIn, SDK_REFUSALS, sdkRefusals, whyNone } from './sdk-answers.ts';
+import { openRewritten, type Rewriting } from './sdk-opening.ts';
 
 const format: LenientFormat = {
   lenient: true,
@@ -22,7 +29,7 @@ function flat(event: RawMembers): RawMembers {
   const properties = takeObject(event, 'p', 'props', 'm', 'meta');
   const url = ['u', 'url'].find((key) => (event.get(key) ?? 'null') !== 'null');
   const referrer = ['r', 'referrer'].find((key) => (event.get(key) ?? 'null') !== 'null');
-  const has = rawNamesOf(properties);
+  const has = rawMembersIn(properties);
   const page: [string, string | undefined][] = [];
   for (const [member, key] of [['url', url] as const, ['referrer', referrer] as const]) {
     if (key === undefined || has.has(member)) continue;
@@ -43,20 +50,25 @@ function takeObject(event: RawMembers, ...names: readonly string[]): string {
   for (const name of names) {
     const raw = event.get(name);
     if (raw === undefined) continue;
-    const object = raw[0] === '"' ? Buffer.from(stringOf(raw), 'utf8').toString('latin1').trim() : raw;
-    if (!isRawObject(object)) continue;
+    const object = raw[0] === '"' ? objectIn(stringOf(raw)) : raw;
+    if (!isObjectValue(object)) continue;
     event.delete(name);
     return object;
   }
   return '{}';
 }
 
-const rawNamesOf = (object: string): ReadonlySet<string> =>
-  new Set([...membersOf(object)].map(({ key }) => stringOf(key)));
+/** The object that a text is, raw. */
+function objectIn(text: string): string | undefined {
+  const raw = Buffer.from(text, 'utf8').toString('latin1').trim();
+  return isRawObject(raw) ? raw : undefined;
+}
 
 /** A script of several sites names all of them. */
 const firstOf = (domain: string): string =>
   domain[0] === '"' ? rawStringOf(stringOf(domain).split(',', 1)[0]!.trim()) : domain;
+
+const REWRITING: Rewriting = { rewrite: flat, tokens: ['weir:token'] };
 
 export const plausibleDoor: Door = {
   source: 'plausible',
@@ -69,7 +81,7 @@ export const plausibleDoor: Door = {
   body: {
     kind: 'whole',
     sniffsGzip: true,
-    open: (body, _limits, head) => openRewritten(body, head, { rewrite: flat, token: 'weir:token' }),
+    open: (body, _limits, head) => openRewritten(body, head, REWRITING),
     schema: (event) => event,
   },
   answer: (decoded) =>
@@ -81,7 +93,7 @@ export const plausibleDoor: Door = {
         }
       : { status: 202, body: 'ok' },
   contentType: 'text/plain',
-  answers: { 202: { type: 'string', const: 'ok' }, 400: { type: 'string' } },
+  answers: { 202: { type: 'string', const: 'ok' }, 400: answerSchema({ error: { type: 'string' } }, REJECTED) },
   ownRefusals: sdkRefusals(),
   refusals: SDK_REFUSALS,
   example: { n: 'pageview', u: 'https://shop.example/', d: 'shop.example', p: { plan: 'pro' } },

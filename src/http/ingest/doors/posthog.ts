@@ -29,9 +29,8 @@ function people(read: ReadPath): People {
     const named = read('properties.distinct_id');
     return { userId: named === null || named.raw === id?.raw ? id : named, anonymousId: read('properties.alias') };
   }
-  const group = `$${wordsOf(read('properties.$group_type'))}_${wordsOf(read('properties.$group_key'))}`;
   // A server that describes a group has no person to name.
-  if (event === '$groupidentify' && words === group) return { userId: null, anonymousId: null };
+  if (event === '$groupidentify' && words === groupNamed(read)) return { userId: null, anonymousId: null };
   const device = read('properties.$device_id');
   const isSaid = wordsOf(read('properties.$is_identified'));
   const isIdentified =
@@ -41,6 +40,9 @@ function people(read: ReadPath): People {
     ? { userId: id, anonymousId: read('properties.$anon_distinct_id') ?? device }
     : { userId: null, anonymousId: id };
 }
+
+const groupNamed = (read: ReadPath): string =>
+  `$${wordsOf(read('properties.$group_type'))}_${wordsOf(read('properties.$group_key'))}`;
 
 const format: LenientFormat = {
   lenient: true,

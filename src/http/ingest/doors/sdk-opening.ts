@@ -10,6 +10,7 @@ import { firstTokenIn, formIn, readSdkBody, type SdkBody, unwrapField } from '..
 import type { Steps } from '../../../event/steps.ts';
 import type { Opened, RequestHead } from './door.ts';
 
+/** Of a family: a constant, as its list of paths in events is what a reader is made for. */
 export type SdkOpening = {
   /** The members of an envelope of which one lists the events; none where there is no envelope. */
   readonly lists: readonly string[];
@@ -40,17 +41,20 @@ export function* openSdk(body: Buffer, head: RequestHead, opening: SdkOpening): 
   };
 }
 
-/** Events without an envelope, each made flat by `rewrite`; the token stands in a member of the result. */
+/** How events are made flat, and where the token stands then. A constant: by its paths a reader is made once. */
+export type Rewriting = { readonly rewrite: (event: RawMembers) => RawMembers; readonly tokens: readonly Path[] };
+
+/** Events without an envelope, each made flat. */
 export function* openRewritten(
   body: Buffer,
   head: RequestHead,
-  { rewrite, token }: { readonly rewrite: (event: RawMembers) => RawMembers; readonly token: Path },
+  { rewrite, tokens }: Rewriting,
 ): Steps<Opened | BodyProblem> {
   const opened = yield* openSdk(body, head, { lists: [] });
   if (isBodyProblem(opened)) return opened;
   const events = yield* rewriteEvents(opened.events, rewrite);
   if (isBodyProblem(events)) return events;
-  return { events, token: () => firstTokenIn(events, [token]), sent: createEventWalk(opened.events) };
+  return { events, token: () => firstTokenIn(events, tokens), sent: createEventWalk(opened.events) };
 }
 
 /** The bytes of the JSON: those of the body, or of a `GET` those of the parameter `data`. */

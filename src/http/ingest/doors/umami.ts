@@ -1,11 +1,11 @@
 /** What Umami's clients send. They have no token, no id and no retry; the id of the site is the token. */
 import type { LenientFormat } from '../../../event/lenient-format.ts';
 import { rawStringOf } from '../../../event/raw-json.ts';
-import { isRawObject, type RawMembers, rawMembersIn, takeFirst, withMembers } from '../../../event/rewriting.ts';
+import { isObjectValue, type RawMembers, rawMembersIn, takeFirst, withMembers } from '../../../event/rewriting.ts';
 import { answerSchema } from '../../description/answer-schema.ts';
 import type { Door, DoorAnswer } from './door.ts';
 import { isNone, REJECTED, rejectedIn, SDK_REFUSALS, sdkRefusals, whyNone } from './sdk-answers.ts';
-import { openRewritten } from './sdk-opening.ts';
+import { openRewritten, type Rewriting } from './sdk-opening.ts';
 
 const format: LenientFormat = {
   lenient: true,
@@ -21,11 +21,11 @@ const OF_PAGE = ['url', 'title', 'referrer', 'hostname', 'language', 'screen', '
 
 function flat(event: RawMembers): RawMembers {
   const payload = rawMembersIn(event.get('payload'));
-  if (isRawObject(event.get('payload') ?? '')) event.delete('payload');
+  if (isObjectValue(event.get('payload'))) event.delete('payload');
   const isIdentify = event.get('type') === '"identify"';
   const name = isIdentify ? rawStringOf('$identify') : takeFirst(payload, 'name');
   const data = payload.get('data');
-  const properties = data !== undefined && isRawObject(data) ? data : '{}';
+  const properties = isObjectValue(data) ? data : '{}';
   if (properties === data) payload.delete('data');
   const has = rawMembersIn(properties);
   const page = OF_PAGE.filter((member) => !has.has(member)).map(
@@ -42,6 +42,8 @@ function flat(event: RawMembers): RawMembers {
 const CACHE = { cache: '', sessionId: '', visitId: '' } as const;
 const TEXT = { type: 'string' } as const;
 
+const REWRITING: Rewriting = { rewrite: flat, tokens: ['website'] };
+
 export const umamiDoor: Door = {
   source: 'umami',
   paths: ['/api/send'],
@@ -53,7 +55,7 @@ export const umamiDoor: Door = {
   body: {
     kind: 'whole',
     sniffsGzip: true,
-    open: (body, _limits, head) => openRewritten(body, head, { rewrite: flat, token: 'website' }),
+    open: (body, _limits, head) => openRewritten(body, head, REWRITING),
     schema: (event) => event,
   },
   answer: (decoded): DoorAnswer =>
