@@ -12,7 +12,7 @@ import { channelOn, envelopeOf } from './support/factory.ts';
 import { heldBytes } from './support/garbage.ts';
 
 const MIB = 1024 * 1024;
-const ENVELOPES = 32;
+const ENVELOPES = 64;
 
 test('what an earlier process left is not held once it has settled', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'weir-durability-'));
