@@ -6,7 +6,7 @@ import { discardJsonTape } from './json-tape.ts';
 import { endOf, firstValue, type Members, moveToNextValue } from './json-members.ts';
 import { kindOfReason, type RejectionCounts, type RejectionKind } from './rejection-kind.ts';
 import { createRowWriter } from './row.ts';
-import { BYTES_A_STEP, type Steps } from './steps.ts';
+import { BYTES_A_STEP, EVENTS_A_STEP, type Steps } from './steps.ts';
 import { type Refusal } from './text.ts';
 
 import type { DecodeEvent } from './decoding.ts';
@@ -22,12 +22,6 @@ export type Decoded = {
   /** All rejections by their kind. */
   readonly kinds: RejectionCounts;
 };
-
-/**
- * A step ends after this many events, however short they are: an empty one takes a tenth of the time of one of 250
- * bytes.
- */
-const EVENTS_A_STEP = 4_096;
 
 /** Told of each rejected event, which can only be read until the next one is decoded. */
 export type OnRejected = (event: Members, index: number, reason: string) => void;

@@ -12,13 +12,13 @@ import {
   skipValue,
 } from './envelope.ts';
 import { createEventReader, type EventReader } from './event-reader.ts';
-import { firstValue, isObject, moveToNextValue } from './json-members.ts';
+import { endOf, firstValue, isObject, moveToNextValue } from './json-members.ts';
 import { createJsonTape, isTooLarge, type JsonTape, noteUnusable, recordUsable } from './json-tape.ts';
 import { createScanner, enter, isAtArray, isAtEnd, isAtObject, nextKey, type Scanner, skipSpace } from './json.ts';
 import { tokenIn } from './lenient-decoder.ts';
 import type { Path } from './lenient-format.ts';
 import { stringOf } from './raw-json.ts';
-import { BYTES_A_STEP, type Steps } from './steps.ts';
+import { BYTES_A_STEP, EVENTS_A_STEP, type Steps } from './steps.ts';
 
 /** Where a client puts each part. */
 export type SdkShape = {
@@ -137,10 +137,17 @@ function readerOf(paths: readonly Path[]): EventReader {
 }
 
 /** The token of the first event that has one; null when none has. */
-export function firstTokenIn(events: ScannedEvents, paths: readonly Path[]): string | null {
+export function* firstTokenIn(events: ScannedEvents, paths: readonly Path[]): Steps<string | null> {
   const reader = readerOf(paths);
   const event = firstValue(events);
+  let stepEnd = BYTES_A_STEP;
+  let lastOfStep = EVENTS_A_STEP;
   for (let index = 0; index < events.count; index += 1) {
+    if (endOf(event) > stepEnd || index === lastOfStep) {
+      stepEnd = Math.max(stepEnd, endOf(event) + BYTES_A_STEP);
+      lastOfStep = index + EVENTS_A_STEP;
+      yield;
+    }
     if (isObject(event)) {
       reader.open(event);
       const token = tokenIn(reader, paths);

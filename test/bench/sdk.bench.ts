@@ -73,7 +73,7 @@ function wayOf({ body: shape, paths, source, format }: Door, contentType: string
     const asSent: AsSent = {
       sentAt,
       hint,
-      token: typeof token === 'function' ? token() : token,
+      token: typeof token === 'function' ? finish(token()) : token,
       ip: null,
       userAgent: null,
     };

@@ -178,14 +178,24 @@ export function ingest(
     bytes: Buffer,
     opened: Opened | BodyProblem,
   ): SyncOrAsync<ReadRequest | IngestRefusal> {
-    const { request, fromHeaders, fromBody, receivedAt } = arrival;
     if (isBodyProblem(opened)) return { refused: opened.code, message: opened.message };
-    const { events, token: inBody = null, idempotencyKey = null, sentAt = null, repeated = [bytes] } = opened;
-    const { speaksAs, sent } = opened;
-    const token = typeof inBody !== 'function' ? inBody : fromHeaders ? null : inBody();
+    const { speaksAs, parameters, token = null } = opened;
     if (speaksAs) arrival.voice = voiceFor(speaksAs);
-    if (opened.parameters) arrival.head = withParameters(arrival.head, opened.parameters);
-    const { voice, head } = arrival;
+    if (parameters) arrival.head = withParameters(arrival.head, parameters);
+    if (typeof token !== 'function') return readOpened(arrival, bytes, opened, token);
+    const inBody = arrival.fromHeaders ? null : runInTurns(token(), scheduler);
+    return whenResolved(inBody, (found) => readOpened(arrival, bytes, opened, found));
+  }
+
+  /** `token`: the one in the body; null where none is there, or it does not matter. */
+  function readOpened(
+    arrival: Arrival,
+    bytes: Buffer,
+    opened: Opened,
+    token: string | null,
+  ): SyncOrAsync<ReadRequest | IngestRefusal> {
+    const { request, fromHeaders, fromBody, receivedAt, voice, head } = arrival;
+    const { events, idempotencyKey = null, sentAt = null, repeated = [bytes], sent } = opened;
     const asSent = isSdk ? asSentBy(opened, credentials.deciding(head, token), factsOf(request, head)) : null;
     const known = fromHeaders ?? (fromBody?.token === token ? fromBody.credential : null);
     if (known && !rateLimit) return readBy(known);

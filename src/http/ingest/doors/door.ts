@@ -21,7 +21,7 @@ export type DoorRefusal = 'invalid_json' | 'invalid_envelope' | 'too_many_events
 export type Opened = {
   readonly events: ScannedEvents;
   /** As a function: only looked for where no header has one. */
-  readonly token?: string | null | (() => string | null);
+  readonly token?: string | null | (() => Steps<string | null>);
   readonly idempotencyKey?: string | null;
   /** When the request was sent by the sender's clock, in epoch milliseconds. */
   readonly sentAt?: number | null;

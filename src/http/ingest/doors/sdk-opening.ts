@@ -36,7 +36,10 @@ export function* openSdk(body: Buffer, head: RequestHead, opening: SdkOpening): 
   return {
     ...read,
     ...(form && { parameters: form }),
-    token: () => firstText(envelope, inEnvelope) ?? (inEvent.length === 0 ? null : firstTokenIn(events, inEvent)),
+    *token() {
+      const common = firstText(envelope, inEnvelope);
+      return common ?? (inEvent.length === 0 ? null : yield* firstTokenIn(events, inEvent));
+    },
     sentAt: sentAt === undefined ? null : instantIn(envelope, sentAt),
   };
 }
