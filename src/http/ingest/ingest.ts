@@ -101,7 +101,7 @@ export function ingest(
     const closed = whyClosed(request);
     if (closed) return own.refuse(closed, head);
     const ack = isSdk ? options.defaultAck : requestedAck(target, options.defaultAck);
-    if (isObject(ack)) return own.refuse(ack, head);
+    if (typeof ack !== 'string') return own.refuse(ack, head);
 
     const receivedAt = clock.now();
     return whenResolved(credentials.fromHeaders(request, head), (fromHeaders) => {
@@ -198,14 +198,11 @@ export function ingest(
     const { events, idempotencyKey = null, sentAt = null, repeated = [bytes], sent } = opened;
     const asSent = isSdk ? asSentBy(opened, credentials.deciding(head, token), factsOf(request, head)) : null;
     const known = fromHeaders ?? (fromBody?.token === token ? fromBody.credential : null);
-    if (known && !rateLimit) return readBy(known);
-    return askFirst();
-
-    async function askFirst(): Promise<ReadRequest | IngestRefusal> {
-      const credential = known ?? (await credentials.fromBody(request, token, head));
+    return whenResolved(known ?? credentials.fromBody(request, token, head), (credential) => {
       if (isRefusal(credential)) return credential;
-      return (await rateLimit?.(credential.projectId)) ?? readBy(credential);
-    }
+      const limited = rateLimit?.(credential.projectId) ?? null;
+      return whenResolved(limited, (refusal) => refusal ?? readBy(credential));
+    });
 
     function readBy(credential: Credential): ReadRequest {
       const capture = captureOf(arrival, credential, { token, sentAt, client: asSent ?? NO_FACTS });
@@ -353,8 +350,6 @@ function hashOf(parts: readonly Buffer[]): string {
   for (const part of parts) sum.update(part);
   return sum.digest('hex');
 }
-
-const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 
 /** The client has disconnected: the status is only counted. */
 const ABORTED: Reply = { status: 400, headers: {}, body: '' };
