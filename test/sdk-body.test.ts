@@ -1,10 +1,14 @@
 /** The work that a body of a client of others may cause, whoever sends it: in steps, each byte a few times at most. */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { isBodyProblem } from '../src/event/envelope.ts';
+import { firstValue, isObject, moveToNextValue } from '../src/event/json-members.ts';
 import { firstTokenIn, readSdkBody, type SdkBody, type SdkShape } from '../src/event/sdk-body.ts';
 import { EVENTS_A_STEP, finish, type Steps } from '../src/event/steps.ts';
+import type { RequestHead } from '../src/http/ingest/doors/door.ts';
+import { openSdk } from '../src/http/ingest/doors/sdk-opening.ts';
 
 const LINES: SdkShape = { lists: [], mayFollow: true };
+const HEAD: RequestHead = { method: 'POST', path: '/x', target: '/x', headers: {}, query: () => new URLSearchParams() };
 
 function counted<T>(steps: Steps<T>): { value: T; stepCount: number } {
   for (let stepCount = 1; ; stepCount += 1) {
@@ -18,6 +22,49 @@ function read(body: string, shape = LINES): SdkBody {
   if (isBodyProblem(outcome)) throw new Error(outcome.message);
   return outcome;
 }
+
+/** For each event, whether it is an object. */
+function usableIn({ events }: SdkBody): boolean[] {
+  const event = firstValue(events);
+  return Array.from({ length: events.count }, () => {
+    const isUsable = isObject(event);
+    moveToNextValue(event);
+    return isUsable;
+  });
+}
+
+describe('where events follow each other', () => {
+  test('a step ends after a few thousand, however short', () => {
+    const count = 3 * EVENTS_A_STEP;
+    const { stepCount } = counted(readSdkBody(Buffer.from('{}'.repeat(count)), LINES));
+    expect(stepCount).toBe(3);
+  });
+
+  test.each(['[', '{"a":', '[{"a":', '[1,', '{"a":"b",'])('as many lines of %j too', (line) => {
+    const count = 4 * EVENTS_A_STEP;
+    const { value, stepCount } = counted(readSdkBody(Buffer.from(`{}\n${`${line}\n`.repeat(count)}`), LINES));
+    expect(value).toMatchObject({ events: { count: count + 1 } });
+    expect(stepCount).toBeGreaterThanOrEqual(4);
+  });
+
+  test('so far as a broken one was read, none goes beyond its line', () => {
+    expect(usableIn(read('{"a":\n{"a":\n2}\n{"a":3}'))).toEqual([false, false, false, false, true]);
+    // The first one's fault is where the third begins.
+    expect(usableIn(read('{"a":1,\n\n{"a":\n2}\n{"a":3}'))).toEqual([false, true, true]);
+  });
+
+  test('what is kept of a broken one is its line', () => {
+    const opened = finish(openSdk(Buffer.from('{"a":[\n{"a":1}\n{"b":[1,{"c":2} \n{"a":2}\n"x" \n'), HEAD, LINES));
+    if (isBodyProblem(opened)) throw new Error(opened.message);
+    const sent = Array.from({ length: opened.events.count }, (_, index) => opened.sent!(index));
+    expect(sent).toEqual(['{"a":[', '{"a":1}', '{"b":[1,{"c":2} ', '{"a":2}', '"x"']);
+  });
+
+  test('and of one in a list all of it', () => {
+    const opened = finish(openSdk(Buffer.from('[{"a":NaN,\n"b":1},{"a":1}]'), HEAD, LINES));
+    expect(opened).not.toHaveProperty('sent');
+  });
+});
 
 test('a token is looked for in steps', () => {
   const { events } = read(`${'{}'.repeat(2 * EVENTS_A_STEP)}{"token":"t"}`);

@@ -14,7 +14,7 @@ import {
 import { createEventReader, type EventReader } from './event-reader.ts';
 import { endOf, firstValue, isObject, moveToNextValue } from './json-members.ts';
 import { createJsonTape, isTooLarge, type JsonTape, noteUnusable, recordUsable } from './json-tape.ts';
-import { createScanner, enter, isAtArray, isAtEnd, isAtObject, nextKey, type Scanner, skipSpace } from './json.ts';
+import { createScanner, enter, isAtArray, isAtObject, nextKey, type Scanner, skipSpace } from './json.ts';
 import { tokenIn } from './lenient-decoder.ts';
 import type { Path } from './lenient-format.ts';
 import { stringOf } from './raw-json.ts';
@@ -34,6 +34,8 @@ export type SdkBody = {
   readonly envelope: ReadonlyMap<string, string>;
   /** The member of the envelope that listed them; null where there is none. */
   readonly list: string | null;
+  /** Whether they follow each other, so that one that is no JSON takes the rest of its line. */
+  readonly isByLine: boolean;
 };
 
 const NO_ENVELOPE: ReadonlyMap<string, string> = new Map();
@@ -43,19 +45,15 @@ export function* readSdkBody(body: Buffer, { lists, mayFollow = false }: SdkShap
   const text = isUtf8(body) ? body : Buffer.from(body.toString('utf8'));
   const scanner = createScanner(text);
   const events = createJsonTape(scanner);
-  if (scanner.at === text.length) return withoutEnvelope(events);
+  if (scanner.at === text.length) return following(events, false);
   if (isAtArray(scanner)) {
     yield* scanEvents(scanner, events, Infinity);
-    return jsonProblem(scanner) ?? withoutEnvelope(events);
+    return jsonProblem(scanner) ?? following(events, false);
   }
   if (!isAtObject(scanner)) return yield* notJson(scanner);
   const found = lists.length === 0 ? null : yield* readEnvelope(scanner, events, lists);
   if (found !== null) return found;
   return yield* readFollowing(createScanner(text, scanner.text), events, mayFollow);
-}
-
-function withoutEnvelope(events: ScannedEvents): SdkBody {
-  return { events, envelope: NO_ENVELOPE, list: null };
 }
 
 /** The envelope around a list of events; null when there is no list, so that the object is an event. */
@@ -80,44 +78,57 @@ function* readEnvelope(
     if (!isHere && envelope.size < MAX_ENVELOPE_MEMBERS) envelope.set(name, scanner.text.slice(start, scanner.at));
   }
   if (list === null) return null;
-  return jsonProblem(scanner) ?? { events, envelope, list };
+  return jsonProblem(scanner) ?? { events, envelope, list, isByLine: false };
 }
 
 const LINE_END = 0x0a;
 
 /**
  * Consecutive events, separated by white space, a line end, or nothing. Where they may follow each other, one that is no
- * JSON costs only itself: the next line begins another.
+ * JSON costs only itself: the next line begins another. As far as such a one was read, others must end on their lines;
+ * otherwise each of its lines could be read as far again.
  */
 function* readFollowing(scanner: Scanner, events: JsonTape, mayFollow: boolean): Steps<SdkBody | BodyProblem> {
+  const { bytes } = scanner;
   let stepEnd = scanner.at + BYTES_A_STEP;
+  let lastOfStep = EVENTS_A_STEP;
+  let readTo = 0;
   for (;;) {
     const { at: start } = scanner;
     const { length: head } = events;
-    if (recordUsable(scanner, events)) {
-      if (!mayFollow || isAtEnd(scanner)) return jsonProblem(scanner) ?? withoutEnvelope(events);
-      scanner.problem = null;
-      scanner.at = scanner.problemAt;
+    if (start < readTo) scanner.bytes = bytes.subarray(0, lineEndIn(bytes, start));
+    const isUsable = recordUsable(scanner, events);
+    scanner.bytes = bytes;
+    if (isUsable) {
+      const next = skipSpace(bytes, scanner.at);
+      if (!mayFollow || next === bytes.length) return jsonProblem(scanner) ?? following(events, mayFollow);
+      scanner.at = next;
     } else {
-      const nextLine = mayFollow ? nextLineIn(scanner, start) : -1;
-      const isAlone = events.count === 1 && nextLine < 0;
+      readTo = Math.max(readTo, scanner.at, scanner.problemAt);
+      const nextLine = mayFollow ? skipSpace(bytes, lineEndIn(bytes, start)) : bytes.length;
+      const isLast = nextLine === bytes.length;
+      const isAlone = events.count === 1 && isLast;
       if (isAlone && !isTooLarge(scanner, start)) return jsonProblem(scanner) ?? invalid('the body is not JSON');
       noteUnusable(scanner, events, start, head);
-      if (nextLine < 0) return withoutEnvelope(events);
+      if (isLast) return following(events, mayFollow);
       scanner.problem = null;
       scanner.at = nextLine;
     }
-    if (scanner.at < stepEnd) continue;
+    if (scanner.at < stepEnd && events.count < lastOfStep) continue;
     stepEnd = scanner.at + BYTES_A_STEP;
+    lastOfStep = events.count + EVENTS_A_STEP;
     yield;
   }
 }
 
-/** Where the next line begins that is not blank; -1 for none. */
-function nextLineIn({ bytes }: Scanner, start: number): number {
+function following(events: ScannedEvents, isByLine: boolean): SdkBody {
+  return { events, envelope: NO_ENVELOPE, list: null, isByLine };
+}
+
+/** The end of the line that `start` is in. */
+function lineEndIn(bytes: Buffer, start: number): number {
   const end = bytes.indexOf(LINE_END, start);
-  const next = end < 0 ? bytes.length : skipSpace(bytes, end);
-  return next === bytes.length ? -1 : next;
+  return end < 0 ? bytes.length : end;
 }
 
 function* notJson(scanner: Scanner): Steps<BodyProblem> {

@@ -34,8 +34,8 @@ export type Opened = {
   /** Whose request it has turned out to be, where clients of several families share a path. */
   readonly speaksAs?: Door;
   /**
-   * Where the events were rewritten: one of them as it was sent, raw, with what its request says of it; null where that
-   * is not known. Asked in ascending order.
+   * Where the events alone do not tell: one of them as it was sent, raw, with what its request says of it; null where
+   * that is not known. Asked in ascending order.
    */
   readonly sent?: (index: number) => string | null;
 };

@@ -31,11 +31,12 @@ export function* openSdk(body: Buffer, head: RequestHead, opening: SdkOpening): 
   const json = form === null ? unwrapped(body, head) : unwrapField(form.get('data') ?? '');
   const read = yield* readSdkBody(json, { lists, mayFollow });
   if (isBodyProblem(read)) return read;
-  const { events, envelope } = read;
+  const { events, envelope, isByLine } = read;
   form?.delete('data');
   return {
     ...read,
     ...(form && { parameters: form }),
+    ...(isByLine && { sent: createEventWalk(events, { isByLine }) }),
     *token() {
       const common = firstText(envelope, inEnvelope);
       return common ?? (inEvent.length === 0 ? null : yield* firstTokenIn(events, inEvent));
