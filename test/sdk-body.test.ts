@@ -8,6 +8,7 @@ import type { RequestHead } from '../src/http/ingest/doors/door.ts';
 import { openSdk } from '../src/http/ingest/doors/sdk-opening.ts';
 
 const LINES: SdkShape = { lists: [], mayFollow: true };
+const BATCH: SdkShape = { lists: ['batch', 'events'] };
 const HEAD: RequestHead = { method: 'POST', path: '/x', target: '/x', headers: {}, query: () => new URLSearchParams() };
 
 function counted<T>(steps: Steps<T>): { value: T; stepCount: number } {
@@ -63,6 +64,36 @@ describe('where events follow each other', () => {
   test('and of one in a list all of it', () => {
     const opened = finish(openSdk(Buffer.from('[{"a":NaN,\n"b":1},{"a":1}]'), HEAD, LINES));
     expect(opened).not.toHaveProperty('sent');
+  });
+});
+
+describe('an envelope', () => {
+  test('has its members by name, and its list however its name is spelt', () => {
+    const { list, envelope, events } = read('{"a":1,"b\\u0061tch":[{},{}],"\\u0062":[2],"a":3}', BATCH);
+    expect([list, events.count]).toEqual(['batch', 2]);
+    expect(Object.fromEntries(envelope)).toEqual({ a: '3', b: '[2]' });
+  });
+
+  test.each([
+    ['"batch" is there twice, or "events" beside it', '{"batch":[],"events":[]}'],
+    ['"batch" must be an array', '{"batch":7}'],
+  ])('is refused: %s', (message, body) => {
+    expect(() => read(body, BATCH)).toThrow(message);
+  });
+
+  test('is read in steps', () => {
+    const members = Array.from({ length: 5 }, (_, index) => `"${index}":"${'x'.repeat(200_000)}"`).join();
+    const { value, stepCount } = counted(readSdkBody(Buffer.from(`{${members},"batch":[{}]}`), BATCH));
+    expect(value).toMatchObject({ list: 'batch', events: { count: 1 } });
+    expect(stepCount).toBe(3);
+  });
+
+  const many = Array.from({ length: 10_001 }, (_, index) => `"${index}":0`).join();
+
+  test('with more members than an event may have is none', () => {
+    expect(() => read(`{"batch":[],${many}}`, BATCH)).toThrow('more than 10000 members beside "batch"');
+    // As an event it is too large. What is behind so many is not even read.
+    expect(usableIn(read(`{${many},"batch":7}`, BATCH))).toEqual([false]);
   });
 });
 

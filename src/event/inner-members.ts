@@ -1,9 +1,8 @@
 /** Finds members of an object that is itself a member of an event, and gives its text without some of them. */
-import { createScanner, enter, nextKey, scanValue, type Scanner } from './json.ts';
+import { createScanner, enter, nextKey, scanValue } from './json.ts';
 import type { Members } from './json-members.ts';
 import { rawValueOf, valueStartOf } from './json-members.ts';
-import { createNameFinder, hasEscape } from './names.ts';
-import { stringOf } from './raw-json.ts';
+import { createKeyFinder } from './names.ts';
 
 export type InnerMembers = {
   /** The raw value of each name, in the picker's order; undefined where it is absent. */
@@ -17,7 +16,7 @@ export function createInnerPicker(
   names: readonly string[],
   isCut: readonly boolean[],
 ): (members: Members, member: number) => InnerMembers {
-  const findName = createNameFinder(names);
+  const findName = createKeyFinder(names);
   const cutsAny = isCut.includes(true);
 
   return (members, member) => {
@@ -32,18 +31,12 @@ export function createInnerPicker(
     while (nextKey(scanner)) {
       const { keyStart, keyEnd, at } = scanner;
       if (!scanValue(scanner)) break;
-      const place = placeOfKey(scanner, keyStart, keyEnd);
+      const place = findName(tape.bytes, tape.text, keyStart, keyEnd);
       if (place >= 0) values[place] = tape.text.slice(at, scanner.at);
       cutter?.member(keyStart, scanner.at, place >= 0 && isCut[place]!);
     }
     return { values, text: cutter === null ? raw : cutter.finish(raw, start + raw.length) };
   };
-
-  function placeOfKey({ bytes, text }: Scanner, keyStart: number, keyEnd: number): number {
-    const place = findName(bytes, keyStart + 1, keyEnd - 1);
-    if (place >= 0 || !hasEscape(bytes, keyStart, keyEnd)) return place;
-    return names.indexOf(stringOf(text.slice(keyStart, keyEnd)));
-  }
 }
 
 /** Cuts members out of an object's text, each with one comma. */

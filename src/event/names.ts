@@ -1,7 +1,11 @@
 /** Finds which of a few names stands in a document, without making a string of it. */
+import { stringOf } from './raw-json.ts';
 
 /** The place of the name between `start` and `end`, without quotes; -1 for none. */
 export type FindName = (bytes: Uint8Array, start: number, end: number) => number;
+
+/** The place of the name that a key between `start` and `end`, quotes included, spells; -1 for none. */
+export type FindKey = (bytes: Uint8Array, text: string, start: number, end: number) => number;
 
 type Candidate = { readonly place: number; readonly bytes: Buffer };
 
@@ -19,6 +23,16 @@ export function createNameFinder(names: readonly string[]): FindName {
     if (candidates === undefined) return -1;
     for (const candidate of candidates) if (isAt(bytes, start, candidate.bytes)) return candidate.place;
     return -1;
+  };
+}
+
+/** As `createNameFinder`, for keys: escapes may spell a name in another way. `text`: the bytes as byte text. */
+export function createKeyFinder(names: readonly string[]): FindKey {
+  const findName = createNameFinder(names);
+  return (bytes, text, start, end) => {
+    const place = findName(bytes, start + 1, end - 1);
+    if (place >= 0 || !hasEscape(bytes, start, end)) return place;
+    return names.indexOf(stringOf(text.slice(start, end)));
   };
 }
 

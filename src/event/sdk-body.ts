@@ -13,10 +13,19 @@ import {
 } from './envelope.ts';
 import { createEventReader, type EventReader } from './event-reader.ts';
 import { endOf, firstValue, isObject, moveToNextValue } from './json-members.ts';
-import { createJsonTape, isTooLarge, type JsonTape, noteUnusable, recordUsable } from './json-tape.ts';
-import { createScanner, enter, isAtArray, isAtObject, nextKey, type Scanner, skipSpace } from './json.ts';
+import {
+  createJsonTape,
+  isTooLarge,
+  type JsonTape,
+  MAX_EVENT_BYTES,
+  MAX_EVENT_MEMBERS,
+  noteUnusable,
+  recordUsable,
+} from './json-tape.ts';
+import { createScanner, enter, isAtArray, isAtObject, nextKey, scanValue, type Scanner, skipSpace } from './json.ts';
 import { tokenIn } from './lenient-decoder.ts';
 import type { Path } from './lenient-format.ts';
+import { createKeyFinder, type FindKey } from './names.ts';
 import { stringOf } from './raw-json.ts';
 import { BYTES_A_STEP, EVENTS_A_STEP, type Steps } from './steps.ts';
 
@@ -41,7 +50,7 @@ export type SdkBody = {
 const NO_ENVELOPE: ReadonlyMap<string, string> = new Map();
 
 /** Reads a body that was unwrapped. */
-export function* readSdkBody(body: Buffer, { lists, mayFollow = false }: SdkShape): Steps<SdkBody | BodyProblem> {
+export function* readSdkBody(body: Buffer, shape: SdkShape): Steps<SdkBody | BodyProblem> {
   const text = isUtf8(body) ? body : Buffer.from(body.toString('utf8'));
   const scanner = createScanner(text);
   const events = createJsonTape(scanner);
@@ -51,10 +60,22 @@ export function* readSdkBody(body: Buffer, { lists, mayFollow = false }: SdkShap
     return jsonProblem(scanner) ?? following(events, false);
   }
   if (!isAtObject(scanner)) return yield* notJson(scanner);
-  const found = lists.length === 0 ? null : yield* readEnvelope(scanner, events, lists);
+  const found = shape.lists.length === 0 ? null : yield* readEnvelope(scanner, events, shape.lists);
   if (found !== null) return found;
-  return yield* readFollowing(createScanner(text, scanner.text), events, mayFollow);
+  return yield* readFollowing(createScanner(text, scanner.text), events, shape.mayFollow ?? false);
 }
+
+/** By the members that may list events: families have a few, which are always the same. */
+const listFinders = new WeakMap<readonly string[], FindKey>();
+
+function listFinderOf(lists: readonly string[]): FindKey {
+  const finder = listFinders.get(lists) ?? createKeyFinder(lists);
+  listFinders.set(lists, finder);
+  return finder;
+}
+
+/** What each member of an envelope takes among `members`: where its key begins and ends, and its value. */
+const NUMBERS = 4;
 
 /** The envelope around a list of events; null when there is no list, so that the object is an event. */
 function* readEnvelope(
@@ -62,23 +83,45 @@ function* readEnvelope(
   events: JsonTape,
   lists: readonly string[],
 ): Steps<SdkBody | BodyProblem | null> {
-  const envelope = new Map<string, string>();
+  const { bytes, text } = scanner;
+  const findList = listFinderOf(lists);
+  const members: number[] = [];
   let list: string | null = null;
+  let memberCount = 0;
+  let stepEnd = scanner.at + BYTES_A_STEP;
   enter(scanner);
   while (nextKey(scanner)) {
-    const name = stringOf(scanner.text.slice(scanner.keyStart, scanner.keyEnd));
-    const { at: start } = scanner;
-    const isHere = lists.includes(name);
-    if (isHere && list !== null) return invalid(`"${list}" is there twice, or "${name}" beside it`);
-    if (isHere) list = name;
-    if (isHere && !isAtArray(scanner) && scanner.text.slice(start, start + 4) !== 'null') {
-      return invalid(`"${name}" must be an array`);
+    memberCount += 1;
+    const { keyStart, keyEnd, at: start } = scanner;
+    const place = findList(bytes, text, keyStart, keyEnd);
+    if (memberCount > MAX_EVENT_MEMBERS)
+      return list === null ? null : invalid(`more than ${MAX_EVENT_MEMBERS} members beside "${list}"`);
+    if (place < 0) {
+      const isSmall = bytes.length - start <= MAX_EVENT_BYTES;
+      if (!(isSmall ? scanValue(scanner) : yield* skipValue(scanner))) break;
+      if (members.length < NUMBERS * MAX_ENVELOPE_MEMBERS) members.push(keyStart, keyEnd, start, scanner.at);
+      if (scanner.at < stepEnd) continue;
+      stepEnd = scanner.at + BYTES_A_STEP;
+      yield;
+      continue;
     }
-    if (!(yield* isHere && isAtArray(scanner) ? scanEvents(scanner, events, Infinity) : skipValue(scanner))) break;
-    if (!isHere && envelope.size < MAX_ENVELOPE_MEMBERS) envelope.set(name, scanner.text.slice(start, scanner.at));
+    const name = lists[place]!;
+    if (list !== null) return invalid(`"${list}" is there twice, or "${name}" beside it`);
+    list = name;
+    if (!isAtArray(scanner) && !text.startsWith('null', start)) return invalid(`"${name}" must be an array`);
+    if (!(yield* scanEvents(scanner, events, Infinity))) break;
   }
   if (list === null) return null;
-  return jsonProblem(scanner) ?? { events, envelope, list, isByLine: false };
+  return jsonProblem(scanner) ?? { events, envelope: membersAt(text, members), list, isByLine: false };
+}
+
+function membersAt(text: string, places: readonly number[]): ReadonlyMap<string, string> {
+  const members = new Map<string, string>();
+  for (let i = 0; i < places.length; i += NUMBERS) {
+    const name = stringOf(text.slice(places[i], places[i + 1]));
+    members.set(name, text.slice(places[i + 2], places[i + 3]));
+  }
+  return members;
 }
 
 const LINE_END = 0x0a;
