@@ -203,6 +203,29 @@ describe('logs', async () => {
     expect((await served.taken()).map(({ properties }) => properties['a'])).toEqual([1, 2, 3]);
   });
 
+  test.each([
+    ['texts', '{"logs":["a","b"]}', 1],
+    ['a list with something beside it', '{"logs":[{"a":1}],"msg":"m"}', 1],
+    ['a list behind something', '{"msg":"m","logs":[{"a":1}]}', 1],
+    ['two lists', '{"logs":[{"a":1}],"logs":[{"a":1}]}', 1],
+    ['no list', '{"logs":3}', 1],
+    ['nothing', '{"logs":null}', 1],
+    ['no list, in several records', '{"msg":"m","logs":3}\n{"logs":"x"}\n{"logs":["a"]}', 3],
+    ['lists, in several records', '{"logs":[{"a":1},{"a":2}]}\n{"logs":[{"a":3}]}', 2],
+    ['an unfinished list of texts, before other records', '{"a":1}\n{"logs":["a"\n{"a":2}', 2],
+  ])('a record may have a field named logs: %s', async (_what, body, count) => {
+    expect(await post(body)).toMatchObject({ status: 200 });
+    const rows = await served.taken();
+    expect(rows).toHaveLength(count);
+    const [first] = body.split('\n');
+    expect(rows[0]!.properties).toEqual(JSON.parse(first!));
+  });
+
+  test('an envelope with a list of nothing has no records', async () => {
+    await post('{"logs":[]}');
+    expect(await served.taken()).toEqual([]);
+  });
+
   test('what is no field of ours becomes the properties, but for what has a column', async () => {
     await post({
       message: 'm',
@@ -275,6 +298,7 @@ describe('logs', async () => {
     path: '/logs',
     headers: AUTH,
     list: 'logs',
+    isListAlone: true,
     keys: ['event', 'time', 'level', 'user_id', 'event_id', 'properties', 'data', 'service', 'tags'],
   });
 });

@@ -12,7 +12,7 @@ import {
   skipValue,
 } from './envelope.ts';
 import { createEventReader, type EventReader } from './event-reader.ts';
-import { endOf, firstValue, isObject, moveToNextValue } from './json-members.ts';
+import { endOf, firstValue, isObject, moveToNextValue, problemOf } from './json-members.ts';
 import {
   createJsonTape,
   isTooLarge,
@@ -33,7 +33,10 @@ import { BYTES_A_STEP, EVENTS_A_STEP, type Steps } from './steps.ts';
 export type SdkShape = {
   /** The members of an envelope that may list the events; empty where there is no envelope. */
   readonly lists: readonly string[];
-  /** Whether events may follow each other without a list around them. */
+  /**
+   * Whether events may follow each other without a list around them. An envelope then has objects in its list and
+   * nothing beside it; any other object is an event.
+   */
   readonly mayFollow?: boolean;
 };
 
@@ -60,7 +63,7 @@ export function* readSdkBody(body: Buffer, shape: SdkShape): Steps<SdkBody | Bod
     return jsonProblem(scanner) ?? following(events, false);
   }
   if (!isAtObject(scanner)) return yield* notJson(scanner);
-  const found = shape.lists.length === 0 ? null : yield* readEnvelope(scanner, events, shape.lists);
+  const found = shape.lists.length === 0 ? null : yield* readEnvelope(scanner, events, shape);
   if (found !== null) return found;
   return yield* readFollowing(createScanner(text, scanner.text), events, shape.mayFollow ?? false);
 }
@@ -81,7 +84,7 @@ const NUMBERS = 4;
 function* readEnvelope(
   scanner: Scanner,
   events: JsonTape,
-  lists: readonly string[],
+  { lists, mayFollow = false }: SdkShape,
 ): Steps<SdkBody | BodyProblem | null> {
   const { bytes, text } = scanner;
   const findList = listFinderOf(lists);
@@ -94,6 +97,8 @@ function* readEnvelope(
     memberCount += 1;
     const { keyStart, keyEnd, at: start } = scanner;
     const place = findList(bytes, text, keyStart, keyEnd);
+    // Where objects may follow each other, one is an event unless it has nothing but the list.
+    if (mayFollow && (memberCount > 1 || place < 0 || !isAtArray(scanner))) return notAnEnvelope(events);
     if (memberCount > MAX_EVENT_MEMBERS)
       return list === null ? null : invalid(`more than ${MAX_EVENT_MEMBERS} members beside "${list}"`);
     if (place < 0) {
@@ -112,7 +117,26 @@ function* readEnvelope(
     if (!(yield* scanEvents(scanner, events, Infinity))) break;
   }
   if (list === null) return null;
+  if (mayFollow && (!isOfEvents(events) || isFollowed(scanner))) return notAnEnvelope(events);
   return jsonProblem(scanner) ?? { events, envelope: membersAt(text, members), list, isByLine: false };
+}
+
+/** Whether a list is one of events, as far as the first of them tells. */
+function isOfEvents(events: JsonTape): boolean {
+  const first = firstValue(events);
+  return events.count === 0 || isObject(first) || problemOf(first) !== null;
+}
+
+function isFollowed({ bytes, at, problem }: Scanner): boolean {
+  return problem === null && skipSpace(bytes, at) < bytes.length;
+}
+
+/** Forgets what was taken for events. */
+function notAnEnvelope(events: JsonTape): null {
+  events.length = 0;
+  events.count = 0;
+  events.problems.length = 0;
+  return null;
 }
 
 function membersAt(text: string, places: readonly number[]): ReadonlyMap<string, string> {

@@ -9,13 +9,15 @@ export type Anything = {
   readonly headers: Record<string, string>;
   /** The member of the envelope that lists the events; null for a bare list. */
   readonly list: string | null;
+  /** Whether it does so only where the list is of objects and nothing is beside it: any other object is an event. */
+  readonly isListAlone?: boolean;
   /** Keys that mean something, in events and in what they hold. */
   readonly keys: readonly string[];
 };
 
 const RUNS = { numRuns: 120 };
 
-export function takesAnything(served: ServedApp, { path, headers, list, keys }: Anything): void {
+export function takesAnything(served: ServedApp, { path, headers, list, isListAlone = false, keys }: Anything): void {
   const scalar = fc.oneof(
     fc.constantFrom(null, true, false, 0, -1, 1795190087329, '', 'a', 'undefined', '2026-11-20T15:54:44.119Z'),
     fc.string({ maxLength: 300 }),
@@ -38,12 +40,15 @@ export function takesAnything(served: ServedApp, { path, headers, list, keys }: 
   test('any events are taken or rejected, each once', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(event, { maxLength: 5 }), fc.dictionary(key, value), async (events, envelope) => {
-        const body = JSON.stringify(list === null ? events : { ...envelope, [list]: events });
+        const sent = list === null ? events : { ...envelope, [list]: events };
+        const body = JSON.stringify(sent);
+        const isOfObjects = events.length === 0 || JSON.stringify(events[0]).startsWith('{');
+        const isEvent = isListAlone && (Object.keys(sent).length > 1 || !isOfObjects);
         const answered = await send(served.port, { method: 'POST', path, headers, body });
         const taken = await served.taken();
         expect(answered.status).toBeLessThan(500);
         if (answered.status === 401) expect(taken).toEqual([]);
-        else expect(taken.length + Number(answered.headers['weir-rejected'] ?? 0)).toBe(events.length);
+        else expect(taken.length + Number(answered.headers['weir-rejected'] ?? 0)).toBe(isEvent ? 1 : events.length);
       }),
       RUNS,
     );

@@ -4,7 +4,7 @@ import { rawStringOf } from '../../../event/raw-json.ts';
 import { answerSchema, COUNTS } from '../../description/answer-schema.ts';
 import type { Door, DoorAnswer } from './door.ts';
 import { isNone, REJECTED, rejectedIn, SDK_REFUSALS, sdkRefusals, whyNone } from './sdk-answers.ts';
-import { openSdk } from './sdk-opening.ts';
+import { openSdk, type SdkOpening } from './sdk-opening.ts';
 import { apiKeyHeader, basicUser, bearer, inQuery } from './sdk-tokens.ts';
 
 const TIMES = ['timestamp', '@timestamp', 'time', '_time', 'date', 'ts', 'dt'] as const;
@@ -33,6 +33,9 @@ const format: LenientFormat = {
   spelt: { level: (raw) => (Object.hasOwn(LEVELS, raw) ? rawStringOf(LEVELS[raw]!) : raw) },
 };
 
+/** A record may have a field of that name as well. */
+const OPENING: SdkOpening = { lists: ['logs'], mayFollow: true };
+
 const STATUS = { type: 'string' } as const;
 
 export const logsDoor: Door = {
@@ -44,7 +47,7 @@ export const logsDoor: Door = {
   body: {
     kind: 'whole',
     sniffsGzip: true,
-    open: (body, _limits, head) => openSdk(body, head, { lists: ['logs'], mayFollow: true }),
+    open: (body, _limits, head) => openSdk(body, head, OPENING),
     schema: (event) => ({
       anyOf: [event, { type: 'array', items: event }, { type: 'object', properties: { logs: { type: 'array' } } }],
     }),
