@@ -1,10 +1,18 @@
 /** What a running Weir says of a rebuild, and how often, on a clock moved by hand. */
 import type { Pool } from 'pg';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { createTableRebuild } from '../src/composition/table-rebuild.ts';
 import { createLog } from '../src/log/log.ts';
 import type { EventSchema, RebuildState } from '../src/pipeline/storage-port.ts';
 import { createManualClock } from './support/clock.ts';
+
+// There is no Postgres here, and nobody else.
+vi.mock('../src/postgres/migrations/migrate.ts', async (original) => ({
+  ...(await original<object>()),
+  ifUnlocked: (_pool: Pool, _clock: unknown, _what: string, work: () => unknown) => work(),
+  withMigrationLock: (_pool: Pool, _clock: unknown, work: (held: null) => unknown) => work(null),
+  keepingLock: (_held: null, _clock: unknown, work: () => unknown) => work(),
+}));
 
 const MINUTE = 60_000;
 const BLOCKED: RebuildState = { kind: 'blocked', why: 'a second copy needs 11.0 GiB, and 10.0 GiB are free' };
@@ -13,6 +21,8 @@ const RUNNING: RebuildState = { kind: 'running', doing: 'copying', rows: 25, tot
 /** A rebuild in the given state, which the test may change, looked at by a loop that has no Postgres. */
 function watched(first: RebuildState | Error, { isPostponed = false } = {}) {
   let state = first;
+  let tries = 0;
+  let failures = 0;
   const lines: Record<string, unknown>[] = [];
   const clock = createManualClock();
   const log = createLog('info', { write: (line: string) => void lines.push(JSON.parse(line)) });
@@ -20,8 +30,12 @@ function watched(first: RebuildState | Error, { isPostponed = false } = {}) {
     if (state instanceof Error) throw state;
     return { state, next: state.kind === 'running' ? ('rows' as const) : ('none' as const) };
   };
-  const take = () => Promise.reject(new Error('nobody asked for it'));
-  const events = { rebuild: { read, take }, explain: (error: Error) => `ClickHouse is ${error.message}` };
+  const take = () => Promise.resolve(state as RebuildState);
+  const migrate = async () => {
+    tries += 1;
+    if (tries <= failures) throw new Error('away');
+  };
+  const events = { migrate, rebuild: { read, take }, explain: (error: Error) => `ClickHouse is ${error.message}` };
   const rebuilding = createTableRebuild(
     { events: events as unknown as EventSchema, postgres: null as unknown as Pool, clock, random: () => 0, log },
     { isPostponed },
@@ -32,6 +46,8 @@ function watched(first: RebuildState | Error, { isPostponed = false } = {}) {
     state: rebuilding.state,
     lines,
     become: (next: RebuildState | Error) => void (state = next),
+    failToMigrate: (times: number) => void (failures = times),
+    tries: () => tries,
     async pass(minutes: number) {
       for (let n = 0; n < minutes; n += 1) await clock.advance(MINUTE);
     },
@@ -86,5 +102,25 @@ test('a failure is said and tried again, less and less often', async () => {
   weir.become(BLOCKED);
   await weir.pass(2);
   expect(weir.state()).toEqual(BLOCKED);
+  await weir.end();
+});
+
+test('migrations that waited for it are tried until they are applied, and then no more', async () => {
+  const weir = watched({ ...RUNNING, waitsFor: 'an insert' });
+  await weir.pass(1);
+  expect(weir.tries()).toBe(0);
+  weir.failToMigrate(3);
+  weir.become({ kind: 'done' });
+  await weir.pass(60);
+  expect(weir.tries()).toBe(4);
+  expect(weir.state()).toEqual({ kind: 'done' });
+  expect(weir.lines.filter(({ msg }) => String(msg).includes('Weir retries'))).toHaveLength(3);
+  await weir.end();
+});
+
+test('nothing has waited where it was done from the beginning', async () => {
+  const weir = watched({ kind: 'done' });
+  await weir.pass(60);
+  expect(weir.tries()).toBe(0);
   await weir.end();
 });

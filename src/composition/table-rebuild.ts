@@ -21,24 +21,33 @@ const REMIND_MS = 60 * 60_000;
 
 type RebuildDeps = { readonly postgres: Pool; readonly events: EventSchema; readonly clock: Clock };
 
-/** Takes one step, if there is one and no other process takes one (`isFree`). Throws what the stores throw. */
-async function takeStep({
-  postgres,
-  events: { rebuild, migrate },
-  clock,
-}: RebuildDeps): Promise<{ state: RebuildState; isFree: boolean }> {
-  const { state, next } = await rebuild.read();
-  if (next === 'none' || state.kind === 'blocked') return { state, isFree: true };
-  const taken = await ifUnlocked(postgres, clock, next, () => rebuild.take(next));
-  // Some migrations waited for it. One that is cut short here is applied at the next start.
-  if (taken?.kind === 'done') await withMigrationLock(postgres, clock, (held) => keepingLock(held, clock, migrate));
-  return { state: taken ?? state, isFree: taken !== null };
+/**
+ * Takes one step at each call, if there is one and no other process takes one (`isFree`). Whoever has seen the rebuild
+ * open applies, at its end, the migrations that waited for it, again and again until that succeeds. Throws what the
+ * stores throw.
+ */
+function createSteps({ postgres, events: { rebuild, migrate }, clock }: RebuildDeps, { isPostponed = false } = {}) {
+  let isWaitedFor = false;
+
+  return async (): Promise<{ state: RebuildState; isFree: boolean }> => {
+    const { state: before, next } = await rebuild.read();
+    if (before.kind !== 'done') isWaitedFor = true;
+    const isTaking = !isPostponed && next !== 'none';
+    const taken = isTaking ? await ifUnlocked(postgres, clock, next, () => rebuild.take(next)) : before;
+    const state = taken ?? before;
+    if (state.kind === 'done' && isWaitedFor) {
+      await withMigrationLock(postgres, clock, (held) => keepingLock(held, clock, migrate));
+      isWaitedFor = false;
+    }
+    return { state, isFree: taken !== null };
+  };
 }
 
 /** Takes steps until the rebuild is done or blocked. Throws what the stores throw. */
 export async function finishRebuild(deps: RebuildDeps, onState: (state: RebuildState) => void): Promise<RebuildState> {
+  const takeStep = createSteps(deps);
   for (;;) {
-    const { state, isFree } = await takeStep(deps);
+    const { state, isFree } = await takeStep();
     onState(state);
     if (state.kind !== 'running') return state;
     if (!isFree || state.waitsFor !== null) await deps.clock.sleep(WAIT_MS);
@@ -58,6 +67,7 @@ export function createTableRebuild(
   { isPostponed }: { readonly isPostponed: boolean },
 ): Rebuilding {
   const { events, clock, random, log } = deps;
+  const takeStep = createSteps(deps, { isPostponed });
   let known: RebuildState | null = null;
   let saidAt: number | null = null;
   let failures = 0;
@@ -91,9 +101,7 @@ export function createTableRebuild(
 
   /** How long to wait before the next step; null when it may follow. */
   async function step(): Promise<number | null> {
-    const { state, isFree } = isPostponed
-      ? { state: (await events.rebuild.read()).state, isFree: true }
-      : await takeStep(deps);
+    const { state, isFree } = await takeStep();
     say(state);
     known = state;
     if (state.kind !== 'running' || isPostponed) return LOOK_MS;

@@ -60,7 +60,9 @@ export function createRebuild(client: ClickHouseClient, database: string): Table
   async function read() {
     const situation = await readSituation(ask);
     const step = nextStep(situation);
-    return { state: await stateOf(situation, step), next: step.kind === 'blocked' ? 'none' : step.kind } as const;
+    const state = await stateOf(situation, step);
+    // What may not begin is not taken either, whoever asks.
+    return { state, next: state.kind === 'running' && step.kind !== 'blocked' ? step.kind : 'none' } as const;
   }
 
   async function stateOf(situation: Situation, step: Step): Promise<RebuildState> {
