@@ -3,19 +3,17 @@
  * view `events` looks that up for `distinct_id`, and ClickHouse does so also
  * where nothing asks for it; a query that cannot name it is spared the price.
  */
-import { type Node, nodesOf, treeOf } from './query-tree.ts';
+import { type Node, nodesOf } from './query-tree.ts';
 
 /** What the links are read for: the column, and the tables that are made of it. */
 const MADE_OF_LINKS: ReadonlySet<string> = new Set(['distinct_id', 'persons', 'sessions', 'identities']);
 
 /**
- * True unless the tree (the lines of `EXPLAIN AST`) shows that nothing in it can
+ * True unless the tree shows that nothing in it can
  * mean one of them: neither a name, nor something that stands for many columns,
  * nor a join that compares all columns of the same name.
  */
-export function needsIdentities(lines: readonly string[]): boolean {
-  const root = treeOf(lines);
-  if (root === null) return true;
+export function needsIdentities(root: Node): boolean {
   const nodes = nodesOf(root);
   const counted = new Set(nodes.flatMap(countedAsterisks));
   return nodes.some((node) => !counted.has(node) && mayMeanIdentities(node));

@@ -8,7 +8,8 @@ import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Asking, ProjectReader, QueryAnswer, QueryFailure, Schema } from '../../pipeline/read-ports.ts';
 import { needsIdentities } from './identity-use.ts';
-import { ONLY_SELECT, textProblem, treeProblem, withoutEnd } from './query-guard.ts';
+import { ODD_NAME, ONLY_SELECT, textProblem, treeProblem, withoutEnd } from './query-guard.ts';
+import { type Node, treeOf } from './query-tree.ts';
 import { TOO_SLOW, parseFailure, runFailure } from './reader-errors.ts';
 import { createReaderCatalog, settingsFor } from './reader-catalog.ts';
 import { READ_LIMITS, parseSettings } from './reader-settings.ts';
@@ -40,10 +41,11 @@ export function createProjectReader(
     const text = withoutEnd(sql);
     // Both run to their end even if the client leaves: nothing stops ClickHouse from parsing.
     const looking = catalog.read().catch(runFailure);
-    const parsing = treeOf(text).catch((error: unknown) => parseFailure(error, text, EXPLAIN.length));
-    const [around, tree] = await Promise.all([looking, parsing]);
+    const parsing = parse(text).catch((error: unknown) => parseFailure(error, text, EXPLAIN.length));
+    const [around, parsed] = await Promise.all([looking, parsing]);
     if ('kind' in around) return around;
-    if ('kind' in tree) return tree;
+    if ('kind' in parsed) return parsed;
+    const { tree } = parsed;
     const guilty = treeProblem(tree, { names: catalog.namesOf(around), format: FORMAT });
     if (guilty !== null) return refused(guilty);
     return run(text, settingsFor(projectId, around, needsIdentities(tree)), asking).catch(runFailure);
@@ -66,7 +68,7 @@ export function createProjectReader(
    * The text is parsed as ClickHouse will parse it to run it: with Weir's FORMAT behind it, which takes the place of any other.
    * What is no query may take the second one, of the tree, for itself: then the tree comes in another format.
    */
-  async function treeOf(text: string): Promise<string[] | QueryFailure> {
+  async function parse(text: string): Promise<{ readonly tree: Node } | QueryFailure> {
     const answer = await client.query({
       query: `${EXPLAIN}${text}\nFORMAT ${FORMAT}`,
       format: TREE_FORMAT,
@@ -76,7 +78,9 @@ export function createProjectReader(
       answer.close();
       return refused(ONLY_SELECT);
     }
-    return (await answer.json<[string]>()).map(([line]) => line);
+    const lines = await answer.json<[string]>();
+    const tree = treeOf(lines.map(([line]) => line));
+    return tree === null ? refused(ODD_NAME) : { tree };
   }
 
   /**

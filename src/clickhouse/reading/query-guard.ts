@@ -9,7 +9,7 @@
  * (functions and table functions that see files, hosts and other tables) and
  * from what would run before the filter.
  */
-import { ALIAS, type Node, nodesOf, treeOf } from './query-tree.ts';
+import { ALIAS, type Node, nodesOf } from './query-tree.ts';
 import { isAllowedFunction } from './reader-functions.ts';
 
 /**
@@ -67,7 +67,7 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['ColumnsApplyTransformer', 'APPLY is not available; call the function on each column'],
 ]);
 
-const ODD_NAME = 'a name in the query contains characters that are not supported';
+export const ODD_NAME = 'a name in the query contains characters that are not supported';
 
 const CONTROL_CHARACTERS = /[^\P{Cc}\t\n\r]/u;
 /** Its condition would be evaluated before the filter. The tree does not tell it from WHERE, so the word itself is refused. */
@@ -89,12 +89,7 @@ export function textProblem(sql: string): string | null {
 }
 
 /** Why the query with this tree is refused; null when it may run. `format` is what Weir put behind the client's text. */
-export function treeProblem(
-  lines: readonly string[],
-  { names, format }: { names: Names; format: string },
-): string | null {
-  const root = treeOf(lines);
-  if (root === null) return ODD_NAME;
+export function treeProblem(root: Node, { names, format }: { names: Names; format: string }): string | null {
   if (root.kind !== 'SelectWithUnionQuery') return ONLY_SELECT;
   return endProblem(root, format) ?? nodesProblem(root, names);
 }
