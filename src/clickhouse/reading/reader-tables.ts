@@ -14,7 +14,7 @@ export const READABLE_TABLES: readonly ReadableTable[] = [
   {
     name: 'events',
     comment:
-      'Each event once, the copy that arrived last. distinct_id is the user, else the user its anonymous_id was linked to, else the anonymous_id.',
+      'Each event once: of the same name, id and hour, the copy that arrived last. distinct_id is the user, else the user its anonymous_id was linked to, else the anonymous_id, or null where these mean nobody (undefined, null, …).',
   },
   {
     name: 'persons',
@@ -26,7 +26,8 @@ export const READABLE_TABLES: readonly ReadableTable[] = [
   },
   {
     name: 'identities',
-    comment: 'The user of each linked anonymous id: that of the first $identify event that arrived with both.',
+    comment:
+      'The user of each linked anonymous id: that of the first event that arrived with both and links them ($identify, $alias, $create_alias; of Amplitude and Mixpanel any).',
   },
   {
     name: 'event_counts_hourly',
