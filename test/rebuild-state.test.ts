@@ -1,7 +1,8 @@
 /** Every state that a kill can leave of a rebuild, and the step that goes on from there. */
 import { describe, expect, test } from 'vitest';
+import type { Ask } from '../src/clickhouse/connection/ask.ts';
 import { NEW_KEY, OLD_KEY } from '../src/clickhouse/migrations/event-tables.ts';
-import { type Ask, obstacleOf, whyToPause } from '../src/clickhouse/migrations/rebuild-reading.ts';
+import { obstacleOf, whyToPause } from '../src/clickhouse/migrations/rebuild-reading.ts';
 import {
   type EventTable,
   type ProgressRow,

@@ -7,10 +7,11 @@ import { createClickHouse } from './connection/client.ts';
 import { connectTrouble } from './connection/connection-errors.ts';
 import { isAnswering } from './connection/ping.ts';
 import { createForeignAnswers } from './connection/foreign-answers.ts';
-import { TABLE, createEventStore } from './event-store/event-store.ts';
+import { createEventStore } from './event-store/event-store.ts';
 import { checkSomeHours } from './reading/counted-copies.ts';
 import { dropAbandoned } from './event-store/vanished-rows.ts';
 import { createForeignViews } from './event-store/foreign-views.ts';
+import { EVENTS } from './migrations/event-tables.ts';
 import { createEventSchema } from './migrations/event-schema.ts';
 import { createReads } from './reading/bounded-reads.ts';
 import { createCountEvents } from './reading/event-counts.ts';
@@ -99,7 +100,7 @@ export function openClickHouse(
 
   /** Also cleans up after this process and others. What cannot be dropped now is found again next time. */
   async function check() {
-    await failureOf(dropAbandoned(client, { database, table: TABLE, olderThanS: ABANDONED_S }));
+    await failureOf(dropAbandoned(client, { database, table: EVENTS, olderThanS: ABANDONED_S }));
     return schema.check();
   }
 }

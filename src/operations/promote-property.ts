@@ -9,12 +9,11 @@ import {
   MAX_PROMOTED,
   type PromotedProperty,
   nameProblem,
+  pathTo,
   shellWord,
 } from '../clickhouse/migrations/promoted-properties.ts';
-import { readStoredColumns } from '../clickhouse/migrations/property-views.ts';
-import { askOf } from '../clickhouse/migrations/rebuild-reading.ts';
 import { MutationFailed } from '../clickhouse/operations/mutation.ts';
-import { readProperties, setProperties } from '../clickhouse/operations/property-columns.ts';
+import { hasEventTable, readProperties, setProperties } from '../clickhouse/operations/property-columns.ts';
 import { type FillingProgress, fillProperty } from '../clickhouse/operations/property-filling.ts';
 import { MigrationLocked, keepingLock, withMigrationLock } from '../postgres/migrations/migrate.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -63,8 +62,7 @@ export async function promoteProperty(
 }
 
 async function expectMigrated({ clickhouse, database }: PropertyStores): Promise<void> {
-  const columns = await readStoredColumns(askOf(clickhouse, database));
-  if (columns.length > 0) return;
+  if (await hasEventTable(clickhouse, database)) return;
   throw new OperationRefused(
     'conflict',
     `ClickHouse has no table ${database}.events_raw_v1. Run \`weir migrate\` first.`,
@@ -126,7 +124,4 @@ const notOurs = (name: string) =>
     `events_raw_v1 has a column properties.${name} that is not Weir's. Drop or rename it in ClickHouse first.`,
   );
 
-const instead = (name: string) =>
-  `Ask for JSONExtractString(properties, ${name.split('.').map(quotedForSql).join(', ')}) instead.`;
-
-const quotedForSql = (text: string) => `'${text.replaceAll(/[\\']/g, String.raw`\$&`)}'`;
+const instead = (name: string) => `Ask for JSONExtractString(properties, ${pathTo(name)}) instead.`;

@@ -1,5 +1,7 @@
 /** Names of tables and views as ClickHouse writes them, and where its messages name a view. */
 
+import { quoted } from './quoting.ts';
+
 export type TableName = { readonly database: string; readonly table: string };
 
 /** A name, quoted with backticks where necessary; other quotes hold values of rows. */
@@ -30,8 +32,6 @@ export function parseName(written: string): TableName | null {
   const [database, table] = parts.map(([, quoted, plain]) => plain ?? quoted!.replaceAll(/\\(.)/g, '$1'));
   return database === undefined || table === undefined || parts.length > 2 ? null : { database, table };
 }
-
-export const quoted = (name: string): string => `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
 
 /** For display and as a key: quoted only where necessary. */
 export const formatName = ({ database, table }: TableName): string =>

@@ -3,6 +3,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { idsOf, splitRows } from '../../event/rows.ts';
 import type { BatchId } from '../../pipeline/batch.ts';
 import { type EventStore, InsertFailure, type Insertable, type Inspection } from '../../pipeline/ports.ts';
+import { literal } from '../connection/quoting.ts';
 import { EVENTS } from '../migrations/event-tables.ts';
 import { createDivision } from './division.ts';
 import type { ExternalTable } from './external-rows.ts';
@@ -31,7 +32,6 @@ const ROW_COLUMNS = [
   'expires_at',
 ] as const;
 
-export const TABLE = EVENTS;
 /** Ids in one question, of the 128 kB that ClickHouse takes in one form field. */
 const MAX_ASKED = 2_000;
 /** What one takes there; its project as much again at most. */
@@ -70,9 +70,9 @@ export function createEventStore(
   },
   { database, timeoutMs }: InsertOptions,
 ): EventStore {
-  const table = `${database}.${TABLE}`;
+  const table = `${database}.${EVENTS}`;
   const requests = createRequests({ client, clock }, { timeoutMs });
-  const shape = createTableShapeReader({ ask: requests.ask, clock }, { database, table: TABLE, carried: ROW_COLUMNS });
+  const shape = createTableShapeReader({ ask: requests.ask, clock }, { database, table: EVENTS, carried: ROW_COLUMNS });
 
   /** What passes of the one kind of question says nothing about the other. */
   const [inspections, lookUps] = [createDivision({ clock }), createDivision({ clock })];
@@ -103,7 +103,7 @@ export function createEventStore(
     await putBack(
       vanished,
       id,
-      { database, table: TABLE, columns: ROW_COLUMNS },
+      { database, table: EVENTS, columns: ROW_COLUMNS },
       {
         run: async (statement, data) => void (await requests.send(statement, data, signal, settings, timeoutMs)),
         ask: (query, params) => requests.ask(query, params, signal),
@@ -142,8 +142,13 @@ export function createEventStore(
   async function dryRun(rows: readonly Buffer[], signal?: AbortSignal): Promise<void> {
     const { carried } = await shape.read();
     const structure = carried.map(({ name, type }) => `${name} ${type}`).join(', ');
-    const quoted = structure.replaceAll(/[\\']/g, String.raw`\$&`);
-    await requests.send(`INSERT INTO FUNCTION null('${quoted}') FORMAT JSONEachRow`, rows, signal, {}, timeoutMs);
+    await requests.send(
+      `INSERT INTO FUNCTION null(${literal(structure)}) FORMAT JSONEachRow`,
+      rows,
+      signal,
+      {},
+      timeoutMs,
+    );
   }
 
   async function inspect(rows: readonly Buffer[], signal?: AbortSignal): Promise<Inspection> {

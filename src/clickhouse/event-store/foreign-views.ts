@@ -15,15 +15,7 @@ import { PASSING, classOfCode } from '../connection/error-codes.ts';
 import { ViewFailure } from '../connection/errors.ts';
 import { parseName, formatName } from '../connection/table-names.ts';
 import { MIRROR } from '../migrations/event-tables.ts';
-import {
-  type OwnView,
-  findConstrained,
-  findForeignViews,
-  isOwn,
-  isOwnTarget,
-  readOutcomes,
-  readOwnViews,
-} from './views.ts';
+import { findConstrained, findForeignViews, isOwn, isOwnTarget, readOutcomes, trialsOfOwnViews } from './views.ts';
 
 /** Errors of views are ignored from the start for so long; then one insert finds out whether that is still needed. */
 const IGNORING_MS = 30_000;
@@ -58,7 +50,7 @@ export function createForeignViews(
 ): ForeignViews {
   const failing = new Map<string, Failing>();
   let ignoreUntil: number | null = null;
-  let known: { views: OwnView[]; at: number } | null = null;
+  let known: { trials: string[]; at: number } | null = null;
   /** When there was no log of views. */
   let noLogAt: number | null = null;
 
@@ -127,9 +119,9 @@ export function createForeignViews(
   }
 
   async function checkEach(queryId: string) {
-    const views = await ownViews();
+    const trials = await ownTrials();
     // A view that has lost a column of its table fails only in a trial, one that fails for some rows only in the log.
-    const [outcomes] = await Promise.all([outcomesOf(queryId), tryEach(views)]);
+    const [outcomes] = await Promise.all([outcomesOf(queryId), tryEach(trials)]);
     for (const [name, code] of outcomes ?? []) {
       if (code !== 0) throw failureOfOwn(`Weir's own view ${name} failed (${code})`, code);
     }
@@ -142,22 +134,22 @@ export function createForeignViews(
     return outcomes;
   }
 
-  async function tryEach(views: readonly OwnView[]) {
+  async function tryEach(trials: readonly string[]) {
     await Promise.all(
-      views.map(({ trial }) =>
+      trials.map((trial) =>
         // Of a view behind it that is not Weir's nothing is asked here either.
         client.command({ query: trial, clickhouse_settings: { ...IGNORING_VIEW_ERRORS, wait_end_of_query: 1 } }),
       ),
     );
   }
 
-  async function ownViews(): Promise<OwnView[]> {
-    if (known && clock.elapsed() - known.at < KNOWN_MS) return known.views;
+  async function ownTrials(): Promise<string[]> {
+    if (known && clock.elapsed() - known.at < KNOWN_MS) return known.trials;
     const [constrained] = await findConstrained(client, database);
     if (constrained !== undefined) throw failureOfOwn(`${constrained} has a constraint that Weir did not make`, null);
-    const views = await readOwnViews(client, database);
-    known = { views, at: clock.elapsed() };
-    return views;
+    const trials = await trialsOfOwnViews(client, database);
+    known = { trials, at: clock.elapsed() };
+    return trials;
   }
 
   function isFresh({ lastAt }: Failing) {

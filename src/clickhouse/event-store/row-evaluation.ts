@@ -3,6 +3,7 @@
  * fails, or they violate a constraint. Both are evaluated over the rows as a
  * table of the query alone, together with an ordinary row.
  */
+import { literal, quoted } from '../connection/quoting.ts';
 import { ORDINARY_ROW } from '../../event/rows.ts';
 import { fingerprintOf } from '../../pipeline/outcome.ts';
 import { InsertFailure, type Inspection, type RowRefusal } from '../../pipeline/ports.ts';
@@ -129,14 +130,14 @@ function evaluationQuery({ carried, computed, constraints }: TableShape): string
     .filter(({ default_expression }) => default_expression !== '')
     .map(({ name, type, default_expression }) => {
       const column = quoted(name);
-      return `if(${column} = defaultValueOfTypeName(${text(type)}), CAST((${default_expression}), ${text(type)}), ${column}) AS ${column}`;
+      return `if(${column} = defaultValueOfTypeName(${literal(type)}), CAST((${default_expression}), ${literal(type)}), ${column}) AS ${column}`;
     });
   const whole = defaulted.length === 0 ? '*' : `* REPLACE (${defaulted.join(', ')})`;
   const others = computed.map(({ name, type, default_expression }) => {
     const value =
       default_expression === ''
-        ? `defaultValueOfTypeName(${text(type)})`
-        : `CAST((${default_expression}), ${text(type)})`;
+        ? `defaultValueOfTypeName(${literal(type)})`
+        : `CAST((${default_expression}), ${literal(type)})`;
     return `${value} AS ${quoted(name)}`;
   });
   const violated = constraints.map(({ expression }, place) => `NOT ifNull((${expression}) != 0, 0), ${place}`);
@@ -155,6 +156,3 @@ const violationOf = (constraint: string) =>
   });
 
 export const isAboutRows = ({ failureClass }: InsertFailure) => failureClass === 'data' || failureClass === 'unknown';
-
-const quoted = (name: string) => `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
-const text = (value: string) => `'${value.replaceAll(/[\\']/g, String.raw`\$&`)}'`;

@@ -7,7 +7,8 @@ import { type ClickHouseClient, ClickHouseError } from '@clickhouse/client';
 import { PASSING, classOfCode } from '../connection/error-codes.ts';
 import { EVENTS, MIRROR } from '../migrations/event-tables.ts';
 import { readMigrations } from '../migrations/migrate.ts';
-import { type TableName, parseName, quoted, formatName } from '../connection/table-names.ts';
+import { literal, quoted } from '../connection/quoting.ts';
+import { type TableName, parseName, formatName } from '../connection/table-names.ts';
 
 /** Of Weir's own views, by name, what they are stored in. */
 export const OWN_VIEWS: ReadonlyMap<string, string> = new Map(
@@ -99,11 +100,11 @@ function targetOf(create: string): TableName | null {
   return name === undefined ? null : parseName(name);
 }
 
-/** A statement for each of Weir's views that feeds it no rows, the way an insert would feed it some. */
-export type OwnView = { readonly name: string; readonly trial: string };
-
-/** Weir's views that are there. Throws what the driver throws. */
-export async function readOwnViews(client: ClickHouseClient, database: string): Promise<OwnView[]> {
+/**
+ * A statement for each of Weir's views that are there, which feeds it no rows, the way an insert would feed it some.
+ * Throws what the driver throws.
+ */
+export async function trialsOfOwnViews(client: ClickHouseClient, database: string): Promise<string[]> {
   const answer = await client.query({
     query: `SELECT views.name AS name, any(views.as_select) AS select, groupArray(columns.name) AS columns
             FROM system.tables AS views INNER JOIN system.columns AS columns
@@ -113,14 +114,11 @@ export async function readOwnViews(client: ClickHouseClient, database: string): 
     query_params: { database, names: [...OWN_VIEWS.keys()] },
     format: 'JSONEachRow',
   });
-  const source = formatName({ database, table: EVENTS }).replaceAll('\\', '\\\\').replaceAll("'", "\\'");
+  const source = literal(formatName({ database, table: EVENTS }));
   return (await answer.json<{ name: string; select: string; columns: string[] }>()).map(({ name, select, columns }) => {
     const names = columns.map(quoted).join(', ');
     const target = `${quoted(database)}.${OWN_VIEWS.get(name)!}`;
-    return {
-      name,
-      trial: `INSERT INTO ${target} (${names}) SELECT ${names} FROM (${select}) SETTINGS additional_table_filters = {'${source}': '0'}`,
-    };
+    return `INSERT INTO ${target} (${names}) SELECT ${names} FROM (${select}) SETTINGS additional_table_filters = {${source}: '0'}`;
   });
 }
 

@@ -55,18 +55,12 @@ const paramsOf = (name: string, key: KeyPosition | null) =>
     ? {}
     : { [`${name}Project`]: key.project, [`${name}Event`]: key.eventHex, [`${name}Ms`]: String(key.untilMs) };
 
-export type ChunkLimits = {
-  readonly minRows: number;
-  readonly maxRows: number;
-  readonly tooFastMs: number;
-  readonly tooSlowMs: number;
-};
-
 /** A chunk is what is done again after a kill, and what others wait for. */
-export const CHUNK_LIMITS: ChunkLimits = { minRows: 20_000, maxRows: 1_000_000, tooFastMs: 2_500, tooSlowMs: 10_000 };
+export const CHUNK_LIMITS = { minRows: 20_000, maxRows: 1_000_000, tooFastMs: 2_500, tooSlowMs: 10_000 } as const;
 
 /** The size of the next chunk, by how long the last one took. */
-export function nextSize(rows: number, elapsedMs: number, limits: ChunkLimits = CHUNK_LIMITS): number {
+export function nextSize(rows: number, elapsedMs: number): number {
+  const limits = CHUNK_LIMITS;
   if (elapsedMs < limits.tooFastMs) return Math.min(rows * 2, limits.maxRows);
   return elapsedMs > limits.tooSlowMs ? Math.max(Math.floor(rows / 2), limits.minRows) : rows;
 }

@@ -1,12 +1,13 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { EventSchema, TableRebuild } from '../../pipeline/storage-port.ts';
+import { askOf } from '../connection/ask.ts';
 import { explainFailure } from '../connection/connection-errors.ts';
 import { EVENTS } from './event-tables.ts';
 import { type Migration, isAfterRebuild, migrateClickHouse, MigrationChanged, readMigrations } from './migrate.ts';
 import { foundIn } from './promoted-properties.ts';
 import { differingViews, readStoredColumns, showProperties, withProperties } from './property-views.ts';
 import { createRebuild } from './rebuild.ts';
-import { askOf, countParts } from './rebuild-reading.ts';
+import { countParts } from './rebuild-reading.ts';
 import { checkSchema } from './schema-check.ts';
 
 /** All steps of a rebuild in which there is nothing to copy, and some that are taken again. */

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
+import { quoted } from '../connection/quoting.ts';
 import { splitStatements } from './statements.ts';
 
 const DIRECTORY = join(import.meta.dirname, '../../../clickhouse-migrations');
@@ -86,8 +87,4 @@ async function record(client: ClickHouseClient, name: string, text: string): Pro
 async function run(client: ClickHouseClient, query: string, settings: ClickHouseSettings = {}): Promise<void> {
   // On a cluster behind one address the statement is complete when it answers.
   await client.command({ query, clickhouse_settings: { wait_end_of_query: 1, ...settings } });
-}
-
-function quoted(name: string): string {
-  return `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
 }

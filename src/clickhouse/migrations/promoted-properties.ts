@@ -3,7 +3,7 @@
  * the others: what such a column is called, holds and is computed by (decision 51). ClickHouse reads
  * `properties.plan` as the column of that name.
  */
-import { quoted } from '../connection/table-names.ts';
+import { literal, quoted } from '../connection/quoting.ts';
 
 export const PROPERTY_TYPES = ['String', 'Float64', 'Int64', 'Bool', 'DateTime64'] as const;
 export type PropertyType = (typeof PROPERTY_TYPES)[number];
@@ -65,7 +65,7 @@ export function columnsFor(properties: readonly PromotedProperty[]): PropertyCol
   const sorted = properties.toSorted((one, other) => (one.name < other.name ? -1 : 1));
   const elements = sorted.map(({ name, type }) => `${quoted(name)} ${TYPES[type].read}`);
   // ClickHouse computes what stands in several expressions only once; an ephemeral column cannot be materialized later.
-  const all = `JSONExtract(properties, ${text(`Tuple(${elements.join(', ')})`)})`;
+  const all = `JSONExtract(properties, ${literal(`Tuple(${elements.join(', ')})`)})`;
   return sorted.map(({ name, type }) => ({
     column: columnOf(name),
     type: TYPES[type].column,
@@ -77,15 +77,17 @@ export type PropertyColumn = { readonly column: string; readonly type: string; r
 
 /** OpenTelemetry has dots in names, most others have objects: a member of the whole name comes first. */
 function valueOf(name: string, type: PropertyType, all: string): string {
-  const member = `tupleElement(${all}, ${text(name)})`;
+  const member = `tupleElement(${all}, ${literal(name)})`;
   if (!name.includes('.')) return member;
-  const path = name.split('.').map(text).join(', ');
-  return `coalesce(${member}, JSONExtract(properties, ${path}, ${text(TYPES[type].read)}))`;
+  return `coalesce(${member}, JSONExtract(properties, ${pathTo(name)}, ${literal(TYPES[type].read)}))`;
 }
+
+/** The arguments by which ClickHouse's JSON functions find the property. */
+export const pathTo = (name: string): string => name.split('.').map(literal).join(', ');
 
 function converted(type: PropertyType, value: string): string {
   if (type === 'DateTime64') {
-    return `parseDateTime64BestEffortOrNull(if(match(${value}, ${text(DATED)}), ${value}, NULL), 3, 'UTC')`;
+    return `parseDateTime64BestEffortOrNull(if(match(${value}, ${literal(DATED)}), ${value}, NULL), 3, 'UTC')`;
   }
   if (type === 'Bool') return `if(has(['true', '1', 'false', '0'], ${value}), has(['true', '1'], ${value}), NULL)`;
   return value;
@@ -134,11 +136,8 @@ export function changesTo(columns: readonly StoredColumn[], wanted: readonly Pro
   for (const { column, type, expression } of columnsFor(wanted)) {
     const there = columns.find(({ name }) => name === column);
     if (there?.expression === expression) continue;
-    const definition = `${quoted(column)} ${type} ${KIND} ${expression} COMMENT ${text(PROMOTED_COMMENT)}`;
+    const definition = `${quoted(column)} ${type} ${KIND} ${expression} COMMENT ${literal(PROMOTED_COMMENT)}`;
     changes.push(there ? `MODIFY COLUMN ${definition}` : `ADD COLUMN ${definition} AFTER properties`);
   }
   return changes.length === 0 ? null : changes.join(', ');
 }
-
-/** As ClickHouse writes a text, so that expressions can be compared. */
-const text = (value: string) => `'${value.replaceAll(/[\\']/g, String.raw`\$&`)}'`;

@@ -3,11 +3,11 @@
  * are added to the statement that creates a view: when it is applied, and when the view has others than the table.
  */
 import type { ClickHouseClient } from '@clickhouse/client';
-import { quoted } from '../connection/table-names.ts';
+import { type Ask, askOf } from '../connection/ask.ts';
+import { quoted } from '../connection/quoting.ts';
 import { EVENTS } from './event-tables.ts';
 import { type Migration, readMigrations } from './migrate.ts';
 import { type StoredColumn, columnOf, foundIn } from './promoted-properties.ts';
-import { type Ask, askOf } from './rebuild-reading.ts';
 import { splitStatements } from './statements.ts';
 
 const VIEW = /^CREATE OR REPLACE VIEW ([\w.]+) AS/;

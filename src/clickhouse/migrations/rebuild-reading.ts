@@ -1,25 +1,9 @@
 /** What a rebuild asks of ClickHouse: which tables there are, how far it came, what has to end first, and whether it may begin. */
-import type { ClickHouseClient } from '@clickhouse/client';
-import { quoted } from '../connection/table-names.ts';
+import type { Ask } from '../connection/ask.ts';
+import { quoted } from '../connection/quoting.ts';
 import { type Chunk, type Cursor, conditionOf, endOfHour, partitionsLeft } from './chunks.ts';
 import { EVENTS, MIRROR, MISSING, PROGRESS, REBUILT, RETIRED } from './event-tables.ts';
 import type { EventTable, Phase, ProgressRow, Situation } from './rebuild-state.ts';
-
-export type Ask = <Row>(query: string, params?: Record<string, unknown>) => Promise<Row[]>;
-
-/** The rows of a query. `database` may not exist yet. Throws what the driver throws. */
-export const askOf =
-  (client: ClickHouseClient, database: string): Ask =>
-  async <Row>(query: string, params: Record<string, unknown> = {}) => {
-    const answer = await client.query({
-      query,
-      query_params: { database, ...params },
-      format: 'JSONEachRow',
-      // The first one named counts.
-      clickhouse_settings: { database: 'default' },
-    });
-    return answer.json<Row>();
-  };
 
 /** Throws what the driver throws. */
 export async function readSituation(ask: Ask): Promise<Situation> {

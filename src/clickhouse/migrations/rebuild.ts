@@ -10,11 +10,11 @@
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import type { RebuildState, TableRebuild } from '../../pipeline/storage-port.ts';
 import { explainFailure } from '../connection/connection-errors.ts';
-import { quoted } from '../connection/table-names.ts';
+import { askOf } from '../connection/ask.ts';
+import { quoted } from '../connection/quoting.ts';
 import { type Chunk, type Cursor, nextSize } from './chunks.ts';
 import { EVENTS, MIRROR, MISSING, NEW_KEY, PROGRESS, REBUILT, RETIRED } from './event-tables.ts';
 import {
-  askOf,
   countParts,
   findChunk,
   obstacleOf,
@@ -199,7 +199,6 @@ export function createRebuild(client: ClickHouseClient, database: string): Table
         SELECT (SELECT max(step) + 1 FROM ${of(PROGRESS)}), {phase:String}, {ended:UInt8}, {partition:String}, {hasKey:UInt8},
           {project:UUID}, unhex({event:String}), {until:Int64}, {rows:UInt64}, {total:UInt64}`,
       query_params: {
-        database,
         phase,
         ended: Number(isEnded),
         partition: cursor?.partition ?? '',

@@ -1,9 +1,9 @@
 /** Copies rows of a chunk from the one table of events to the other, or only those that are missing there. */
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
-import { quoted } from '../connection/table-names.ts';
+import { askOf } from '../connection/ask.ts';
+import { quoted } from '../connection/quoting.ts';
 import { type Chunk, conditionOf } from './chunks.ts';
 import { COPYING, EVENTS, MISSING, REBUILT } from './event-tables.ts';
-import { askOf } from './rebuild-reading.ts';
 
 /** Gentle: inserts and questions of others come first. */
 const COPY_SETTINGS = {
@@ -38,8 +38,8 @@ export type Copied = { readonly elapsedMs: number };
 export type RowCopy = {
   /** All rows of the chunk that have not expired. May be repeated. Throws what the driver throws. */
   all(chunk: Chunk): Promise<Copied>;
-  /** Those that are in the one table and not, or only as an earlier copy, in the other. How many events these were. */
-  missing(chunk: Chunk, direction: Direction): Promise<Copied & { readonly events: number }>;
+  /** Those that are in the one table and not, or only as an earlier copy, in the other. */
+  missing(chunk: Chunk, direction: Direction): Promise<Copied>;
 };
 
 export function createRowCopy(client: ClickHouseClient, database: string): RowCopy {
@@ -72,12 +72,11 @@ export function createRowCopy(client: ClickHouseClient, database: string): RowCo
       },
     });
     const { data, statistics } = await counted.json<{ events: string }>();
-    const events = Number(data[0]!.events);
     const elapsedMs = (statistics?.elapsed ?? 0) * 1_000;
-    if (events === 0) return { events, elapsedMs };
+    if (data[0]!.events === '0') return { elapsedMs };
     const rows = `FROM ${of(from)} WHERE ${sql} AND expires_at > now() AND (${KEY}) IN (${keys})`;
     const copied = into === REBUILT ? await insertInto(REBUILT, rows, params) : await attach(rows, params);
-    return { events, elapsedMs: elapsedMs + copied.elapsedMs };
+    return { elapsedMs: elapsedMs + copied.elapsedMs };
   }
 
   /** Into the table that inserts go to: by attaching, since its views have seen these rows and must not count them again. */

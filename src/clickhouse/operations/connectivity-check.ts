@@ -1,4 +1,5 @@
 import type { ClickHouseClient } from '@clickhouse/client';
+import { ask } from '../connection/ask.ts';
 
 export type ClickHouseFacts = {
   readonly version: string;
@@ -12,7 +13,7 @@ type DiskRow = { name: string; free: string; total: string };
 
 /** ClickHouse's own facts for the command line. Throws what the driver throws. */
 export async function askClickHouse(client: ClickHouseClient): Promise<ClickHouseFacts> {
-  const [server] = await rowsOf<{ version: string; now_ms: string }>(
+  const [server] = await ask<{ version: string; now_ms: string }>(
     client,
     'SELECT version() AS version, toString(toUnixTimestamp64Milli(now64(3))) AS now_ms',
   );
@@ -26,15 +27,10 @@ export async function checkConnectivity(client: ClickHouseClient): Promise<void>
 }
 
 async function disksOf(client: ClickHouseClient): Promise<ClickHouseFacts['disks']> {
-  const rows = await rowsOf<DiskRow>(
+  const rows = await ask<DiskRow>(
     client,
     // Object storage has no capacity limit to watch.
     "SELECT name, toString(free_space) AS free, toString(total_space) AS total FROM system.disks WHERE type = 'Local'",
   );
   return rows.map(({ name, free, total }) => ({ name, freeBytes: Number(free), totalBytes: Number(total) }));
-}
-
-async function rowsOf<T>(client: ClickHouseClient, query: string): Promise<T[]> {
-  const result = await client.query({ query, format: 'JSONEachRow' });
-  return result.json<T>();
 }

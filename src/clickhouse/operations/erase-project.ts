@@ -4,10 +4,11 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
-import { inEachEventTable } from './event-copies.ts';
-import { ask, mutate } from './mutation.ts';
+import { ask } from '../connection/ask.ts';
+import { EVENTS } from '../migrations/event-tables.ts';
+import { inEachEventTable } from './each-event-table.ts';
+import { mutate } from './mutation.ts';
 
-const EVENTS = 'events_raw_v1';
 /** Events first: derived rows cannot reappear afterwards. */
 const TABLES = [EVENTS, 'event_counts_hourly', 'event_copies', 'event_users', 'identity_links'] as const;
 /**
@@ -54,7 +55,7 @@ export async function eraseProject(
     await inEachEventTable({ client, clock }, async (table) => {
       const { rows, left } = await forgetIn(table);
       if (table === EVENTS) erased = { table, rows: (erased?.rows ?? 0) + rows, left };
-      return { changed: rows, left };
+      return rows;
     });
     return erased ?? { table: EVENTS, rows: 0, left: 0 };
   }

@@ -2,11 +2,13 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
 import { PLACEHOLDER_PATTERN } from '../../event/placeholder-ids.ts';
-import { ask, mutate } from './mutation.ts';
+import { ask } from '../connection/ask.ts';
+import { literal } from '../connection/quoting.ts';
+import { mutate } from './mutation.ts';
 
 /** The condition that a text column holds a placeholder id. The migrations repeat it word for word. */
 export function isPlaceholderIn(column: string): string {
-  return `match(${column}, '(?is)${PLACEHOLDER_PATTERN.replaceAll(/[\\']/g, String.raw`\$&`)}')`;
+  return `match(${column}, ${literal(`(?is)${PLACEHOLDER_PATTERN}`)})`;
 }
 
 /** A link is wrong when either side is a placeholder. Parts that are not merged yet are checked one by one. */

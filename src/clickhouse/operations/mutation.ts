@@ -1,5 +1,6 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
+import { ask } from '../connection/ask.ts';
 
 const POLL_MS = 250;
 
@@ -50,10 +51,4 @@ export async function mutate(
     onProgress(open.reduce((sum, { parts }) => sum + Number(parts), 0));
     await clock.sleep(POLL_MS);
   }
-}
-
-/** The rows of a query. Throws what the driver throws. */
-export async function ask<Row>(client: ClickHouseClient, query: string, query_params: Record<string, unknown>) {
-  const answer = await client.query({ query, query_params, format: 'JSONEachRow' });
-  return answer.json<Row>();
 }

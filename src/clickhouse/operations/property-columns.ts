@@ -1,6 +1,7 @@
 /** Columns of promoted properties: which there are, how many rows have them, and changes of the tables of events. */
 import type { ClickHouseClient } from '@clickhouse/client';
-import { quoted } from '../connection/table-names.ts';
+import { askOf } from '../connection/ask.ts';
+import { quoted } from '../connection/quoting.ts';
 import { EVENTS, NEW_KEY, REBUILT } from '../migrations/event-tables.ts';
 import {
   type FoundProperties,
@@ -10,7 +11,10 @@ import {
   foundIn,
 } from '../migrations/promoted-properties.ts';
 import { differingViews, readStoredColumns, showProperties } from '../migrations/property-views.ts';
-import { askOf } from '../migrations/rebuild-reading.ts';
+
+/** Throws what the driver throws. */
+export const hasEventTable = async (client: ClickHouseClient, database: string): Promise<boolean> =>
+  (await readStoredColumns(askOf(client, database))).length > 0;
 
 /** None where the table is missing, too. Throws what the driver throws. */
 export const readProperties = async (client: ClickHouseClient, database: string): Promise<FoundProperties> =>

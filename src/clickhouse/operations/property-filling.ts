@@ -5,9 +5,9 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
-import { quoted } from '../connection/table-names.ts';
+import { askOf } from '../connection/ask.ts';
+import { quoted } from '../connection/quoting.ts';
 import { columnOf } from '../migrations/promoted-properties.ts';
-import { askOf } from '../migrations/rebuild-reading.ts';
 import { MutationFailed } from './mutation.ts';
 import { FILLS, lastingTable } from './property-columns.ts';
 

@@ -5,9 +5,10 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
+import { ask } from '../connection/ask.ts';
 import { EVENTS } from '../migrations/event-tables.ts';
-import { inEachEventTable } from './event-copies.ts';
-import { ask, mutate } from './mutation.ts';
+import { inEachEventTable } from './each-event-table.ts';
+import { mutate } from './mutation.ts';
 
 /**
  * Events stamped before the change may keep landing; those that arrive after this many rounds are left to the next
@@ -83,7 +84,7 @@ export async function rewriteRetention(
       rewritten.expired += expired;
       rewritten.left = left;
     }
-    return { changed, left };
+    return changed;
   });
   return rewritten;
 

@@ -6,29 +6,26 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
+import { ask } from '../connection/ask.ts';
 import { COPYING, EVENTS, NEW_KEY, REBUILT, RETIRED } from '../migrations/event-tables.ts';
-import { ask } from './mutation.ts';
 
 const POLL_MS = 250;
 const UNKNOWN_TABLE = '60';
 /** Twice is enough unless the tables change places meanwhile. */
 const ROUNDS = 4;
 
-/** `left`: rows that are still to be changed. */
-export type ChangedTable = { readonly changed: number; readonly left: number };
-
 /**
  * Has `change` made in every table of events there is, until one round over all of them has had nothing to do.
- * Throws what `change` and the driver throw.
+ * `change` tells how many rows it changed. Throws what `change` and the driver throw.
  */
 export async function inEachEventTable(
   { client, clock }: { client: ClickHouseClient; clock: Clock },
-  change: (table: string) => Promise<ChangedTable>,
+  change: (table: string) => Promise<number>,
 ): Promise<void> {
   for (let round = 0; round < ROUNDS; round += 1) {
     const before = await tablesOf(client);
     let changed = 0;
-    for (const { name } of before) changed += (await unlessGone(() => change(name))).changed;
+    for (const { name } of before) changed += await unlessGone(() => change(name));
     if (before.length === 1 && round === 0 && isSame(before, await tablesOf(client))) return;
     if (changed === 0 && isSame(before, await tablesOf(client))) return;
     await copiesEnded();
@@ -69,12 +66,12 @@ async function tablesOf(client: ClickHouseClient): Promise<NamedTable[]> {
 const isSame = (before: readonly NamedTable[], after: readonly NamedTable[]) =>
   JSON.stringify(before) === JSON.stringify(after);
 
-async function unlessGone(change: () => Promise<ChangedTable>): Promise<ChangedTable> {
+async function unlessGone(change: () => Promise<number>): Promise<number> {
   try {
     return await change();
   } catch (error) {
     if ((error as { code?: unknown }).code !== UNKNOWN_TABLE) throw error;
     // Dropped meanwhile, with what was in it. Which tables there are is asked again.
-    return { changed: 1, left: 0 };
+    return 1;
   }
 }
