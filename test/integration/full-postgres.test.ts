@@ -3,25 +3,27 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Rig, forgetEvents, healthOf, isReady, startRig, until } from '../chaos/rig.ts';
 import { randomOf } from '../support/factory.ts';
 import { auditOf, createLoad, createTally, wrongIn } from '../support/load.ts';
-import { canMount, type SmallDisk } from '../support/small-disk.ts';
+import { type SmallDisk, isSkipped, warnOf } from '../support/small-disk.ts';
+
+warnOf('a Postgres whose disk is full');
 
 let rig: Rig;
 let disk: SmallDisk;
 
 beforeAll(async () => {
-  if (!canMount) return;
+  if (isSkipped) return;
   rig = await startRig({ diskMiB: 24 });
   disk = rig.disk!;
 });
 beforeEach(async () => {
-  if (canMount) await forgetEvents(rig);
+  if (!isSkipped) await forgetEvents(rig);
 });
 afterAll(() => rig?.stop());
 
 const query = async (text: string) => (await rig.stores.postgres.pool.query<Record<string, unknown>>(text)).rows;
 const QUICK = { DLQ_DRAIN_INTERVAL: '100ms', INGEST_FLUSH_INTERVAL: '100ms' };
 
-test.runIf(canMount)(
+test.skipIf(isSkipped)(
   'with ballast: it is given up, the letters land, nothing is added meanwhile, and the ballast comes back',
   { timeout: 120_000 },
   async () => {
@@ -58,7 +60,7 @@ test.runIf(canMount)(
   },
 );
 
-test.runIf(canMount)(
+test.skipIf(isSkipped)(
   'without ballast: letters are locked instead of claimed, land once and leave',
   { timeout: 120_000 },
   async () => {
@@ -88,7 +90,7 @@ test.runIf(canMount)(
   },
 );
 
-test.runIf(canMount)(
+test.skipIf(isSkipped)(
   'with letters that wait: room on the disk is noticed soon, before they have left',
   { timeout: 180_000 },
   async () => {

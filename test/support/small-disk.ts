@@ -7,7 +7,15 @@ import { getuid } from 'node:process';
 import { Client } from 'pg';
 import type { Stores } from './stores.ts';
 
-export const canMount = process.platform === 'linux' && getuid?.() === 0;
+const canMount = process.platform === 'linux' && getuid?.() === 0;
+
+/** Whether to do without one. In CI its tests run and fail where none can be mounted: left out, nobody would notice. */
+export const isSkipped = !canMount && !process.env['CI'];
+
+/** For the tests that are skipped with it. */
+export function warnOf(what: string): void {
+  if (isSkipped) console.warn(`NOT RUN: ${what}. They mount small file systems, which needs Linux and root.`);
+}
 
 export type SmallDisk = {
   /** Fills it to the last page, with rows that do not compress. */
