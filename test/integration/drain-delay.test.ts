@@ -72,11 +72,16 @@ function ask(path: string, body?: string): Promise<Reply> {
 
 /** Sends an event; its id. */
 async function accept(): Promise<string> {
-  const event_id = crypto.randomUUID();
-  const events = [{ event: 'deploy', event_id, timestamp: Date.now() }];
-  const reply = await ask('/api/v1/ingest/events', JSON.stringify({ events }));
-  expect([reply.status, reply.text]).toEqual([202, '{"accepted":1,"rejected":0}']);
-  return event_id;
+  const { id, reply } = await offer();
+  expect([reply?.status, reply?.text]).toEqual([202, '{"accepted":1,"rejected":0}']);
+  return id;
+}
+
+/** Sends an event; `reply` is null when there was no connection to be had, or no answer on it. */
+async function offer(): Promise<{ id: string; reply: Reply | null }> {
+  const id = crypto.randomUUID();
+  const events = [{ event: 'deploy', event_id: id, timestamp: Date.now() }];
+  return { id, reply: await ask('/api/v1/ingest/events', JSON.stringify({ events })).catch(() => null) };
 }
 
 /** How often each of the ids is stored. */
@@ -101,27 +106,20 @@ test.each([
 ])('%s: not ready at once, taking events meanwhile, then ending in order', async (_who, more) => {
   await start({ SHUTDOWN_DRAIN_DELAY: '4s', ...more });
   const ids = [await accept()];
+  const beforeSignal = performance.now();
   weir.child.kill('SIGTERM');
-  const signalledAt = Date.now();
   await untilNotReady();
   // Until the port is closed.
-  let refusedAt: number | null = null;
-  while (refusedAt === null) {
-    const beganAt = Date.now();
-    try {
-      const reply = await ask('/api/v1/ingest/events', JSON.stringify({ events: [] }));
-      if (reply.status === 503) refusedAt = beganAt;
-      else {
-        // Whoever keeps a connection is told to look for another place.
-        expect([reply.status, reply.connection]).toEqual([200, 'close']);
-        ids.push(await accept());
-      }
-    } catch {
-      refusedAt = beganAt;
-    }
+  for (;;) {
+    const { id, reply } = await offer();
+    if (reply === null || reply.status === 503) break;
+    // Whoever keeps a connection is told to look for another place.
+    expect([reply.status, reply.connection]).toEqual([202, 'close']);
+    ids.push(id);
     await sleep(50);
   }
-  expect(refusedAt - signalledAt).toBeGreaterThanOrEqual(3_900);
+  // From before it begins until after it is over: a machine that is busy makes this longer only.
+  expect(performance.now() - beforeSignal).toBeGreaterThanOrEqual(3_900);
   expect(ids.length).toBeGreaterThan(2);
   expect((await weir.finished).code).toBe(0);
   expect(await copiesOf(ids)).toEqual(ids.map(() => 1));
