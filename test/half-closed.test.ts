@@ -4,7 +4,7 @@
  */
 import type { RequestListener } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../src/runtime/clock.ts';
 import { readBody } from '../src/http/request/body.ts';
 import type { DoorRequest } from '../src/http/request/door-request.ts';
@@ -22,12 +22,13 @@ import { dial } from './support/line.ts';
 const log = createLog('silent');
 const UNBOUNDED = { grow: () => true, release() {} };
 
-const open: HttpServer[] = [];
-afterEach(async () => {
-  for (const server of open.splice(0)) {
-    server.cut();
-    await server.close();
-  }
+let server: HttpServer;
+beforeAll(async () => {
+  server = await start();
+});
+afterAll(async () => {
+  server?.cut();
+  await server?.close();
 });
 
 /** Says what it was sent after a while, as a request does that waits for its events to be stored. */
@@ -44,7 +45,7 @@ async function echo(request: DoorRequest): Promise<Reply> {
 const later: RequestListener = ({ method, url }, answer) =>
   void sleep(200).then(() => answer.writeHead(200).end(`<${method} ${url}>`));
 
-async function start(): Promise<number> {
+function start(): Promise<HttpServer> {
   const flags = createFlags({ intake: 'open' }, () => {});
   const doorRouter = createDoorRouter(receiversOf({ '/echo': echo }), {
     answerHeaders: createAnswerHeaders({ flags, newRequestId: () => 'made' }, { allowedOrigins: [] }),
@@ -53,14 +54,12 @@ async function start(): Promise<number> {
     log,
   });
   const listener = listenerFor(doorRouter, { others: later, clock: systemClock });
-  const server = await listen({ doorRouter, listener }, { clock: systemClock, log }, { host: '127.0.0.1', port: 0 });
-  open.push(server);
-  return server.port;
+  return listen({ doorRouter, listener }, { clock: systemClock, log }, { host: '127.0.0.1', port: 0 });
 }
 
 /** Sends all of it, then that there is no more; gives what came back. */
-async function sendAndShut(port: number, request: string, { inPieces = false } = {}): Promise<string> {
-  const line = await dial(port);
+async function sendAndShut(request: string, { inPieces = false } = {}): Promise<string> {
+  const line = await dial(server.port);
   if (inPieces) {
     for (const byte of request) {
       line.write(byte);
@@ -105,11 +104,11 @@ const WHOLE: [string, string, string[]][] = [
   ],
 ];
 
-describe('a request that is followed by the end of what the client sends', () => {
+// They wait most of the time, each for answers on connections of its own.
+describe.concurrent('a request that is followed by the end of what the client sends', () => {
   test.each(WHOLE)('is answered: %s', async (_how, request, answers) => {
-    const port = await start();
     for (const inPieces of [false, true]) {
-      const received = await sendAndShut(port, request, { inPieces });
+      const received = await sendAndShut(request, { inPieces });
       expect(received.match(/<[^>]*>/g)).toEqual(answers);
       expect(received.match(/HTTP\/1.1 \d+/g)!.filter((status) => status !== 'HTTP/1.1 100')).toEqual(
         answers.map(() => 'HTTP/1.1 200'),
@@ -123,7 +122,7 @@ describe('a request that is followed by the end of what the client sends', () =>
     ['between chunks', 'POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n'],
     ['in its body', 'POST /echo HTTP/1.0\r\nContent-Length: 5\r\n\r\nabc'],
   ])('is no request when it is cut %s, and its connection ends', async (_where, request) => {
-    const received = await sendAndShut(await start(), request);
+    const received = await sendAndShut(request);
     expect(received).not.toContain('HTTP/1.1 200');
   });
 });
