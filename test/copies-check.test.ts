@@ -34,6 +34,23 @@ function checked(answers: (number | Error)[]) {
   };
 }
 
+test('between two looks it leaves twice the time that the first one took', async () => {
+  const clock = createManualClock();
+  const startedAt: number[] = [];
+  const checkSome = async () => {
+    startedAt.push(clock.elapsed());
+    await clock.sleep(startedAt.length * 10);
+    return startedAt.length === 3 ? 0 : 1;
+  };
+  const stop = new AbortController();
+  const log = createLog('silent');
+  const done = checkCopies({ copies: { checkSome }, clock, random: () => 0.5, log }, stop.signal);
+  await clock.advance(10 + 20 + 20 + 40 + 30);
+  expect(startedAt).toEqual([0, 10 + 20, 10 + 20 + 20 + 40]);
+  stop.abort();
+  await done;
+});
+
 const failing = (times: number, message: string) => Array.from({ length: times }, () => new Error(message));
 
 test('first what was added to while no Weir ran, then once a minute what is new', async () => {
