@@ -38,7 +38,6 @@ export function createRejectionLog({
   function note(source: string, { rejected, rejections }: Pick<Decoded, 'rejected' | 'rejections'>): void {
     if (rejected === 0) return;
     const family = families.get(source) ?? { ...nothing(), saidAt: -Infinity };
-    families.set(source, family);
     family.rejected += rejected;
     family.requests += 1;
     for (const { reason } of rejections) count(family.reasons, reason, 1);
