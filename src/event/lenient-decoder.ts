@@ -15,12 +15,14 @@ import {
 import { createEventReader, type EventReader, type Found } from './event-reader.ts';
 import { deepestOf, hasUnreadable, isNullAt, isObject, type Members } from './json-members.ts';
 import {
+  formatsOf,
   type LenientChoice,
   type LenientField,
   type LenientFormat,
   type Path,
   pathsOf,
   REWRITTEN,
+  unstoredPathsOf,
 } from './lenient-format.ts';
 import { lenientId, wholeWordsOf } from './lenient-id.ts';
 import { NO_SPELLINGS, objectOf, straysOf, textAt } from './lenient-members.ts';
@@ -33,8 +35,8 @@ import type { Refusal } from './text.ts';
 
 /** The decoder of a lenient format, or of a choice of them. */
 export function lenientDecoder(format: LenientFormat | LenientChoice): Decoder {
-  const formats = 'choose' in format ? [...Object.values(format.formats), format.otherwise ?? []].flat() : [format];
-  const neverStored = formats.flatMap(({ tokens = [], without = [] }) => [...tokens, ...without]);
+  const formats = formatsOf(format);
+  const neverStored = unstoredPathsOf(format);
   const paths = [...formats.flatMap(pathsOf), ...('choose' in format ? format.reads : [])];
   const usual = createEventReader([...new Set(paths)], neverStored);
   // Also looks for what an event says itself of its client, which is seldom needed.
@@ -46,17 +48,24 @@ export function lenientDecoder(format: LenientFormat | LenientChoice): Decoder {
     const isUsual = ip === null && userAgent === null;
     if (!isUsual) curious ??= createEventReader([...new Set([...paths, ...CLIENT_PATHS])], neverStored);
     const reader = isUsual ? usual : curious!;
-    const ready = new Map([...decoderOf].map(([one, decoder]) => [one, decoder(context)]));
+    const ready = new Map<LenientFormat, DecodeRead>();
     let index = firstIndex - 1;
     return (members) => {
       index += 1;
       if (!isObject(members)) return whyNoObject(members);
       reader.open(members);
       const chosen = 'choose' in format ? chosenFormat(format, reader, hint) : format;
-      const row = 'reason' in chosen ? chosen : ready.get(chosen)!(members, reader, index);
+      const row = 'reason' in chosen ? chosen : readyFor(chosen)(members, reader, index);
       reader.close();
       return row;
     };
+
+    /** Most requests have events of one format of a choice. */
+    function readyFor(chosen: LenientFormat): DecodeRead {
+      const known = ready.get(chosen) ?? decoderOf.get(chosen)!(context);
+      ready.set(chosen, known);
+      return known;
+    }
   };
 }
 

@@ -82,9 +82,22 @@ export type LenientChoice = {
 
 /** The JSON Schema of an event: whatever is an object is taken, or rejected by itself. */
 export function lenientSchema(format: LenientFormat | LenientChoice): JsonSchema {
-  const formats = 'choose' in format ? [...Object.values(format.formats), format.otherwise ?? []].flat() : [format];
-  const names = new Set(formats.flatMap(pathsOf).map((path) => path.split('.')[0]!));
+  const names = new Set(
+    formatsOf(format)
+      .flatMap(pathsOf)
+      .map((path) => path.split('.')[0]!),
+  );
   return { type: 'object', properties: Object.fromEntries([...names].map((name) => [name, {}])) };
+}
+
+/** The formats that may be chosen, or the one that it is. */
+export function formatsOf(format: LenientFormat | LenientChoice): readonly LenientFormat[] {
+  return 'choose' in format ? [...Object.values(format.formats), format.otherwise ?? []].flat() : [format];
+}
+
+/** Every path whose member is never stored: tokens, above all. */
+export function unstoredPathsOf(format: LenientFormat | LenientChoice): readonly Path[] {
+  return formatsOf(format).flatMap(({ tokens = [], without = [] }) => [...tokens, ...without]);
 }
 
 /** Every path that a format reads. */

@@ -4,9 +4,8 @@
  */
 import { stringOf } from './raw-json.ts';
 import { isNumber } from './text.ts';
-import { parseEpoch, parseInstant } from './timestamp.ts';
+import { DIGITS, parseEpoch, parseInstant } from './timestamp.ts';
 
-const DIGITS = /^-?\d+(?:\.\d+)?$/;
 const WITHOUT_OFFSET = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?$/i;
 const MAX_INSTANT_BYTES = 100;
 const WHOLE = /^\d+$/;

@@ -33,7 +33,7 @@ function parseText(text: string): Instant {
 }
 
 /** A number as texts hold it: without an exponent. */
-const DIGITS = /^-?\d+(?:\.\d+)?$/;
+export const DIGITS = /^-?\d+(?:\.\d+)?$/;
 
 /** The corrected instant, if it is in the accepted range. */
 function within(sent: Instant, latestMs: number, skewMs: number): Instant {

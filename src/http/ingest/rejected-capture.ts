@@ -1,7 +1,8 @@
 /** Copies the rejected events of a request, without tokens, for the operator who wants them kept. */
 import { type AnyFormat } from '../../event/format.ts';
 import { kindOfReason } from '../../event/rejection-kind.ts';
-import type { LenientFormat, Path } from '../../event/lenient-format.ts';
+import { MAX_EVENT_BYTES } from '../../event/json-tape.ts';
+import { type Path, unstoredPathsOf } from '../../event/lenient-format.ts';
 import { type TokensToMask, withoutTokens } from '../../event/masked-tokens.ts';
 import type { CapturedRejections } from '../../pipeline/rejected-keeper.ts';
 import type { RejectedEvent, RejectedFacts } from '../../pipeline/rejected-port.ts';
@@ -27,8 +28,6 @@ export type RejectedCapture = {
   captured(): CapturedRejections;
 };
 
-/** The largest event that is kept: what a door takes at most. */
-const MAX_EVENT_BYTES = 1024 * 1024;
 /** Of one request; one event may exceed it. Also bounds what is looked at and turns out to be too large. */
 const MAX_EVENTS = 1_000;
 const MAX_BYTES = 4 * 1024 * 1024;
@@ -69,8 +68,5 @@ function tokensOf({ door, token }: CapturedRequest): TokensToMask {
 
 /** Where events of the format have a token. */
 export function tokenPathsOf(format: AnyFormat): readonly Path[] {
-  if (!('lenient' in format)) return [];
-  const formats: readonly LenientFormat[] =
-    'choose' in format ? [...Object.values(format.formats), ...(format.otherwise ? [format.otherwise] : [])] : [format];
-  return [...new Set(formats.flatMap(({ tokens = [], without = [] }) => [...tokens, ...without]))];
+  return 'lenient' in format ? [...new Set(unstoredPathsOf(format))] : [];
 }
