@@ -74,6 +74,14 @@ export function numbersFor(expected: number): Int32Array {
   return numbers;
 }
 
+/** Numbers with room for that many: the same, or a larger copy. */
+export function withRoomFor(length: number, numbers: Int32Array): Int32Array {
+  if (length <= numbers.length) return numbers;
+  const larger = new Int32Array(2 * length);
+  larger.set(numbers);
+  return larger;
+}
+
 /** Ends the use of a tape and of everything read from it except strings. */
 export function discardJsonTape(tape: JsonTape): void {
   const { length } = tape.numbers;
@@ -187,8 +195,5 @@ function viewFrom(tape: JsonTape, start: number): Buffer {
 
 function reserve(tape: JsonTape, numberCount: number): void {
   tape.length += numberCount;
-  if (tape.length <= tape.numbers.length) return;
-  const larger = new Int32Array(tape.length * 2);
-  larger.set(tape.numbers);
-  tape.numbers = larger;
+  tape.numbers = withRoomFor(tape.length, tape.numbers);
 }

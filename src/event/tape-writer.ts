@@ -13,6 +13,7 @@ import {
   TOO_MANY_MEMBERS,
   UNUSABLE,
   VALUE_NUMBERS,
+  withRoomFor,
 } from './json-tape.ts';
 import type { JsonText } from './json-text.ts';
 
@@ -101,10 +102,5 @@ function sizeFrom({ numbers, length }: TapeWriter, head: number, memberCount: nu
 }
 
 function roomIn(writer: TapeWriter): Int32Array {
-  if (writer.length > writer.numbers.length) {
-    const larger = new Int32Array(2 * writer.length);
-    larger.set(writer.numbers);
-    writer.numbers = larger;
-  }
-  return writer.numbers;
+  return (writer.numbers = withRoomFor(writer.length, writer.numbers));
 }

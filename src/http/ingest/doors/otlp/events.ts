@@ -4,6 +4,7 @@
  */
 import type { ScannedEvents } from '../../../../event/envelope.ts';
 import { createJsonText, type JsonText, putByte, putRange, putRaw } from '../../../../event/json-text.ts';
+import { withRoomFor } from '../../../../event/json-tape.ts';
 import { BYTES_A_STEP } from '../../../../event/steps.ts';
 import { createTapeWriter, finishTape, type TapeWriter } from '../../../../event/tape-writer.ts';
 import {
@@ -172,12 +173,7 @@ function setHead(events: OtlpEvents, depth: number, hasUnreadable: boolean): voi
 }
 
 function roomIn(events: OtlpEvents): Int32Array {
-  if (events.waitingLength > events.waiting.length) {
-    const larger = new Int32Array(2 * events.waitingLength);
-    larger.set(events.waiting);
-    events.waiting = larger;
-  }
-  return events.waiting;
+  return (events.waiting = withRoomFor(events.waitingLength, events.waiting));
 }
 
 function addSeverity(events: OtlpEvents, severity: Place): void {
