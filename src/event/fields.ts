@@ -1,14 +1,5 @@
-import { stringOf } from './raw-json.ts';
-import {
-  endOfMembers,
-  firstMember,
-  isKeyed,
-  isKeyEscaped,
-  keyLengthOf,
-  type Members,
-  nextMember,
-  rawKeyOf,
-} from './json-members.ts';
+import { endOfMembers, firstMember, keyEndOf, keyStartOf, type Members, nextMember } from './json-members.ts';
+import { createKeyFinder } from './names.ts';
 
 /** Finds an object's known fields. Members are identified by their place on the tape. */
 export type Picked = {
@@ -24,9 +15,8 @@ export type Picked = {
  * `JSON.parse`.
  */
 export function createFieldPicker(keysByField: readonly (readonly string[])[]): (members: Members) => Picked {
-  const slots = keysByField.flatMap((keys, field) => keys.map((key) => ({ key, bytes: Buffer.from(key), field })));
-  const slotByKey = new Map(slots.map(({ key }, slot) => [key, slot]));
-  const slotsByLength = slotsOfEachLength(slots.map(({ bytes }) => bytes));
+  const slots = keysByField.flatMap((keys, field) => keys.map((key) => ({ key, field })));
+  const findKey = createKeyFinder(slots.map(({ key }) => key));
   const fieldBySlot = slots.map(({ field }) => field);
   const memberBySlot = slots.map(() => -1);
   const nowhere = keysByField.map(() => -1);
@@ -65,18 +55,7 @@ export function createFieldPicker(keysByField: readonly (readonly string[])[]): 
 
   /** Which known key the member has; -1 for none. */
   function slotOf(members: Members, member: number): number {
-    const candidates = slotsByLength[keyLengthOf(members, member)];
-    if (candidates) for (const { slot, bytes } of candidates) if (isKeyed(members, member, bytes)) return slot;
-    // Known keys are ASCII, so only escapes can spell them in another way.
-    return isKeyEscaped(members, member) ? (slotByKey.get(stringOf(rawKeyOf(members, member))) ?? -1) : -1;
+    const { bytes, text } = members.tape;
+    return findKey(bytes, text, keyStartOf(members, member), keyEndOf(members, member));
   }
-}
-
-type Slot = { readonly slot: number; readonly bytes: Buffer };
-
-/** The known keys by length, which distinguishes nearly all of them. */
-function slotsOfEachLength(keys: readonly Buffer[]): readonly (readonly Slot[])[] {
-  const byLength: Slot[][] = [];
-  for (const [slot, bytes] of keys.entries()) (byLength[bytes.length] ??= []).push({ slot, bytes });
-  return Array.from(byLength, (slots) => slots ?? []);
 }

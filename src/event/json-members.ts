@@ -1,6 +1,5 @@
 /** Reads what a JSON tape has recorded: values and their members, as in the document. */
 import { type JsonTape, MEMBER_NUMBERS, UNUSABLE, VALUE_NUMBERS } from './json-tape.ts';
-import { hasEscape } from './names.ts';
 
 /** One recorded value: a cursor over a tape. A member is identified by its place on the tape. */
 export type Members = {
@@ -55,6 +54,11 @@ export function keyStartOf({ tape }: Members, member: number): number {
   return numberAt(tape, member);
 }
 
+/** Where the member's key ends in the document, behind its quotes. */
+export function keyEndOf({ tape }: Members, member: number): number {
+  return numberAt(tape, member + 1);
+}
+
 /** The members of the value, in order: `for (let m = firstMember(v); m < endOfMembers(v); m = nextMember(m))`. */
 export function firstMember(members: Members): number {
   return members.at + VALUE_NUMBERS;
@@ -71,23 +75,6 @@ export function endOfMembers({ tape, at }: Members): number {
 /** The member's key as it was written, quotes included. */
 export function rawKeyOf({ tape }: Members, member: number): string {
   return tape.text.slice(numberAt(tape, member), numberAt(tape, member + 1));
-}
-
-/** The bytes of the member's key, without quotes. */
-export function keyLengthOf({ tape }: Members, member: number): number {
-  return numberAt(tape, member + 1) - numberAt(tape, member) - 2;
-}
-
-/** Whether the member's key, which must be as long, was written as these bytes. */
-export function isKeyed({ tape }: Members, member: number, key: Buffer): boolean {
-  const start = numberAt(tape, member) + 1;
-  for (let i = 0; i < key.length; i += 1) if (tape.bytes[start + i] !== key[i]) return false;
-  return true;
-}
-
-/** Whether an escape is in the member's key. */
-export function isKeyEscaped({ tape }: Members, member: number): boolean {
-  return hasEscape(tape.bytes, numberAt(tape, member), numberAt(tape, member + 1));
 }
 
 /** The member's value as it was written. */

@@ -61,7 +61,7 @@ export function matchesAt(document: DataView, at: number, { length, words, last 
 }
 
 /** Whether an escape stands there, by which a name may be spelt in another way. */
-export function hasEscape(bytes: Uint8Array, start: number, end: number): boolean {
+function hasEscape(bytes: Uint8Array, start: number, end: number): boolean {
   for (let at = start; at < end; at += 1) if (bytes[at] === BACKSLASH) return true;
   return false;
 }
