@@ -8,8 +8,8 @@ import { firstValue, moveToNextValue, startOf } from '../src/event/json-members.
 import { createJsonTape, type JsonTape, recordValue } from '../src/event/json-tape.ts';
 import { createScanner } from '../src/event/json.ts';
 import { rawEventOf } from '../src/event/raw-event.ts';
-import { firstTokenIn } from '../src/event/sdk-body.ts';
 import { finish } from '../src/event/steps.ts';
+import { firstTokenIn } from '../src/event/token-in-events.ts';
 import { segmentDoors } from '../src/http/ingest/doors/segment.ts';
 import { DECODE_CONTEXT } from './support/factory.ts';
 

@@ -2,8 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import { isBodyProblem } from '../src/event/envelope.ts';
 import { firstValue, isObject, moveToNextValue } from '../src/event/json-members.ts';
-import { firstTokenIn, readSdkBody, type SdkBody, type SdkShape } from '../src/event/sdk-body.ts';
+import { readSdkBody, type SdkBody, type SdkShape } from '../src/event/sdk-body.ts';
 import { EVENTS_A_STEP, finish, type Steps } from '../src/event/steps.ts';
+import { firstTokenIn } from '../src/event/token-in-events.ts';
 import type { RequestHead } from '../src/http/ingest/doors/door.ts';
 import { openSdk } from '../src/http/ingest/doors/sdk-opening.ts';
 

@@ -11,8 +11,7 @@ import {
   scanEvents,
   skipValue,
 } from './envelope.ts';
-import { createEventReader, type EventReader } from './event-reader.ts';
-import { endOf, firstValue, isObject, moveToNextValue, problemOf } from './json-members.ts';
+import { firstValue, isObject, problemOf } from './json-members.ts';
 import {
   createJsonTape,
   isTooLarge,
@@ -23,8 +22,6 @@ import {
   recordUsable,
 } from './json-tape.ts';
 import { createScanner, enter, isAtArray, isAtObject, nextKey, scanValue, type Scanner, skipSpace } from './json.ts';
-import { tokenIn } from './lenient-decoder.ts';
-import type { Path } from './lenient-format.ts';
 import { createKeyFinder, type FindKey } from './names.ts';
 import { stringOf } from './raw-json.ts';
 import { BYTES_A_STEP, EVENTS_A_STEP, type Steps } from './steps.ts';
@@ -204,38 +201,6 @@ function* notJson(scanner: Scanner): Steps<BodyProblem> {
 }
 
 const invalid = (message: string): BodyProblem => ({ ok: false, code: 'invalid_envelope', message });
-
-/** By the list of paths: families have a few, which are always the same. */
-const readers = new WeakMap<readonly Path[], EventReader>();
-
-function readerOf(paths: readonly Path[]): EventReader {
-  const reader = readers.get(paths) ?? createEventReader(paths, []);
-  readers.set(paths, reader);
-  return reader;
-}
-
-/** The token of the first event that has one; null when none has. */
-export function* firstTokenIn(events: ScannedEvents, paths: readonly Path[]): Steps<string | null> {
-  const reader = readerOf(paths);
-  const event = firstValue(events);
-  let stepEnd = BYTES_A_STEP;
-  let lastOfStep = EVENTS_A_STEP;
-  for (let index = 0; index < events.count; index += 1) {
-    if (endOf(event) > stepEnd || index === lastOfStep) {
-      stepEnd = Math.max(stepEnd, endOf(event) + BYTES_A_STEP);
-      lastOfStep = index + EVENTS_A_STEP;
-      yield;
-    }
-    if (isObject(event)) {
-      reader.open(event);
-      const token = tokenIn(reader, paths);
-      reader.close();
-      if (token !== null) return token;
-    }
-    moveToNextValue(event);
-  }
-  return null;
-}
 
 /** A field named `data` before anything that begins JSON. */
 const FORM = /^(?:[^{["]*&)?data=/;

@@ -6,8 +6,9 @@ import { readOtherId } from '../../../event/event-id.ts';
 import { stringOf } from '../../../event/raw-json.ts';
 import { createEventWalk } from '../../../event/raw-event.ts';
 import { type RawMembers, rewriteEvents } from '../../../event/rewriting.ts';
-import { firstTokenIn, formIn, readSdkBody, type SdkBody, unwrapField } from '../../../event/sdk-body.ts';
+import { formIn, readSdkBody, type SdkBody, unwrapField } from '../../../event/sdk-body.ts';
 import type { Steps } from '../../../event/steps.ts';
+import { firstTokenIn } from '../../../event/token-in-events.ts';
 import type { Opened, RequestHead } from './door.ts';
 
 /** Of a family: a constant, as its list of paths in events is what a reader is made for. */
