@@ -231,6 +231,22 @@ describe('filters', () => {
     });
   });
 
+  test('leave one person’s events and links of the project where they are enough, whatever the ids are', () => {
+    const person = { id: 'ada', anonymousIds: ["o'n", '\\'] };
+    const tables = [
+      relation('events_raw_v1', 'ReplacingMergeTree', true),
+      relation('identity_links', 'AggregatingMergeTree', true),
+      relation('event_copies', 'ReplacingMergeTree', true),
+    ];
+    const owned = `project_id = toUUID('${PROJECT}')`;
+    const ids = String.raw`anonymous_id IN ('ada', 'o\'n', '\\')`;
+    expect(filtersFor(PROJECT, tables, { person })).toEqual({
+      'analytics.events_raw_v1': `${owned} AND expires_at > now() AND (user_id = 'ada' OR ${ids})`,
+      'analytics.identity_links': `${owned} AND ${ids}`,
+      'analytics.event_copies': owned,
+    });
+  });
+
   test.each(["x' OR 1", '', `${PROJECT}\n`, PROJECT.replace('1', 'A')])('are not made for %j', (projectId) => {
     expect(() => filtersFor(projectId, [])).toThrow(/UUID/);
   });

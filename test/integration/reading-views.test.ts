@@ -1,8 +1,10 @@
 /** The views of what was stored: what they show, as one that sorts all events of a project by id would, and what they read for it. */
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createEventSchema } from '../../src/clickhouse/migrations/event-schema.ts';
 import { isAfterRebuild, migrateClickHouse, readMigrations } from '../../src/clickhouse/migrations/migrate.ts';
+import { createProjectReader } from '../../src/clickhouse/reading/project-reader.ts';
 import { migrateStores } from '../../src/composition/migrate-stores.ts';
 import { finishRebuild } from '../../src/composition/table-rebuild.ts';
 import { createLog } from '../../src/log/log.ts';
@@ -67,7 +69,12 @@ function randomEvents(count: number): Row[] {
       ...(below(15) === 0 && { expires_at: '2026-01-01 00:00:00' }),
     };
     const again = { ...event, received_at: stampOf(receivedAt + 1 + below(40) * 24 * HOUR_MS) };
-    const corrected = { ...again, timestamp: stampOf(at + below(10_000)), properties: '{"n":-1}' };
+    const corrected = {
+      ...again,
+      timestamp: stampOf(at + below(10_000)),
+      properties: '{"n":-1}',
+      user_id: oneOf([event['user_id'], event['user_id'], `u${below(30)}`]),
+    };
     return [event, ...oneOf<Row[]>([[], [], [], [event], [again], [corrected]])];
   }).flat();
 }
@@ -119,6 +126,36 @@ describe('what they show', () => {
   ])('events where %s', async (condition) => {
     const where = `WHERE project_id = '${PROJECTS[0]}' AND (${condition})`;
     expect(await rowsOf(`SELECT * FROM events ${where}`)).toEqual(await rowsOf(`SELECT * FROM sorted_events ${where}`));
+  });
+
+  test('the events of one person, asked for through the endpoint, are those that all of them together show', async () => {
+    const stopping = new AbortController();
+    const reader = createProjectReader(
+      { client: stores.clickhouse, clock: systemClock, stopping: stopping.signal },
+      { database: stores.database },
+    );
+    const ask = async (sql: string) => {
+      const answer = await reader.query(PROJECTS[0], sql, { queryId: randomUUID(), signal: stopping.signal });
+      if (answer.kind !== 'answer') expect.fail(JSON.stringify(answer));
+      const rows: string[] = [];
+      for await (const some of answer.rows) rows.push(...some);
+      return rows.sort();
+    };
+    const people = Array.from({ length: 12 }, (_, n) => [`u${n}`, `a${n}`]).flat();
+    let found = 0;
+    for (const person of [...people, 'undefined', 'null', 'it is nobody', "o'n"]) {
+      const of = `WHERE distinct_id = '${person.replace("'", String.raw`\'`)}'`;
+      const shown = await ask(`SELECT * FROM events ${of}`);
+      const sorted = await rowsOf(`SELECT * FROM sorted_events ${of} AND project_id = '${PROJECTS[0]}'`);
+      expect(shown, person).toEqual(sorted.filter(Boolean));
+      const [mail] = await ask(`SELECT count() FROM events ${of} AND (service = 'mail' OR user_id = 'u3')`);
+      // Not plainly one person's, so it reads everybody's.
+      expect(mail).toBe(
+        (await ask(`SELECT count() FROM events ${of} AND (service = 'mail' OR user_id = 'u3') HAVING 1`))[0],
+      );
+      found += shown.length;
+    }
+    expect(found).toBeGreaterThan(40);
   });
 
   test('they have the columns, and the types, that they had', async () => {

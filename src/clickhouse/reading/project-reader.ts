@@ -1,17 +1,19 @@
 /**
  * Answers SQL questions about one project. Each goes to ClickHouse three times:
  * what tables are there and what is the text's tree (at once), and, if the
- * guard has nothing against it, for the rows. What runs is the text that was
+ * guard has nothing against it, for the rows; one about a single person also for
+ * that one's ids. What runs is the text that was
  * parsed, byte for byte, under settings that leave only the project's rows.
  */
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Asking, ProjectReader, QueryAnswer, QueryFailure, Schema } from '../../pipeline/read-ports.ts';
 import { needsIdentities } from './identity-use.ts';
+import { type Person, askedPerson } from './one-person.ts';
 import { ODD_NAME, ONLY_SELECT, textProblem, treeProblem, withoutEnd } from './query-guard.ts';
 import { type Node, treeOf } from './query-tree.ts';
 import { TOO_SLOW, parseFailure, runFailure } from './reader-errors.ts';
-import { createReaderCatalog, settingsFor } from './reader-catalog.ts';
+import { type Catalog, createReaderCatalog, settingsFor } from './reader-catalog.ts';
 import { READ_LIMITS, parseSettings } from './reader-settings.ts';
 import { createRunningQueries } from './running-queries.ts';
 
@@ -32,6 +34,7 @@ export function createProjectReader(
 ): ProjectReader {
   const running = createRunningQueries({ client, clock, stopping });
   const catalog = createReaderCatalog(client, database);
+  const eventsNames = new Set(['events', `${database}.events`]);
 
   return { query, stopped: running.stop, schema };
 
@@ -48,7 +51,22 @@ export function createProjectReader(
     const { tree } = parsed;
     const guilty = treeProblem(tree, { names: catalog.namesOf(around), format: FORMAT });
     if (guilty !== null) return refused(guilty);
-    return run(text, settingsFor(projectId, around, needsIdentities(tree)), asking).catch(runFailure);
+    try {
+      const person = await personAsked(tree, text, projectId, around);
+      const settings = settingsFor(projectId, around, { needsIdentities: needsIdentities(tree), person });
+      return await run(text, settings, asking);
+    } catch (error) {
+      return runFailure(error);
+    }
+  }
+
+  /** Whose events alone the query asks about, with the ids to find them by; null for any other. */
+  async function personAsked(tree: Node, sql: string, projectId: string, around: Catalog): Promise<Person | null> {
+    const id = askedPerson(tree, sql, eventsNames);
+    if (id === null) return null;
+    // Also to its end if the client leaves: a slot is free when ClickHouse is.
+    const anonymousIds = await catalog.linkedTo(id, settingsFor(projectId, around));
+    return anonymousIds === null ? null : { id, anonymousIds };
   }
 
   async function schema(projectId: string, signal: AbortSignal): Promise<Schema | QueryFailure> {

@@ -3,19 +3,27 @@ import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import type { QueryFailure, TableDescription } from '../../pipeline/read-ports.ts';
 import type { Names } from './query-guard.ts';
 import { SETTING_NAMES, parseSettings, readSettings, withoutEffect } from './reader-settings.ts';
-import { READABLE_TABLES, type Relation, SERVICE_DATABASE, filtersFor, fullNameOf } from './reader-tables.ts';
+import {
+  type Narrowing,
+  READABLE_TABLES,
+  type Relation,
+  SERVICE_DATABASE,
+  filtersFor,
+  fullNameOf,
+} from './reader-tables.ts';
 
 const MAX_EVENT_NAMES = 1_000;
+/** What a filter lists of ids, twice, is a part of the request's address, for which proxies have 8 kB and more. */
+const MAX_LISTED = { ids: 32, bytes: 1_024 };
 
 /** `known`: settings that this ClickHouse knows. */
 export type Catalog = { readonly relations: readonly Relation[]; readonly known: readonly string[] };
 
-/** `needsIdentities`: false spares the query the links of anonymous ids, which it then sees none of. */
 export const settingsFor = (
   projectId: string,
   { relations, known }: Catalog,
-  needsIdentities = true,
-): ClickHouseSettings => readSettings(filtersFor(projectId, relations, needsIdentities), known);
+  narrowing: Narrowing = {},
+): ClickHouseSettings => readSettings(filtersFor(projectId, relations, narrowing), known);
 
 /** A setting that keeps projects apart is known and does nothing: as good as unknown. */
 const UNSAFE: QueryFailure = {
@@ -29,7 +37,7 @@ export function createReaderCatalog(client: ClickHouseClient, database: string) 
     READABLE_TABLES.flatMap(({ name }) => (name.includes('.') ? [name] : [name, `${database}.${name}`])),
   );
 
-  return { read, namesOf, describe, eventNames };
+  return { read, namesOf, describe, eventNames, linkedTo };
 
   /** Asked each time: it costs little, and a table that appears is never without its filter. */
   async function read(abort_signal?: AbortSignal): Promise<Catalog | QueryFailure> {
@@ -90,6 +98,19 @@ export function createReaderCatalog(client: ClickHouseClient, database: string) 
       abort_signal,
     });
     return (await answer.json<[string]>()).map(([name]) => name);
+  }
+
+  /** The anonymous ids that are linked to a user; null when there are more than a filter should list. */
+  async function linkedTo(userId: string, settings: ClickHouseSettings): Promise<string[] | null> {
+    const answer = await client.query({
+      query: `SELECT anonymous_id FROM identities WHERE user_id = {user:String} LIMIT ${MAX_LISTED.ids + 1}`,
+      query_params: { user: userId },
+      format: 'JSONCompactEachRow',
+      clickhouse_settings: settings,
+    });
+    const ids = (await answer.json<[string]>()).map(([id]) => id);
+    const isShort = encodeURIComponent(ids.join('')).length <= MAX_LISTED.bytes;
+    return ids.length <= MAX_LISTED.ids && isShort ? ids : null;
   }
 
   function namesOf({ relations }: Catalog): Names {

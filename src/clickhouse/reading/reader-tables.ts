@@ -4,6 +4,9 @@
  * a list: a table that an operator adds is filtered too, or is empty to a project.
  */
 
+import { literal } from '../connection/quoting.ts';
+import type { Person } from './one-person.ts';
+
 /** Where what services report can be asked by itself. */
 export const SERVICE_DATABASE = 'monitor';
 
@@ -64,22 +67,29 @@ export type Relation = {
 /** By this name a filter finds what it is for. */
 export const fullNameOf = ({ database, name }: Relation): string => `${database}.${name}`;
 
-/** The table that the view `identities` reads, and with it `distinct_id`. */
+/** What the view `events` reads, and what the view `identities` does, and with it `distinct_id`. */
+const EVENTS = 'events_raw_v1';
 const LINKS = 'identity_links';
 
 const PROJECT_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/**
+ * What a query does not need of the project's rows. `needsIdentities`: false leaves out every link of an anonymous id.
+ * `person`: leaves all events and links that cannot be this one's out.
+ */
+export type Narrowing = { readonly needsIdentities?: boolean; readonly person?: Person | null };
 
 /**
  * The value of `additional_table_filters` that leaves only the project's rows,
  * without those that have expired and wait for a merge to remove them.
  * Weir's own views have none: what they read is filtered. What another's
  * view reads may lie elsewhere, so it shows nothing; nor does a table that does
- * not say whose its rows are. Without `needsIdentities` no link is read at all.
+ * not say whose its rows are.
  */
 export function filtersFor(
   projectId: string,
   relations: readonly Relation[],
-  needsIdentities = true,
+  { needsIdentities = true, person = null }: Narrowing = {},
 ): Record<string, string> {
   // It becomes part of an expression, so nothing but a UUID may ever come here.
   if (!PROJECT_ID.test(projectId)) throw new Error('a project id is a UUID in lower case');
@@ -89,6 +99,13 @@ export function filtersFor(
 
   function filterOf({ name, engine, hasProjectId, hasExpiry }: Relation): string {
     if (!hasProjectId || engine.endsWith('View') || (name === LINKS && !needsIdentities)) return '0';
-    return hasExpiry ? `${isOwned} AND expires_at > now()` : isOwned;
+    const conditions = [isOwned, ...(hasExpiry ? ['expires_at > now()'] : [])];
+    if (person !== null && name === EVENTS) conditions.push(`(user_id = ${literal(person.id)} OR ${isAnyId(person)})`);
+    if (person !== null && name === LINKS) conditions.push(isAnyId(person));
+    return conditions.join(' AND ');
   }
 }
+
+/** That the anonymous id is one of the person's: linked to it, or itself the `distinct_id` while nothing is. */
+const isAnyId = ({ id, anonymousIds }: Person): string =>
+  `anonymous_id IN (${[id, ...anonymousIds].map(literal).join(', ')})`;
