@@ -3,7 +3,14 @@ import type { Clock } from '../../runtime/clock.ts';
 import { BoundedClient, connectionConfig, transactionLimits } from '../connection/connection.ts';
 import { escapeIdentifier } from 'pg';
 import { plainAnswerOf } from '../connection/errors.ts';
-import { findMigrationsTable, type Migration, type MigrationsTable, readMigrations } from './migrations.ts';
+import {
+  CONTROL_MIGRATIONS,
+  findMigrationsTable,
+  type Migration,
+  type MigrationSet,
+  type MigrationsTable,
+  readMigrations,
+} from './migrations.ts';
 
 /** Any constant will do, as long as every Weir uses the same: "weir" in ASCII. */
 const LOCK_KEY = 0x77656972;
@@ -17,6 +24,7 @@ const LOCK_IDLE_MS = 30_000;
 const KEEP_MS = 2_000;
 /** One statement over a full table may take long; without any limit, a lost server would block the start forever. */
 const STATEMENT_MS = 15 * 60_000;
+const MIGRATION_LIMITS = transactionLimits({ statementMs: STATEMENT_MS, idleMs: LOCK_IDLE_MS });
 
 /** Another process has been migrating for too long. */
 export class MigrationLocked extends Error {
@@ -97,10 +105,25 @@ export async function keepingLock<T>(client: Client, clock: Clock, work: () => P
 }
 
 /** Applies missing migrations, all or nothing; returns their names. Only under `withMigrationLock`. */
-export async function migratePostgres(client: Client): Promise<string[]> {
-  const table = await findMigrationsTable(client);
+export const migratePostgres = (client: Client): Promise<string[]> => applyMissing(client, CONTROL_MIGRATIONS);
+
+/**
+ * The same for other migrations, in a transaction of its own; only one process at a time may. Throws `PostgresFailure`
+ * and `SchemaMissing`.
+ */
+export async function migrateInTransaction(pool: Pool, set: MigrationSet): Promise<string[]> {
+  return onConnection(pool, async (client) => {
+    await plainAnswerOf(client.query(`BEGIN; ${MIGRATION_LIMITS}`));
+    const applied = await applyMissing(client, set);
+    await plainAnswerOf(client.query('COMMIT'));
+    return applied;
+  });
+}
+
+async function applyMissing(client: Client, set: MigrationSet): Promise<string[]> {
+  const table = await findMigrationsTable(client, set);
   const before = await lastApplied(client, table);
-  const missing = readMigrations().filter(({ when }) => when > before);
+  const missing = readMigrations(set).filter(({ when }) => when > before);
   // A user without rights to change tables needs none when there is nothing to change.
   if (missing.length === 0) return [];
   if (!table.exists) await createTable(client, table);
@@ -140,8 +163,7 @@ async function takeLock(client: Client, clock: Clock): Promise<void> {
 }
 
 async function tryLock(client: Client, key: number): Promise<boolean> {
-  const limits = transactionLimits({ statementMs: STATEMENT_MS, idleMs: LOCK_IDLE_MS });
-  await plainAnswerOf(client.query(`BEGIN; ${limits}`));
+  await plainAnswerOf(client.query(`BEGIN; ${MIGRATION_LIMITS}`));
   const { rows } = await plainAnswerOf(
     client.query<{ locked: boolean }>('SELECT pg_try_advisory_xact_lock($1) AS locked', [key]),
   );

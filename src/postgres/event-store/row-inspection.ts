@@ -1,0 +1,82 @@
+/**
+ * Which rows of a refused batch Postgres does not take: each is really stored, by itself, in a transaction that is
+ * rolled back (`analytics.inspect_rows`). An ordinary event goes the same way, so that a table which refuses everything
+ * is told from rows that are bad.
+ */
+import type { ProjectId } from '../../event/event.ts';
+import { rowEncoder } from '../../event/row.ts';
+import { idsOf } from '../../event/rows.ts';
+import type { Inspection, InsertFailure } from '../../pipeline/ports.ts';
+import { classOf, type Origin, refusalOf } from './insert-failures.ts';
+import { readableRow } from './readable-row.ts';
+import type { Run } from './transactions.ts';
+
+/** What `analytics.inspect_rows` says of a row that it could not read or store; `place` counts from 0. */
+type Refused = {
+  readonly place: number;
+  readonly isRead: boolean;
+  readonly state: string;
+  readonly constraint: string;
+  readonly column: string;
+};
+
+/** Tries each row, and stores it only if `isStoring`. Throws the `InsertFailure` of what says nothing about the rows. */
+export async function tryRows(
+  run: Run,
+  rows: readonly Buffer[],
+  { isStoring }: { isStoring: boolean },
+): Promise<readonly Refused[]> {
+  const readable = rows.map(readableRow);
+  const { rows: refused } = await run<Refused>(
+    `SELECT place, is_read AS "isRead", state, "constraint", "column" FROM analytics.inspect_rows($1, $2, $3)`,
+    [Buffer.concat(readable), readable.map(({ length }) => length), isStoring],
+  );
+  const other = refused.find(({ state }) => classOf(state) !== 'data');
+  if (other) throw failureOf(other);
+  return refused;
+}
+
+/** As `EventStore.inspect` promises. */
+export async function inspectRows(run: Run, rows: readonly Buffer[]): Promise<Inspection> {
+  // A constraint that is only checked at the end of a transaction is one that each row has to meet.
+  await run('SET CONSTRAINTS ALL IMMEDIATE');
+  const refused = await tryRows(run, [...rows, ordinaryBeside(rows)], { isStoring: true });
+  const byCause = Map.groupBy(refused, causeOf);
+  const refusals = [...byCause.values()].map((same) => ({
+    failure: failureOf(same[0]!),
+    rows: same.map(({ place }) => place).filter((place) => place < rows.length),
+    when: whenOf(same[0]!),
+    isOrdinaryRefused: same.some(({ place }) => place === rows.length),
+  }));
+  return { refusals: refusals.filter((refusal) => refusal.rows.length > 0), isComplete: true };
+}
+
+export const failureOf = (refused: Refused): InsertFailure =>
+  refusalOf(refused.state, whenOf(refused), originOf(refused));
+
+const whenOf = ({ isRead }: Refused): 'reading' | 'storing' => (isRead ? 'storing' : 'reading');
+const originOf = ({ constraint, column }: Refused): Origin => ({ constraint, column });
+const causeOf = (refused: Refused) =>
+  JSON.stringify([whenOf(refused), refused.state, refused.constraint, refused.column]);
+
+/** An ordinary event that arrived with these rows: it finds the partition that they do. */
+function ordinaryBeside(rows: readonly Buffer[]): Buffer {
+  const arrival = rows.map(idsOf).find((ids) => ids !== null)?.receivedAt ?? '1970-01-01T00:00:00Z';
+  const row = rowEncoder({
+    projectId: '00000000-0000-0000-0000-000000000000' as ProjectId,
+    source: 'native',
+    receivedAt: Date.parse(arrival),
+    retentionSeconds: null,
+  })({ ...ORDINARY, timestamp: Date.parse(arrival) });
+  return Buffer.from(row, 'latin1');
+}
+
+const ORDINARY = {
+  eventId: '00000000-0000-7000-8000-000000000000',
+  event: '"ordinary"',
+  anonymousId: '"someone"',
+  userId: '"somebody"',
+  sessionId: '"session"',
+  properties: '{"some":"text"}',
+  extras: '{"other":1}',
+};
