@@ -55,7 +55,7 @@ test.each<Case>([
     ['Identifier x'],
     ['TableIdentifier events', 'TableJoin (children 1)\n ExpressionList (children 1)\n  Identifier user_id'],
   ],
-  ['a text of that name', ["Literal \\'distinct_id\\'"]],
+  ['a text of that name', ["Literal 'distinct_id'"]],
 ])('and not for %s', (_what, expressions, tables) => {
   expect(needsIdentities(treeOf(linesOf(expressions, tables))!)).toBe(false);
 });

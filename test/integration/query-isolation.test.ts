@@ -87,6 +87,8 @@ const LEGITIMATE = named([
   `SELECT * FROM events_raw_v1 AS events_raw_v1 WHERE events_raw_v1.project_id = '${VICTIMS[1]}'`,
   'SELECT * FROM events_raw_v1 AS identity_links',
   `SELECT * FROM events WHERE project_id = '${VICTIMS[0]}'`,
+  `SELECT * FROM events WHERE distinct_id = '${SECRET}'`,
+  `SELECT * FROM events WHERE distinct_id = 'victim' AND project_id = '${VICTIMS[0]}'`,
   `SELECT * FROM events WHERE project_id = '${VICTIMS[0]}' OR 1`,
   'SELECT * FROM events_raw_v1 WHERE 1 OR 1 -- the rest is a comment',
   'SELECT a.user_id, b.user_id FROM events_raw_v1 a CROSS JOIN events_raw_v1 b',
@@ -153,6 +155,7 @@ const SIDE_CHANNELS = named(
   ]),
 ).concat(
   named([
+    `SELECT count() FROM events WHERE distinct_id = 'victim' AND intDiv(1, user_id != '${SECRET}') = 1`,
     `SELECT count() FROM persons WHERE intDiv(1, distinct_id != '${SECRET}') = 1`,
     `SELECT count() FROM sessions WHERE intDiv(1, session_id != '${SECRET}-session') = 1`,
     `SELECT count() FROM identities WHERE intDiv(1, anonymous_id != '${SECRET}-anon') = 1`,

@@ -1,7 +1,7 @@
 /** The views of what was stored: what they show, as one that sorts all events of a project by id would, and what they read for it. */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createEventSchema } from '../../src/clickhouse/migrations/event-schema.ts';
 import { isAfterRebuild, migrateClickHouse, readMigrations } from '../../src/clickhouse/migrations/migrate.ts';
 import { createProjectReader } from '../../src/clickhouse/reading/project-reader.ts';
@@ -130,10 +130,14 @@ describe('what they show', () => {
 
   test('the events of one person, asked for through the endpoint, are those that all of them together show', async () => {
     const stopping = new AbortController();
+    const asked = vi.spyOn(stores.clickhouse, 'query');
+    onTestFinished(() => asked.mockRestore());
     const reader = createProjectReader(
       { client: stores.clickhouse, clock: systemClock, stopping: stopping.signal },
       { database: stores.database },
     );
+    /** What was read of the events for the last answer. */
+    const filter = () => JSON.stringify(asked.mock.lastCall?.[0].clickhouse_settings?.['additional_table_filters']);
     const ask = async (sql: string) => {
       const answer = await reader.query(PROJECTS[0], sql, { queryId: randomUUID(), signal: stopping.signal });
       if (answer.kind !== 'answer') expect.fail(JSON.stringify(answer));
@@ -146,10 +150,11 @@ describe('what they show', () => {
     for (const person of [...people, 'undefined', 'null', 'it is nobody', "o'n"]) {
       const of = `WHERE distinct_id = '${person.replace("'", String.raw`\'`)}'`;
       const shown = await ask(`SELECT * FROM events ${of}`);
+      if (!person.includes("'")) expect(filter()).toContain(`user_id = \\\\'${person}\\\\'`);
       const sorted = await rowsOf(`SELECT * FROM sorted_events ${of} AND project_id = '${PROJECTS[0]}'`);
       expect(shown, person).toEqual(sorted.filter(Boolean));
       const [mail] = await ask(`SELECT count() FROM events ${of} AND (service = 'mail' OR user_id = 'u3')`);
-      // Not plainly one person's, so it reads everybody's.
+      // Not plainly one person's, so everybody's are read.
       expect(mail).toBe(
         (await ask(`SELECT count() FROM events ${of} AND (service = 'mail' OR user_id = 'u3') HAVING 1`))[0],
       );

@@ -50,8 +50,8 @@ function conjunctsOf(condition: Node): readonly Node[] {
   return conjuncts;
 }
 
-/** In the form of the tree, of a text in which nothing is escaped. */
-const PLAIN_TEXT = /^\\'([^\\'\p{Cc}]+)\\'$/u;
+/** As the tree has a text in which nothing is escaped. */
+const PLAIN_TEXT = /^'([^\\'\p{Cc}]+)'$/u;
 
 function personIn({ kind, name, children }: Node): string | null {
   if (kind !== 'Function' || name !== 'equals') return null;
