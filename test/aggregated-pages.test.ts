@@ -19,16 +19,17 @@ import { createManualClock } from './support/clock.ts';
 import { PROJECT, channelOn, envelopeOf } from './support/factory.ts';
 
 const CALM: HealthSnapshot = {
+  eventStore: 'ClickHouse',
   facts: { intake: 'open', unhomed: 0, deadLetters: null },
   channel: { events: 0, bytes: 0, reservedBytes: 0, isFull: false },
   accepted: 0,
   breaker: { kind: 'closed', reason: null, openSince: null },
-  clickhouseUp: true,
+  eventsUp: true,
   postgresUp: true,
   postgresReadOnly: false,
-  clickhouseTrouble: null,
+  eventsTrouble: null,
   postgresTrouble: null,
-  schema: { postgresReady: true, clickhouseReady: true, problem: null, drift: [], rebuild: null },
+  schema: { postgresReady: true, eventsReady: true, problem: null, drift: [], rebuild: null },
   journal: null,
   journalRefusal: null,
   noRoomSince: null,
@@ -116,7 +117,7 @@ describe('healthSnapshot', () => {
 
   test('a store is up when everybody who knows says so', () => {
     const of = (...opinions: (boolean | null)[]) =>
-      merged({ listening: opinions.map((clickhouseUp) => healthSnapshot({ clickhouseUp })) }).clickhouseUp;
+      merged({ listening: opinions.map((eventsUp) => healthSnapshot({ eventsUp })) }).eventsUp;
     expect(of(true, null)).toBe(true);
     expect(of(true, false)).toBe(false);
     expect(of(null, null)).toBeNull();
@@ -152,7 +153,7 @@ describe('healthSnapshot', () => {
 
   test('the tables are ready when one has found them so: who has just started has not looked yet', () => {
     const fresh = healthSnapshot({
-      schema: { postgresReady: false, clickhouseReady: false, problem: 'away', drift: [], rebuild: null },
+      schema: { postgresReady: false, eventsReady: false, problem: 'away', drift: [], rebuild: null },
     });
     expect(merged({ listening: [fresh, CALM] }).schema).toEqual(CALM.schema);
     expect(merged({ listening: [fresh, fresh] }).schema).toEqual(fresh.schema);
@@ -251,7 +252,8 @@ function worker({ accepted = 0, stored = 0, recovered = 0, isUp = true as boolea
       keeper: null,
       rejections: { counts: () => new Map([['segment', { missing_field: accepted }]]) },
       breaker: createBreaker({ clock, random: () => 0, onChange: () => {} }),
-      clickhouse: { isUp: () => isUp },
+      eventStore: 'ClickHouse',
+      events: { isUp: () => isUp },
       postgres: { isUp: () => isUp, isReadOnly: () => false },
       journal: () => null,
       journalSyncs: createJournalSyncs(),

@@ -22,7 +22,7 @@ describe('OPERATIONS.md', () => {
 
   test('the search for messages finds some', () => {
     expect(loudMessages()).toEqual(
-      expect.arrayContaining(['insert failed', 'neither store accepts the batch', 'drain pass failed']),
+      expect.arrayContaining(['insert failed', 'no store accepts the batch', 'drain pass failed']),
     );
   });
 

@@ -8,7 +8,8 @@ const balance = { discarded: 0, imported: 0, forgotten: 0 };
 
 /** The outcomes of the checks of stores where so much landed and so many rows are left. */
 function outcomes(landed: number, rows: number, taken: Partial<typeof balance> = {}) {
-  const stores = { clickhouse: { rows, distinctRows: rows, landed }, letters, balance: { ...balance, ...taken } };
+  const events = { rows, distinctRows: rows, counted: landed, landed };
+  const stores = { store: 'ClickHouse' as const, events, letters, balance: { ...balance, ...taken } };
   return Object.fromEntries(checkStores(stores, [counts], null).map(({ name, outcome }) => [name, outcome]));
 }
 

@@ -160,8 +160,9 @@ describe('without any store', () => {
   ])('"%s" says which setting or what to start', async (args, setting) => {
     const { code, stdout, stderr } = await run(args);
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    const instead = setting === 'CLICKHOUSE_URL' ? ' (or EVENT_STORE=postgres, if that stores the events)' : '';
     expect(stderr).toBe(
-      `${setting} is not set and no Weir is running in /nonexistent/weir.\nStart one with \`npm start\`, or set ${setting}.\n`,
+      `${setting} is not set and no Weir is running in /nonexistent/weir.\nStart one with \`npm start\`, or set ${setting}${instead}.\n`,
     );
   });
 

@@ -44,7 +44,7 @@ const ACTIONS: Record<string, Action> = {
   waitLong: { weight: 3, act: ({ clock }, random) => clock.advance(upTo(40_000, random)) },
   clickhouseDown: { weight: 3, act: ({ events }) => void (events.down = true) },
   clickhouseHangs: { weight: 2, act: ({ events }) => void (events.hangs = true) },
-  clickhouseUp: { weight: 5, act: ({ events }) => void Object.assign(events, { down: false, hangs: false }) },
+  eventsUp: { weight: 5, act: ({ events }) => void Object.assign(events, { down: false, hangs: false }) },
   clickhouseRefuses: {
     weight: 2,
     act: ({ events }, random) => {

@@ -14,6 +14,7 @@ const ROOMS: readonly Room[] = readRooms();
 const PORTS = new Set(
   [
     'ports',
+    'operator-port',
     'read-ports',
     'channel-port',
     'dead-letter-port',

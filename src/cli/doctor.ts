@@ -9,7 +9,8 @@ import { printJson, type Cli } from './cli.ts';
 import { parseProject } from './dlq/selection.ts';
 import { checkRejections } from './rejection-check.ts';
 import { reconcile, type ReconcileOptions } from './reconcile.ts';
-import { examineClickHouse, examinePostgres } from './store-checks.ts';
+import { examineClickHouse, examinePostgres, examinePostgresEvents } from './store-checks.ts';
+import { eventStoreOf } from './stores.ts';
 
 const ANSWER_WITHIN_MS = 5_000;
 
@@ -28,10 +29,10 @@ export function addDoctor(program: Command, cli: Cli): void {
     .addHelpText(
       'after',
       `
-Checks the configuration, the running Weir, both stores with their schemas, the disks and the clocks.
+Checks the configuration, the running Weir, the stores with their schemas, the disks and the clocks.
 
---reconcile reads the counters of the running Weir and counts what the stores hold. It reads all of
-events_raw_v1, which takes a while on a large table.
+--reconcile reads the counters of the running Weir and counts what the stores hold. It reads all
+events, which takes a while on a large table.
 
 Examples:
   weir doctor
@@ -74,7 +75,7 @@ async function examine(cli: Cli): Promise<Check[]> {
   const stores = await Promise.all([
     examineInstance(config),
     examinePostgres(cli, config),
-    examineClickHouse(cli, config),
+    eventStoreOf(config) === 'Postgres' ? examinePostgresEvents(cli, config) : examineClickHouse(cli, config),
   ]);
   return [
     ok('configuration', `${config.effective.filter(({ source }) => source !== 'default').length} settings changed`),

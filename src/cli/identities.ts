@@ -3,18 +3,17 @@
  * apply it; may be repeated, also after an interruption.
  */
 import type { Command } from 'commander';
-import type { RemovedLinks, WrongLinks } from '../clickhouse/operations/identity-links.ts';
+import { type EventOperations, type RemovedLinks, StoreGaveUp, type WrongLinks } from '../pipeline/operator-port.ts';
 import { ACTOR_OPTION, actorOf } from './actor.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
 import { confirmed } from './confirm.ts';
 import { parseProject } from './dlq/selection.ts';
 import { createProgress } from './progress.ts';
-import { withClickHouse } from './stores.ts';
+import { withEvents } from './stores.ts';
 import { textTable } from './table.ts';
 import { counted } from './format.ts';
 
 type Options = { project?: string; apply?: boolean; yes?: boolean; actor?: string; json?: boolean };
-type Client = Parameters<Parameters<typeof withClickHouse>[1]>[0];
 type Done = RemovedLinks & { readonly project: string };
 
 export function addIdentities(program: Command, cli: Cli): void {
@@ -30,9 +29,9 @@ export function addIdentities(program: Command, cli: Cli): void {
     .addHelpText(
       'after',
       `
-The views leave such links out already. This command removes them from the table identity_links and
+The views leave such links out already. This command removes them from the table of links and
 restores the links that they hid: those of an id that was linked to a placeholder first and to a user
-later, if the events are still stored. Other links are never touched. The ClickHouse user needs the
+later, if the events are still stored. Other links are never touched. In ClickHouse, the user needs the
 right ALTER DELETE.
 
 Examples:
@@ -45,9 +44,8 @@ Examples:
 
 async function clean(cli: Cli, options: Options): Promise<void> {
   const actor = actorOf(cli, options);
-  await withClickHouse(cli, async (client) => {
-    const { findWrongLinks } = await import('../clickhouse/operations/identity-links.ts');
-    const found = await findWrongLinks(client, options.project ?? null);
+  await withEvents(cli, async (events) => {
+    const found = await events.findWrongLinks(options.project ?? null);
     const projects = [...new Set(found.map(({ projectId }) => projectId))];
     if (!options.apply || projects.length === 0) return show(cli, found, options, actor);
 
@@ -59,7 +57,7 @@ async function clean(cli: Cli, options: Options): Promise<void> {
       `Remove ${counted(links, 'link')} of placeholder ids, in ${counted(projects.length, 'project')}, for good?`,
     );
     const done: Done[] = [];
-    for (const project of projects) done.push({ project, ...(await takeBack(cli, client, project)) });
+    for (const project of projects) done.push({ project, ...(await takeBack(cli, events, project)) });
     report(cli, done, options, actor);
   });
 }
@@ -80,18 +78,14 @@ function tableOf(found: readonly WrongLinks[]): string {
   );
 }
 
-async function takeBack({ io, clock }: Cli, client: Client, projectId: string): Promise<RemovedLinks> {
-  const [{ removeWrongLinks }, { MutationFailed }] = await Promise.all([
-    import('../clickhouse/operations/identity-links.ts'),
-    import('../clickhouse/operations/mutation.ts'),
-  ]);
+async function takeBack({ io, clock }: Cli, events: EventOperations, projectId: string): Promise<RemovedLinks> {
   const say = createProgress({ io, clock });
   try {
-    return await removeWrongLinks({ client, clock }, projectId, (partsToDo) =>
-      say(() => `Identity links of ${projectId}: ${counted(partsToDo, 'part')} to go`),
+    return await events.removeWrongLinks(projectId, ({ toDo, unit }) =>
+      say(() => `Identity links of ${projectId}: ${counted(toDo, unit)} to go`),
     );
   } catch (error) {
-    if (!(error instanceof MutationFailed)) throw error;
+    if (!(error instanceof StoreGaveUp)) throw error;
     throw new CommandFailure(`${error.message}. Fix that, then run this command again.`, { cause: error });
   }
 }

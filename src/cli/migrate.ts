@@ -1,17 +1,17 @@
 import type { Command } from 'commander';
-import type { ClickHouseClient } from '@clickhouse/client';
 import type { Pool } from 'pg';
+import type { Config } from '../config/config.ts';
 import { createLog } from '../log/log.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
-import type { RebuildState } from '../pipeline/storage-port.ts';
+import type { EventSchema, RebuildState } from '../pipeline/storage-port.ts';
 import { createProgress } from './progress.ts';
-import { findClickHouse, findPostgres } from './stores.ts';
+import { eventStoreOf, findClickHouse, findPostgres, openPostgresEventsOf } from './stores.ts';
 import { grouped } from './format.ts';
 
 export function addMigrate(program: Command, cli: Cli): void {
   program
     .command('migrate')
-    .description("bring both stores' tables up to date; safe to run twice, and by several at once")
+    .description("bring the stores' tables up to date; safe to run twice, and by several at once")
     .option('--rebuild', 'also rebuild large tables now, and wait until that is done')
     .option('--json', 'print what was applied as JSON')
     .addHelpText(
@@ -29,14 +29,19 @@ Examples:
   DATABASE_URL=postgres://… CLICKHOUSE_URL=http://… weir migrate --json`,
     )
     .action(async (options: Options) => {
-      const { rebuild, ...applied } = await migrateFound(cli, options);
-      if (options.json) return printJson(cli.io, { ...applied, rebuild });
+      const { applied, rebuild, store } = await migrateFound(cli, options);
+      // Both are migrations of Postgres where that stores the events.
+      const listed =
+        store === 'Postgres'
+          ? { postgres: [...applied.postgres, ...applied.events] }
+          : { postgres: applied.postgres, clickhouse: applied.events };
+      if (options.json) return printJson(cli.io, { ...listed, rebuild });
       const names = [
         ...applied.postgres.map((name) => `Postgres ${name}\n`),
-        ...applied.clickhouse.map((name) => `ClickHouse ${name}\n`),
+        ...applied.events.map((name) => `${store} ${name}\n`),
       ];
       cli.io.stdout(names.join(''));
-      cli.io.stderr(names.length === 0 ? 'Both stores are up to date.\n' : `${names.length} migrations applied.\n`);
+      cli.io.stderr(names.length === 0 ? 'All tables are up to date.\n' : `${names.length} migrations applied.\n`);
       if (rebuild.kind !== 'done') cli.io.stderr(`${describeRebuild(rebuild)}\n`);
       if (options.rebuild && rebuild.kind === 'blocked') cli.exitWith(1);
     });
@@ -58,38 +63,30 @@ export function describeRebuild(state: RebuildState): string {
 async function migrateFound(cli: Cli, { rebuild = false }: Options) {
   const { clock, config } = cli;
   const settings = config();
-  const at = { postgres: findPostgres(settings), clickhouse: findClickHouse(settings) };
-  const [
-    { createPostgres },
-    { createClickHouse },
-    { createEventSchema },
-    { migrateStores, explainMigrationFailure },
-    { finishRebuild },
-  ] = await Promise.all([
+  const postgres = findPostgres(settings);
+  const store = eventStoreOf(settings);
+  const [{ createPostgres }, { migrateStores, explainMigrationFailure }, { finishRebuild }] = await Promise.all([
     import('../postgres/connection/pool.ts'),
-    import('../clickhouse/connection/client.ts'),
-    import('../clickhouse/migrations/event-schema.ts'),
     import('../composition/migrate-stores.ts'),
     import('../composition/table-rebuild.ts'),
   ]);
   const log = createLog('silent');
-  const { pool } = createPostgres({ url: at.postgres.url, maxConnections: 2 }, log);
-  const clickhouse = createClickHouse(at.clickhouse);
-  const events = createEventSchema(clickhouse, at.clickhouse.database);
+  const { pool } = createPostgres({ url: postgres.url, maxConnections: 2 }, log);
+  const { schema: events, reach, close } = await openSchema(cli, settings);
   try {
-    await reachPostgres(pool, at.postgres.from);
-    await reachClickHouse(clickhouse, at.clickhouse.from);
+    await reachPostgres(pool, postgres.from);
+    await reach();
     const applied = await migrateStores({ postgres: pool, events, clock }, log);
     const say = createProgress(cli);
     const state = rebuild
       ? await finishRebuild({ postgres: pool, events, clock }, (now) => say(() => describeRebuild(now)))
       : (await events.rebuild.read()).state;
-    return { ...applied, rebuild: state };
+    return { applied, rebuild: state, store };
   } catch (error) {
     if (error instanceof CommandFailure) throw error;
     throw new CommandFailure(`${explainMigrationFailure(error, events)}.`, { cause: error });
   } finally {
-    await Promise.all([pool.end(), clickhouse.close()]);
+    await Promise.all([pool.end(), close()]);
   }
 }
 
@@ -100,12 +97,28 @@ async function reachPostgres(pool: Pool, from: string): Promise<void> {
   });
 }
 
-async function reachClickHouse(client: ClickHouseClient, from: string): Promise<void> {
-  const [{ checkConnectivity }, { explainFailure }] = await Promise.all([
+/** `reach` throws `CommandFailure` unless the store of the events answers. */
+type OpenedSchema = { readonly schema: EventSchema; reach(): Promise<void>; close(): Promise<void> };
+
+async function openSchema(cli: Cli, settings: Config): Promise<OpenedSchema> {
+  if (eventStoreOf(settings) === 'Postgres') {
+    const { schema, close } = await openPostgresEventsOf(cli);
+    return { schema, reach: () => Promise.resolve(), close };
+  }
+  const [{ createClickHouse }, { createEventSchema }, { checkConnectivity }, { explainFailure }] = await Promise.all([
+    import('../clickhouse/connection/client.ts'),
+    import('../clickhouse/migrations/event-schema.ts'),
     import('../clickhouse/operations/connectivity-check.ts'),
     import('../clickhouse/connection/connection-errors.ts'),
   ]);
-  await checkConnectivity(client).catch((error: unknown) => {
-    throw new CommandFailure(`${explainFailure(error)} (from ${from}).`, { cause: error });
-  });
+  const found = findClickHouse(settings);
+  const client = createClickHouse(found);
+  return {
+    schema: createEventSchema(client, found.database),
+    reach: () =>
+      checkConnectivity(client).catch((error: unknown) => {
+        throw new CommandFailure(`${explainFailure(error)} (from ${found.from}).`, { cause: error });
+      }),
+    close: () => client.close(),
+  };
 }

@@ -5,7 +5,7 @@ import { ACTOR_OPTION, actorOf } from './actor.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
 import { confirmed } from './confirm.ts';
 import { createProgress } from './progress.ts';
-import { withClickHouse, withPostgres } from './stores.ts';
+import { eventStoreOf, withEvents, withPostgres } from './stores.ts';
 import { counted, grouped } from './format.ts';
 
 type Options = { keepEvents?: boolean; yes?: boolean; actor?: string; json?: boolean };
@@ -16,12 +16,14 @@ const NAMES: Readonly<Record<string, string>> = {
   event_copies: 'checks of hourly counts',
   event_users: 'bitmaps of users',
   identity_links: 'identity links',
+  events_raw: 'events',
+  identities: 'identity links',
 };
 
 export function addProjectDelete(project: Command, cli: Cli): void {
   project
     .command('delete')
-    .description('delete a project: its tokens, its dead letters, its rejected events and its events in ClickHouse')
+    .description('delete a project: its tokens, its dead letters, its rejected events and its events')
     .argument('<id>', 'the id of the project')
     .option('--keep-events', 'only revoke its tokens; keep its events, dead letters and rejected events')
     .option('--yes', 'skip the confirmation')
@@ -32,7 +34,7 @@ export function addProjectDelete(project: Command, cli: Cli): void {
       `
 Its tokens stop working within a minute. Events accepted until then may still land afterwards: run the
 command again in two minutes to remove them. The command may be repeated at any time, also after an
-interruption. It needs both stores, and a ClickHouse user with the right ALTER DELETE. Events of other
+interruption. It needs all stores, and in ClickHouse a user with the right ALTER DELETE. Events of other
 projects are never touched.
 
 Examples:
@@ -61,16 +63,15 @@ async function deleteProject(cli: Cli, id: string, options: Options): Promise<vo
 
     const again = project.deletedAt === null ? '' : ' (deleted before; this removes what arrived since)';
     let isBegun = false;
-    const done = withClickHouse(cli, async (clickhouse) => {
-      const { countRows } = await import('../clickhouse/operations/erase-project.ts');
-      const [events] = await countRows(clickhouse, id);
+    const done = withEvents(cli, async (events) => {
+      const [stored] = await events.countRows(id);
       await confirmed(
         cli,
         options,
-        `Delete the project ${name}${again} with all its events and dead letters, for good? ClickHouse holds ${counted(events!.rows, 'event')} of this project.`,
+        `Delete the project ${name}${again} with all its events and dead letters, for good? ${events.name} holds ${counted(stored!.rows, 'event')} of this project.`,
       );
       isBegun = true;
-      const stores = { db, clickhouse, clock: cli.clock };
+      const stores = { db, events, clock: cli.clock };
       report(cli, id, await deleteProject(stores, { id, actor }, progressOf(cli)), options);
     });
     await done.catch((error: unknown) => {
@@ -85,19 +86,20 @@ async function deleteProject(cli: Cli, id: string, options: Options): Promise<vo
 }
 
 function progressOf(cli: Cli): DeletionProgress {
+  const store = eventStoreOf(cli.config());
   const [sayLetters, sayTables] = [createProgress(cli), createProgress(cli)];
   return {
     tokensRevoked: () => cli.io.stderr('Tokens revoked.\n'),
     deadLettersDiscarded: (letters) => sayLetters(() => `Dead letters: ${counted(letters, 'letter')} so far`),
     waitingFor: (letters) =>
       sayLetters(() => `Dead letters: waiting for ${counted(letters, 'letter')} being replayed at this moment`),
-    erasing: ({ table, rows, partsToDo }) =>
-      sayTables(() => `ClickHouse: deleting ${grouped(rows)} ${NAMES[table]}, ${counted(partsToDo, 'part')} to go`),
+    erasing: ({ table, rows, toDo, unit }) =>
+      sayTables(() => `${store}: deleting ${grouped(rows)} ${NAMES[table] ?? table}, ${counted(toDo, unit)} to go`),
   };
 }
 
 function report(
-  { io, exitWith }: Cli,
+  { io, exitWith, config }: Cli,
   id: string,
   { letters, rejected, tables }: DeletedProject,
   { json }: Options,
@@ -107,16 +109,18 @@ function report(
   if (isLeft) exitWith(1);
   if (json) return printJson(io, { deleted: id, deadLetters: { ...removed, left }, rejected, tables });
 
+  const store = eventStoreOf(config());
   const lines = [
     `Dead letters: ${counted(removed.events, 'event')} removed out of ${counted(removed.letters, 'letter')}` +
       (removed.shared > 0
         ? `, ${grouped(removed.shared)} of them shared with other projects, whose events stay.`
         : '.'),
     `Rejected events: ${counted(rejected, 'event')} removed.`,
-    ...tables.map(({ table, rows }) => `ClickHouse: ${grouped(rows)} ${NAMES[table]} removed.`),
+    ...tables.map(({ table, rows }) => `${store}: ${grouped(rows)} ${NAMES[table] ?? table} removed.`),
   ];
   if (left > 0) lines.push(`${counted(left, 'dead letter')} still being replayed.`);
-  for (const { table, left } of tables) if (left > 0) lines.push(`${grouped(left)} ${NAMES[table]} arrived meanwhile.`);
+  for (const { table, left } of tables)
+    if (left > 0) lines.push(`${grouped(left)} ${NAMES[table] ?? table} arrived meanwhile.`);
   if (removed.unreadable.length > 0) {
     lines.push(
       `${counted(removed.unreadable.length, 'shared dead letter')} cannot be read, so Weir cannot tell whose events they hold: ${removed.unreadable.slice(0, 5).join(' ')}`,

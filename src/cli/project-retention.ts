@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { RetentionState } from '../clickhouse/operations/retention-rewrite.ts';
+import type { RetentionState } from '../pipeline/operator-port.ts';
 import type { ChangedRetention } from '../operations/change-retention.ts';
 import { OperationRefused } from '../operations/refused.ts';
 import type { Project } from '../postgres/accounts/projects.ts';
@@ -9,7 +9,7 @@ import { CommandFailure, printJson, type Cli } from './cli.ts';
 import { confirmed } from './confirm.ts';
 import { createProgress } from './progress.ts';
 import { parseRetention, showRetention } from './retention.ts';
-import { withClickHouse, withPostgres } from './stores.ts';
+import { eventStoreOf, withEvents, withPostgres } from './stores.ts';
 import { counted, grouped } from './format.ts';
 
 type Options = { existing?: boolean; dryRun?: boolean; yes?: boolean; actor?: string; json?: boolean };
@@ -34,7 +34,7 @@ export function addProjectRetention(project: Command, cli: Cli): void {
 Without a duration the command prints the current retention. A new one takes effect within a minute, for
 the events that arrive from then on: each is stamped with its expiry on arrival. --existing also restamps
 stored events. Events older than the new retention are deleted at once; expired events do not come back.
-Restamping takes as long as rewriting the parts that hold the events, and needs a ClickHouse user with
+Restamping takes as long as rewriting what holds the events, and needs in ClickHouse a user with
 the right ALTER UPDATE. After an interruption, or to include events in flight, run it again with
 --existing. Events of other projects, hourly counts and identity links are never touched.
 
@@ -83,19 +83,21 @@ async function changeStored(cli: Cli, db: Database, wish: Wish, options: Options
   const wanted = { projectId: project.id, retentionSeconds };
   const say = createProgress(cli);
   let isBegun = false;
-  const done = withClickHouse(cli, async (clickhouse) => {
-    const { changeStoredRetention, measureStoredRetention } = await import('../operations/change-retention.ts');
-    if (options.dryRun) return reportState(cli, wish, await measureStoredRetention(clickhouse, wanted), options);
+  const done = withEvents(cli, async (events) => {
+    const { changeStoredRetention } = await import('../operations/change-retention.ts');
+    if (options.dryRun) {
+      return reportState(cli, wish, await events.measureRetention(project.id, retentionSeconds), options);
+    }
     const confirm = async (state: RetentionState) => {
       cli.io.stderr(sentenceOf(wish, state));
       const old = counted(state.expiring, 'event');
       await confirmed(cli, options, `Set the retention of "${project.name}" and delete ${old}, for good?`);
     };
     const changed = await changeStoredRetention(
-      { db, clickhouse, clock: cli.clock },
+      { db, events },
       { ...wanted, actor, confirm, onBegin: () => (isBegun = true) },
-      ({ rows, partsToDo }) =>
-        say(() => `ClickHouse: changing ${counted(rows, 'event')}, ${counted(partsToDo, 'part')} to go`),
+      ({ rows, toDo, unit }) =>
+        say(() => `${events.name}: changing ${counted(rows, 'event')}, ${counted(toDo, unit)} to go`),
     );
     report(cli, wish, changed, options);
   });
@@ -104,7 +106,7 @@ async function changeStored(cli: Cli, db: Database, wish: Wish, options: Options
     if (!isStores || error.cause === undefined) throw error;
     const hint = isBegun
       ? `New events get the retention ${showRetention(retentionSeconds)}; but not all stored events have it yet. Finish with: weir project retention ${project.id} --existing`
-      : 'Nothing was changed. Without --existing the command changes the retention for new events only, which does not need ClickHouse.';
+      : 'Nothing was changed. Without --existing the command changes the retention for new events only, which does not need the stored ones.';
     throw new CommandFailure(`${error.message}\n${hint}`, { cause: error });
   });
 }
@@ -127,7 +129,7 @@ function sentenceOf({ project, retentionSeconds }: Wish, { stored, differing, ex
 }
 
 function report(
-  { io, exitWith }: Cli,
+  { io, exitWith, config }: Cli,
   { project, retentionSeconds }: Wish,
   { isChanged, rewritten, letters }: ChangedRetention,
   { json }: Options,
@@ -143,7 +145,7 @@ function report(
 
   const lines = [
     `Retention of "${name}" is ${retention}.`,
-    `ClickHouse: ${counted(changed, 'event')} changed, ${grouped(expired)} of them too old and therefore deleted.`,
+    `${eventStoreOf(config())}: ${counted(changed, 'event')} changed, ${grouped(expired)} of them too old and therefore deleted.`,
   ];
   if (left > 0) lines.push(`${counted(left, 'event')} with another expiry arrived meanwhile.`);
   if (letters > 0) {

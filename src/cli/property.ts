@@ -3,17 +3,19 @@ import { Option, type Command } from 'commander';
 import type { DescribedProperty } from '../clickhouse/operations/property-columns.ts';
 import type { PropertyStores } from '../operations/promote-property.ts';
 import { PROPERTY_TYPES, type PropertyType, columnOf } from '../clickhouse/migrations/promoted-properties.ts';
-import { printJson, type Cli } from './cli.ts';
+import { CommandFailure, printJson, type Cli } from './cli.ts';
 import { confirmed } from './confirm.ts';
 import { counted, grouped } from './format.ts';
 import { createProgress } from './progress.ts';
-import { withClickHouse, withPostgres } from './stores.ts';
+import { eventStoreOf, withClickHouse, withPostgres } from './stores.ts';
 import { textTable } from './table.ts';
 
 type Options = { readonly type?: PropertyType; readonly yes?: boolean; readonly json?: boolean };
 
 export function addProperty(program: Command, cli: Cli): void {
-  const property = program.command('property').description('give properties a column of their own, for fast questions');
+  const property = program
+    .command('property')
+    .description('give properties a column of their own in ClickHouse, for fast questions');
   property
     .command('promote')
     .description('store a property as the column properties.NAME, for stored events too')
@@ -64,10 +66,27 @@ Examples:
   weir property promote page.url
   weir property promote '$browser' --json`;
 
+/**
+ * In Postgres an index on an expression does what a column does in ClickHouse. Its texts are cut: an index refuses long
+ * ones, and would keep their events out.
+ */
+function expectClickHouse({ config }: Cli, name: string): void {
+  if (eventStoreOf(config()) === 'ClickHouse') return;
+  const path = name.split('.').map((part) => `'${part.replaceAll("'", "''")}'`);
+  const document = path.slice(0, -1).reduce((so, part) => `${so} -> ${part}`, 'properties');
+  const value = `left(${document} ->> ${path.at(-1)}, 200)`;
+  throw new CommandFailure(
+    `Columns of properties are for ClickHouse, and these events are in Postgres. There, an index makes such questions fast:\n` +
+      `  CREATE INDEX ON analytics.events_raw (project_id, (${value}), "timestamp");\n` +
+      `Inserts wait while it is built. Queries that ask for ${value} then use it.`,
+  );
+}
+
 /** People write it as it is asked for, too. */
 const nameIn = (text: string) => (text.startsWith(columnOf('')) ? text.slice(columnOf('').length) : text);
 
 async function promote(cli: Cli, name: string, { type = 'String', json = false }: Options): Promise<void> {
+  expectClickHouse(cli, name);
   const { promoteProperty } = await import('../operations/promote-property.ts');
   const say = createProgress(cli);
   const { isNew, rows, filled } = await withStores(cli, (stores) =>
@@ -86,6 +105,7 @@ async function promote(cli: Cli, name: string, { type = 'String', json = false }
 }
 
 async function list(cli: Cli, { json = false }: Options): Promise<void> {
+  expectClickHouse(cli, 'plan');
   await withClickHouse(cli, async (client, database) => {
     const { describeProperties } = await import('../clickhouse/operations/property-columns.ts');
     const { properties } = await describeProperties(client, database);
@@ -107,6 +127,7 @@ const cellsOf = ({ column, type, rows, stored, isAltered }: DescribedProperty): 
 ];
 
 async function demote(cli: Cli, name: string, options: Options): Promise<void> {
+  expectClickHouse(cli, name);
   const { demoteProperty } = await import('../operations/promote-property.ts');
   await confirmed(cli, options, `Remove the column ${columnOf(name)}, for all projects?`);
   await withStores(cli, (stores) => demoteProperty(stores, name));

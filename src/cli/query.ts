@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import type { ClickHouseClient } from '@clickhouse/client';
+import { type EventOperations, QueryRefused, QueryUnanswered } from '../pipeline/operator-port.ts';
 import { CommandFailure, type Cli } from './cli.ts';
-import { findClickHouse } from './stores.ts';
+import { eventStoreOf, findClickHouse, findPostgres, withEvents } from './stores.ts';
 import { createTable } from './table.ts';
 
 /** Rows that decide the column widths: more than fit on a screen. */
@@ -10,43 +10,40 @@ const SAMPLE_ROWS = 1_000;
 export function addQuery(program: Command, cli: Cli): void {
   program
     .command('query')
-    .description('run one read-only SQL statement on ClickHouse, in the configured database')
+    .description('run one read-only SQL statement where the events are stored: on ClickHouse, or on Postgres')
     .argument('<sql>', 'the statement, without FORMAT; "-" reads it from stdin')
     .option('--json', 'print one JSON object per line')
     .addHelpText(
       'after',
       `
+In ClickHouse it runs in the configured database, in Postgres with the schema "analytics" first.
+
 Examples:
   weir query "SELECT event, count() FROM events GROUP BY event ORDER BY 2 DESC"
+  weir query "SELECT event, count(*) FROM events GROUP BY event ORDER BY 2 DESC"   (Postgres)
   weir query --json "SELECT * FROM events LIMIT 10"
   weir query - < report.sql`,
     )
     .action(async (argument: string, options: { json?: boolean }) => {
       const sql = argument === '-' ? await cli.input.readAll() : argument;
-      const found = findClickHouse(cli.config());
-      const { createClickHouse } = await import('../clickhouse/connection/client.ts');
-      const client = createClickHouse(found);
-      try {
-        await (options.json ? printNdjson(client, sql, cli) : printTable(client, sql, cli));
-      } catch (error) {
-        throw await explained(error, found.from);
-      } finally {
-        await client.close();
-      }
+      await withEvents(cli, async (events) => {
+        try {
+          await (options.json ? printNdjson(events, sql, cli) : printTable(events, sql, cli));
+        } catch (error) {
+          throw explained(error, cli);
+        }
+      });
     });
 }
 
-async function printNdjson(client: ClickHouseClient, sql: string, { io }: Cli): Promise<void> {
-  const { queryNdjson } = await import('../clickhouse/operations/operator-query.ts');
-  for await (const lines of await queryNdjson(client, sql)) io.stdout(`${lines.join('\n')}\n`);
+async function printNdjson(events: EventOperations, sql: string, { io }: Cli): Promise<void> {
+  for await (const lines of await events.queryNdjson(sql)) io.stdout(`${lines.join('\n')}\n`);
 }
 
 /** The first rows decide the widths; later ones are printed as they arrive. */
-async function printTable(client: ClickHouseClient, sql: string, { io }: Cli): Promise<void> {
-  const { queryTable } = await import('../clickhouse/operations/operator-query.ts');
-  const { columns, rows } = await queryTable(client, sql);
+async function printTable(events: EventOperations, sql: string, { io }: Cli): Promise<void> {
+  const { columns, rows } = await events.queryTable(sql);
   if (columns.length === 0) return;
-  const described = columns.map(({ name, type }) => ({ name, isNumeric: isNumeric(type) }));
   const sample: (readonly string[])[] = [];
   let line: ((cells: readonly string[]) => string) | null = null;
   for await (const group of rows) {
@@ -56,20 +53,16 @@ async function printTable(client: ClickHouseClient, sql: string, { io }: Cli): P
   if (line === null) begin();
 
   function begin() {
-    const table = createTable(described, sample);
+    const table = createTable(columns, sample);
     io.stdout([table.header(), ...sample.map(table.line)].join(''));
     return table.line;
   }
 }
 
-function isNumeric(type: string): boolean {
-  return /^(Nullable\(|LowCardinality\()*(U?Int|Float|Decimal)/.test(type);
-}
-
-async function explained(error: unknown, from: string): Promise<unknown> {
-  const { QueryRefused, QueryUnanswered } = await import('../clickhouse/operations/operator-query.ts');
+function explained(error: unknown, { config }: Cli): unknown {
   if (error instanceof QueryRefused) return new CommandFailure(error.message, { cause: error });
   if (!(error instanceof QueryUnanswered)) return error;
+  const { from } = eventStoreOf(config()) === 'Postgres' ? findPostgres(config()) : findClickHouse(config());
   return new CommandFailure(`${error.message}: check that it runs and that the address is right (from ${from}).`, {
     cause: error,
   });

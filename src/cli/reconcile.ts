@@ -3,14 +3,15 @@
  * while the stores keep what all processes ever wrote, so the two are compared by inequalities: what a process handed
  * over must be in the stores, which may hold more.
  */
-import type { StoredCounts } from '../clickhouse/operations/stored-counts.ts';
+import type { StoredCounts } from '../pipeline/operator-port.ts';
+import type { EventStoreName } from '../pipeline/storage-port.ts';
 import { totalOf } from '../operations/selected-dead-letters.ts';
 import type { Balance } from '../postgres/dead-letters/audit.ts';
 import type { CountByState } from '../postgres/dead-letters/dead-letter-statistics.ts';
 import { readRuntime } from '../service/runtime-file.ts';
 import { fail, linesOf, ok, warn, type Check } from './checks.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
-import { withClickHouse, withPostgres } from './stores.ts';
+import { withEvents, withPostgres } from './stores.ts';
 import { createTable } from './table.ts';
 import { counted, grouped } from './format.ts';
 
@@ -26,7 +27,8 @@ export type ProcessCounts = {
 
 /** What the stores hold, of everything or of one project. */
 export type StoreCounts = {
-  readonly clickhouse: StoredCounts;
+  readonly store: EventStoreName;
+  readonly events: StoredCounts;
   readonly letters: CountByState;
   readonly balance: Balance;
 };
@@ -75,41 +77,50 @@ export function checkProcess({ url, accepted, stored, deadLettered, pending, los
 }
 
 export function checkStores(
-  { clickhouse, letters, balance }: StoreCounts,
+  stores: StoreCounts,
   processes: readonly ProcessCounts[],
   projectId: string | null,
 ): Check[] {
   return [
-    checkRollup(clickhouse),
+    checkRollup(stores),
     // The counters of a process are not kept by project.
-    ...(projectId === null && processes.length > 0 ? [checkArrival({ clickhouse, letters, balance }, processes)] : []),
-    checkQuarantine(letters),
+    ...(projectId === null && processes.length > 0 ? [checkArrival(stores, processes)] : []),
+    checkQuarantine(stores.letters),
   ];
 }
 
-function checkRollup({ rows, distinctRows, landed }: StoredCounts): Check {
-  const name = 'hourly counts against events';
-  if (landed === distinctRows) return ok(name, `both say ${grouped(landed)}`);
-  if (landed < distinctRows) {
-    return fail(
-      name,
-      `event_counts_hourly has ${grouped(distinctRows - landed)} fewer than events_raw_v1`,
+/** What the tables are called, and why the counts may differ from the rows. */
+const WORDS: Readonly<Record<EventStoreName, { table: string; fewer: string; more: string }>> = {
+  ClickHouse: {
+    table: 'events_raw_v1',
+    fewer:
       'The view event_counts_hourly_mv was away while events landed, or someone wrote to the table directly: see `weir doctor`.',
-    );
+    more: 'Normal if clients sent events twice (the hourly counts include each copy, the table keeps one) or if events expired.',
+  },
+  Postgres: {
+    table: 'analytics.events_raw',
+    fewer: 'Someone wrote to the tables directly: Weir adds an event and its count in one transaction.',
+    more: 'Normal if events expired: the hourly counts keep them.',
+  },
+};
+
+function checkRollup({ store, events: { rows, distinctRows, counted } }: StoreCounts): Check {
+  const name = 'hourly counts against events';
+  const { table, fewer, more } = WORDS[store];
+  if (counted === distinctRows) return ok(name, `both say ${grouped(counted)}`);
+  if (counted < distinctRows) {
+    return fail(name, `event_counts_hourly has ${grouped(distinctRows - counted)} fewer than ${table}`, fewer);
   }
   const copies = rows - distinctRows;
-  return warn(
-    name,
-    `event_counts_hourly has ${grouped(landed - distinctRows)} more than events_raw_v1 (${grouped(copies)} copies not merged yet)`,
-    'Normal if clients sent events twice (the hourly counts include each copy, the table keeps one) or if events expired.',
-  );
+  const waiting = store === 'ClickHouse' ? ` (${grouped(copies)} copies not merged yet)` : '';
+  return warn(name, `event_counts_hourly has ${grouped(counted - distinctRows)} more than ${table}${waiting}`, more);
 }
 
 /** What processes handed to the stores must be there, unless an operator removed it. */
-function checkArrival({ clickhouse, letters, balance }: StoreCounts, processes: readonly ProcessCounts[]): Check {
+function checkArrival(stores: StoreCounts, processes: readonly ProcessCounts[]): Check {
   const name = 'handed over against kept';
   const handed = processes.reduce((sum, { stored, deadLettered }) => sum + stored + deadLettered, 0);
-  const kept = keptOf({ clickhouse, letters, balance });
+  const kept = keptOf(stores);
   const detail = `handed over ${grouped(handed)} since the start of ${counted(processes.length, 'process', 'processes')}, kept or taken out by operators ${grouped(kept)}`;
   if (kept >= handed) return ok(name, detail);
   return fail(
@@ -126,8 +137,8 @@ function checkQuarantine({ quarantined }: CountByState): Check {
   return warn(name, detail, 'See `weir dlq groups`.');
 }
 
-function keptOf({ clickhouse, letters, balance }: StoreCounts): number {
-  return clickhouse.landed + totalOf(letters).events + balance.discarded + balance.forgotten - balance.imported;
+function keptOf({ events, letters, balance }: StoreCounts): number {
+  return events.landed + totalOf(letters).events + balance.discarded + balance.forgotten - balance.imported;
 }
 
 async function askProcesses({ config }: Cli, { url, project }: ReconcileOptions): Promise<ProcessCounts[]> {
@@ -178,12 +189,13 @@ export function parseMetrics(url: string, page: string): ProcessCounts {
 async function countStores(cli: Cli, projectId: string | null): Promise<StoreCounts> {
   return withPostgres(cli, async (db) => {
     const { createDeadLetterQueries } = await import('../postgres/dead-letters/dead-letter-queries.ts');
-    const { countStored } = await import('../clickhouse/operations/stored-counts.ts');
     const queries = createDeadLetterQueries(db);
     // Dead letters are read before events: an event that lands in between is counted twice rather than missed.
     const letters = await queries.count(projectId === null ? { by: 'all' } : { by: 'project', projectId });
     const balance = await queries.balance(projectId);
-    return { letters, balance, clickhouse: await withClickHouse(cli, (client) => countStored(client, projectId)) };
+    return withEvents(cli, async ({ name: store, countStored }) => {
+      return { letters, balance, store, events: await countStored(projectId) };
+    });
   });
 }
 
@@ -193,7 +205,10 @@ function print(
   { json, project }: ReconcileOptions,
 ): void {
   if (json) return printJson(io, { processes, stores, checks });
-  const lines = [...processes.flatMap(explainProcess), ...explainStores(stores, project !== undefined)];
+  const lines = [
+    ...processes.flatMap((counts) => explainProcess(counts, stores.store)),
+    ...explainStores(stores, project !== undefined),
+  ];
   const table = createTable(
     ['WHERE', 'EVENTS', 'MEANING'].map((name, index) => ({ name, isNumeric: index === 1 })),
     lines,
@@ -209,30 +224,39 @@ function print(
   }
 }
 
-function explainProcess({ url, accepted, stored, deadLettered, pending }: ProcessCounts): string[][] {
+function explainProcess(
+  { url, accepted, stored, deadLettered, pending }: ProcessCounts,
+  store: EventStoreName,
+): string[][] {
   return [
     [url, grouped(accepted), 'accepted: answered 2xx since it started'],
-    ['', grouped(stored), 'stored: fresh events that ClickHouse confirmed'],
-    ['', grouped(deadLettered), 'dead-lettered: fresh events that Postgres confirmed'],
+    ['', grouped(stored), `stored: fresh events that ${store} confirmed`],
+    ['', grouped(deadLettered), 'dead-lettered: fresh events kept in failed_events'],
     ['', grouped(pending), 'pending: in memory, on their way'],
   ];
 }
 
-function explainStores({ clickhouse, letters, balance }: StoreCounts, isOneProject: boolean): string[][] {
+function explainStores({ store, events, letters, balance }: StoreCounts, isOneProject: boolean): string[][] {
   const shared = isOneProject ? '; letters shared with other projects count in full' : '';
   return [
-    ['ClickHouse', grouped(clickhouse.rows), 'rows of events_raw_v1, including copies not merged yet'],
-    ['', grouped(clickhouse.distinctRows), 'without copies (FINAL)'],
-    [
-      '',
-      grouped(clickhouse.landed),
-      'sum(events) of event_counts_hourly: everything that ever landed, including copies',
-    ],
+    ...(store === 'ClickHouse' ? inClickHouse(events) : inPostgres(events, isOneProject)),
     ['Postgres', grouped(letters.waiting.events), `waiting to be replayed${shared}`],
     ['', grouped(letters.replaying.events), `being replayed at this moment${shared}`],
     ['', grouped(letters.quarantined.events), `quarantined: waiting for an operator${shared}`],
     ['audit', grouped(balance.discarded), 'discarded by operators'],
     ['', grouped(balance.imported), 'put back by operators'],
-    ['', grouped(balance.forgotten), 'deleted from ClickHouse with their project'],
+    ['', grouped(balance.forgotten), 'deleted with their project'],
   ];
 }
+
+const inClickHouse = ({ rows, distinctRows, counted }: StoredCounts): string[][] => [
+  ['ClickHouse', grouped(rows), 'rows of events_raw_v1, including copies not merged yet'],
+  ['', grouped(distinctRows), 'without copies (FINAL)'],
+  ['', grouped(counted), 'sum(events) of event_counts_hourly: everything that ever landed, including copies'],
+];
+
+const inPostgres = ({ rows, counted, landed }: StoredCounts, isOneProject: boolean): string[][] => [
+  ['Postgres', grouped(rows), 'rows of analytics.events_raw'],
+  ['', grouped(counted), 'sum(events) of event_counts_hourly: every event that ever landed, once'],
+  ...(isOneProject ? [] : [['', grouped(landed), 'the same with copies that were sent again and not added']]),
+];

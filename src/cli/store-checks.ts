@@ -1,4 +1,4 @@
-/** What `weir doctor` measures of both stores. */
+/** What `weir doctor` measures of the stores. */
 import type { Config } from '../config/config.ts';
 import { createLog } from '../log/log.ts';
 import {
@@ -21,7 +21,7 @@ import {
 } from './checks.ts';
 import { CommandFailure, type Cli } from './cli.ts';
 import { describeRebuild } from './migrate.ts';
-import { findClickHouse, findPostgres } from './stores.ts';
+import { eventStoreOf, findClickHouse, findPostgres, openPostgresEventsOf, withPostgres } from './stores.ts';
 
 export async function examinePostgres({ clock }: Cli, config: Config): Promise<Check[]> {
   const found = failureAsCheck('Postgres', () => findPostgres(config));
@@ -64,7 +64,9 @@ export async function examinePostgres({ clock }: Cli, config: Config): Promise<C
       fail(
         'Postgres',
         `${explainFailure(error)} (from ${found.from})`,
-        'Weir still accepts events while ClickHouse answers.',
+        eventStoreOf(config) === 'Postgres'
+          ? 'Until it answers, what Weir has accepted waits in its journal, and new events are refused.'
+          : 'Weir still accepts events while ClickHouse answers.',
       ),
       ...rights,
     ];
@@ -133,6 +135,23 @@ export async function examineClickHouse({ clock }: Cli, config: Config): Promise
     ];
   } finally {
     await client.close();
+  }
+}
+
+/** What is checked beside Postgres itself where it stores the events. A database that is away is reported elsewhere. */
+export async function examinePostgresEvents(cli: Cli, config: Config): Promise<Check[]> {
+  if ('outcome' in failureAsCheck('Postgres', () => findPostgres(config))) return [];
+  const { schema, close } = await openPostgresEventsOf(cli);
+  try {
+    const drift = await schema.check();
+    if (drift.length > 0) return checkDrift('events in Postgres', drift);
+    const { countWrongLinks } = await import('../postgres/event-operations/identity-links.ts');
+    const links = await withPostgres(cli, (_, pool) => countWrongLinks(pool));
+    return [...checkDrift('events in Postgres', drift), checkLinks('identity links', links)];
+  } catch (error) {
+    return [fail('events in Postgres', schema.explain(error), 'Mend that, then run `weir doctor` again.')];
+  } finally {
+    await close();
   }
 }
 

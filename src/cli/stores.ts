@@ -1,12 +1,14 @@
 /**
- * Selects the Postgres and ClickHouse of a command: the configured ones, or those of the Weir that runs in the data
- * directory.
+ * Selects the stores of a command: the configured ones, or those of the Weir that runs in the data directory.
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Pool } from 'pg';
 import { clickHouseAccess, type Config } from '../config/config.ts';
 import { createLog } from '../log/log.ts';
+import type { EventOperations } from '../pipeline/operator-port.ts';
+import type { EventStorage, EventStoreName } from '../pipeline/storage-port.ts';
 import type { Database } from '../postgres/connection/pool.ts';
+import { namedEventStore, rememberedEventStore } from '../service/event-store.ts';
 import { readRuntime } from '../service/runtime-file.ts';
 import { CommandFailure, type Cli } from './cli.ts';
 
@@ -20,6 +22,16 @@ export type ClickHouseAccess = {
   /** The key of the embedded one; null for a configured one. */
   readonly key: string | null;
 };
+
+/** The software that stores the events, as settings, the running Weir or the last start say. */
+export function eventStoreOf(config: Config): EventStoreName {
+  const named = namedEventStore(config);
+  if (named !== null) return named === 'postgres' ? 'Postgres' : 'ClickHouse';
+  const runtime = readRuntime(config.dataDir);
+  if (runtime.kind === 'running' && runtime.url !== null)
+    return runtime.clickhouseUrl === null ? 'Postgres' : 'ClickHouse';
+  return rememberedEventStore(config.dataDir) === 'postgres' ? 'Postgres' : 'ClickHouse';
+}
 
 export function findPostgres(config: Config): Found<{ readonly url: string }> {
   if (config.databaseUrl !== null) return { url: config.databaseUrl, from: 'DATABASE_URL' };
@@ -47,7 +59,10 @@ function runningInstance({ dataDir }: Config, setting: string) {
     runtime.kind === 'stale'
       ? `the Weir that ran in ${dataDir} (process ${runtime.pid}) is gone`
       : `no Weir is running in ${dataDir}`;
-  throw new CommandFailure(`${setting} is not set and ${why}.\nStart one with \`npm start\`, or set ${setting}.`);
+  const instead = setting === 'CLICKHOUSE_URL' ? ' (or EVENT_STORE=postgres, if that stores the events)' : '';
+  throw new CommandFailure(
+    `${setting} is not set and ${why}.\nStart one with \`npm start\`, or set ${setting}${instead}.`,
+  );
 }
 
 function stillStarting({ dataDir }: Config): CommandFailure {
@@ -100,4 +115,28 @@ export async function withClickHouse<T>(
   } finally {
     await client.close();
   }
+}
+
+/** Opens the store of the events for `work` and closes it afterwards. */
+export async function withEvents<T>(cli: Cli, work: (events: EventOperations) => Promise<T>): Promise<T> {
+  const { clock } = cli;
+  if (eventStoreOf(cli.config()) === 'Postgres') {
+    return withPostgres(cli, async (_, pool) => {
+      const { createEventOperations } = await import('../postgres/event-operations/event-operations.ts');
+      return work(createEventOperations({ pool, clock }));
+    });
+  }
+  return withClickHouse(cli, async (client, database) => {
+    const { createEventOperations } = await import('../clickhouse/operations/event-operations.ts');
+    return work(createEventOperations({ client, clock }, { database }));
+  });
+}
+
+/** The store of the events in Postgres, opened for a command, which closes it. */
+export async function openPostgresEventsOf({ config, clock }: Pick<Cli, 'config' | 'clock'>): Promise<EventStorage> {
+  const settings = config();
+  const { openPostgresEvents } = await import('../postgres/event-storage.ts');
+  const { insertTimeoutMs } = settings;
+  const limits = { maxInFlight: 1, insertTimeoutMs, maxQueries: 1, workers: 1 };
+  return openPostgresEvents({ url: findPostgres(settings).url, ...limits }, { clock, log: createLog('silent') });
 }

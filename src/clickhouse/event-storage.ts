@@ -80,6 +80,7 @@ export function openClickHouse(
   const schema = createEventSchema(client, database);
 
   return {
+    name: 'ClickHouse',
     events: createEventStore({ client, clock, views, onVanished }, { database, timeoutMs: insertTimeoutMs }),
     schema: { ...schema, check },
     copies: { checkSome: (sinceS) => checkSomeHours(client, { sinceS }) },

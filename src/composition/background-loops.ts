@@ -59,8 +59,8 @@ export function startBackgroundLoops(
   const migrated = schema.run(stopping).then(() => state.breaker.allowProbe());
   const postgresReady = Promise.race([schema.postgresReady, migrated]);
   const loops = [
-    connectivity.clickhouse.run(stopping),
-    connectivity.postgres.run(stopping),
+    // One and the same where Postgres stores the events.
+    ...[...new Set([connectivity.events, connectivity.postgres])].map((store) => store.run(stopping)),
     migrated,
     migrated.then(() => schema.watch(stopping)),
     migrated.then(() => checkCopies({ copies, clock, random, log }, stopping)),

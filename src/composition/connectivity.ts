@@ -1,44 +1,63 @@
-/** Polls whether the stores answer and logs each change. */
+/**
+ * Polls whether the stores answer and logs each change. Where Postgres stores the events too, there is one database to
+ * ask, and what it answers counts for both.
+ */
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../log/log.ts';
 import type { Breaker } from '../pipeline/breaker.ts';
 import { createConnectionTrouble } from '../pipeline/connection-trouble.ts';
-import { createHeartbeat } from '../pipeline/heartbeat.ts';
+import { type Heartbeat, createHeartbeat } from '../pipeline/heartbeat.ts';
 import type { EventStorage } from '../pipeline/storage-port.ts';
 import type { ControlStorage } from './storage.ts';
 
-export type Connectivity = ReturnType<typeof createConnectivity>;
+/** `trouble`: why a store refuses connections; null when it does not, or the reason is unknown. */
+type Watched = Heartbeat & { trouble(): string | null };
+
+export type Connectivity = {
+  readonly events: Watched;
+  /** The same as `events` where Postgres stores them. */
+  readonly postgres: Watched & { isReadOnly(): boolean };
+};
 
 export function createConnectivity(
   { storage, control, breaker }: { storage: EventStorage; control: ControlStorage; breaker: Breaker },
   { clock, log }: { clock: Clock; log: Log },
-) {
-  const warn = (store: string) => (reason: string) => log.warn({ store, reason }, 'store refuses connections');
-  const clickhouseTrouble = createConnectionTrouble(storage.connectTrouble, warn('clickhouse'));
-  const postgresTrouble = createConnectionTrouble(control.connectTrouble, warn('postgres'));
-  const logChange = (store: string, isUp: boolean) =>
-    log[isUp ? 'info' : 'warn']({ store }, isUp ? 'store answers' : 'store does not answer');
-
-  const clickhouse = createHeartbeat({
-    clock,
-    ask: (signal) => clickhouseTrouble.watch(storage.isAnswering(signal)),
-    onChange: (isUp) => {
-      logChange('clickhouse', isUp);
+): Connectivity {
+  const isShared = storage.name === 'Postgres';
+  const onEventStore = {
+    onChange: (isUp: boolean) => {
       if (isUp) breaker.allowProbe();
     },
     onDown: () => breaker.trip('unavailable'),
-  });
-  const postgres = createHeartbeat({
-    clock,
-    ask: async () => {
-      await postgresTrouble.watch(control.probe.ask());
-      return true;
-    },
-    onChange: (isUp) => logChange('postgres', isUp),
-    onDown: () => {},
-  });
-  return {
-    clickhouse: { ...clickhouse, trouble: clickhouseTrouble.reason },
-    postgres: { ...postgres, isReadOnly: control.probe.isReadOnly, trouble: postgresTrouble.reason },
   };
+  const unwatched = { onChange: () => {}, onDown: () => {} };
+  const postgres = {
+    ...watch('postgres', control, isShared ? onEventStore : unwatched, async () => {
+      await control.probe.ask();
+      return true;
+    }),
+    isReadOnly: control.probe.isReadOnly,
+  };
+  const own = () => watch(storage.name.toLowerCase(), storage, onEventStore, storage.isAnswering);
+  return { events: isShared ? postgres : own(), postgres };
+
+  function watch(
+    store: string,
+    { connectTrouble }: Pick<EventStorage, 'connectTrouble'>,
+    { onChange, onDown }: typeof onEventStore,
+    ask: (signal: AbortSignal) => Promise<boolean>,
+  ): Watched {
+    const warn = (reason: string) => log.warn({ store, reason }, 'store refuses connections');
+    const trouble = createConnectionTrouble(connectTrouble, warn);
+    const heartbeat = createHeartbeat({
+      clock,
+      ask: (signal) => trouble.watch(ask(signal)),
+      onChange: (isUp) => {
+        log[isUp ? 'info' : 'warn']({ store }, isUp ? 'store answers' : 'store does not answer');
+        onChange(isUp);
+      },
+      onDown,
+    });
+    return { ...heartbeat, trouble: trouble.reason };
+  }
 }

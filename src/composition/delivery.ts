@@ -40,7 +40,7 @@ export function createDelivery(
     events,
     isolate: createIsolate({ events, clock }),
     breaker,
-    heartbeat: connectivity.clickhouse,
+    heartbeat: connectivity.events,
     ledger,
     clock,
     random,

@@ -43,15 +43,16 @@ export async function provideDemo(
   {
     databaseUrl,
     clickhouse,
+    eventStore,
     dataDir,
     production,
-  }: Pick<Config, 'databaseUrl' | 'clickhouse' | 'dataDir' | 'production'>,
+  }: Pick<Config, 'databaseUrl' | 'clickhouse' | 'eventStore' | 'dataDir' | 'production'>,
   weir: Stores & { readonly postgresReady: Promise<void>; readonly migrated: Promise<void> },
 ): Promise<Demo | null> {
   if (production || databaseUrl !== null) return null;
   await weir.postgresReady;
   // Without both stores there is nothing to try yet; a configured one may take its time.
-  if (clickhouse.url === null) await weir.migrated;
+  if (clickhouse.url === null || eventStore === 'postgres') await weir.migrated;
   return findOrCreateDemo(dataDir, weir);
 }
 

@@ -8,8 +8,8 @@ import { keepingLock, MigrationLocked, migratePostgres, withMigrationLock } from
 import { SchemaMissing } from '../postgres/connection/errors.ts';
 import { explainFailure as explainPostgres } from '../postgres/connection/connection-errors.ts';
 
-/** The names of the applied migrations; empty when nothing was left to do. */
-export type AppliedMigrations = { readonly postgres: readonly string[]; readonly clickhouse: readonly string[] };
+/** The names of the applied migrations, those of the tables of events apart; empty when nothing was left to do. */
+export type AppliedMigrations = { readonly postgres: readonly string[]; readonly events: readonly string[] };
 
 /**
  * Brings the tables of both stores up to date. Any number of processes may call it at once: they take turns by a lock
@@ -27,8 +27,8 @@ export async function migrateStores(
     events: EventSchema;
     clock?: Clock;
     /**
-     * Called once Postgres is up to date, before ClickHouse is: from then on tokens can be looked up and dead letters
-     * kept.
+     * Called once Postgres is up to date, before the tables of events are: from then on tokens can be looked up and dead
+     * letters kept.
      */
     onPostgresReady?: () => void;
   },
@@ -36,11 +36,11 @@ export async function migrateStores(
 ): Promise<AppliedMigrations> {
   const postgresApplied = await withMigrationLock(postgres, clock, migratePostgres);
   onPostgresReady();
-  const clickhouseApplied = await withMigrationLock(postgres, clock, (client) =>
+  const eventsApplied = await withMigrationLock(postgres, clock, (client) =>
     keepingLock(client, clock, events.migrate),
   );
-  const applied = { postgres: postgresApplied, clickhouse: clickhouseApplied };
-  if (applied.postgres.length + applied.clickhouse.length > 0) log.info(applied, 'migrations applied');
+  const applied = { postgres: postgresApplied, events: eventsApplied };
+  if (applied.postgres.length + applied.events.length > 0) log.info(applied, 'migrations applied');
   return applied;
 }
 

@@ -45,6 +45,7 @@ export function createPages(parts: PageParts, { clock, log }: { clock: Clock; lo
     {
       ...state,
       ...connectivity,
+      eventStore: storage.name,
       channel,
       journal,
       journalSyncs,
@@ -65,6 +66,7 @@ export function createPages(parts: PageParts, { clock, log }: { clock: Clock; lo
     readHealthSnapshot({
       ...state,
       ...connectivity,
+      eventStore: storage.name,
       channel,
       credentials,
       schema: schema.facts,

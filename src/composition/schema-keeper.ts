@@ -42,7 +42,7 @@ export function createSchemaKeeper(
   const { events, clock, random, log } = deps;
   const postgresReady = Promise.withResolvers<void>();
   const rebuilding = createTableRebuild(deps, { isPostponed: isRebuildPostponed });
-  let facts: Omit<SchemaFacts, 'rebuild'> = { postgresReady: false, clickhouseReady: false, problem: null, drift: [] };
+  let facts: Omit<SchemaFacts, 'rebuild'> = { postgresReady: false, eventsReady: false, problem: null, drift: [] };
 
   return { facts: () => ({ ...facts, rebuild: rebuilding.state() }), postgresReady: postgresReady.promise, run, watch };
 
@@ -80,7 +80,7 @@ export function createSchemaKeeper(
       if (!facts.drift.includes(drift[index]!)) log.warn({ table, problem, remedy }, 'schema differs');
     }
     if (facts.drift.length > 0 && drift.length === 0) log.info({}, 'schema is as it should be');
-    facts = { postgresReady: true, clickhouseReady: true, problem: null, drift };
+    facts = { postgresReady: true, eventsReady: true, problem: null, drift };
   }
 
   function onPostgresReady() {

@@ -17,15 +17,17 @@ import { createTokens } from '../postgres/accounts/tokens.ts';
 import { connectTrouble } from '../postgres/connection/connection-errors.ts';
 import { createPostgresProbe } from '../postgres/connection/ping.ts';
 import { createPostgres } from '../postgres/connection/pool.ts';
+import { openPostgresEvents } from '../postgres/event-storage.ts';
 import { createDeadLetters } from '../postgres/dead-letters/dead-letters.ts';
 import { createDiskRoom } from '../postgres/dead-letters/disk-room.ts';
 import { createLockedDeadLetters } from '../postgres/dead-letters/locked-dead-letters.ts';
 import { createRejectedStore } from '../postgres/rejected-events/rejected-store.ts';
 
-/** The addresses of both stores, whether configured or started here. */
+/** The addresses of the stores, whether configured or started here. */
 export type StoreAccess = {
   readonly databaseUrl: string;
-  readonly clickhouse: ClickHouseAccess;
+  /** null where Postgres stores the events. */
+  readonly clickhouse: ClickHouseAccess | null;
 };
 
 export type ControlStorage = ReturnType<typeof openControlStorage>;
@@ -45,17 +47,10 @@ const LEASE_MARGIN_MS = 30_000;
  * Where events are stored and read. The one place that chooses the software: an alternative implements `EventStorage`.
  */
 export function openEventStorage({ config, access, workers }: StorageOptions, deps: StorageDeps): EventStorage {
-  return openClickHouse(
-    {
-      access: access.clickhouse,
-      database: config.clickhouse.database,
-      maxInFlight: config.maxInFlight,
-      insertTimeoutMs: config.insertTimeoutMs,
-      maxQueries: QUERY_SLOTS.maxAtOnce,
-      workers,
-    },
-    deps,
-  );
+  const { maxInFlight, insertTimeoutMs } = config;
+  const limits = { maxInFlight, insertTimeoutMs, maxQueries: QUERY_SLOTS.maxAtOnce, workers };
+  if (access.clickhouse === null) return openPostgresEvents({ url: access.databaseUrl, ...limits }, deps);
+  return openClickHouse({ access: access.clickhouse, database: config.clickhouse.database, ...limits }, deps);
 }
 
 /** Postgres: dead letters, projects, tokens, switches, and which processes run. */

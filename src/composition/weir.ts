@@ -119,7 +119,7 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
       version,
       intake,
       state,
-      reading: storage.openReading({ downSignal: connectivity.clickhouse.downSignal, stopping: stopping.signal }),
+      reading: storage.openReading({ downSignal: connectivity.events.downSignal, stopping: stopping.signal }),
       credentials,
       idempotency,
       pages: workerContext?.pagesWith(snapshot) ?? pages.own,

@@ -15,6 +15,8 @@ export type Config = {
   readonly allowedOrigins: readonly string[];
   /** The token that `/internal/metrics` requires; null when it requires none. */
   readonly metricsToken: string | null;
+  /** Where events are stored; null leaves it to what there is. */
+  readonly eventStore: 'clickhouse' | 'postgres' | null;
   readonly databaseUrl: string | null;
   /** `url` carries no credentials: they are in `username` and `password`. */
   readonly clickhouse: {
@@ -104,7 +106,7 @@ export function parseConfig(env: Environment, readFile: ReadFile): Config {
     ...unusable,
     ...impossible(values),
     ...(values.DATABASE_URL === null ? [] : postgresUrlProblems(written.get('DATABASE_URL')!.text, readFile)),
-    ...(production ? missingInProduction(written) : []),
+    ...(production ? missingInProduction(written, values) : []),
   ];
   if (problems.length > 0) throw new ConfigError(problems);
   return freeze(assemble(values, written, production));
@@ -177,11 +179,18 @@ function clickHouseProblems({
 }
 
 /** The embedded stores are for trying out; in production they would be a surprise. */
-function missingInProduction(written: Written): string[] {
-  const required = ['DATABASE_URL', 'CLICKHOUSE_URL'] as const;
-  return required
-    .filter((name) => !written.has(name))
-    .map((name) => `${name}: is required when NODE_ENV is production; accepted: ${SETTINGS[name].kind.accepts}`);
+function missingInProduction(written: Written, { EVENT_STORE }: Values): string[] {
+  const problems: string[] = [];
+  const require = (name: 'DATABASE_URL' | 'CLICKHOUSE_URL', instead = '') => {
+    if (written.has(name)) return;
+    const accepted = `accepted: ${SETTINGS[name].kind.accepts}`;
+    problems.push(`${name}: is required when NODE_ENV is production; ${accepted}${instead}`);
+  };
+  require('DATABASE_URL');
+  if (EVENT_STORE !== 'postgres') {
+    require('CLICKHOUSE_URL', '; or set EVENT_STORE=postgres to store events in the database of DATABASE_URL');
+  }
+  return problems;
 }
 
 /** Only called when there are no problems: a null then means an optional setting without a value. */
@@ -194,6 +203,7 @@ function assemble(values: Values, written: Written, production: boolean): Config
     metricsToken: values.METRICS_TOKEN,
     logLevel: values.LOG_LEVEL!,
     allowedOrigins: values.ALLOWED_ORIGINS ?? [],
+    eventStore: values.EVENT_STORE,
     // The text as given: the URL class normalises what a Postgres client reads differently.
     databaseUrl: values.DATABASE_URL === null ? null : written.get('DATABASE_URL')!.text,
     clickhouse: {

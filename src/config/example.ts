@@ -7,7 +7,7 @@ export function envExample(): string {
 
 const HEAD = `# Every setting of Weir with its default. Copy this file to .env and uncomment what you change.
 # weir.toml may use the same names; the environment overrides the file. Empty means unset.
-# With NODE_ENV=production DATABASE_URL and CLICKHOUSE_URL are required.
+# With NODE_ENV=production DATABASE_URL and CLICKHOUSE_URL are required; with EVENT_STORE=postgres DATABASE_URL alone.
 
 `;
 

@@ -52,9 +52,13 @@ export const SETTINGS = {
     'Token that GET /internal/metrics requires as Authorization: Bearer; empty requires none',
   ),
 
+  EVENT_STORE: optional(
+    oneOf('clickhouse', 'postgres'),
+    'Where events are stored: clickhouse, or postgres for the database of DATABASE_URL; empty means clickhouse, or postgres where nothing names a ClickHouse and none can be embedded',
+  ),
   DATABASE_URL: optional(
     postgresUrl,
-    'Postgres for projects, tokens and dead letters; empty starts an embedded one (not in production)',
+    'Postgres for projects, tokens and dead letters, and for the events with EVENT_STORE=postgres; empty starts an embedded one (not in production)',
   ),
   CLICKHOUSE_URL: optional(
     url(['http:', 'https:'], 'http://host:8123'),

@@ -7,6 +7,9 @@ import { configOf } from './clickhouse-config.ts';
 import { EmbeddedStoreError, startStore } from './store-process.ts';
 import type { EmbeddedStore, StartOptions } from './store-process.ts';
 
+const LIBRARY = '@chdb/lib-linux-x64-gnu';
+const { resolve: find } = createRequire(import.meta.url);
+
 /** A key that every request to one embedded ClickHouse must carry: 256 random bits. */
 export const newKey = (): string => randomBytes(32).toString('hex');
 
@@ -87,22 +90,24 @@ function holdsDirectory(dataDir: string, pid: number): boolean {
   return readFileSync(join(dataDir, 'status'), 'utf8').startsWith(`PID: ${pid}\n`);
 }
 
-function findLibrary(): string {
-  if (process.platform !== 'linux' || process.arch !== 'x64') {
-    throw new EmbeddedStoreError(
-      `the embedded ClickHouse exists only for linux-x64 with glibc, this is ${process.platform}-${process.arch}; set CLICKHOUSE_URL`,
-    );
-  }
-  const { resolve: find } = createRequire(import.meta.url);
-  for (const packageName of ['@chdb/lib-linux-x64-gnu', 'ffi-rs']) {
+/** Why there is no embedded ClickHouse here, in words; null when there is. */
+export function whyNoEmbeddedClickHouse(): string | null {
+  if (process.platform !== 'linux' || process.arch !== 'x64')
+    return `the embedded ClickHouse exists only for linux-x64 with glibc, this is ${process.platform}-${process.arch}`;
+  for (const packageName of [LIBRARY, 'ffi-rs']) {
     try {
       find(packageName);
-    } catch (cause) {
-      throw new EmbeddedStoreError(
-        `the embedded ClickHouse needs the package ${packageName}, which is not installed; set CLICKHOUSE_URL, or run npm ci with its optional and development packages`,
-        { cause },
-      );
+    } catch {
+      return `the embedded ClickHouse needs the package ${packageName}, which is not installed`;
     }
   }
-  return join(dirname(find('@chdb/lib-linux-x64-gnu')), 'libchdb.so');
+  return null;
+}
+
+function findLibrary(): string {
+  const why = whyNoEmbeddedClickHouse();
+  if (why === null) return join(dirname(find(LIBRARY)), 'libchdb.so');
+  throw new EmbeddedStoreError(
+    `${why}; set CLICKHOUSE_URL, or EVENT_STORE=postgres, or run npm ci with its optional and development packages`,
+  );
 }

@@ -1,4 +1,4 @@
-/** Counts inserts into ClickHouse and the events that landed. */
+/** Counts inserts and the events that landed. */
 import { Counter, Histogram, type Registry } from '@prometheus-io/client';
 import type { InsertObservation } from '../pipeline/insert-attempt.ts';
 import type { UsageSink } from '../pipeline/ports.ts';
@@ -12,7 +12,7 @@ export function createDeliveryMetrics(registry: Registry): DeliveryMetrics {
   const registers = [registry];
   const inserts = new Counter({
     name: 'weir_inserts_total',
-    help: 'Inserts into ClickHouse by outcome: stored, or the class and code of the failure.',
+    help: 'Inserts of events by outcome: stored, or the class and code of the failure.',
     labelNames: ['outcome', 'code'],
     registers,
   });
@@ -30,7 +30,7 @@ export function createDeliveryMetrics(registry: Registry): DeliveryMetrics {
   });
   const usage = new Counter({
     name: 'weir_usage_events_total',
-    help: 'Events that landed in ClickHouse through this process, by project.',
+    help: 'Events that landed through this process, by project.',
     labelNames: ['project'],
     registers,
   });

@@ -21,6 +21,7 @@ import type { UsageSink } from '../pipeline/ports.ts';
 import type { Moment, Progress } from '../pipeline/progress.ts';
 import type { NotKeptCause, RejectedKeeper } from '../pipeline/rejected-keeper.ts';
 import type { Rejections } from '../pipeline/rejections.ts';
+import type { EventStoreName } from '../pipeline/storage-port.ts';
 
 export type MetricsDeps = {
   readonly channel: Channel;
@@ -30,7 +31,8 @@ export type MetricsDeps = {
   /** Null where no rejected events are kept. */
   readonly keeper: Pick<RejectedKeeper, 'kept' | 'notKept'> | null;
   readonly breaker: Breaker;
-  readonly clickhouse: Pick<Heartbeat, 'isUp'>;
+  readonly eventStore: EventStoreName;
+  readonly events: Pick<Heartbeat, 'isUp'>;
   readonly postgres: Pick<Heartbeat, 'isUp'> & { isReadOnly(): boolean };
   readonly journal: () => JournalHealth | null;
   readonly journalSyncs: Tally;
@@ -188,15 +190,20 @@ function readSums(
 }
 
 /** Facts that hold for the service only when they hold for every worker. */
-function readMinima({ readGauges }: ReadMetrics, { journal, flags, clickhouse, postgres, hasRoom }: MetricsDeps) {
+function readMinima(
+  { readGauges }: ReadMetrics,
+  { journal, flags, eventStore, events, postgres, hasRoom }: MetricsDeps,
+) {
   readGauges('min', {
     weir_journal_ok: ['1 while the journal can be written.', () => journal() && Number(journal()?.kind === 'ok')],
     weir_intake_open: ['1 while requests are let in.', () => Number(flags.facts().intake === 'open')],
-    weir_clickhouse_up: ['1 while ClickHouse answers.', () => knownAs(clickhouse.isUp())],
+    ...(eventStore === 'ClickHouse' && {
+      weir_clickhouse_up: ['1 while ClickHouse answers.', () => knownAs(events.isUp())] as const,
+    }),
     weir_dlq_has_room: ['1 while Postgres has room for dead letters.', () => Number(hasRoom())],
     weir_postgres_up: ['1 while Postgres answers.', () => knownAs(postgres.isUp())],
     weir_postgres_writable: [
-      '1 while Postgres accepts writes; a read-only one cannot store dead letters.',
+      '1 while Postgres accepts writes; a read-only one cannot store dead letters, nor events.',
       () => knownAs(postgres.isUp() && !postgres.isReadOnly()),
     ],
   });
@@ -222,18 +229,15 @@ function readMaxima({ readGauges }: ReadMetrics, { breaker, flags, schema, progr
       () => flags.facts().deadLetters?.quarantinedRows,
     ],
     weir_schema_drift: [
-      'Differences between the tables in ClickHouse and what Weir made; normally 0.',
-      () => (schema().clickhouseReady ? schema().drift.length : null),
+      'Differences between the tables of the events and what Weir made; normally 0.',
+      () => (schema().eventsReady ? schema().drift.length : null),
     ],
     weir_rebuild_rows: [
       'Rows that the present part of a rebuild of the events (copying, checking, finishing) has processed.',
       () => rebuild()?.rows,
     ],
     weir_rebuild_rows_expected: ['Approximate number of rows that part has to process.', () => rebuild()?.total],
-    weir_last_insert_success_timestamp_seconds: [
-      'When a batch last landed in ClickHouse.',
-      () => secondsOf(progress().landed),
-    ],
+    weir_last_insert_success_timestamp_seconds: ['When a batch last landed.', () => secondsOf(progress().landed)],
     weir_last_drain_pass_success_timestamp_seconds: [
       'When a pass over the dead letters last succeeded.',
       () => secondsOf(progress().passed),

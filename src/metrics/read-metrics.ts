@@ -39,7 +39,7 @@ export function createReadMetrics(registry: Registry) {
   /** Undefined and null mean unknown: the metric is left out of the page rather than shown as zero. */
   function readGauges(
     aggregator: 'sum' | 'min' | 'max',
-    gauges: Record<string, [help: string, read: () => number | null | undefined]>,
+    gauges: Record<string, readonly [help: string, read: () => number | null | undefined]>,
   ) {
     for (const [name, [help, read]] of Object.entries(gauges)) {
       const gauge = new Gauge({

@@ -2,19 +2,16 @@
  * Changes how long the events of a project are kept: for events to come, and for stored ones. Every step may be
  * repeated; after a crash, or for events that were still on their way, the same call does the rest.
  */
-import type { ClickHouseClient } from '@clickhouse/client';
-import { MutationFailed } from '../clickhouse/operations/mutation.ts';
 import {
+  type EventOperations,
   type RetentionRewriteProgress,
   type RetentionState,
   type RewrittenRetention,
-  measureRetentionState,
-  rewriteRetention,
-} from '../clickhouse/operations/retention-rewrite.ts';
+  StoreGaveUp,
+} from '../pipeline/operator-port.ts';
 import { createRetention } from '../postgres/accounts/retention.ts';
 import type { Database } from '../postgres/connection/pool.ts';
 import { createDeadLetterQueries } from '../postgres/dead-letters/dead-letter-queries.ts';
-import type { Clock } from '../runtime/clock.ts';
 import { findProject } from './find-project.ts';
 import { OperationRefused } from './refused.ts';
 import { showRetention } from './retention-text.ts';
@@ -48,23 +45,17 @@ export type ChangedRetention = {
   readonly letters: number;
 };
 
-/** What `changeStoredRetention` would do. Throws what ClickHouse's driver throws. */
-export const measureStoredRetention = (
-  clickhouse: ClickHouseClient,
-  { projectId, retentionSeconds }: Wanted,
-): Promise<RetentionState> => measureRetentionState(clickhouse, projectId, retentionSeconds);
-
 /**
  * As `changeRetention`, and gives the stored events the expiry they would get under it. Throws `OperationRefused`, also
- * when another retention is set in the meantime, `PostgresFailure`, and what ClickHouse's driver throws.
+ * when another retention is set in the meantime, `PostgresFailure`, and what the store's driver throws.
  */
 export async function changeStoredRetention(
-  { db, clickhouse, clock }: { db: Database; clickhouse: ClickHouseClient; clock: Clock },
+  { db, events }: { db: Database; events: EventOperations },
   { projectId, retentionSeconds, actor, confirm = async () => {}, onBegin = () => {} }: StoredRequest,
   onProgress: (progress: RetentionRewriteProgress) => void = () => {},
 ): Promise<ChangedRetention> {
   const retention = createRetention(db, { actor });
-  const state = await measureRetentionState(clickhouse, projectId, retentionSeconds);
+  const state = await events.measureRetention(projectId, retentionSeconds);
   if (state.expiring > 0) await confirm(state);
   onBegin();
   const isChanged = await retention.change(projectId, retentionSeconds);
@@ -77,12 +68,9 @@ export async function changeStoredRetention(
       `Another command set the retention to ${showRetention(now)} meanwhile; this one stopped.`,
     );
   };
-  const rewritten = await rewriteRetention(
-    { client: clickhouse, clock },
-    { projectId, retentionSeconds, confirmWanted },
-    onProgress,
-  ).catch((error: unknown) => {
-    if (!(error instanceof MutationFailed)) throw error;
+  const rewrite = { projectId, retentionSeconds, confirmWanted };
+  const rewritten = await events.rewriteRetention(rewrite, onProgress).catch((error: unknown) => {
+    if (!(error instanceof StoreGaveUp)) throw error;
     throw new OperationRefused('store', `${error.message}.`, { cause: error });
   });
   const { letters } = totalOf(await createDeadLetterQueries(db).count({ by: 'project', projectId }));

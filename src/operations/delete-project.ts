@@ -3,14 +3,7 @@
  * letters, then events. Every step may be repeated; after a crash, or for events that were still on their way, the same
  * call removes the rest.
  */
-import type { ClickHouseClient } from '@clickhouse/client';
-import {
-  type ErasedProject,
-  type EraseProgress,
-  countLanded,
-  eraseProject,
-} from '../clickhouse/operations/erase-project.ts';
-import { MutationFailed } from '../clickhouse/operations/mutation.ts';
+import { type ErasedTable, type EraseProgress, type EventOperations, StoreGaveUp } from '../pipeline/operator-port.ts';
 import { createProjects } from '../postgres/accounts/projects.ts';
 import type { Database } from '../postgres/connection/pool.ts';
 import { createDeadLetterQueries } from '../postgres/dead-letters/dead-letter-queries.ts';
@@ -34,7 +27,7 @@ export type DeletedProject = {
   readonly letters: EmptiedDeadLetters;
   /** Kept events that had been rejected. */
   readonly rejected: number;
-  readonly tables: readonly ErasedProject[];
+  readonly tables: readonly ErasedTable[];
 };
 
 export type DeletionProgress = {
@@ -47,7 +40,7 @@ export type DeletionProgress = {
 
 const UNSEEN: DeletionProgress = { tokensRevoked() {}, deadLettersDiscarded() {}, waitingFor() {}, erasing() {} };
 
-type Stores = { readonly db: Database; readonly clickhouse: ClickHouseClient; readonly clock: Clock };
+type Stores = { readonly db: Database; readonly events: EventOperations; readonly clock: Clock };
 
 /**
  * Ends the project and its tokens; its events and dead letters stay. False when there never was such a project. Throws
@@ -57,11 +50,11 @@ export const closeProject = (db: Database, id: string): Promise<boolean> => crea
 
 /**
  * Deletes the project with all its events and dead letters; those of other projects are never touched. Whatever the
- * result lists as left needs another call. Throws `OperationRefused`, `PostgresFailure`, and what ClickHouse's driver
+ * result lists as left needs another call. Throws `OperationRefused`, `PostgresFailure`, and what the store's driver
  * throws.
  */
 export async function deleteProject(
-  { db, clickhouse, clock }: Stores,
+  { db, events, clock }: Stores,
   { id, actor }: { id: string; actor: string },
   progress: DeletionProgress = UNSEEN,
 ): Promise<DeletedProject> {
@@ -72,12 +65,12 @@ export async function deleteProject(
   const rejected = await removeRejectedOf(db, id);
   const letters = await emptyDeadLetters({ db, actions, clock }, id, progress);
   // Recorded before the deletion: the ledger can only be balanced with what is written down.
-  const landed = await countLanded(clickhouse, id);
+  const landed = await events.countLanded(id);
   if (landed > 0) await actions.recordErasure(id, landed);
   try {
-    return { letters, rejected, tables: await eraseProject({ client: clickhouse, clock }, id, progress.erasing) };
+    return { letters, rejected, tables: await events.eraseProject(id, progress.erasing) };
   } catch (error) {
-    if (!(error instanceof MutationFailed)) throw error;
+    if (!(error instanceof StoreGaveUp)) throw error;
     throw new OperationRefused('store', `${error.message}.`, { cause: error });
   }
 }

@@ -1,6 +1,7 @@
 /** Finds out what a replay would do, without changing anything. */
 import { splitRows } from '../event/rows.ts';
 import { failureOf } from '../pipeline/outcome.ts';
+import type { EventStoreName } from '../pipeline/storage-port.ts';
 import { type EventStore, InsertFailure, type Inspection } from '../pipeline/ports.ts';
 import type { Database } from '../postgres/connection/pool.ts';
 import { type OpenedDeadLetter, createDeadLetterQueries } from '../postgres/dead-letters/dead-letter-queries.ts';
@@ -25,7 +26,10 @@ export type Trials = { readonly letters: readonly Trial[]; readonly total: numbe
 
 const REASONS_KEPT = 20;
 
-type Stores = { readonly db: Database; readonly events: Pick<EventStore, 'inspect'> };
+/** `name`: of the store, for messages. */
+export type Inspector = { readonly name: EventStoreName; readonly store: Pick<EventStore, 'inspect'> };
+
+type Stores = { readonly db: Database; readonly events: Inspector };
 
 /**
  * Asks the event store which rows it would take. Of more letters than `sample` it tries the oldest and the newest; null
@@ -53,7 +57,7 @@ export async function tryDeadLetters(
 
 async function tryDeadLetter(
   { letter: { id, eventCount }, rows }: OpenedDeadLetter,
-  events: Pick<EventStore, 'inspect'>,
+  events: Inspector,
 ): Promise<Trial> {
   if (rows === null) {
     const reasons = [{ row: 0, code: null, message: 'the payload is damaged and cannot be read' }];
@@ -76,14 +80,14 @@ async function tryDeadLetter(
   };
 }
 
-async function inspect(rows: readonly Buffer[], events: Pick<EventStore, 'inspect'>): Promise<Inspection> {
+async function inspect(rows: readonly Buffer[], { name, store }: Inspector): Promise<Inspection> {
   let found: Inspection = { refusals: [], isComplete: false };
-  const failure = await failureOf(events.inspect(rows).then((inspection) => (found = inspection)));
+  const failure = await failureOf(store.inspect(rows).then((inspection) => (found = inspection)));
   if (failure === null) return found;
   if (!(failure instanceof InsertFailure)) throw failure;
   throw new OperationRefused(
     'store',
-    `ClickHouse has a problem unrelated to these rows (${failure.failureClass}): ${failure.message}. See \`weir doctor\`. Nothing was changed.`,
+    `${name} has a problem unrelated to these rows (${failure.failureClass}): ${failure.message}. See \`weir doctor\`. Nothing was changed.`,
     { cause: failure },
   );
 }

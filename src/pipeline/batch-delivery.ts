@@ -92,7 +92,7 @@ export function createBatchDelivery({
     if (!state.isUnhomed && !givenUp.signal.aborted) {
       state.isUnhomed = true;
       flags.unhomed(1);
-      log.error({ batchId: batch.id, events: batch.eventCount, err: spillError }, 'neither store accepts the batch');
+      log.error({ batchId: batch.id, events: batch.eventCount, err: spillError }, 'no store accepts the batch');
     }
     return null;
   }

@@ -190,7 +190,7 @@ export function createInsertAttempts({
   function logDrift({ id, eventCount }: Batch, { rows, failure }: RefusedRows) {
     log.error(
       { batchId: id, events: rows.length, of: eventCount, code: failure.code, err: failure },
-      'schema drift: ClickHouse refuses these events and ordinary ones alike; they wait as dead letters',
+      'schema drift: the store refuses these events and ordinary ones alike; they wait as dead letters',
     );
   }
 

@@ -55,7 +55,7 @@ export type Column = { readonly name: string; readonly type: string };
 /** ClickHouse's own number and name of an error. */
 export type ClickHouseCode = { readonly code: number; readonly name: string };
 
-/** `queryId`: the query's id in ClickHouse. `signal` aborts when the client no longer waits for the answer. */
+/** `queryId`: the query's id in the store. `signal` aborts when the client no longer waits for the answer. */
 export type Asking = { readonly queryId: string; readonly signal: AbortSignal };
 
 /** Rows are JSON arrays, in groups as they arrive; the iteration throws when the rest cannot be read. */

@@ -168,7 +168,7 @@ export function createDivision(deps: DivisionDeps, policy: Pick<ReplayPolicy, 'l
     const { failure } = held[0]!;
     log.error(
       { letterId: letter.id, events: letter.eventCount, code: failure.code, err: failure },
-      'schema drift: ClickHouse refuses ordinary events; nothing is quarantined until it accepts them',
+      'schema drift: the store refuses ordinary events; nothing is quarantined until it accepts them',
     );
   }
 }

@@ -190,7 +190,7 @@ export function createReplayer(deps: ReplayDeps, policy: ReplayPolicy): Replayer
     const missing = rows.filter((_, index) => !stored[index]);
     log.info(
       { letterId: letter.id, events: rows.length, missing: missing.length },
-      'asked ClickHouse which events of a dead letter are stored',
+      'asked the store which events of a dead letter are stored',
     );
     if (missing.length === 0) return landed(letter);
     if (missing.length === rows.length) {

@@ -79,7 +79,14 @@ export type CountedCopies = {
   checkSome(sinceS: number): Promise<number>;
 };
 
+/**
+ * The software that stores events, as messages name it. `Postgres` is the database that keeps dead letters, projects
+ * and tokens as well: whatever is wrong with one of them is wrong with both.
+ */
+export type EventStoreName = 'ClickHouse' | 'Postgres';
+
 export type EventStorage = {
+  readonly name: EventStoreName;
   readonly events: EventStore;
   readonly schema: EventSchema;
   readonly copies: CountedCopies;

@@ -36,6 +36,7 @@ export function openPostgresEvents(
   const reading = createReading({ url, maxQueries, workers }, { clock, log });
 
   return {
+    name: 'Postgres',
     events: createEventStore({ pool, clock }, { timeoutMs: insertTimeoutMs }),
     schema: createEventSchema(pool),
     // A copy is not stored, and not counted.

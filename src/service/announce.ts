@@ -26,8 +26,8 @@ export async function announce({ service, embedded, runtime, config, log, io }: 
   const { databaseUrl, clickhouse } = embedded.access;
   runtime.publish({
     url,
-    clickhouseUrl: withCredentials(clickhouse),
-    clickhouseKey: clickhouse.key,
+    clickhouseUrl: clickhouse && withCredentials(clickhouse),
+    clickhouseKey: clickhouse?.key ?? null,
     databaseUrl,
   });
   log.info({ url, settings: config.effective.filter(({ source }) => source !== 'default') }, 'listening');
@@ -41,7 +41,7 @@ export async function announce({ service, embedded, runtime, config, log, io }: 
 }
 
 /** The address in a form that a script can use; only its owner can read `runtime.json`. */
-function withCredentials({ url, username, password }: StoreAccess['clickhouse']): string {
+function withCredentials({ url, username, password }: NonNullable<StoreAccess['clickhouse']>): string {
   const full = new URL(url);
   if (username !== 'default' || password !== '') Object.assign(full, { username, password });
   return full.href.replace(/\/$/, '');

@@ -5,11 +5,12 @@ import { systemClock } from '../runtime/clock.ts';
 import { type Config, clickHouseAccess } from '../config/config.ts';
 import type { KeptStore } from '../embedded/keep-running.ts';
 import type { Log } from '../log/log.ts';
+import type { EventStoreChoice } from './event-store.ts';
 import type { StoreAccess } from '../composition/storage.ts';
 
 type KeptClickHouse = KeptStore & { readonly key: string };
 
-/** Where both stores are, and which of them were started. */
+/** Where the stores are, and which of them were started. */
 export type Embedded = { readonly access: StoreAccess; readonly stores: readonly KeptStore[] };
 
 /**
@@ -18,6 +19,7 @@ export type Embedded = { readonly access: StoreAccess; readonly stores: readonly
  */
 export async function startMissingStores(
   config: Config,
+  eventStore: EventStoreChoice,
   { log, io, signal }: { log: Log; io: Io; signal: AbortSignal },
 ): Promise<Embedded | null> {
   const starting: Promise<KeptStore>[] = [];
@@ -32,7 +34,7 @@ export async function startMissingStores(
     return started;
   };
   const clickhouse =
-    config.clickhouse.url === null
+    eventStore === 'clickhouse' && config.clickhouse.url === null
       ? startStore(async (): Promise<KeptClickHouse> => {
           const { newKey, startEmbeddedClickHouse } = await import('../embedded/clickhouse.ts');
           const { keepRunning } = await import('../embedded/keep-running.ts');
@@ -65,11 +67,13 @@ export async function startMissingStores(
     stores,
     access: {
       databaseUrl: config.databaseUrl ?? (await postgres!).url,
-      clickhouse: clickhouse
-        ? accessTo(await clickhouse)
-        : { ...config.clickhouse, url: config.clickhouse.url!, key: null },
+      clickhouse: clickhouse ? accessTo(await clickhouse) : configured(),
     },
   };
+
+  function configured() {
+    return eventStore === 'postgres' ? null : { ...config.clickhouse, url: config.clickhouse.url!, key: null };
+  }
 }
 
 const accessTo = ({ url, key }: KeptClickHouse) => {

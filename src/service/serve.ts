@@ -12,6 +12,7 @@ import type { Output } from '../log/output.ts';
 import { type Log, createLog, openStandardError, relayTo } from '../log/log.ts';
 import { type Embedded, startMissingStores } from './missing-stores.ts';
 import { claimDirectory } from './claim-directory.ts';
+import { type EventStoreChoice, chooseEventStore, rememberEventStore } from './event-store.ts';
 import { AlreadyRunning, type RuntimeClaim, readRuntime } from './runtime-file.ts';
 import { type Service, startService } from './start-service.ts';
 import { JournalUnusable } from '../composition/durability.ts';
@@ -82,7 +83,8 @@ async function start({
     if (signal.aborted) return;
     const runtime = claimDirectory(config, process.pid, log);
     begun.runtime = runtime;
-    const embedded = await startMissingStores(config, { log, io, signal });
+    const eventStore = await decideEventStore(config, { log, io });
+    const embedded = await startMissingStores(config, eventStore, { log, io, signal });
     begun.embedded = embedded;
     if (embedded === null || signal.aborted) return;
     const relay = output.isShared ? relayTo(output) : null;
@@ -98,6 +100,23 @@ async function start({
     begun.runtime?.release();
     throw error;
   }
+}
+
+/** Says so where the choice is a surprise, and remembers it in the data directory. */
+async function decideEventStore(config: Config, { log, io }: { log: Log; io: Io }): Promise<EventStoreChoice> {
+  const { store, said } = await chooseEventStore(config, async () => {
+    const { whyNoEmbeddedClickHouse } = await import('../embedded/clickhouse.ts');
+    return whyNoEmbeddedClickHouse();
+  });
+  if (said !== null && config.production) log.warn({ said }, 'events are stored elsewhere than before');
+  else if (said !== null) io.stderr(`${said}\n`);
+  try {
+    rememberEventStore(config.dataDir, store);
+  } catch (error) {
+    // Where nothing can be remembered, the settings decide at every start.
+    log.debug({ err: error }, 'the store of the events is not remembered');
+  }
+  return store;
 }
 
 /** Keeps the service running when its output has no reader, and writes the last log lines at exit. */

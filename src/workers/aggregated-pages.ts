@@ -105,6 +105,7 @@ export function mergeHealthSnapshots({ listening, silent, others, acceptedBefore
       unhomed: sumOf([...listening, ...silent], ({ facts }) => facts.unhomed),
       deadLetters: mergeDepths(listening.flatMap(({ facts }) => facts.deadLetters ?? [])),
     },
+    eventStore: listening[0]!.eventStore,
     channel: {
       events: sumOf(all, ({ channel }) => channel.events),
       bytes: sumOf(all, ({ channel }) => channel.bytes),
@@ -113,10 +114,10 @@ export function mergeHealthSnapshots({ listening, silent, others, acceptedBefore
     },
     accepted: acceptedBefore + sumOf(all, ({ accepted }) => accepted),
     breaker: worstBreaker(listening.map(({ breaker }) => breaker)),
-    clickhouseUp: everyKnown(listening.map(({ clickhouseUp }) => clickhouseUp)),
+    eventsUp: everyKnown(listening.map(({ eventsUp }) => eventsUp)),
     postgresUp: everyKnown(listening.map(({ postgresUp }) => postgresUp)),
     postgresReadOnly: listening.some(({ postgresReadOnly }) => postgresReadOnly),
-    clickhouseTrouble: firstOf(listening.map(({ clickhouseTrouble }) => clickhouseTrouble)),
+    eventsTrouble: firstOf(listening.map(({ eventsTrouble }) => eventsTrouble)),
     postgresTrouble: firstOf(listening.map(({ postgresTrouble }) => postgresTrouble)),
     schema: mergeSchema(listening.map(({ schema }) => schema)),
     journal: mergeJournals(
@@ -172,11 +173,11 @@ function worstBreaker(states: readonly BreakerState[]): BreakerState {
  */
 function mergeSchema(schemas: readonly SchemaFacts[]): SchemaFacts {
   const postgresReady = schemas.some((schema) => schema.postgresReady);
-  const clickhouseReady = schemas.some((schema) => schema.clickhouseReady);
+  const eventsReady = schemas.some((schema) => schema.eventsReady);
   return {
     postgresReady,
-    clickhouseReady,
-    problem: postgresReady && clickhouseReady ? null : firstOf(schemas.map(({ problem }) => problem)),
+    eventsReady,
+    problem: postgresReady && eventsReady ? null : firstOf(schemas.map(({ problem }) => problem)),
     drift: [...new Set(schemas.flatMap(({ drift }) => drift))],
     rebuild: mergeRebuilds(schemas.map(({ rebuild }) => rebuild)),
   };

@@ -1,6 +1,7 @@
 /** The faults of a chaos run: each begins, lasts, and ends. What begins is always ended, also when the run stops early. */
-import type { HttpFault } from '../support/fault-proxy.ts';
+import type { HttpFault, TcpProxy } from '../support/fault-proxy.ts';
 import { NO_VERDICTS, STRANGERS } from '../support/foreign-answers.ts';
+import type { Server } from '../support/stores.ts';
 import type { Rig, WeirPlace } from './rig.ts';
 
 export type Fault = {
@@ -12,8 +13,8 @@ export type Fault = {
   end(): Promise<void> | void;
 };
 
-export type FaultTargets = {
-  readonly rig: Rig;
+export type FaultTargets<R = Rig> = {
+  readonly rig: R;
   readonly primary: WeirPlace;
   readonly second: WeirPlace;
   readonly random: () => number;
@@ -46,11 +47,6 @@ export function faultsOn({ rig, primary, second, random, onBadExit }: FaultTarge
   const command = async (query: string) => void (await stores.clickhouse.command({ query }));
   /** Half of them have passed the rows on. */
   const strange = (): HttpFault => ({ kind: 'answer', ...oneOf(STRANGERS), isForwarded: random() < 0.5 });
-  const terminate = async (place: WeirPlace) => {
-    if (place.pid() === null) return;
-    const code = await place.terminate();
-    if (code !== 0) onBadExit(code);
-  };
 
   const clickhouseKilled: Fault = {
     name: 'clickhouse killed',
@@ -65,32 +61,12 @@ export function faultsOn({ rig, primary, second, random, onBadExit }: FaultTarge
       await clickhouse.accept();
     },
   };
-  const postgresKilled: Fault = {
-    name: 'postgres killed',
-    minMs: 200,
-    maxMs: 5_000,
-    async begin() {
-      await postgresServer.kill();
-      await postgres.refuse();
-    },
-    async end() {
-      await postgresServer.start();
-      await postgres.accept();
-    },
-  };
   const clickhouseFrozen: Fault = {
     name: 'clickhouse frozen',
     minMs: 500,
     maxMs: 7_000,
     begin: () => clickhouseServer.pause(),
     end: () => clickhouseServer.resume(),
-  };
-  const postgresFrozen: Fault = {
-    name: 'postgres frozen',
-    minMs: 500,
-    maxMs: 7_000,
-    begin: () => postgresServer.pause(),
-    end: () => postgresServer.resume(),
   };
   const clickhouseRefused: Fault = {
     name: 'clickhouse refused',
@@ -99,48 +75,8 @@ export function faultsOn({ rig, primary, second, random, onBadExit }: FaultTarge
     begin: () => clickhouse.refuse(),
     end: () => clickhouse.accept(),
   };
-  const postgresRefused: Fault = {
-    name: 'postgres refused',
-    minMs: 300,
-    maxMs: 5_000,
-    begin: () => postgres.refuse(),
-    end: () => postgres.accept(),
-  };
-  const restarted: Fault = {
-    name: 'weir terminated',
-    minMs: 50,
-    maxMs: 1_000,
-    begin: () => terminate(primary),
-    end: () => primary.start(),
-  };
-  const logBlocked: Fault = {
-    name: 'log not read',
-    minMs: 1_000,
-    maxMs: 8_000,
-    begin: () => primary.blockLog(),
-    end: () => primary.readLog(),
-  };
-  const killed: Fault = {
-    name: 'weir killed',
-    minMs: 50,
-    maxMs: 500,
-    begin: () => primary.kill(),
-    end: () => primary.start(),
-  };
-  const secondKilled: Fault = {
-    name: 'second weir killed',
-    minMs: 3_000,
-    maxMs: 8_000,
-    begin: () => second.start(),
-    end: () => second.kill(),
-  };
-  const secondWeir: Fault = {
-    name: 'second weir',
-    minMs: 3_000,
-    maxMs: 8_000,
-    begin: () => second.start(),
-    end: () => terminate(second),
-  };
+  const { postgresKilled, postgresFrozen, postgresRefused } = onPostgres({ postgres, server: postgresServer });
+  const { restarted, logBlocked, killed, secondKilled, secondWeir } = onWeir({ primary, second, onBadExit });
 
   return [
     clickhouseKilled,
@@ -278,8 +214,85 @@ export function faultsOn({ rig, primary, second, random, onBadExit }: FaultTarge
   ];
 }
 
+/** Of a Postgres behind a proxy. */
+export function onPostgres({ postgres, server }: { postgres: TcpProxy; server: Server }) {
+  const postgresKilled: Fault = {
+    name: 'postgres killed',
+    minMs: 200,
+    maxMs: 5_000,
+    async begin() {
+      await server.kill();
+      await postgres.refuse();
+    },
+    async end() {
+      await server.start();
+      await postgres.accept();
+    },
+  };
+  const postgresFrozen: Fault = {
+    name: 'postgres frozen',
+    minMs: 500,
+    maxMs: 7_000,
+    begin: () => server.pause(),
+    end: () => server.resume(),
+  };
+  const postgresRefused: Fault = {
+    name: 'postgres refused',
+    minMs: 300,
+    maxMs: 5_000,
+    begin: () => postgres.refuse(),
+    end: () => postgres.accept(),
+  };
+  return { postgresKilled, postgresFrozen, postgresRefused };
+}
+
+/** Of Weir itself. */
+export function onWeir({ primary, second, onBadExit }: Pick<FaultTargets, 'primary' | 'second' | 'onBadExit'>) {
+  const terminate = async (place: WeirPlace) => {
+    if (place.pid() === null) return;
+    const code = await place.terminate();
+    if (code !== 0) onBadExit(code);
+  };
+  const restarted: Fault = {
+    name: 'weir terminated',
+    minMs: 50,
+    maxMs: 1_000,
+    begin: () => terminate(primary),
+    end: () => primary.start(),
+  };
+  const logBlocked: Fault = {
+    name: 'log not read',
+    minMs: 1_000,
+    maxMs: 8_000,
+    begin: () => primary.blockLog(),
+    end: () => primary.readLog(),
+  };
+  const killed: Fault = {
+    name: 'weir killed',
+    minMs: 50,
+    maxMs: 500,
+    begin: () => primary.kill(),
+    end: () => primary.start(),
+  };
+  const secondKilled: Fault = {
+    name: 'second weir killed',
+    minMs: 3_000,
+    maxMs: 8_000,
+    begin: () => second.start(),
+    end: () => second.kill(),
+  };
+  const secondWeir: Fault = {
+    name: 'second weir',
+    minMs: 3_000,
+    maxMs: 8_000,
+    begin: () => second.start(),
+    end: () => terminate(second),
+  };
+  return { restarted, logBlocked, killed, secondKilled, secondWeir };
+}
+
 /** The second begins after the first and ends before it. */
-function both(name: string, first: Fault, then: Fault): Fault {
+export function both(name: string, first: Fault, then: Fault): Fault {
   return {
     name,
     minMs: Math.max(first.minMs, then.minMs),

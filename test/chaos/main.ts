@@ -1,5 +1,5 @@
 /**
- * npm run chaos -- --minutes 2 --seed 7 [--rate 300] [--only pattern] [--json] [--keep-logs]
+ * npm run chaos -- --minutes 2 --seed 7 [--store postgres] [--rate 300] [--only pattern] [--json] [--keep-logs]
  *
  * Hurts a real Weir between real stores for a while and checks that every
  * acknowledged event is where it should be, once. Exits 1 when one is not.
@@ -13,6 +13,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     rate: { type: 'string', default: '300' },
     only: { type: 'string' },
+    store: { type: 'string', default: 'clickhouse' },
     json: { type: 'boolean', default: false },
     'keep-logs': { type: 'boolean', default: false },
   },
@@ -22,12 +23,14 @@ const say = (line: string) => process.stderr.write(`${new Date().toISOString().s
 // The stores and Weirs end with this process, however it ends.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 
+if (!['clickhouse', 'postgres'].includes(values.store)) throw new Error('--store: clickhouse or postgres');
 say(`seed ${values.seed}`);
 const report = await runChaos({
   seconds: Number(values.minutes) * 60,
   seed: Number(values.seed),
   eventsPerSecond: Number(values.rate),
   readyWithinMs: 10_000,
+  store: values.store as 'clickhouse' | 'postgres',
   only: values.only ?? null,
   keepLogs: values['keep-logs'],
   onProgress: say,

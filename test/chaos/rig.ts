@@ -11,7 +11,7 @@ import { createTokens } from '../../src/postgres/accounts/tokens.ts';
 import { readRuntime } from '../../src/service/runtime-file.ts';
 import { type HttpProxy, type TcpProxy, startHttpProxy, startTcpProxy } from '../support/fault-proxy.ts';
 import { isSkipped, moveToSmallDisk, type SmallDisk } from '../support/small-disk.ts';
-import { type Stores, startStores } from '../support/stores.ts';
+import { type PostgresStores, type Stores, startPostgresStores, startStores } from '../support/stores.ts';
 
 /** One place where a Weir runs: its data directory outlives its processes. */
 export type WeirPlace = {
@@ -47,6 +47,12 @@ export type Rig = {
   stop(options?: { keepLogs?: boolean }): Promise<void>;
 };
 
+/** The same around a Postgres that stores the events too. */
+export type PostgresRig = Omit<Rig, 'stores' | 'clickhouse' | 'disk'> & {
+  readonly stores: PostgresStores;
+  readonly clickhouse: null;
+};
+
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const POLL_MS = 20;
 
@@ -63,8 +69,31 @@ const QUICK = {
 export async function startRig({ diskMiB = null }: { diskMiB?: number | null } = {}): Promise<Rig> {
   const stores = await startStores();
   const disk = diskMiB !== null && !isSkipped ? await moveToSmallDisk(stores, diskMiB) : null;
-  const dir = await mkdtemp(join(tmpdir(), 'weir-rig-'));
   const clickhouse = await startHttpProxy(stores.clickhouseUrl);
+  const { stop, ...rig } = await startPlaces(stores, { CLICKHOUSE_URL: clickhouse.url });
+  return {
+    stores,
+    clickhouse,
+    disk,
+    ...rig,
+    async stop(options) {
+      await stop(options, () => clickhouse.stop());
+      disk?.stop();
+    },
+  };
+}
+
+export async function startPostgresRig(): Promise<PostgresRig> {
+  const stores = await startPostgresStores();
+  return { stores, clickhouse: null, ...(await startPlaces(stores, { EVENT_STORE: 'postgres' })) };
+}
+
+/** Places for Weirs with these settings, behind a proxy in front of Postgres. */
+async function startPlaces(
+  stores: Pick<Stores, 'databaseUrl' | 'postgres' | 'postgresServer' | 'stop'>,
+  settings: Record<string, string>,
+) {
+  const dir = await mkdtemp(join(tmpdir(), 'weir-rig-'));
   const postgres = await startTcpProxy(stores.postgresServer.port);
   const databaseUrl = stores.databaseUrl.replace(`:${stores.postgresServer.port}/`, `:${postgres.port}/`);
   const { id: projectId } = await createProjects(stores.postgres.db).create({
@@ -85,26 +114,18 @@ export async function startRig({ diskMiB = null }: { diskMiB?: number | null } =
   process.once('exit', killAll);
 
   return {
-    stores,
-    clickhouse,
     postgres,
-    disk,
     projectId,
     token: token!.plaintext,
-    place: (name, env = {}) =>
-      createPlace(
-        join(dir, name),
-        { CLICKHOUSE_URL: clickhouse.url, DATABASE_URL: databaseUrl, ...QUICK, ...env },
-        children,
-      ),
-    async stop({ keepLogs = false } = {}) {
+    place: (name: string, env: Record<string, string> = {}) =>
+      createPlace(join(dir, name), { ...settings, DATABASE_URL: databaseUrl, ...QUICK, ...env }, children),
+    async stop({ keepLogs = false }: { keepLogs?: boolean } = {}, stopOthers: () => Promise<void> = async () => {}) {
       const gone = [...children].map((child) => once(child, 'exit'));
       killAll();
       await Promise.all(gone);
       process.removeListener('exit', killAll);
-      await Promise.all([clickhouse.stop(), postgres.stop()]);
+      await Promise.all([stopOthers(), postgres.stop()]);
       await stores.stop();
-      disk?.stop();
       if (!keepLogs) await rm(dir, { recursive: true, force: true });
     },
   };
@@ -223,7 +244,7 @@ export async function until(what: string, holds: () => Promise<boolean> | boolea
 }
 
 /** Whether nothing is on its way any more: all memory empty, no dead letter that is still replayed. */
-export async function isQuiet(rig: Rig, places: readonly WeirPlace[]): Promise<boolean> {
+export async function isQuiet(rig: Rig | PostgresRig, places: readonly WeirPlace[]): Promise<boolean> {
   const healths = await Promise.all(places.map(({ url }) => healthOf(url())));
   const isEmpty = (health: Health | null) =>
     health !== null && health.pending === 0 && health.pending_bytes === 0 && health.unhomed_batches === 0;
@@ -234,11 +255,16 @@ export async function isQuiet(rig: Rig, places: readonly WeirPlace[]): Promise<b
   return rows.length === 0;
 }
 
-/** Empties both stores of events, for the next test. */
-export async function forgetEvents({ stores }: Rig): Promise<void> {
-  const { clickhouse, database, postgres } = stores;
-  for (const table of ['events_raw_v1', 'event_counts_hourly', 'event_copies', 'event_users', 'identity_links']) {
-    await clickhouse.command({ query: `TRUNCATE TABLE ${database}.${table}` });
+/** Empties the stores of events, for the next test. */
+export async function forgetEvents({ stores }: Rig | PostgresRig): Promise<void> {
+  if ('clickhouse' in stores) {
+    const { clickhouse, database } = stores;
+    for (const table of ['events_raw_v1', 'event_counts_hourly', 'event_copies', 'event_users', 'identity_links']) {
+      await clickhouse.command({ query: `TRUNCATE TABLE ${database}.${table}` });
+    }
+  } else {
+    const tables = ['events_raw', 'event_batches', 'event_counts_hourly', 'identities'];
+    await stores.select(`TRUNCATE ${tables.map((table) => `analytics.${table}`).join(', ')}`);
   }
-  await postgres.pool.query('TRUNCATE failed_events, failed_events_audit');
+  await stores.postgres.pool.query('TRUNCATE failed_events, failed_events_audit');
 }

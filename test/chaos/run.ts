@@ -16,10 +16,23 @@ import {
   wrongIn,
 } from '../support/load.ts';
 import { type Fault, faultsOn } from './faults.ts';
-import { healthOf, isQuiet, isReady, startRig, until, type Rig, type WeirPlace } from './rig.ts';
+import { postgresFaultsOn } from './postgres-faults.ts';
+import {
+  healthOf,
+  isQuiet,
+  isReady,
+  startPostgresRig,
+  startRig,
+  until,
+  type PostgresRig,
+  type Rig,
+  type WeirPlace,
+} from './rig.ts';
 
 export type ChaosOptions = {
   readonly seconds: number;
+  /** What stores the events. */
+  readonly store: 'clickhouse' | 'postgres';
   readonly seed: number;
   readonly eventsPerSecond: number;
   /** A process that is not ready this long after a fault has broken a promise. */
@@ -72,7 +85,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   // Apart, so that the schedule does not depend on how many requests were sent.
   const randomSchedule = randomOf(seed);
   const randomLoad = randomOf(seed ^ 0x5eed);
-  const rig = await startRig({ diskMiB: DISK_MIB });
+  const rig = options.store === 'postgres' ? await startPostgresRig() : await startRig({ diskMiB: DISK_MIB });
   try {
     await addPoisonConstraint(rig.stores);
     const primary = rig.place('primary');
@@ -88,13 +101,14 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     const loading = load.run(eventsPerSecond, stopLoad.signal);
     const loadFailed = loading.then(() => null);
     const badExits: (number | null)[] = [];
-    const faults = faultsOn({
-      rig,
+    const targets = {
       primary,
       second,
       random: randomSchedule,
-      onBadExit: (code) => badExits.push(code),
-    }).filter(({ name }) => options.only === null || new RegExp(options.only).test(name));
+      onBadExit: (code: number | null) => badExits.push(code),
+    };
+    const all = rig.clickhouse !== null ? faultsOn({ rig, ...targets }) : postgresFaultsOn({ rig, ...targets });
+    const faults = all.filter(({ name }) => options.only === null || new RegExp(options.only).test(name));
 
     const endsAt = performance.now() + options.seconds * 1_000;
     const report = setInterval(() => {
@@ -144,7 +158,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
       restAfterMs: restAfterMs === null ? null : Math.round(restAfterMs),
       maxRssMiB,
       rssTrendMiBPerMinute: trend,
-      rewrittenTokens: rig.clickhouse.rewrittenTokens(),
+      rewrittenTokens: rig.clickhouse?.rewrittenTokens() ?? [],
       badExits,
       crashes: primary.crashes() + second.crashes(),
       logs: options.keepLogs ? primary.logFile : null,
@@ -180,7 +194,7 @@ async function recovery(place: WeirPlace): Promise<number> {
 }
 
 async function rest(
-  rig: Rig,
+  rig: Rig | PostgresRig,
   places: readonly WeirPlace[],
   { seconds, onProgress }: ChaosOptions,
 ): Promise<number | null> {
@@ -217,7 +231,11 @@ async function trickle(load: Load, stop: AbortSignal): Promise<void> {
 }
 
 /** What a person would look at first. */
-async function explainUnrest(rig: Rig, place: WeirPlace, onProgress: (line: string) => void): Promise<void> {
+async function explainUnrest(
+  rig: Rig | PostgresRig,
+  place: WeirPlace,
+  onProgress: (line: string) => void,
+): Promise<void> {
   onProgress(`never at rest: ${JSON.stringify(await healthOf(place.url()))}`);
   const { rows } = await rig.stores.postgres.pool.query<object>(
     `SELECT id, generation, event_count, error_class, error_code, last_error, ambiguous, attempt_count, lease_token,

@@ -6,6 +6,7 @@ test('a dozen seconds of faults cost no event', { timeout: 180_000 }, async () =
   const report = await runChaos({
     seconds: 12,
     seed: 7,
+    store: 'clickhouse',
     eventsPerSecond: 100,
     // Other tests run beside this one.
     readyWithinMs: 60_000,

@@ -459,7 +459,7 @@ describe('while ClickHouse', () => {
     await stores.clickhouseServer.start();
     expect(answer).toMatchObject({
       status: 503,
-      json: { error: 'ClickHouse does not answer at the moment', code: 'store_unavailable' },
+      json: { error: 'the store of the events does not answer at the moment', code: 'store_unavailable' },
     });
     await expect.poll(async () => (await tenant.get({ event_name: 'visit' })).status, { timeout: 20_000 }).toBe(200);
     expect(await tenant.counts({})).toMatchObject({ total_events: 1 });

@@ -42,10 +42,10 @@ const recorded = () => stores.select<{ name: string }>('SELECT name FROM schema_
 
 test('four at once all succeed, and each migration is applied by one of them', async () => {
   const outcomes = await Promise.all([migrateOnce(), migrateOnce(), migrateOnce(), migrateOnce()]);
-  expect(outcomes.flatMap(({ clickhouse }) => clickhouse)).toEqual(readMigrations().map(({ name }) => name));
+  expect(outcomes.flatMap(({ events }) => events)).toEqual(readMigrations().map(({ name }) => name));
   expect(outcomes.flatMap(({ postgres }) => postgres)).toEqual(readJournal().map(({ tag }) => tag));
   expect(await recorded()).toHaveLength(readMigrations().length);
-  expect(await migrateOnce()).toEqual({ postgres: [], clickhouse: [] });
+  expect(await migrateOnce()).toEqual({ postgres: [], events: [] });
 });
 
 describe('the migration lock', () => {

@@ -1,5 +1,6 @@
 /** What operators do, called as functions: without the command line, its texts and its questions. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { createEventOperations } from '../../src/clickhouse/operations/event-operations.ts';
 import { changeRetention, changeStoredRetention } from '../../src/operations/change-retention.ts';
 import { createProject } from '../../src/operations/create-project.ts';
 import { createToken } from '../../src/operations/create-token.ts';
@@ -80,13 +81,22 @@ test('a dry run needs nothing of the event store but `inspect`, and changes noth
   const { id } = await operator.writeLetter({ shares: [[PROJECT, 3]] });
   const before = await operator.lettersNow();
   const events = createEventStoreFake();
-  const trials = await tryDeadLetters({ db: db(), events }, { selection: { by: 'all' }, sample: null });
+  const trials = await tryDeadLetters(
+    { db: db(), events: { name: 'ClickHouse', store: events } },
+    { selection: { by: 'all' }, sample: null },
+  );
   expect(trials).toEqual({
     letters: [{ id, events: 3, wouldPass: 3, refused: 0, unknown: 0, reasons: [] }],
     total: 1,
   });
   events.down = true;
-  await expectRefused('store', tryDeadLetters({ db: db(), events }, { selection: { by: 'all' }, sample: null }));
+  await expectRefused(
+    'store',
+    tryDeadLetters(
+      { db: db(), events: { name: 'ClickHouse', store: events } },
+      { selection: { by: 'all' }, sample: null },
+    ),
+  );
   expect(await operator.lettersNow()).toEqual(before);
 });
 
@@ -166,7 +176,9 @@ test('a project from its creation to its deletion', async () => {
   await expectRefused('not-found', revokeToken(db(), created.id));
 
   expect(await changeRetention(db(), { projectId: id, retentionSeconds: 86_400, actor })).toBe(true);
-  const stores = { db: db(), clickhouse: operator.stores.clickhouse, clock: systemClock };
+  const { clickhouse: client, database } = operator.stores;
+  const events = createEventOperations({ client, clock: systemClock }, { database });
+  const stores = { db: db(), events, clock: systemClock };
   const wanted = { projectId: id, retentionSeconds: 86_400, actor };
   expect(await changeStoredRetention(stores, wanted)).toEqual({
     isChanged: false,

@@ -73,10 +73,10 @@ describe.skipIf(file === null && !isRequired).each(['session', 'transaction'] as
 
     test('four processes migrate at once: each migration is applied by one of them, and the lock is free', async () => {
       const outcomes = await Promise.all([migrateOnce(), migrateOnce(), migrateOnce(), migrateOnce()]);
-      expect(outcomes.flatMap(({ clickhouse }) => clickhouse)).toEqual(readMigrations().map(({ name }) => name));
+      expect(outcomes.flatMap(({ events }) => events)).toEqual(readMigrations().map(({ name }) => name));
       expect(outcomes.flatMap((applied) => applied.postgres)).toEqual(readJournal().map(({ tag }) => tag));
       expect(await rowsOf(`SELECT pid FROM pg_locks WHERE locktype = 'advisory'`)).toEqual([]);
-      expect(await migrateOnce()).toEqual({ postgres: [], clickhouse: [] });
+      expect(await migrateOnce()).toEqual({ postgres: [], events: [] });
     });
 
     test('the migration lock excludes, for as long as it is held and no longer', async () => {

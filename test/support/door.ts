@@ -33,11 +33,12 @@ export type OpenDoor = {
   stop(): Promise<void>;
 };
 
-/** Starts a Weir on a free port against the given stores. */
+/** Starts a Weir on a free port against the given stores. Without `clickhouseUrl` Postgres stores the events. */
 export async function openDoor(
-  stores: { databaseUrl: string; clickhouseUrl: string },
+  stores: { databaseUrl: string; clickhouseUrl?: string },
   settings: Record<string, string> = {},
 ): Promise<OpenDoor> {
+  const { clickhouseUrl } = stores;
   const dataDir = mkdtempSync(join(tmpdir(), 'weir-door-'));
   const lines: string[] = [];
   const bodies: string[] = [];
@@ -46,7 +47,7 @@ export async function openDoor(
       PORT: '0',
       HOST: '127.0.0.1',
       DATABASE_URL: stores.databaseUrl,
-      CLICKHOUSE_URL: stores.clickhouseUrl,
+      ...(clickhouseUrl === undefined ? { EVENT_STORE: 'postgres' } : { CLICKHOUSE_URL: clickhouseUrl }),
       WEIR_DATA_DIR: dataDir,
       ...settings,
     },
@@ -56,7 +57,8 @@ export async function openDoor(
     config,
     access: {
       databaseUrl: stores.databaseUrl,
-      clickhouse: { url: stores.clickhouseUrl, username: 'default', password: '', key: null },
+      clickhouse:
+        clickhouseUrl === undefined ? null : { url: clickhouseUrl, username: 'default', password: '', key: null },
     },
     version: 'test',
     clock: systemClock,

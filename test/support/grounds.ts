@@ -2,7 +2,17 @@
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { type Rig, type WeirPlace, forgetEvents, isQuiet, isReady, startRig, until } from '../chaos/rig.ts';
+import {
+  type PostgresRig,
+  type Rig,
+  type WeirPlace,
+  forgetEvents,
+  isQuiet,
+  isReady,
+  startPostgresRig,
+  startRig,
+  until,
+} from '../chaos/rig.ts';
 import { randomOf } from './factory.ts';
 import {
   type Audit,
@@ -26,8 +36,8 @@ const REFUSALS = [429, 500, 503];
 
 type Answered = { readonly status: number; readonly text: string; readonly ack: string | null };
 
-export type Grounds = {
-  readonly rig: Rig;
+export type Grounds<R = Rig> = {
+  readonly rig: R;
   /** The account of the events sent since the last `clear`. */
   tally(): Tally;
   /** A place where nothing runs yet. */
@@ -66,8 +76,12 @@ export type Grounds = {
   clear(): Promise<void>;
 };
 
-export async function startGrounds(): Promise<Grounds> {
-  const rig = await startRig();
+export const startGrounds = async (): Promise<Grounds> => groundsOn(await startRig());
+
+/** Where Postgres stores the events too. */
+export const startPostgresGrounds = async (): Promise<Grounds<PostgresRig>> => groundsOn(await startPostgresRig());
+
+function groundsOn<R extends Rig | PostgresRig>(rig: R): Grounds<R> {
   let tally = createTally();
   const places: WeirPlace[] = [];
   return {
@@ -93,7 +107,7 @@ export async function startGrounds(): Promise<Grounds> {
     },
     send: (weir, events) => sendHandmade(events, { url: weir.url()!, token: rig.token, tally }),
     insertsTried() {
-      const { events, dryRuns } = rig.clickhouse.statements();
+      const { events, dryRuns } = rig.clickhouse!.statements();
       return events + dryRuns;
     },
     rest,
@@ -101,7 +115,7 @@ export async function startGrounds(): Promise<Grounds> {
       await rest(weir, timeoutMs);
       const audit = await auditOf(rig.stores, tally);
       expect(wrongIn(audit)).toEqual([]);
-      expect(rig.clickhouse.rewrittenTokens()).toEqual([]);
+      expect(rig.clickhouse?.rewrittenTokens() ?? []).toEqual([]);
       return audit;
     },
     heal,
@@ -176,10 +190,13 @@ export async function startGrounds(): Promise<Grounds> {
   }
 
   async function heal(): Promise<void> {
-    rig.stores.clickhouseServer.resume();
-    await rig.clickhouse.accept();
+    if (rig.clickhouse !== null) {
+      rig.stores.clickhouseServer.resume();
+      await rig.clickhouse.accept();
+      rig.clickhouse.set(null);
+    }
+    rig.stores.postgresServer.resume();
     await rig.postgres.accept();
-    rig.clickhouse.set(null);
     rig.postgres.set(null);
   }
 }

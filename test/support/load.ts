@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import { zstdDecompress } from 'node:zlib';
 import { idsOf, splitRows } from '../../src/event/rows.ts';
-import type { Stores } from './stores.ts';
+import type { PostgresStores, Stores } from './stores.ts';
 
 const decompress = promisify(zstdDecompress);
 
@@ -226,8 +226,13 @@ export async function sendHandmade(
   tally.acknowledge(ids, answer.headers.get('weir-ack') ?? 'queued');
 }
 
-/** Makes ClickHouse refuse every event named `POISON`, one by one. */
-export async function addPoisonConstraint({ clickhouse, database }: Stores): Promise<void> {
+/** Makes the store refuse every event named `POISON`, one by one. */
+export async function addPoisonConstraint(stores: Stores | PostgresStores): Promise<void> {
+  if (!('clickhouse' in stores)) {
+    await stores.select(`ALTER TABLE analytics.events_raw ADD CONSTRAINT no_poison CHECK (event <> '${POISON}')`);
+    return;
+  }
+  const { clickhouse, database } = stores;
   await clickhouse.command({
     query: `ALTER TABLE ${database}.events_raw_v1 ADD CONSTRAINT no_poison CHECK event != '${POISON}'`,
   });
@@ -265,24 +270,50 @@ export type Audit = {
   readonly goodQuarantined: readonly Quarantined[];
 };
 
-export async function auditOf(stores: Stores, tally: Tally): Promise<Audit> {
-  const { database } = stores;
+/** What a store of events holds, by id. `differences`: of the hourly counts from the events, by name. */
+type Held = {
+  readonly rows: readonly { readonly id: string; readonly copies: string; readonly is_right: number | boolean }[];
+  readonly view: readonly { readonly id: string }[];
+  readonly rollup: readonly { readonly difference: string }[];
+};
+
+const heldIn = async (stores: Stores): Promise<Held> => ({
+  rows: await stores.select(
+    `SELECT toString(event_id) AS id, count() AS copies, min(JSONExtractString(properties, 'id') IN (id, '')) AS is_right
+     FROM ${stores.database}.events_raw_v1 GROUP BY event_id`,
+  ),
+  view: await stores.select(
+    `SELECT toString(event_id) AS id FROM ${stores.database}.events GROUP BY event_id HAVING count() > 1`,
+  ),
+  rollup: await stores.select(
+    `SELECT toInt64(sum(counted)) - toInt64(sum(present)) AS difference FROM (
+       SELECT event, sum(events) AS counted, 0 AS present FROM ${stores.database}.event_counts_hourly GROUP BY event
+       UNION ALL
+       SELECT event, 0 AS counted, uniqExact(event_id) AS present FROM ${stores.database}.events_raw_v1 GROUP BY event
+     ) GROUP BY event`,
+  ),
+});
+
+const heldInPostgres = async (stores: PostgresStores): Promise<Held> => ({
+  rows: await stores.select(
+    `SELECT event_id::text AS id, count(*) AS copies,
+       bool_and(coalesce(properties ->> 'id', '') IN (event_id::text, '')) AS is_right
+     FROM analytics.events_raw GROUP BY event_id`,
+  ),
+  view: await stores.select(`SELECT event_id::text AS id FROM analytics.events GROUP BY event_id HAVING count(*) > 1`),
+  rollup: await stores.select(
+    `SELECT sum(counted) - sum(present) AS difference FROM (
+       SELECT event, sum(events) AS counted, 0 AS present FROM analytics.event_counts_hourly GROUP BY event
+       UNION ALL
+       SELECT event, 0 AS counted, count(DISTINCT event_id) AS present FROM analytics.events_raw GROUP BY event
+     ) AS both_sides GROUP BY event`,
+  ),
+});
+
+export async function auditOf(stores: Stores | PostgresStores, tally: Tally): Promise<Audit> {
   // First: an event that moves in the meantime is then seen twice rather than not at all.
   const letters = await readDeadLetters(stores);
-  const rows = await stores.select<{ id: string; copies: string; is_right: number }>(
-    `SELECT toString(event_id) AS id, count() AS copies, min(JSONExtractString(properties, 'id') IN (id, '')) AS is_right
-     FROM ${database}.events_raw_v1 GROUP BY event_id`,
-  );
-  const view = await stores.select<{ id: string }>(
-    `SELECT toString(event_id) AS id FROM ${database}.events GROUP BY event_id HAVING count() > 1`,
-  );
-  const rollup = await stores.select<{ difference: string }>(
-    `SELECT toInt64(sum(counted)) - toInt64(sum(present)) AS difference FROM (
-       SELECT event, sum(events) AS counted, 0 AS present FROM ${database}.event_counts_hourly GROUP BY event
-       UNION ALL
-       SELECT event, 0 AS counted, uniqExact(event_id) AS present FROM ${database}.events_raw_v1 GROUP BY event
-     ) GROUP BY event`,
-  );
+  const { rows, view, rollup } = await ('clickhouse' in stores ? heldIn(stores) : heldInPostgres(stores));
   const stored = new Set(rows.map(({ id }) => id));
   const quarantined = letters.filter(({ isQuarantined }) => isQuarantined);
   const isQuarantined = new Set(quarantined.map(({ eventId }) => eventId));

@@ -12,6 +12,7 @@ import { startEmbeddedClickHouse } from '../../src/embedded/clickhouse.ts';
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts';
 import type { EmbeddedStore } from '../../src/embedded/store-process.ts';
 import { createLog } from '../../src/log/log.ts';
+import { openPostgresEvents } from '../../src/postgres/event-storage.ts';
 import { createEventSchema } from '../../src/clickhouse/migrations/event-schema.ts';
 import { migrateStores } from '../../src/composition/migrate-stores.ts';
 import { createProjects } from '../../src/postgres/accounts/projects.ts';
@@ -114,6 +115,39 @@ export async function startMigratedPostgres({ maxConnections = 4 } = {}) {
     throw error;
   });
   return { server, postgres, stop };
+}
+
+export type PostgresStores = Pick<Stores, 'databaseUrl' | 'postgres' | 'postgresServer' | 'select' | 'stop'>;
+
+/** A Postgres that stores the events too, open to every client of this machine and migrated. */
+export async function startPostgresStores(): Promise<PostgresStores> {
+  const server = await startPostgresOnly();
+  const log = createLog('silent');
+  const postgres = createPostgres({ url: server.url, maxConnections: 10 }, log);
+  const limits = { maxInFlight: 1, insertTimeoutMs: 10_000, maxQueries: 1, workers: 1 };
+  const { schema, close } = openPostgresEvents({ url: server.url, ...limits }, { clock: systemClock, log });
+  const stop = async () => {
+    await postgres.pool.end();
+    await server.discard();
+  };
+  try {
+    await migrateStores({ postgres: postgres.pool, events: schema }, log);
+  } catch (error) {
+    // A caller that gets no stores cannot stop them.
+    await stop();
+    throw error;
+  } finally {
+    await close();
+  }
+  return {
+    databaseUrl: server.url,
+    postgres,
+    postgresServer: server,
+    async select<Row>(query: string) {
+      return (await postgres.pool.query(query)).rows as Row[];
+    },
+    stop,
+  };
 }
 
 /** The plaintext of a public token of a new project. */

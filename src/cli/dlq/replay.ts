@@ -6,7 +6,7 @@ import type { Selection } from '../../postgres/dead-letters/selection.ts';
 import { ACTOR_OPTION, actorOf } from '../actor.ts';
 import { printJson, type Cli } from '../cli.ts';
 import { deadLetterProgress } from '../progress.ts';
-import { withClickHouse, withPostgres } from '../stores.ts';
+import { withEvents, withPostgres } from '../stores.ts';
 import { textTable } from '../table.ts';
 import { counted, grouped } from '../format.ts';
 import { type SelectionOptions, collectId, parseCount, parseProject, selectionOf } from './selection.ts';
@@ -99,12 +99,9 @@ async function replayOnly(cli: Cli, command: Command, selection: Selection, only
 async function dryRun(cli: Cli, selection: Selection, options: Options): Promise<void> {
   const timeoutMs = cli.config().insertTimeoutMs;
   const { letters: trials, total } = await withPostgres(cli, (db) =>
-    withClickHouse(cli, async (client, database) => {
-      const [{ createEventStore }, { tryDeadLetters }] = await Promise.all([
-        import('../../clickhouse/event-store/event-store.ts'),
-        import('../../operations/try-dead-letters.ts'),
-      ]);
-      const events = createEventStore({ client, clock: cli.clock }, { database, timeoutMs });
+    withEvents(cli, async ({ name, inspection }) => {
+      const { tryDeadLetters } = await import('../../operations/try-dead-letters.ts');
+      const events = { name, store: inspection(timeoutMs) };
       const progress = deadLetterProgress(cli, 'tried so far');
       return tryDeadLetters({ db, events }, { selection, sample: options.sample ?? null }, progress);
     }),

@@ -3,6 +3,7 @@
  * a mutation that the server runs on its own; this waits for it and may be repeated after an interruption.
  */
 import type { ClickHouseClient } from '@clickhouse/client';
+import type { ErasedTable } from '../../pipeline/operator-port.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { ask } from '../connection/ask.ts';
 import { EVENTS } from '../migrations/event-tables.ts';
@@ -16,12 +17,11 @@ const TABLES = [EVENTS, 'event_counts_hourly', 'event_copies', 'event_users', 'i
  */
 const ROUNDS = 3;
 
-export type ErasedProject = { readonly table: string; readonly rows: number; readonly left: number };
-export type EraseProgress = { readonly table: string; readonly rows: number; readonly partsToDo: number };
+type EraseProgress = { readonly table: string; readonly rows: number; readonly partsToDo: number };
 
 /** The project's rows in each table. Throws what the driver throws. */
-export async function countRows(client: ClickHouseClient, projectId: string): Promise<ErasedProject[]> {
-  const counted: ErasedProject[] = [];
+export async function countRows(client: ClickHouseClient, projectId: string): Promise<ErasedTable[]> {
+  const counted: ErasedTable[] = [];
   for (const table of TABLES) {
     const rows = await countIn(client, table, projectId);
     counted.push({ table, rows, left: rows });
@@ -44,14 +44,14 @@ export async function eraseProject(
   { client, clock }: { client: ClickHouseClient; clock: Clock },
   projectId: string,
   onProgress: (progress: EraseProgress) => void,
-): Promise<ErasedProject[]> {
-  const done: ErasedProject[] = [];
+): Promise<ErasedTable[]> {
+  const done: ErasedTable[] = [];
   for (const table of TABLES) done.push(table === EVENTS ? await forgetEvents() : await forgetIn(table));
   return done;
 
   /** Also where a rebuild of the table has a second copy of them, which is no news to whoever asks. */
-  async function forgetEvents(): Promise<ErasedProject> {
-    let erased: ErasedProject | null = null;
+  async function forgetEvents(): Promise<ErasedTable> {
+    let erased: ErasedTable | null = null;
     await inEachEventTable({ client, clock }, async (table) => {
       const { rows, left } = await forgetIn(table);
       if (table === EVENTS) erased = { table, rows: (erased?.rows ?? 0) + rows, left };
@@ -60,7 +60,7 @@ export async function eraseProject(
     return erased ?? { table: EVENTS, rows: 0, left: 0 };
   }
 
-  async function forgetIn(table: string): Promise<ErasedProject> {
+  async function forgetIn(table: string): Promise<ErasedTable> {
     let rows = 0;
     let left = await countIn(client, table, projectId);
     for (let round = 0; left > 0 && round < ROUNDS; round++) {

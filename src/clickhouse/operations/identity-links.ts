@@ -2,6 +2,7 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
 import { PLACEHOLDER_PATTERN } from '../../event/placeholder-ids.ts';
+import type { RemovedLinks, WrongLinks } from '../../pipeline/operator-port.ts';
 import { ask } from '../connection/ask.ts';
 import { literal } from '../connection/quoting.ts';
 import { mutate } from './mutation.ts';
@@ -13,14 +14,6 @@ export function isPlaceholderIn(column: string): string {
 
 /** A link is wrong when either side is a placeholder. Parts that are not merged yet are checked one by one. */
 const IS_WRONG = `(${isPlaceholderIn('anonymous_id')} OR ${isPlaceholderIn('finalizeAggregation(user)')})`;
-
-export type WrongLinks = {
-  readonly projectId: string;
-  readonly side: 'anonymous_id' | 'user_id';
-  /** The placeholder id as it was sent. */
-  readonly id: string;
-  readonly links: number;
-};
 
 const TOOK_TOO_LONG = '159';
 
@@ -62,8 +55,6 @@ export async function findWrongLinks(client: ClickHouseClient, projectId: string
   );
   return rows.map(({ project, side, id, links }) => ({ projectId: project, side, id, links: Number(links) }));
 }
-
-export type RemovedLinks = { readonly removed: number; readonly restored: number; readonly left: number };
 
 /**
  * Removes the wrong links of a project, and restores links that a wrong one hid: those of an id that was linked first

@@ -1,11 +1,12 @@
 import type { ClickHouseClient } from '@clickhouse/client';
+import { StoreGaveUp } from '../../pipeline/operator-port.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { ask } from '../connection/ask.ts';
 
 const POLL_MS = 250;
 
 /** ClickHouse gave up on a mutation. The error carries the code; the text is withheld, because it may quote rows. */
-export class MutationFailed extends Error {
+export class MutationFailed extends StoreGaveUp {
   override readonly name = 'MutationFailed';
 
   constructor(doing: string, code: string) {

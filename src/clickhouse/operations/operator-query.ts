@@ -1,26 +1,8 @@
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import { ClickHouseError } from '@clickhouse/client';
+import { QueryRefused, QueryUnanswered, type TabularResult } from '../../pipeline/operator-port.ts';
 import { NotClickHouse } from '../connection/verified-answers.ts';
 import { unpromotedSentence } from '../reading/reader-errors.ts';
-
-/**
- * ClickHouse refused a query that a person wrote. The message is ClickHouse's own: it is shown to that person, never
- * logged.
- */
-export class QueryRefused extends Error {
-  override readonly name = 'QueryRefused';
-}
-
-/** ClickHouse could not be queried. */
-export class QueryUnanswered extends Error {
-  override readonly name = 'QueryUnanswered';
-}
-
-export type TabularResult = {
-  readonly columns: readonly { readonly name: string; readonly type: string }[];
-  /** Cells as ClickHouse escapes them in tab-separated text, in groups as they arrive. */
-  readonly rows: AsyncIterable<readonly (readonly string[])[]>;
-};
 
 // A person's query may only read, and stops when the person leaves. Stored data is changed by Weir or with ClickHouse's
 // own client. Numbers are printed as they are.
@@ -30,6 +12,8 @@ const SETTINGS: ClickHouseSettings = {
   output_format_json_quote_64bit_integers: 0,
 };
 
+const NUMERIC = /^(Nullable\(|LowCardinality\()*(U?Int|Float|Decimal)/;
+
 /** Runs a query for a table on a screen. Buffers no more of the answer than arrives at once. */
 export async function queryTable(client: ClickHouseClient, sql: string): Promise<TabularResult> {
   const groups = (await linesOf(client, sql, 'TabSeparatedWithNamesAndTypes'))[Symbol.asyncIterator]();
@@ -37,7 +21,7 @@ export async function queryTable(client: ClickHouseClient, sql: string): Promise
   if (names === undefined || types === undefined) return { columns: [], rows: rows(groups, []) };
   const typeOf = cellsOf(types);
   return {
-    columns: cellsOf(names).map((name, index) => ({ name, type: typeOf[index]! })),
+    columns: cellsOf(names).map((name, index) => ({ name, isNumeric: NUMERIC.test(typeOf[index]!) })),
     rows: rows(groups, begun),
   };
 }

@@ -4,6 +4,7 @@
  * interruption. Events that expired before stay gone, whether or not ClickHouse has removed them yet.
  */
 import type { ClickHouseClient } from '@clickhouse/client';
+import type { RetentionRewrite, RetentionState, RewrittenRetention } from '../../pipeline/operator-port.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { ask } from '../connection/ask.ts';
 import { EVENTS } from '../migrations/event-tables.ts';
@@ -16,17 +17,7 @@ import { mutate } from './mutation.ts';
  */
 const ROUNDS = 3;
 
-/** How the unexpired events of a project relate to a retention. */
-export type RetentionState = {
-  readonly stored: number;
-  /** Events with another expiry than the retention gives them. */
-  readonly differing: number;
-  /** Those among the differing events whose time under the retention is over. */
-  readonly expiring: number;
-};
-
-export type RewrittenRetention = { readonly changed: number; readonly expired: number; readonly left: number };
-export type RetentionRewriteProgress = { readonly rows: number; readonly partsToDo: number };
+type RewriteProgress = { readonly rows: number; readonly partsToDo: number };
 
 /** `never` and the cap are the same second, as in the rows that the front doors write. */
 const LATEST_EXPIRY = 4_294_967_295;
@@ -57,13 +48,6 @@ export async function measureRetentionState(
   return { at: Number(at), stored: Number(stored), differing: Number(differing), expiring: Number(expiring) };
 }
 
-export type RetentionRewrite = {
-  readonly projectId: string;
-  readonly retentionSeconds: number | null;
-  /** Called before every change; throws when another retention was set in the meantime. */
-  readonly confirmWanted: () => Promise<void>;
-};
-
 /**
  * The last call wins: it cancels the rewrite of an earlier one. Throws `MutationFailed`, and what the driver or
  * `confirmWanted` throws.
@@ -71,7 +55,7 @@ export type RetentionRewrite = {
 export async function rewriteRetention(
   { client, clock }: { client: ClickHouseClient; clock: Clock },
   { projectId, retentionSeconds, confirmWanted }: RetentionRewrite,
-  onProgress: (progress: RetentionRewriteProgress) => void,
+  onProgress: (progress: RewriteProgress) => void,
 ): Promise<RewrittenRetention> {
   const expiry = newExpiry(retentionSeconds);
   await endEarlier(client, projectId);

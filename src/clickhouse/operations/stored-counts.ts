@@ -1,14 +1,5 @@
 import type { ClickHouseClient } from '@clickhouse/client';
-
-/** Counts of what ClickHouse holds, for comparison. */
-export type StoredCounts = {
-  /** Rows as stored; copies of an event disappear when parts are merged. */
-  readonly rows: number;
-  /** Rows without those copies. */
-  readonly distinctRows: number;
-  /** The sum of the hourly counts: every row that ever landed, copies included. */
-  readonly landed: number;
-};
+import type { StoredCounts } from '../../pipeline/operator-port.ts';
 
 /** Counts everything, or one project. Reads the whole table. Throws what the driver throws. */
 export async function countStored(client: ClickHouseClient, projectId: string | null): Promise<StoredCounts> {
@@ -22,9 +13,7 @@ export async function countStored(client: ClickHouseClient, projectId: string | 
     format: 'JSONEachRow',
   });
   const [counts] = await answer.json<{ rows: string; distinct_rows: string; landed: string | null }>();
-  return {
-    rows: Number(counts!.rows),
-    distinctRows: Number(counts!.distinct_rows),
-    landed: Number(counts!.landed ?? 0),
-  };
+  // Every row is counted when it lands, copies included.
+  const landed = Number(counts!.landed ?? 0);
+  return { rows: Number(counts!.rows), distinctRows: Number(counts!.distinct_rows), counted: landed, landed };
 }

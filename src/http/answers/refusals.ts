@@ -41,7 +41,7 @@ const REFUSALS = {
   shutting_down: { status: 503, retryAfterS: 1, message: 'this process is shutting down' },
   ingest_down: { status: 503, retryAfterS: 5, message: 'no store can accept events at the moment' },
   channel_full: { status: 503, retryAfterS: 1, message: 'this process has no capacity at the moment' },
-  store_unavailable: { status: 503, retryAfterS: 5, message: 'ClickHouse does not answer at the moment' },
+  store_unavailable: { status: 503, retryAfterS: 5, message: 'the store of the events does not answer at the moment' },
 } as const satisfies Record<string, Row>;
 
 export type RefusalCode = keyof typeof REFUSALS;

@@ -58,7 +58,7 @@ export function openApiOf(routes: readonly Route[], { version }: { version: stri
     info: {
       title: 'Weir',
       version,
-      summary: 'A durable write path for analytics events into ClickHouse.',
+      summary: 'A durable write path for analytics events into ClickHouse or Postgres.',
       description: GENERAL,
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },

@@ -39,7 +39,6 @@ export const healthOperation = operation('Everything about the state of this pro
         unhomed_batches: { ...COUNT, description: 'Batches that neither store accepted.' },
         breaker: oneOf('closed', 'half-open', 'open'),
         journal: orNull(answerSchema({ state: TEXT, bytes: COUNT, max_bytes: COUNT })),
-        clickhouse_connected: FLAG,
         postgres_connected: FLAG,
         dlq: orNull(
           answerSchema({
@@ -74,6 +73,7 @@ export const healthOperation = operation('Everything about the state of this pro
         },
       },
       {
+        clickhouse_connected: { ...FLAG, description: 'Where ClickHouse stores the events.' },
         workers: {
           type: 'array',
           description:
@@ -112,7 +112,7 @@ export const readyOperation = operation('Whether this process would accept an ev
   },
 });
 
-export const storesOperation = operation('Whether both stores answer and are migrated; for gating a start.', {
+export const storesOperation = operation('Whether the stores answer and are migrated; for gating a start.', {
   200: { description: 'They do.', schema: answerSchema({ status: oneOf('ready') }) },
   503: {
     description: 'At least one of them does not.',

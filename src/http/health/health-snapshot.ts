@@ -6,13 +6,13 @@ import type { Heartbeat } from '../../pipeline/heartbeat.ts';
 import type { Ledger } from '../../pipeline/ledger.ts';
 import type { Progress } from '../../pipeline/progress.ts';
 import { mergeRejectingDoors, type RejectingDoor, type Rejections } from '../../pipeline/rejections.ts';
-import type { RebuildState } from '../../pipeline/storage-port.ts';
+import type { EventStoreName, RebuildState } from '../../pipeline/storage-port.ts';
 import type { Credentials } from '../access/credentials.ts';
 
 /** What is known of a store's schema: null until it is known to be up to date. */
 export type SchemaFacts = {
   readonly postgresReady: boolean;
-  readonly clickhouseReady: boolean;
+  readonly eventsReady: boolean;
   /** Why the last migration failed; null when it succeeded. */
   readonly problem: string | null;
   /** Differences from what Weir expects, one sentence each, with the remedy. */
@@ -34,16 +34,17 @@ export type JournalHealth = {
 /** Everything that the health paths report, at one moment. A plain value: workers send theirs to each other. */
 export type HealthSnapshot = {
   readonly facts: Facts;
+  readonly eventStore: EventStoreName;
   readonly channel: ChannelUsage & { readonly isFull: boolean };
   readonly accepted: number;
   readonly breaker: BreakerState;
   /** null until a store has answered or failed to. */
-  readonly clickhouseUp: boolean | null;
+  readonly eventsUp: boolean | null;
   readonly postgresUp: boolean | null;
   /** Whether Postgres answers but accepts no writes: then it keeps no dead letter. */
   readonly postgresReadOnly: boolean;
   /** Why a store refuses connections, in its own words; null when it does or the reason is unknown. */
-  readonly clickhouseTrouble: string | null;
+  readonly eventsTrouble: string | null;
   readonly postgresTrouble: string | null;
   readonly schema: SchemaFacts;
   /** The state of the journal; null without one. */
@@ -68,7 +69,8 @@ export type HealthSnapshotDeps = {
   readonly rejections: Pick<Rejections, 'recent'>;
   readonly breaker: Breaker;
   readonly credentials: Credentials;
-  readonly clickhouse: Pick<Heartbeat, 'isUp'> & { trouble(): string | null };
+  readonly eventStore: EventStoreName;
+  readonly events: Pick<Heartbeat, 'isUp'> & { trouble(): string | null };
   readonly postgres: Pick<Heartbeat, 'isUp'> & { isReadOnly(): boolean; trouble(): string | null };
   readonly schema: () => SchemaFacts;
   readonly journal: () => JournalHealth | null;
@@ -95,16 +97,17 @@ export type ServiceHealth = {
 };
 
 export function readHealthSnapshot(deps: HealthSnapshotDeps): HealthSnapshot {
-  const { flags, channel, ledger, breaker, clickhouse, postgres } = deps;
+  const { flags, channel, ledger, breaker, events, postgres } = deps;
   return {
     facts: flags.facts(),
+    eventStore: deps.eventStore,
     channel: { ...channel.usage(), isFull: channel.isFull(1) },
     accepted: ledger.accepted,
     breaker: breaker.state(),
-    clickhouseUp: clickhouse.isUp(),
+    eventsUp: events.isUp(),
     postgresUp: postgres.isUp(),
     postgresReadOnly: postgres.isReadOnly(),
-    clickhouseTrouble: clickhouse.trouble(),
+    eventsTrouble: events.trouble(),
     postgresTrouble: postgres.trouble(),
     schema: deps.schema(),
     journal: deps.journal(),

@@ -46,14 +46,18 @@ export function healthRoutes(
     probe('/health/ready', readyOperation, ready),
     probe('/readyz', readyOperation, ready),
     probe('/ready', storesOperation, async (c) => {
-      const { clickhouseUp, postgresUp, schema } = (await service()).healthSnapshot;
-      const missing = [
-        ...(clickhouseUp && schema.clickhouseReady ? [] : ['clickhouse']),
+      const { eventStore, eventsUp, postgresUp, schema } = (await service()).healthSnapshot;
+      const missing = new Set([
+        ...(eventsUp && schema.eventsReady ? [] : [eventStore.toLowerCase()]),
         ...(postgresUp && schema.postgresReady ? [] : ['postgres']),
-      ];
-      return missing.length === 0
+      ]);
+      const names = [...missing];
+      return names.length === 0
         ? c.json({ status: 'ready' })
-        : c.json({ status: 'not_ready', error: `not answering or not migrated: ${missing.join(', ')}`, missing }, 503);
+        : c.json(
+            { status: 'not_ready', error: `not answering or not migrated: ${names.join(', ')}`, missing: names },
+            503,
+          );
     }),
   ];
 
@@ -84,7 +88,9 @@ export function healthRoutes(
       unhomed_batches: facts.unhomed,
       breaker: healthSnapshot.breaker.kind,
       journal: journal && { state: journal.kind, bytes: journal.bytes, max_bytes: journal.maxBytes },
-      clickhouse_connected: healthSnapshot.clickhouseUp ?? false,
+      ...(healthSnapshot.eventStore === 'ClickHouse' && {
+        clickhouse_connected: healthSnapshot.eventsUp ?? false,
+      }),
       postgres_connected: healthSnapshot.postgresUp ?? false,
       dlq: facts.deadLetters && {
         depth: facts.deadLetters.rows,
@@ -138,21 +144,29 @@ function whyNotReady({
 
 /** Every deviation from normal operation, one sentence each, for a person. */
 function healthReasons(healthSnapshot: HealthSnapshot, depth503Threshold: number): string[] {
-  const { facts, breaker, clickhouseUp, postgresUp, schema, journal } = healthSnapshot;
+  const { facts, eventStore, breaker, eventsUp, postgresUp, schema, journal } = healthSnapshot;
   const { intake, unhomed, deadLetters } = facts;
-  const { drift, postgresReady, clickhouseReady } = schema;
+  const { drift, postgresReady } = schema;
   const { kind, reason, openSince } = breaker;
   const reasons: string[] = [];
-  if (unhomed > 0) reasons.push(`${unhomed} batches are in memory only: neither ClickHouse nor Postgres accepts them`);
+  const isShared = eventStore === 'Postgres';
+  if (unhomed > 0) {
+    const why = isShared ? 'Postgres does not accept them' : `neither ${eventStore} nor Postgres accepts them`;
+    reasons.push(`${unhomed} batches are in memory only: ${why}`);
+  }
   if (intake === 'disabled') reasons.push('ingest is switched off');
   if (intake === 'draining') reasons.push('this process is shutting down');
   else if (isEnding(facts)) reasons.push('this process is about to shut down and still accepts events');
-  if (!clickhouseUp) reasons.push(healthSnapshot.clickhouseTrouble ?? 'ClickHouse does not answer');
-  else if (!clickhouseReady)
-    reasons.push(`ClickHouse is not migrated yet${because(postgresReady ? schema.problem : null)}`);
+  if (!isShared) {
+    if (!eventsUp) reasons.push(healthSnapshot.eventsTrouble ?? `${eventStore} does not answer`);
+    else if (!schema.eventsReady)
+      reasons.push(`${eventStore} is not migrated yet${because(postgresReady ? schema.problem : null)}`);
+  }
   if (!postgresUp) reasons.push(healthSnapshot.postgresTrouble ?? 'Postgres does not answer');
-  else if (healthSnapshot.postgresReadOnly) reasons.push('Postgres is read-only and cannot store dead letters');
-  else if (!postgresReady) reasons.push(`Postgres is not migrated yet${because(schema.problem)}`);
+  else if (healthSnapshot.postgresReadOnly)
+    reasons.push(`Postgres is read-only and cannot store ${isShared ? 'events' : 'dead letters'}`);
+  else if (!postgresReady || (isShared && !schema.eventsReady))
+    reasons.push(`Postgres is not migrated yet${because(schema.problem)}`);
   if (healthSnapshot.noRoomSince !== null) {
     const since = new Date(healthSnapshot.noRoomSince).toISOString();
     reasons.push(
@@ -176,7 +190,7 @@ function healthReasons(healthSnapshot: HealthSnapshot, depth503Threshold: number
   const stalls = stallReasons({
     progress: healthSnapshot.progress,
     deadLetters,
-    areInsertsSent: clickhouseUp === true && kind === 'closed',
+    areInsertsSent: eventsUp === true && kind === 'closed',
     isPostgresWritable: postgresUp === true && !healthSnapshot.postgresReadOnly,
   });
   return [...reasons, ...stalls, ...healthSnapshot.notices, ...drift];

@@ -29,8 +29,8 @@ export const queryOperation: Operation = {
   tag: 'Reading',
   summary: 'Query a project’s events in SQL.',
   description:
-    'One SELECT in ClickHouse’s SQL; every table shows the project’s own rows and no others. Needs a secret token. ' +
-    'Works while intake is switched off. Rows are streamed as ClickHouse finds them; an answer without `stats` was cut off.',
+    'One SELECT in the SQL of the store, ClickHouse’s or Postgres’s; every table shows the project’s own rows and no ' +
+    'others. Needs a secret token. Works while intake is switched off. Rows are streamed as they are found; an answer without `stats` was cut off.',
   schemes: TOKEN_IN_HEADER,
   parameters: [PROJECT],
   body: {

@@ -96,7 +96,7 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
       throw error;
     }
 
-    /** Also ends what ClickHouse may still do for it, for which the slot is held, and the timer. */
+    /** Also ends what the store may still do for it, for which the slot is held, and the timer. */
     function end() {
       outgoing.off('close', abort);
       gone.abort();
@@ -152,7 +152,7 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
   function failed(c: Context, failure: QueryFailure): Response {
     const { clickhouse } = failure;
     if (failure.kind === 'unavailable') {
-      if (failure.isForOperator) log.warn({ clickhouse }, 'ClickHouse refuses reads');
+      if (failure.isForOperator) log.warn({ clickhouse }, 'the store of the events refuses reads');
       return refuse(c, { refused: 'store_unavailable' });
     }
     const details = clickhouse && [{ clickhouse_code: clickhouse.code, clickhouse_name: clickhouse.name }];
@@ -162,7 +162,7 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
 
 type Visit = {
   readonly projectId: string;
-  /** The query's id in ClickHouse. */
+  /** The query's id in the store. */
   readonly queryId: string;
   /** Aborts when the client has disconnected, or has waited for too long. */
   readonly signal: AbortSignal;
