@@ -100,7 +100,7 @@ test('a user with exactly the documented rights runs the service, once somebody 
   expect(early).toMatchObject({ code: 1, stderr: expect.stringMatching(/\(42501, permission denied for .*\): grant/) });
   expect(await run(owner, 'migrate')).toMatchObject({ code: 0 });
   await rowsOf(owner, asOwner);
-  expect(await run(user, 'migrate')).toMatchObject({ code: 0, stderr: 'Both stores are up to date.\n' });
+  expect(await run(user, 'migrate')).toMatchObject({ code: 0, stderr: 'All tables are up to date.\n' });
   await expectToWork(user);
   await expect(rowsOf(user, 'ALTER TABLE projects ADD COLUMN anything int')).rejects.toThrow('must be owner');
 
@@ -201,7 +201,7 @@ describe('a schema other than public', () => {
     const url = await ownedBy('later');
     expect(await run(url, 'migrate')).toMatchObject({ code: 0 });
     await rowsOf(url, 'CREATE SCHEMA later');
-    expect(await run(url, 'migrate')).toMatchObject({ code: 0, stderr: 'Both stores are up to date.\n' });
+    expect(await run(url, 'migrate')).toMatchObject({ code: 0, stderr: 'All tables are up to date.\n' });
     await expectToWork(url);
   });
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createProjects } from '../../src/postgres/accounts/projects.ts';
 import { createTokens } from '../../src/postgres/accounts/tokens.ts';
 import { type OpenDoor, openDoor } from '../support/door.ts';

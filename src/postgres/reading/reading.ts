@@ -1,5 +1,6 @@
 /** What clients read of events in Postgres. Creating it makes no connection. */
 import type { Log } from '../../log/log.ts';
+import { ReadFailure } from '../../pipeline/read-ports.ts';
 import type { EventReading } from '../../pipeline/storage-port.ts';
 import type { Clock } from '../../runtime/clock.ts';
 
@@ -24,10 +25,18 @@ export type Reading = {
  * characters of a channel.
  */
 export function createReading(_options: ReadingOptions, _deps: { clock: Clock; log: Log }): Reading {
+  const unavailable = { kind: 'unavailable', isForOperator: true, clickhouse: null } as const;
   return {
-    open() {
-      throw new Error('events in Postgres cannot be read yet');
-    },
+    open: () => ({
+      countEvents: () =>
+        Promise.reject(new ReadFailure('events in Postgres cannot be read yet', { kind: 'unavailable' })),
+      projectReader: {
+        query: () => Promise.resolve(unavailable),
+        stopped: () => Promise.resolve(),
+        schema: () => Promise.resolve(unavailable),
+      },
+      queryLimits: { maxExecutionS: 30, maxRows: 10_000, maxResultBytes: 10 * 1024 * 1024 },
+    }),
     close: () => Promise.resolve(),
   };
 }
