@@ -181,14 +181,14 @@ function clickHouseProblems({
 /** The embedded stores are for trying out; in production they would be a surprise. */
 function missingInProduction(written: Written, { EVENT_STORE }: Values): string[] {
   const problems: string[] = [];
-  const require = (name: 'DATABASE_URL' | 'CLICKHOUSE_URL', instead = '') => {
+  const expect = (name: 'DATABASE_URL' | 'CLICKHOUSE_URL', instead = '') => {
     if (written.has(name)) return;
     const accepted = `accepted: ${SETTINGS[name].kind.accepts}`;
     problems.push(`${name}: is required when NODE_ENV is production; ${accepted}${instead}`);
   };
-  require('DATABASE_URL');
+  expect('DATABASE_URL');
   if (EVENT_STORE !== 'postgres') {
-    require('CLICKHOUSE_URL', '; or set EVENT_STORE=postgres to store events in the database of DATABASE_URL');
+    expect('CLICKHOUSE_URL', '; or set EVENT_STORE=postgres to store events in the database of DATABASE_URL');
   }
   return problems;
 }
