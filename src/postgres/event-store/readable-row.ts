@@ -1,12 +1,20 @@
 /**
- * What Postgres cannot read: U+0000, and halves of surrogate pairs, both only as escapes. One of them in a document
- * would fail every insert and every look into it. In texts they become U+2400, the symbol for NULL, and U+FFFD;
- * documents become readable by the same, and what was sent stands beside them (decision 53).
+ * What Postgres cannot read: U+0000, and halves of surrogate pairs, both only as escapes; and numbers with more digits
+ * than its type has. One of them in a document would fail every insert, or every look into it. In texts they become
+ * U+2400, the symbol for NULL, and U+FFFD, and such numbers become texts of their digits; what was sent stands beside
+ * the readable document (decision 53).
  */
 import { membersOf } from '../../event/extras.ts';
 import { rawStringOf, stringOf } from '../../event/raw-json.ts';
 
-const SUSPECT = /\\u(?:0000|[dD][89abAB](?!..\\u[dD][c-fC-F]))|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]/;
+const SUSPECT_ESCAPE = /\\u(?:0000|[dD][89abAB](?!..\\u[dD][c-fC-F]))|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]/;
+/** An exponent of four digits; the type ends at 16 383 digits behind the point. */
+const SUSPECT_NUMBER = /[eE][+-]?0*[1-9][0-9]{3}/;
+/** The same where a value ends: ids in hexadecimal digits are full of such places. */
+const SUSPECT_END = new RegExp(String.raw`${SUSPECT_NUMBER.source}[0-9]*[\s,\]}]`);
+
+/** A text, or a number. */
+const VALUE = /"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][0-9.eE+-]*/g;
 
 /**
  * One escape, whole: a surrogate pair, what cannot be read, or any other. Only from one to the next is it certain that
@@ -22,7 +30,9 @@ const SENT = new Map([
 const SENT_NAMES = new Set(SENT.values());
 
 /** Whether NDJSON, as byte text, may hold something that Postgres cannot read. */
-export const hasUnreadable = (ndjson: string): boolean => SUSPECT.test(ndjson);
+export const hasUnreadable = (ndjson: string): boolean => hasUnreadableText(ndjson) || SUSPECT_END.test(ndjson);
+
+const hasUnreadableText = (raw: string): boolean => raw.includes(String.raw`\u`) && SUSPECT_ESCAPE.test(raw);
 
 /** The row, or the same in a form that Postgres can read. */
 export function readableRow(row: Buffer): Buffer {
@@ -50,7 +60,12 @@ function readableMembers(row: string): string {
 
 /** A raw text or document, as byte text, in a form that Postgres can read. */
 export const readableText = (raw: string): string =>
-  raw.replaceAll(ESCAPE, (escape, unreadable?: string) => {
-    if (unreadable === undefined) return escape;
-    return unreadable === '0000' ? String.raw`\u2400` : String.raw`\ufffd`;
+  raw.replaceAll(VALUE, (value) => {
+    if (value[0] !== '"') return SUSPECT_NUMBER.test(value) ? `"${value}"` : value;
+    return hasUnreadableText(value) ? value.replaceAll(ESCAPE, readableEscape) : value;
   });
+
+function readableEscape(escape: string, unreadable?: string): string {
+  if (unreadable === undefined) return escape;
+  return unreadable === '0000' ? String.raw`\u2400` : String.raw`\ufffd`;
+}
