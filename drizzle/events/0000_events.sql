@@ -83,6 +83,15 @@ COMMENT ON COLUMN analytics.event_batches.copies IS 'How many of its events were
 --> statement-breakpoint
 CREATE INDEX event_batches_by_time ON analytics.event_batches (stored_at);
 --> statement-breakpoint
+-- What was once in event_batches: one row.
+CREATE TABLE analytics.forgotten_batches (
+  batches bigint NOT NULL,
+  events bigint NOT NULL,
+  copies bigint NOT NULL
+);
+--> statement-breakpoint
+INSERT INTO analytics.forgotten_batches VALUES (0, 0, 0);
+--> statement-breakpoint
 CREATE TABLE analytics.event_counts_hourly (
   project_id uuid NOT NULL,
   hour timestamptz(0) NOT NULL,

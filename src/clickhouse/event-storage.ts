@@ -83,7 +83,10 @@ export function openClickHouse(
     name: 'ClickHouse',
     events: createEventStore({ client, clock, views, onVanished }, { database, timeoutMs: insertTimeoutMs }),
     schema: { ...schema, check },
-    copies: { checkSome: (sinceS) => checkSomeHours(client, { sinceS }) },
+    upkeep: {
+      doSome: (sinceS) => checkSomeHours(client, { sinceS }),
+      neglected: 'hourly counts are not checked for copies: events that clients sent again count twice in /metrics',
+    },
     isAnswering: (signal) => isAnswering(client, signal),
     connectTrouble,
     notices: () => [foreignAnswers.notice(), ...views.notices()].filter((notice) => notice !== null),

@@ -6,15 +6,15 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../log/log.ts';
 import type { Drain } from '../pipeline/drain.ts';
 import { failureOf } from '../pipeline/outcome.ts';
-import type { CountedCopies } from '../pipeline/storage-port.ts';
+import type { StoreUpkeep } from '../pipeline/storage-port.ts';
 import { PRESENCE_MS } from '../postgres/accounts/presence.ts';
-import { checkCopies } from './copies-check.ts';
 import type { Connectivity } from './connectivity.ts';
 import type { Intake } from './intake.ts';
 import type { OperatorSwitches } from './operator-switches.ts';
 import type { SchemaKeeper } from './schema-keeper.ts';
 import type { RejectedEvents } from './rejected-events.ts';
 import type { PipelineState } from './state.ts';
+import { keepStoreUp } from './store-upkeep.ts';
 import type { ControlStorage } from './storage.ts';
 
 type LoopParts = {
@@ -26,7 +26,7 @@ type LoopParts = {
   readonly drain: Drain;
   readonly switches: OperatorSwitches;
   readonly intake: Intake;
-  readonly copies: CountedCopies;
+  readonly upkeep: StoreUpkeep;
   readonly state: PipelineState;
   readonly rejectedEvents: Pick<RejectedEvents, 'run' | 'keep'>;
   readonly listens: boolean;
@@ -51,7 +51,7 @@ export function startBackgroundLoops(
   parts: LoopParts,
   { stopping, stopDraining }: { stopping: AbortSignal; stopDraining: AbortSignal },
 ): BackgroundLoops {
-  const { name, schema, connectivity, control, drain, switches, intake, copies, state, listens } = parts;
+  const { name, schema, connectivity, control, drain, switches, intake, upkeep, state, listens } = parts;
   const { clock, random, log } = parts;
   const { presence, room } = control;
   const { channel, durability } = intake;
@@ -63,7 +63,7 @@ export function startBackgroundLoops(
     ...[...new Set([connectivity.events, connectivity.postgres])].map((store) => store.run(stopping)),
     migrated,
     migrated.then(() => schema.watch(stopping)),
-    migrated.then(() => checkCopies({ copies, clock, random, log }, stopping)),
+    migrated.then(() => keepStoreUp({ upkeep, clock, random, log }, stopping)),
     postgresReady.then(() => drain.run(stopDraining)),
     postgresReady.then(() => switches.watch(stopping)),
     postgresReady.then(maintainDiskRoom),

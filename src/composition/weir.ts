@@ -145,7 +145,7 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
       drain,
       switches,
       intake,
-      copies: storage.copies,
+      upkeep: storage.upkeep,
       state,
       rejectedEvents,
       listens,

@@ -70,13 +70,15 @@ export type EventReading = {
   readonly queryLimits: QueryLimits;
 };
 
-/** What the counts that clients read hold too much of: events that were sent, and counted, more than once. */
-export type CountedCopies = {
+/** What a store needs from time to time, beside the inserts. */
+export type StoreUpkeep = {
   /**
-   * Looks at some hours that were added to within the last `sinceS` seconds and have been quiet since; resolves to how
-   * many, 0 when none was left. Several may look at once. Throws what the store throws.
+   * Does some of what there is to do, a matter of seconds, for what changed within the last `sinceS` seconds; resolves
+   * to how much, 0 when nothing was left. Several processes may call it at once. Throws what the store throws.
    */
-  checkSome(sinceS: number): Promise<number>;
+  doSome(sinceS: number): Promise<number>;
+  /** What operators should know when it has failed for long. */
+  readonly neglected: string;
 };
 
 /**
@@ -89,7 +91,7 @@ export type EventStorage = {
   readonly name: EventStoreName;
   readonly events: EventStore;
   readonly schema: EventSchema;
-  readonly copies: CountedCopies;
+  readonly upkeep: StoreUpkeep;
   /**
    * Whether the store itself answers, whatever the answer; false when something else does. Throws when nothing answers.
    */

@@ -7,6 +7,7 @@ import { connectTrouble } from './connection/connection-errors.ts';
 import { createPostgres } from './connection/pool.ts';
 import { createEventStore } from './event-store/event-store.ts';
 import { createEventSchema } from './event-tables/event-schema.ts';
+import { createTableUpkeep } from './event-tables/table-upkeep.ts';
 import { createReading } from './reading/reading.ts';
 
 type PostgresEventsOptions = {
@@ -29,7 +30,7 @@ export function openPostgresEvents(
   { url, maxInFlight, insertTimeoutMs, maxQueries, workers }: PostgresEventsOptions,
   { clock, log }: { clock: Clock; log: Log },
 ): EventStorage {
-  const { pool } = createPostgres(
+  const { pool, db } = createPostgres(
     { url, maxConnections: 2 * maxInFlight + OTHER_CONNECTIONS, statementMs: insertTimeoutMs },
     log,
   );
@@ -39,8 +40,10 @@ export function openPostgresEvents(
     name: 'Postgres',
     events: createEventStore({ pool, clock }, { timeoutMs: insertTimeoutMs }),
     schema: createEventSchema(pool),
-    // A copy is not stored, and not counted.
-    copies: { checkSome: () => Promise.resolve(0) },
+    upkeep: {
+      doSome: createTableUpkeep(db),
+      neglected: 'the tables of events are not looked after: what has expired stays on the disk, though nobody sees it',
+    },
     isAnswering: async () => (await pool.query('SELECT 1')).rowCount === 1,
     connectTrouble,
     notices: () => [],

@@ -1,6 +1,6 @@
-/** When hours are looked at for copies, and when that they are not is said, on a clock moved by hand. */
+/** When an event store is looked after, and when that it is not is said, on a clock moved by hand. */
 import { expect, test } from 'vitest';
-import { checkCopies } from '../src/composition/copies-check.ts';
+import { keepStoreUp } from '../src/composition/store-upkeep.ts';
 import { createLog } from '../src/log/log.ts';
 import { createManualClock } from './support/clock.ts';
 
@@ -13,14 +13,17 @@ function checked(answers: (number | Error)[]) {
   const lines: Record<string, unknown>[] = [];
   const clock = createManualClock();
   const log = createLog('info', { write: (line: string) => void lines.push(JSON.parse(line)) });
-  const checkSome = async (sinceS: number) => {
+  const doSome = async (sinceS: number) => {
     asked.push(sinceS);
     const answer = answers.shift() ?? 0;
     if (answer instanceof Error) throw answer;
     return answer;
   };
   const stop = new AbortController();
-  const done = checkCopies({ copies: { checkSome }, clock, random: () => 0.5, log }, stop.signal);
+  const done = keepStoreUp(
+    { upkeep: { doSome, neglected: 'not looked after' }, clock, random: () => 0.5, log },
+    stop.signal,
+  );
   return {
     asked,
     lines,
@@ -34,17 +37,20 @@ function checked(answers: (number | Error)[]) {
   };
 }
 
-test('between two looks it leaves twice the time that the first one took', async () => {
+test('between two turns it leaves twice the time that the first one took', async () => {
   const clock = createManualClock();
   const startedAt: number[] = [];
-  const checkSome = async () => {
+  const doSome = async () => {
     startedAt.push(clock.elapsed());
     await clock.sleep(startedAt.length * 10);
     return startedAt.length === 3 ? 0 : 1;
   };
   const stop = new AbortController();
   const log = createLog('silent');
-  const done = checkCopies({ copies: { checkSome }, clock, random: () => 0.5, log }, stop.signal);
+  const done = keepStoreUp(
+    { upkeep: { doSome, neglected: 'not looked after' }, clock, random: () => 0.5, log },
+    stop.signal,
+  );
   await clock.advance(10 + 20 + 20 + 40 + 30);
   expect(startedAt).toEqual([0, 10 + 20, 10 + 20 + 20 + 40]);
   stop.abort();
@@ -53,7 +59,7 @@ test('between two looks it leaves twice the time that the first one took', async
 
 const failing = (times: number, message: string) => Array.from({ length: times }, () => new Error(message));
 
-test('first what was added to while no Weir ran, then once a minute what is new', async () => {
+test('first what changed while no Weir ran, then once a minute what is new', async () => {
   const checking = checked([2_000, 2_000, 3]);
   await checking.pass(3);
   await checking.end();
@@ -62,13 +68,13 @@ test('first what was added to while no Weir ran, then once a minute what is new'
   expect(new Set(checking.asked.slice(4))).toEqual(new Set([DAY_S]));
 });
 
-test('a store that is away for a moment is no news; one that never lets Weir look is said once', async () => {
+test('a store that is away for a moment is no news; one that never lets Weir do it is said once', async () => {
   const checking = checked([...failing(9, 'away'), 0, ...failing(30, 'rights')]);
   await checking.pass(10);
   expect(checking.lines).toEqual([]);
   await checking.pass(30);
   await checking.end();
-  expect(checking.lines).toMatchObject([{ failures: 10, err: { message: 'rights' } }]);
-  // What no look has seen yet is still looked for.
+  expect(checking.lines).toMatchObject([{ msg: 'not looked after', failures: 10, err: { message: 'rights' } }]);
+  // What was never looked after still is.
   expect(new Set(checking.asked.slice(0, 10))).toEqual(new Set([7 * DAY_S]));
 });
