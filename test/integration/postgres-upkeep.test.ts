@@ -114,7 +114,7 @@ test('one process at a time does it', async () => {
   const others = openEventsAt(events.server.url);
   const done = await Promise.all([upkeep(), upkeep(others), upkeep(others)]);
   await others.close();
-  expect([...done].sort()).toEqual([0, 0, 1]);
+  expect(done.reduce((sum, did) => sum + did)).toBe(1);
 });
 
 test('batches are forgotten after ninety days, and what was in them stays known as a sum', async () => {
