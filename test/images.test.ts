@@ -15,11 +15,14 @@ test('the Dockerfile builds on one image, which is an argument with a version an
   expect(OPERATIONS).toContain(`--build-arg ${name}=`);
 });
 
-test('docker-compose.yml names every image of others by its digest, and a variable can name another', () => {
-  const compose = read('docker-compose.yml');
+test.each([
+  ['docker-compose.yml', 3],
+  ['docker-compose.postgres.yml', 2],
+])('%s names every image of others by its digest, and a variable can name another', (file, count) => {
+  const compose = read(file);
   const images = [...compose.matchAll(/^ +(?:image|NODE_IMAGE): (.+)$/gm)].map(([, image]) => image!);
   const given = images.filter((image) => image !== 'weir');
-  expect(given).toHaveLength(3);
+  expect(given).toHaveLength(count);
   for (const image of given) {
     const [, name] = /^\$\{(WEIR_\w+_IMAGE):-[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}\}$/.exec(image) ?? [];
     expect(name, image).toBeDefined();
