@@ -18,7 +18,7 @@ export function addIntake(program: Command, cli: Cli): void {
       'after',
       `
 Takes effect in every process within five seconds, without a restart, and survives restarts.
-Events accepted before still go to ClickHouse, and dead letters are replayed.
+Events accepted before are still stored, and dead letters are replayed.
 
 Examples:
   weir intake disable`,

@@ -161,7 +161,7 @@ export const SETTINGS = {
   DLQ_QUARANTINE: setting(
     oneOf('healthy', 'strict'),
     'healthy',
-    'Which attempts and time count towards quarantine: only those while ClickHouse is healthy, or strictly all',
+    'Which attempts and time count towards quarantine: only those while the store is healthy, or strictly all',
   ),
   DLQ_BALLAST_BYTES: setting(
     size('0', '1GiB'),

@@ -69,7 +69,7 @@ function describe({ letters, events, shared, doubtful, unreadable }: DiscardedDe
   const lines = [`${counted(events, 'event')} discarded, out of ${counted(letters, 'letter')}.`];
   if (shared > 0) lines.push(`${counted(shared, 'letter')} also held events of other projects, which stay.`);
   if (doubtful > 0) {
-    lines.push(`${counted(doubtful, 'letter')} may already have landed: check ClickHouse if that matters.`);
+    lines.push(`${counted(doubtful, 'letter')} may already have landed: look among the stored events if that matters.`);
   }
   if (left > 0) {
     lines.push(`${counted(left, 'letter')} skipped: a running Weir is replaying them. Repeat the command in a minute.`);

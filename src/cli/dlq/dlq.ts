@@ -15,7 +15,7 @@ export function addDlq(program: Command, cli: Cli): void {
     .addHelpText(
       'after',
       `
-Dead letters are batches that ClickHouse did not accept. Weir replays them automatically; the ones
+Dead letters are batches that the store of the events did not accept. Weir replays them automatically; the ones
 it has given up on are quarantined and wait for an operator. Find the cause with \`weir dlq groups\`,
 remove it, see what would happen with \`weir dlq replay --dry-run\`, then replay.
 

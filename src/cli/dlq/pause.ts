@@ -15,7 +15,7 @@ export function addPause(dlq: Command, cli: Cli): void {
       'after',
       `
 Takes effect within five seconds and survives restarts. Weir finishes the letters it is replaying. New
-events go to ClickHouse as before; events that ClickHouse refuses wait in Postgres.
+events are stored as before; events that are refused wait in Postgres.
 
 Examples:
   weir dlq pause`,

@@ -32,7 +32,7 @@ export function addReplay(dlq: Command, cli: Cli): void {
     .option('--project <id>', 'letters that hold events of one project, including their other events', parseProject)
     .option('--all', 'every one')
     .option('--only <rows>', 'rows of one letter: numbers such as 1,4-6 as in `weir dlq show`, or event ids', parseRows)
-    .option('--dry-run', 'report which rows ClickHouse would accept or refuse; changes nothing')
+    .option('--dry-run', 'report which rows would be accepted or refused; changes nothing')
     .option('--sample <letters>', 'with --dry-run: the number of letters to try, the oldest and the newest', parseCount)
     .option('--rate <letters>', 'maximum letters per second', parseRate)
     .option(...ACTOR_OPTION)

@@ -47,7 +47,7 @@ Examples:
       `
 May be repeated: letters that already exist stay unchanged. A letter with a wrong checksum ends the import;
 the letters before it are imported. Quarantined letters come back quarantined. Before Weir sends any event
-it asks ClickHouse which ones are stored, so importing events that landed meanwhile makes no duplicates.
+it asks the store of the events which ones it has, so importing events that landed meanwhile makes no duplicates.
 
 Examples:
   weir dlq import letters.ndjson
