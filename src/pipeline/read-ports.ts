@@ -52,8 +52,12 @@ export class ReadFailure extends Error {
 
 export type Column = { readonly name: string; readonly type: string };
 
-/** ClickHouse's own number and name of an error. */
-export type ClickHouseCode = { readonly code: number; readonly name: string };
+/** The store's own code of an error, and its name: a number of ClickHouse's, or a SQLSTATE of Postgres's. */
+export type StoreError = {
+  readonly store: 'clickhouse' | 'postgres';
+  readonly code: number | string;
+  readonly name: string;
+};
 
 /** `queryId`: the query's id in the store. `signal` aborts when the client no longer waits for the answer. */
 export type Asking = { readonly queryId: string; readonly signal: AbortSignal };
@@ -66,10 +70,15 @@ export type QueryAnswer = {
 };
 
 export type QueryFailure =
-  /** The query cannot be answered as it is. `clickhouse`: the error's number and name, where there is one. */
-  | { readonly kind: 'refused'; readonly message: string; readonly clickhouse: ClickHouseCode | null }
-  /** It can be sent again. `isForOperator`: not before a person has changed something. */
-  | { readonly kind: 'unavailable'; readonly isForOperator: boolean; readonly clickhouse: ClickHouseCode | null };
+  /** The query cannot be answered as it is. `error`: the store's own, where there is one. */
+  | { readonly kind: 'refused'; readonly message: string; readonly error: StoreError | null }
+  /** It can be sent again. `isForOperator`: not before a person has changed something; `message` says what, if known. */
+  | {
+      readonly kind: 'unavailable';
+      readonly isForOperator: boolean;
+      readonly error: StoreError | null;
+      readonly message?: string;
+    };
 
 export type TableDescription = {
   readonly name: string;

@@ -167,9 +167,9 @@ export function createProjectReader(
 }
 
 /** The client has left: this answer is not sent. */
-const ABANDONED: QueryFailure = { kind: 'unavailable', isForOperator: false, clickhouse: null };
+const ABANDONED: QueryFailure = { kind: 'unavailable', isForOperator: false, error: null };
 
-const refused = (message: string): QueryFailure => ({ kind: 'refused', message, clickhouse: null });
+const refused = (message: string): QueryFailure => ({ kind: 'refused', message, error: null });
 
 /** Rows as they are, a group at a time. A line that is no row is how some versions say that they failed half way. */
 async function* linesOf(groups: AsyncIterable<readonly { text: string }[]>): AsyncGenerator<string[]> {

@@ -29,7 +29,7 @@ export const settingsFor = (
 const UNSAFE: QueryFailure = {
   kind: 'unavailable',
   isForOperator: true,
-  clickhouse: { code: 115, name: 'UNKNOWN_SETTING' },
+  error: { store: 'clickhouse', code: 115, name: 'UNKNOWN_SETTING' },
 };
 
 export function createReaderCatalog(client: ClickHouseClient, database: string) {

@@ -85,7 +85,7 @@ const OWN_SENTENCES: ReadonlyMap<number, string> = new Map([
 export const TOO_SLOW: QueryFailure = {
   kind: 'refused',
   message: OWN_SENTENCES.get(TIMEOUT_EXCEEDED)!,
-  clickhouse: { code: TIMEOUT_EXCEEDED, name: 'TIMEOUT_EXCEEDED' },
+  error: { store: 'clickhouse', code: TIMEOUT_EXCEEDED, name: 'TIMEOUT_EXCEEDED' },
 };
 
 /** Of a text that was only parsed, `offset` bytes behind the beginning, so that everything in the sentence comes from the text. */
@@ -93,9 +93,9 @@ export function parseFailure(error: unknown, text: string, offset: number): Quer
   const found = failure(error, (code, message) =>
     code === 62 ? syntaxSentence(message, text, offset) : shortened(message),
   );
-  const isAboutSettings = found.clickhouse !== null && SETTING_REFUSED.has(found.clickhouse.code);
+  const isAboutSettings = found.error !== null && SETTING_REFUSED.has(Number(found.error.code));
   // A SETTINGS clause takes effect while it is parsed. That Weir's own settings are taken shows beside it.
-  return isAboutSettings ? { kind: 'refused', message: NO_SETTINGS, clickhouse: found.clickhouse } : found;
+  return isAboutSettings ? { kind: 'refused', message: NO_SETTINGS, error: found.error } : found;
 }
 
 /** Of a query that ran or was about to. */
@@ -106,15 +106,15 @@ export const runFailure = (error: unknown): QueryFailure =>
   });
 
 function failure(error: unknown, sentenceOf: (code: number, message: string) => string | null): QueryFailure {
-  if (!(error instanceof ClickHouseError)) return { kind: 'unavailable', isForOperator: false, clickhouse: null };
+  if (!(error instanceof ClickHouseError)) return { kind: 'unavailable', isForOperator: false, error: null };
   const code = Number(error.code);
   const name = NAMES.get(code) ?? 'OTHER';
-  const clickhouse = { code, name };
+  const told = { store: 'clickhouse', code, name } as const;
   const isForOperator = FOR_OPERATOR.has(code);
-  if (isForOperator || BUSY.has(code)) return { kind: 'unavailable', isForOperator, clickhouse };
+  if (isForOperator || BUSY.has(code)) return { kind: 'unavailable', isForOperator, error: told };
   const sentence = OWN_SENTENCES.get(code) ?? sentenceOf(code, error.message);
   const fallback = `the query failed in ClickHouse (${code} ${name})`;
-  return { kind: 'refused', message: sentence ?? fallback, clickhouse };
+  return { kind: 'refused', message: sentence ?? fallback, error: told };
 }
 
 /** Of a property that has no column, out of ClickHouse's message about it; null when that is about something else. */

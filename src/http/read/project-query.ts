@@ -37,7 +37,7 @@ export type ReadLimits = {
 };
 
 const MAX_BODY_BYTES = 64 * 1024;
-/** How long an answer may take beyond ClickHouse's own limit: a slow reader holds a slot. */
+/** How long an answer may take beyond the store's own limit: a slow reader holds a slot. */
 const DELIVERY_MS = 30_000;
 /** A client that reads nothing of an answer for this long counts as gone. */
 const STALL_MS = 10_000;
@@ -73,7 +73,7 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
     return c.req.param('id')?.toLowerCase() === credential.projectId ? credential.projectId : NOT_THIS_PROJECT;
   }
 
-  /** Holds a slot for as long as ClickHouse works on the answer; `answer` ends the visit. */
+  /** Holds a slot for as long as the store works on the answer; `answer` ends the visit. */
   async function inPlace(c: Context, projectId: string, answer: (visit: Visit) => Promise<Response>) {
     const { outgoing } = nodeOf(c);
     const gone = new AbortController();
@@ -111,8 +111,8 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
     const noted = { requestId: c.get('requestId') as string, projectId, queryId };
     const answer = await reader.query(projectId, sql, { queryId, signal });
     if (answer.kind !== 'answer') {
-      const { kind: outcome, clickhouse } = answer;
-      log.info({ ...noted, elapsedMs: elapsedMs(), outcome, rows: 0, clickhouse }, 'query ended');
+      const { kind: outcome, error } = answer;
+      log.info({ ...noted, elapsedMs: elapsedMs(), outcome, rows: 0, error }, 'query ended');
       end();
       return failed(c, answer);
     }
@@ -150,12 +150,13 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
   }
 
   function failed(c: Context, failure: QueryFailure): Response {
-    const { clickhouse } = failure;
+    const { error } = failure;
     if (failure.kind === 'unavailable') {
-      if (failure.isForOperator) log.warn({ clickhouse }, 'the store of the events refuses reads');
-      return refuse(c, { refused: 'store_unavailable' });
+      const { message } = failure;
+      if (failure.isForOperator) log.warn({ error, reason: message }, 'the store of the events refuses reads');
+      return refuse(c, { refused: 'store_unavailable', ...(message && { message }) });
     }
-    const details = clickhouse && [{ clickhouse_code: clickhouse.code, clickhouse_name: clickhouse.name }];
+    const details = error && [{ [`${error.store}_code`]: error.code, [`${error.store}_name`]: error.name }];
     return refuse(c, { refused: 'query_refused', message: failure.message, ...(details && { details }) });
   }
 }

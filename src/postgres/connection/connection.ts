@@ -83,6 +83,8 @@ function connecting(connect: Call): Call {
 
 function limited(query: Call, start: () => Limit): Call {
   return (...args) => {
+    // What speaks the protocol by itself keeps its own time.
+    if (typeof (args[0] as { submit?: unknown } | undefined)?.submit === 'function') return query(...args);
     const limit = start();
     const callback = args.at(-1);
     if (typeof callback === 'function') {

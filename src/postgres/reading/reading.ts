@@ -1,8 +1,11 @@
 /** What clients read of events in Postgres. Creating it makes no connection. */
 import type { Log } from '../../log/log.ts';
-import { ReadFailure } from '../../pipeline/read-ports.ts';
+import { failureOf } from '../../pipeline/outcome.ts';
 import type { EventReading } from '../../pipeline/storage-port.ts';
 import type { Clock } from '../../runtime/clock.ts';
+import { createPostgres } from '../connection/pool.ts';
+import { createProjectReader } from './project-reader.ts';
+import { READ_LIMITS } from './reader-errors.ts';
 
 export type ReadingOptions = {
   /** Of the database that has the events. */
@@ -20,23 +23,27 @@ export type Reading = {
   close(): Promise<void>;
 };
 
+/** A query about a project may need a second connection, for the catalog. */
+const CONNECTIONS_A_QUERY = 2;
+/** Postgres's own limit comes first. */
+const NET_MS = 3_000;
+
 /**
  * Connections of its own, so that no insert waits behind a question. `analytics.event_counts_hourly` has the first 200
  * characters of a channel.
  */
-export function createReading(_options: ReadingOptions, _deps: { clock: Clock; log: Log }): Reading {
-  const unavailable = { kind: 'unavailable', isForOperator: true, clickhouse: null } as const;
+export function createReading(
+  { url, maxQueries }: ReadingOptions,
+  { clock, log }: { clock: Clock; log: Log },
+): Reading {
+  const statementMs = READ_LIMITS.maxExecutionS * 1_000 + NET_MS;
+  const { pool } = createPostgres({ url, maxConnections: CONNECTIONS_A_QUERY * maxQueries, statementMs }, log);
   return {
-    open: () => ({
-      countEvents: () =>
-        Promise.reject(new ReadFailure('events in Postgres cannot be read yet', { kind: 'unavailable' })),
-      projectReader: {
-        query: () => Promise.resolve(unavailable),
-        stopped: () => Promise.resolve(),
-        schema: () => Promise.resolve(unavailable),
-      },
-      queryLimits: { maxExecutionS: 30, maxRows: 10_000, maxResultBytes: 10 * 1024 * 1024 },
+    open: ({ stopping }) => ({
+      countEvents: () => Promise.reject(new Error('not yet')),
+      projectReader: createProjectReader({ pool, clock, stopping }),
+      queryLimits: READ_LIMITS,
     }),
-    close: () => Promise.resolve(),
+    close: async () => void (await failureOf(pool.end())),
   };
 }
