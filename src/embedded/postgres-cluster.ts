@@ -37,14 +37,21 @@ const SUPERUSER_PASSWORD_FILE = 'weir-password';
 const SERVICE_PASSWORD_FILE = 'weir-service-password';
 const PASSWORD = /^[\da-f]{48}$/;
 
+/** Says that the role is there which projects read under. */
+const READER_FILE = 'weir-reader';
+
 /**
- * Creates the data directory if there is none, and the service's role in one of a version without it. Throws
+ * Creates the data directory if there is none, and the roles in one of a version without them. Throws
  * `EmbeddedStoreError`.
  */
 export async function prepareCluster(at: Cluster, { clock = systemClock, signal }: StartOptions): Promise<void> {
   if (!existsSync(at.dataDir)) return createCluster(at, signal);
   await whileNotRunning({ name: NAME, dir: at.dir }, clock, async () => {
-    if (servicePassword(at) === null) await handOver(at, signal);
+    const hasService = servicePassword(at) !== null;
+    if (!hasService) await handOver(at, signal);
+    if (hasService && existsSync(join(at.dataDir, READER_FILE))) return;
+    await runAlone(at, signal, DATABASE, READER_ROLE);
+    writeSecurely(at, join(at.dataDir, READER_FILE), '');
   });
 }
 
@@ -67,7 +74,7 @@ async function createCluster(at: Cluster, signal: Signal): Promise<void> {
   const password = newPassword();
   try {
     own(at, newDir);
-    writePassword(at, passwordFile, newPassword());
+    writeSecurely(at, passwordFile, newPassword());
     await run(at, signal, at.binaries.initdb, [
       '-D',
       newDir,
@@ -79,10 +86,11 @@ async function createCluster(at: Cluster, signal: Signal): Promise<void> {
       `--pwfile=${passwordFile}`,
       ...(at.isDurable ? [] : ['--no-sync']),
     ]);
-    const statements = [...serviceRole(password), `CREATE DATABASE ${DATABASE} OWNER ${SERVICE}`];
+    const statements = [...serviceRole(password), ...READER_ROLE, `CREATE DATABASE ${DATABASE} OWNER ${SERVICE}`];
     await runAlone({ ...at, dataDir: newDir }, signal, 'postgres', statements);
     renameSync(passwordFile, join(newDir, SUPERUSER_PASSWORD_FILE));
-    writePassword(at, join(newDir, SERVICE_PASSWORD_FILE), password);
+    writeSecurely(at, join(newDir, SERVICE_PASSWORD_FILE), password);
+    writeSecurely(at, join(newDir, READER_FILE), '');
     renameSync(newDir, at.dataDir);
   } catch (error) {
     rmSync(newDir, { recursive: true, force: true });
@@ -103,14 +111,14 @@ async function handOver(at: Cluster, signal: Signal): Promise<void> {
     `ALTER DATABASE ${DATABASE} OWNER TO ${SERVICE}`,
     ...GIVE_EVERYTHING,
   ]);
-  writePassword(at, join(at.dataDir, SERVICE_PASSWORD_FILE), password);
+  writeSecurely(at, join(at.dataDir, SERVICE_PASSWORD_FILE), password);
 }
 
 /** Complete or not at all, and never readable by others, whatever rights an earlier file had. */
-function writePassword(at: Cluster, file: string, password: string): void {
+function writeSecurely(at: Cluster, file: string, text: string): void {
   const draft = `${file}.new`;
   rmSync(draft, { force: true });
-  writeFileSync(draft, password, { mode: 0o600, flag: 'wx' });
+  writeFileSync(draft, text, { mode: 0o600, flag: 'wx' });
   own(at, draft);
   renameSync(draft, file);
 }
@@ -122,6 +130,16 @@ function own({ user: { identity } }: Cluster, path: string): void {
 const serviceRole = (password: string) => [
   `DO $$ BEGIN IF to_regrole('${SERVICE}') IS NULL THEN CREATE ROLE ${SERVICE}; END IF; END $$`,
   `ALTER ROLE ${SERVICE} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD '${password}'`,
+];
+
+/**
+ * What projects read under where events are in Postgres: Weir prepares it and becomes it, and may limit what it puts
+ * on the disk, but may not create roles.
+ */
+const READER_ROLE = [
+  `DO $$ BEGIN IF to_regrole('weir_reader') IS NULL THEN CREATE ROLE weir_reader; END IF; END $$`,
+  `GRANT weir_reader TO ${SERVICE}`,
+  `GRANT SET ON PARAMETER temp_file_limit TO ${SERVICE}`,
 ];
 
 /**

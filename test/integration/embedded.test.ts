@@ -328,12 +328,16 @@ describe('who Weir is in the embedded Postgres', () => {
   ];
   const MAY = `SELECT array[rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls]::text FROM pg_roles
     WHERE rolname = current_user`;
+  const READER_MAY = `SELECT array[rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolcanlogin]::text
+    FROM pg_roles WHERE rolname = 'weir_reader'`;
 
   async function expectModest(store: { url: string }) {
     expect(await askPostgres(store, MAY)).toBe('{f,f,f,f,f}');
-    expect(await askPostgres(store, 'SELECT count(*) FROM pg_auth_members WHERE member = current_user::regrole')).toBe(
-      '0',
-    );
+    const roles = 'SELECT array_agg(roleid::regrole)::text FROM pg_auth_members WHERE member = current_user::regrole';
+    expect(await askPostgres(store, roles)).toBe('{weir_reader}');
+    expect(await askPostgres(store, READER_MAY)).toBe('{f,f,f,f,f,f}');
+    await askPostgres(store, 'SET ROLE weir_reader');
+    await askPostgres(store, 'SET temp_file_limit = 1');
     for (const statement of BEYOND) await expect(askPostgres(store, statement), statement).rejects.toThrow(DENIED);
   }
   const DENIED = /permission denied|must be superuser|[Oo]nly roles with|does not exist/;
@@ -350,8 +354,10 @@ describe('who Weir is in the embedded Postgres', () => {
     const before = await startWith(startQuickPostgres);
     const url = superuserUrlOf(dir, before.port);
     await askPostgres({ url }, 'ALTER DATABASE weir OWNER TO weir');
+    await askPostgres({ url }, 'DROP OWNED BY weir_service');
     await askPostgres({ url }, 'DROP ROLE weir_service');
-    await rm(join(dir, 'data', 'weir-service-password'));
+    await askPostgres({ url }, 'DROP ROLE weir_reader');
+    for (const file of ['weir-service-password', 'weir-reader']) await rm(join(dir, 'data', file));
     const client = new pg.Client({ connectionString: url });
     await client.connect();
     await migratePostgres(client);
@@ -407,6 +413,14 @@ describe('who Weir is in the embedded Postgres', () => {
     const again = await startWith(startQuickPostgres);
     await expectHandedOver(again);
     await expectModest(again);
+  });
+
+  test('gets the role that projects read under in one of a version without it', async () => {
+    const before = await startWith(startQuickPostgres);
+    await askPostgres({ url: superuserUrlOf(dir, before.port) }, 'DROP ROLE weir_reader');
+    await before.stop();
+    await rm(join(dir, 'data', 'weir-reader'));
+    await expectModest(await startWith(startQuickPostgres));
   });
 
   /** One of each kind that has an owner, with names that have to be quoted. */
