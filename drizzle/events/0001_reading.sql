@@ -185,6 +185,7 @@ END $$;
 -- event by event. It holds as long as the hourly counts have as many events of that day.
 CREATE TABLE analytics.event_users_daily (
   project_id uuid NOT NULL,
+  built_at timestamptz(0) NOT NULL DEFAULT now(),
   day date NOT NULL,
   users integer NOT NULL,
   events bigint NOT NULL,

@@ -34,6 +34,7 @@ export function openPostgresEvents(
     { url, maxConnections: 2 * maxInFlight + OTHER_CONNECTIONS, statementMs: insertTimeoutMs },
     log,
   );
+  const lookAfterTables = createTableUpkeep(db);
   const reading = createReading({ url, maxQueries, workers }, { clock, log });
 
   return {
@@ -41,7 +42,7 @@ export function openPostgresEvents(
     events: createEventStore({ pool, clock }, { timeoutMs: insertTimeoutMs }),
     schema: createEventSchema(pool),
     upkeep: {
-      doSome: createTableUpkeep(db),
+      doSome: async (sinceS) => (await lookAfterTables()) || reading.keepSomeDays(sinceS),
       neglected: 'the tables of events are not looked after: what has expired stays on the disk, though nobody sees it',
     },
     isAnswering: async () => (await pool.query('SELECT 1')).rowCount === 1,

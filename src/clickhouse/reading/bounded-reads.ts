@@ -6,6 +6,7 @@
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import { ClickHouseError } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
+import { createTurns } from '../../runtime/turns.ts';
 import { ReadFailure } from '../../pipeline/read-ports.ts';
 
 export type ReadsDeps = {
@@ -57,9 +58,7 @@ export function createReads({ client, downSignal, clock }: ReadsDeps, limits: Re
     max_threads: limits.maxThreads,
     output_format_json_quote_64bit_integers: 0,
   };
-  let running = 0;
-  /** Those that wait for a turn, first come first served. */
-  const waiting = new Set<() => void>();
+  const turns = createTurns(limits);
 
   return {
     async ask<Row>(query: string, params: Record<string, unknown>, signal: AbortSignal) {
@@ -72,7 +71,7 @@ export function createReads({ client, downSignal, clock }: ReadsDeps, limits: Re
         try {
           return await exchange<Row>(query, params, stop);
         } finally {
-          passTurn();
+          turns.pass();
         }
       } finally {
         answered.abort();
@@ -102,33 +101,9 @@ export function createReads({ client, downSignal, clock }: ReadsDeps, limits: Re
 
   async function takeTurn(stop: AbortSignal): Promise<void> {
     if (stop.aborted) throw new ReadFailure('not asked', { kind: 'unavailable' });
-    if (running < limits.maxAtOnce) {
-      running += 1;
-      return;
-    }
-    if (waiting.size >= limits.maxWaiting) throw new ReadFailure('too many queries are waiting', { kind: 'busy' });
-    const turn = Promise.withResolvers<void>();
-    waiting.add(turn.resolve);
-    const leave = () => {
-      if (waiting.delete(turn.resolve)) turn.reject(new ReadFailure('gave up waiting', { kind: 'busy' }));
-    };
-    stop.addEventListener('abort', leave, { once: true });
-    try {
-      await turn.promise;
-    } finally {
-      stop.removeEventListener('abort', leave);
-    }
-  }
-
-  function passTurn() {
-    const [next] = waiting;
-    if (next === undefined) {
-      running -= 1;
-      return;
-    }
-    // The slot is handed over without becoming free, so that no later question can slip in.
-    waiting.delete(next);
-    next();
+    const turn = await turns.take(stop);
+    if (turn === 'full') throw new ReadFailure('too many queries are waiting', { kind: 'busy' });
+    if (turn === 'left') throw new ReadFailure('gave up waiting', { kind: 'busy' });
   }
 }
 

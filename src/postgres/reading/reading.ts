@@ -4,8 +4,11 @@ import { failureOf } from '../../pipeline/outcome.ts';
 import type { EventReading } from '../../pipeline/storage-port.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { createPostgres } from '../connection/pool.ts';
+import { createReads } from './bounded-reads.ts';
+import { createCountEvents } from './event-counts.ts';
 import { createProjectReader } from './project-reader.ts';
 import { READ_LIMITS } from './reader-errors.ts';
+import { keepSomeDays } from './user-days.ts';
 
 export type ReadingOptions = {
   /** Of the database that has the events. */
@@ -19,12 +22,16 @@ export type ReadingOptions = {
 export type Reading = {
   /** Call it once. `downSignal` aborts while the store is known to be down; `stopping` ends what runs. */
   open(signals: { readonly downSignal: () => AbortSignal; readonly stopping: AbortSignal }): EventReading;
+  /** What counting users of many events is quick by; see `CountedCopies.checkSome`. */
+  keepSomeDays(sinceS: number): Promise<number>;
   /** Closes the connections. Never rejects. */
   close(): Promise<void>;
 };
 
 /** A query about a project may need a second connection, for the catalog. */
 const CONNECTIONS_A_QUERY = 2;
+/** Concurrent counting queries of all clients together: inserts take precedence. */
+const COUNTS = { maxAtOnce: 4, maxWaiting: 64, timeoutMs: 30_000, workMemMb: 64 } as const;
 /** Postgres's own limit comes first. */
 const NET_MS = 3_000;
 
@@ -33,17 +40,21 @@ const NET_MS = 3_000;
  * characters of a channel.
  */
 export function createReading(
-  { url, maxQueries }: ReadingOptions,
+  { url, maxQueries, workers }: ReadingOptions,
   { clock, log }: { clock: Clock; log: Log },
 ): Reading {
   const statementMs = READ_LIMITS.maxExecutionS * 1_000 + NET_MS;
-  const { pool } = createPostgres({ url, maxConnections: CONNECTIONS_A_QUERY * maxQueries, statementMs }, log);
+  const maxConnections = COUNTS.maxAtOnce + CONNECTIONS_A_QUERY * maxQueries;
+  const { pool } = createPostgres({ url, maxConnections, statementMs }, log);
+  const shareOf = (limit: number) => Math.ceil(limit / workers);
+  const limits = { ...COUNTS, maxAtOnce: shareOf(COUNTS.maxAtOnce), maxWaiting: shareOf(COUNTS.maxWaiting) };
   return {
-    open: ({ stopping }) => ({
-      countEvents: () => Promise.reject(new Error('not yet')),
+    open: ({ downSignal, stopping }) => ({
+      countEvents: createCountEvents(createReads({ pool, downSignal, clock }, limits)),
       projectReader: createProjectReader({ pool, clock, stopping }),
       queryLimits: READ_LIMITS,
     }),
+    keepSomeDays: (sinceS) => keepSomeDays(pool, { sinceS }),
     close: async () => void (await failureOf(pool.end())),
   };
 }
