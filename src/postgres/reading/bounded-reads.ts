@@ -71,16 +71,16 @@ export function createReads({ pool, downSignal, clock }: Deps, limits: ReadLimit
 
   async function inTransaction<T>(work: (ask: Ask) => Promise<T>, stop: AbortSignal): Promise<T> {
     let client: PoolClient | null = null;
-    let leave = () => {};
+    const finished = new AbortController();
     try {
       client = await pool.connect();
       const connection = client as unknown as Client & { connection: { stream: { destroy(): void } } };
-      leave = () => {
+      const leave = () => {
         // The server hears of it by itself, too, but only when it next sends something.
         void cancelStatement(connection, clock);
         connection.connection.stream.destroy();
       };
-      stop.addEventListener('abort', leave, { once: true });
+      stop.addEventListener('abort', leave, { signal: finished.signal });
       if (stop.aborted) leave();
       await client.query(opening);
       const asking = client;
@@ -89,13 +89,13 @@ export function createReads({ pool, downSignal, clock }: Deps, limits: ReadLimit
         return rows;
       });
       await client.query('ROLLBACK');
-      stop.removeEventListener('abort', leave);
       client.release();
       return result;
     } catch (error) {
-      stop.removeEventListener('abort', leave);
       client?.release(true);
       throw failureFrom(error);
+    } finally {
+      finished.abort();
     }
   }
 }

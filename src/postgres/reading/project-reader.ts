@@ -2,7 +2,7 @@
  * Answers SQL questions about one project. What runs is the text that was parsed, byte for byte and by itself, in a
  * transaction that can change nothing, under a role that sees only the project's rows.
  */
-import type { Client, Pool, PoolClient } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Asking, ProjectReader, QueryAnswer, QueryFailure, Schema } from '../../pipeline/read-ports.ts';
 import { columnsOf, rowWriter } from './answer-values.ts';
@@ -62,11 +62,11 @@ export function createProjectReader({ pool, clock, stopping }: Deps): ProjectRea
   async function run(projectId: string, sql: string, tree: Tree, { queryId, signal }: Asking) {
     if (signal.aborted) return ABANDONED;
     const client = await pool.connect();
-    const asked = running.began(queryId, client as unknown as Client);
+    const asked = running.began(queryId, client);
     let rows: RowStream;
     try {
       await role.begin(client, projectId, asksForPeople(tree) ? PEOPLES_SCHEMAS : SCHEMAS);
-      rows = streamRows(client as unknown as Client, sql);
+      rows = streamRows(client, sql);
     } catch (error) {
       await asked.statementEnded();
       client.release(true);
@@ -93,7 +93,7 @@ export function createProjectReader({ pool, clock, stopping }: Deps): ProjectRea
   ): Promise<QueryAnswer | QueryFailure> {
     const fields = await withinLimit(rows.fields, signal);
     if ('kind' in fields) {
-      if (fields === TOO_SLOW) cut(client as unknown as Client);
+      if (fields === TOO_SLOW) cut(client);
       return fields;
     }
     return { kind: 'answer', columns: columnsOf(fields), rows: following(rows, rowWriter(fields)) };

@@ -121,7 +121,7 @@ function namesMadeIn(looks: readonly Look[]): ReadonlySet<string> {
     looks.flatMap(({ kind, members }): readonly string[] => {
       switch (kind) {
         case 'ResTarget':
-          return [String(members['name'] ?? '')];
+          return [textOf(members['name'])];
         case 'Alias':
           return [String(members['aliasname']), ...textsOf(members['colnames'])];
         case 'CommonTableExpr':
@@ -138,6 +138,8 @@ function namesMadeIn(looks: readonly Look[]): ReadonlySet<string> {
     }),
   );
 }
+
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 const textsOf = (list: unknown): readonly string[] =>
   ((list ?? []) as readonly { readonly String?: { readonly sval?: string } }[]).map((item) => item.String?.sval ?? '');
@@ -174,7 +176,7 @@ function tableProblem({ schemaname, relname }: Members, names: ReadonlySet<strin
   if (schemaname === undefined && names.has(name)) return null;
   return isReadable(schemaname as string | undefined, name)
     ? null
-    : noSuchTable(schemaname === undefined ? name : `${String(schemaname)}.${name}`);
+    : noSuchTable(schemaname === undefined ? name : `${textOf(schemaname)}.${name}`);
 }
 
 /** The same sentence whether there is no such table or one that is not for projects. */
@@ -229,8 +231,8 @@ export function asksForPeople({ stmts = [] }: Tree): boolean {
 
 function isAboutPeople({ kind, name, lexpr, rexpr }: Members): boolean {
   const isEqual = textsOf(name).join() === '=' && /^AEXPR_(OP|OP_ANY|IN)$/.test(String(kind));
-  const sides = [lexpr, rexpr].map(columnIn);
-  return isEqual && sides.includes('distinct_id') && sides.includes(null);
+  const sides = new Set([columnIn(lexpr), columnIn(rexpr)]);
+  return isEqual && sides.has('distinct_id') && sides.has(null);
 }
 
 /** The name of the column that this is and no more; null for anything else. */

@@ -139,8 +139,9 @@ function sentenceOf(code: string, error: Thrown, text: string): string {
 
 /** Postgres counts characters, not units of UTF-16. */
 function placeOf(text: string, position: number): string {
-  const lines = [...text].slice(0, position).join('').split('\n');
-  return `line ${lines.length}, column ${[...lines.at(-1)!].length + 1}`;
+  const before = Array.from(text).slice(0, position);
+  const line = before.filter((character) => character === '\n').length + 1;
+  return `line ${line}, column ${position - before.lastIndexOf('\n')}`;
 }
 
 const MAX_SENTENCE = 500;

@@ -3,6 +3,7 @@
  * statement, and its rows come as texts, no faster than they are taken.
  */
 import type { Client, Connection } from 'pg';
+import { isSqlState } from '../connection/errors.ts';
 
 export type Field = { readonly name: string; readonly typeId: number };
 export type Row = readonly (string | null)[];
@@ -50,7 +51,7 @@ export function streamRows(client: Client, text: string): RowStream {
   let hasEnded = false;
   let isDiscarded = false;
   let failure: Error | null = null;
-  let wake = () => {};
+  let wake: () => void = nothing;
 
   const measure = (chunk: Buffer) => {
     bytesOfRow += chunk.length;
@@ -60,14 +61,14 @@ export function streamRows(client: Client, text: string): RowStream {
   };
 
   const query = {
-    callback: () => {},
+    callback: nothing,
     submit(): null {
       // After the driver's own listener: what is left then belongs to a row that is not whole yet.
       stream.on('data', measure);
       connection.parse({ name: '', text, types: [] }, true);
       connection.bind({ portal: '', statement: '', values: [], binary: false } as never, true);
       connection.describe({ type: 'P', name: '' }, true);
-      connection.execute({ portal: '', rows: '0' } as never, true);
+      connection.execute({ portal: '', rows: '0' }, true);
       connection.sync();
       return null;
     },
@@ -129,4 +130,9 @@ export function streamRows(client: Client, text: string): RowStream {
   }
 }
 
-const isOfServer = (error: Error): boolean => /^[0-9A-Z]{5}$/.test(String((error as { code?: unknown }).code ?? ''));
+const nothing = () => {};
+
+const isOfServer = (error: Error): boolean => {
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' && isSqlState(code);
+};
