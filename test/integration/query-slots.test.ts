@@ -110,7 +110,7 @@ describe('a question that nothing stops', () => {
     expect(await answering).toEqual({
       kind: 'refused',
       message: expect.stringContaining('took longer than 30 seconds'),
-      clickhouse: { code: 159, name: 'TIMEOUT_EXCEEDED' },
+      error: { store: 'clickhouse', code: 159, name: 'TIMEOUT_EXCEEDED' },
     });
     const stopped = reader.stopped(queryId).then(() => 'stopped');
     const aSecond = () => clock.advance(1_000).then(() => runningCount('overdue_question'));
