@@ -6,7 +6,7 @@ import { changeInChunks, partitionsOf } from './in-chunks.ts';
 
 const EVENTS = 'events_raw';
 /** Events first: what is derived from them cannot reappear afterwards. */
-const TABLES = [EVENTS, 'event_counts_hourly', 'identities'] as const;
+const TABLES = [EVENTS, 'event_counts_hourly', 'event_users_daily', 'identities'] as const;
 const OF_PROJECT = 'project_id = $1';
 
 /** The project's rows in each table. Throws `PostgresFailure`. */
