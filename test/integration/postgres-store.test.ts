@@ -139,6 +139,11 @@ describe('an operator', () => {
     const [gone, kept] = [await newProject('gone'), await newProject('kept')];
     const linked = { event: '$identify', anonymous_id: 'a-1', user_id: 'u-1' };
     for (const { token } of [gone, kept]) await sent(token, [...eventsOf(20), ...eventsOf(1, linked)]);
+    await stores.postgres.pool.query(
+      `INSERT INTO analytics.event_users_daily (project_id, event, day, users, events, places)
+       SELECT id::uuid, 'visit', '2026-05-04', 1, 1, 0::bit(262144) FROM unnest($1::text[]) AS id`,
+      [[gone.id, kept.id]],
+    );
     const { code, stdout, stderr } = await weir('project', 'delete', gone.id, '--yes', '--json');
     expect([code, stderr]).toEqual([0, 'Tokens revoked.\n']);
     expect(JSON.parse(stdout)).toMatchObject({
@@ -146,10 +151,11 @@ describe('an operator', () => {
       tables: [
         { table: 'events_raw', rows: 21, left: 0 },
         { table: 'event_counts_hourly', left: 0 },
+        { table: 'event_users_daily', rows: 1, left: 0 },
         { table: 'identities', rows: 1, left: 0 },
       ],
     });
-    for (const table of ['events_raw', 'event_counts_hourly', 'identities']) {
+    for (const table of ['events_raw', 'event_counts_hourly', 'event_users_daily', 'identities']) {
       const left = await stores.select<{ project_id: string }>(
         `SELECT DISTINCT project_id::text FROM analytics.${table} WHERE project_id IN ('${gone.id}', '${kept.id}')`,
       );
