@@ -3,6 +3,7 @@ import { statfsSync } from 'node:fs';
 import type { SeenTwice } from '../clickhouse/operations/seen-twice.ts';
 import type { RebuildState } from '../pipeline/storage-port.ts';
 import { shellWord } from '../clickhouse/migrations/promoted-properties.ts';
+import type { EventsCheck } from '../postgres/event-operations/events-check.ts';
 import type { DescribedProperties } from '../clickhouse/operations/property-columns.ts';
 import { counted, grouped } from './format.ts';
 import { printable } from './table.ts';
@@ -227,6 +228,23 @@ export function checkBallast(name: string, { wanted, exists }: { wanted: boolean
 export function checkRights(name: string, grants: readonly string[]): Check {
   if (grants.length === 0) return ok(name, 'all that Weir needs');
   return fail(name, `the user lacks ${grants.length} of them`, `Run as the owner of the tables: ${grants.join(' ')}`);
+}
+
+/** Whether Weir's user may look after the tables of events in Postgres, and whether projects can be queried. */
+export function checkEventRights(name: string, { missingOwnership, missingReader }: EventsCheck): Check {
+  if (missingOwnership !== null) {
+    return fail(
+      name,
+      'the user may not make partitions, which only the owner of the tables may: at the end of the month after next, events wait as dead letters',
+      `Run as an administrator: ${missingOwnership}`,
+    );
+  }
+  if (missingReader === null) return ok(name, 'all that Weir needs');
+  return warn(
+    name,
+    'projects cannot be queried in SQL: the role weir_reader is missing; everything else works',
+    `Run as an administrator: ${missingReader}`,
+  );
 }
 
 /**

@@ -18,6 +18,7 @@ const NAMES: Readonly<Record<string, string>> = {
   identity_links: 'identity links',
   events_raw: 'events',
   identities: 'identity links',
+  event_users_daily: 'bitmaps of users',
 };
 
 export function addProjectDelete(project: Command, cli: Cli): void {

@@ -8,6 +8,7 @@ import {
   checkClock,
   checkDrift,
   checkDisk,
+  checkEventRights,
   checkForeignViews,
   checkLinks,
   checkMigrations,
@@ -145,9 +146,15 @@ export async function examinePostgresEvents(cli: Cli, config: Config): Promise<C
   try {
     const drift = await schema.check();
     if (drift.length > 0) return checkDrift('events in Postgres', drift);
-    const { countWrongLinks } = await import('../postgres/event-operations/identity-links.ts');
-    const links = await withPostgres(cli, (_, pool) => countWrongLinks(pool));
-    return [...checkDrift('events in Postgres', drift), checkLinks('identity links', links)];
+    const [{ countWrongLinks }, { checkEvents }] = await Promise.all([
+      import('../postgres/event-operations/identity-links.ts'),
+      import('../postgres/event-operations/events-check.ts'),
+    ]);
+    return await withPostgres(cli, async (_, pool) => [
+      ...checkDrift('events in Postgres', drift),
+      checkEventRights('rights on events', await checkEvents(pool)),
+      checkLinks('identity links', await countWrongLinks(pool)),
+    ]);
   } catch (error) {
     return [fail('events in Postgres', schema.explain(error), 'Mend that, then run `weir doctor` again.')];
   } finally {

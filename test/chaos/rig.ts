@@ -263,7 +263,7 @@ export async function forgetEvents({ stores }: Rig | PostgresRig): Promise<void>
       await clickhouse.command({ query: `TRUNCATE TABLE ${database}.${table}` });
     }
   } else {
-    const tables = ['events_raw', 'event_batches', 'event_counts_hourly', 'identities'];
+    const tables = ['events_raw', 'event_batches', 'event_counts_hourly', 'identities', 'event_users_daily'];
     await stores.select(`TRUNCATE ${tables.map((table) => `analytics.${table}`).join(', ')}`);
   }
   await stores.postgres.pool.query('TRUNCATE failed_events, failed_events_audit');

@@ -300,9 +300,7 @@ const heldInPostgres = async (stores: PostgresStores): Promise<Held> => ({
        bool_and(coalesce(properties ->> 'id', '') IN (event_id::text, '')) AS is_right
      FROM analytics.events_raw GROUP BY event_id`,
   ),
-  view: await stores.select(
-    `SELECT event_id::text AS id FROM analytics.events_raw GROUP BY event_id HAVING count(*) > 1`,
-  ),
+  view: await stores.select(`SELECT event_id::text AS id FROM analytics.events GROUP BY event_id HAVING count(*) > 1`),
   rollup: await stores.select(
     `SELECT sum(counted) - sum(present) AS difference FROM (
        SELECT event, sum(events) AS counted, 0 AS present FROM analytics.event_counts_hourly GROUP BY event
