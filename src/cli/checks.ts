@@ -3,7 +3,6 @@ import { statfsSync } from 'node:fs';
 import type { SeenTwice } from '../clickhouse/operations/seen-twice.ts';
 import type { RebuildState } from '../pipeline/storage-port.ts';
 import { shellWord } from '../clickhouse/migrations/promoted-properties.ts';
-import type { EventsCheck } from '../postgres/event-operations/events-check.ts';
 import type { DescribedProperties } from '../clickhouse/operations/property-columns.ts';
 import { counted, grouped } from './format.ts';
 import { printable } from './table.ts';
@@ -230,20 +229,22 @@ export function checkRights(name: string, grants: readonly string[]): Check {
   return fail(name, `the user lacks ${grants.length} of them`, `Run as the owner of the tables: ${grants.join(' ')}`);
 }
 
-/** Whether Weir's user may look after the tables of events in Postgres, and whether projects can be queried. */
-export function checkEventRights(name: string, { missingOwnership, missingReader }: EventsCheck): Check {
-  if (missingOwnership !== null) {
-    return fail(
-      name,
-      'the user may not make partitions, which only the owner of the tables may: at the end of the month after next, events wait as dead letters',
-      `Run as an administrator: ${missingOwnership}`,
-    );
-  }
-  if (missingReader === null) return ok(name, 'all that Weir needs');
+/** `missing`: the statement that lets Weir's user look after the tables of events in Postgres. */
+export function checkOwnership(name: string, missing: string): Check {
+  return fail(
+    name,
+    'the user is not the owner of the tables of events, and may not make partitions: after the next two months events wait as dead letters',
+    `Run as an administrator: ${missing}`,
+  );
+}
+
+/** Whether projects can be queried in Postgres; `missing`: the statement that is missing for it. */
+export function checkReader(name: string, missing: string | null): Check {
+  if (missing === null) return ok(name, 'the role weir_reader is ready');
   return warn(
     name,
-    'projects cannot be queried in SQL: the role weir_reader is missing; everything else works',
-    `Run as an administrator: ${missingReader}`,
+    'the role weir_reader is missing: projects cannot be queried in SQL, and everything else works',
+    `Run as an administrator: ${missing}`,
   );
 }
 

@@ -1,5 +1,7 @@
 /** What `weir doctor` measures of the stores. */
+import type { Pool } from 'pg';
 import type { Config } from '../config/config.ts';
+import type { EventSchema } from '../pipeline/storage-port.ts';
 import { createLog } from '../log/log.ts';
 import {
   checkAddedViews,
@@ -8,11 +10,12 @@ import {
   checkClock,
   checkDrift,
   checkDisk,
-  checkEventRights,
   checkForeignViews,
   checkLinks,
   checkMigrations,
+  checkOwnership,
   checkProperties,
+  checkReader,
   checkRebuild,
   checkRights,
   checkSeenTwice,
@@ -144,22 +147,32 @@ export async function examinePostgresEvents(cli: Cli, config: Config): Promise<C
   if ('outcome' in failureAsCheck('Postgres', () => findPostgres(config))) return [];
   const { schema, close } = await openPostgresEventsOf(cli);
   try {
-    const drift = await schema.check();
-    if (drift.length > 0) return checkDrift('events in Postgres', drift);
-    const [{ countWrongLinks }, { checkEvents }] = await Promise.all([
-      import('../postgres/event-operations/identity-links.ts'),
-      import('../postgres/event-operations/events-check.ts'),
-    ]);
-    return await withPostgres(cli, async (_, pool) => [
-      ...checkDrift('events in Postgres', drift),
-      checkEventRights('rights on events', await checkEvents(pool)),
-      checkLinks('identity links', await countWrongLinks(pool)),
-    ]);
+    return await withPostgres(cli, (_, pool) => examineEventTables(schema, pool));
   } catch (error) {
-    return [fail('events in Postgres', schema.explain(error), 'Mend that, then run `weir doctor` again.')];
+    const why = error instanceof CommandFailure ? error.message : schema.explain(error);
+    return [fail('events in Postgres', why, 'Mend that, then run `weir doctor` again.')];
   } finally {
     await close();
   }
+}
+
+async function examineEventTables(schema: EventSchema, pool: Pool): Promise<Check[]> {
+  const [{ countWrongLinks }, { missingOwnership }, { missingReader }, { plainAnswerOf }] = await Promise.all([
+    import('../postgres/event-operations/identity-links.ts'),
+    import('../postgres/event-operations/events-check.ts'),
+    import('../postgres/reading/reader-role.ts'),
+    import('../postgres/connection/errors.ts'),
+  ]);
+  // Whoever lacks this may lack the right to look at the rest.
+  const ownership = await missingOwnership(pool);
+  if (ownership !== null) return [checkOwnership('rights on events', ownership)];
+  const drift = await schema.check();
+  if (drift.length > 0) return checkDrift('events in Postgres', drift);
+  return [
+    ...checkDrift('events in Postgres', drift),
+    checkReader('queries of projects', await plainAnswerOf(missingReader(pool))),
+    checkLinks('identity links', await countWrongLinks(pool)),
+  ];
 }
 
 /** A store without a setting is a finding and does not end the examination. */

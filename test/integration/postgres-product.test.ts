@@ -77,7 +77,7 @@ test('the requests of a dashboard and its clients', async () => {
     [`/metrics?event_name=page_view&from=${FROM}&to=${FROM + DAY_S}&group_by=day`],
     [`/metrics?event_name=page_view&from=${FROM}&to=${FROM + DAY_S}&group_by=channel`],
     ['/metrics?event_name=product_view&from=1708700000&to=1708800000&group_by=hour'],
-    ['/metrics?event_name=nothing'],
+    [`/metrics?event_name=nothing&from=${FROM}&to=${FROM + 1}`],
     ['/metrics'],
     ['/metrics?event_name=page_view&group_by=week'],
   ]);

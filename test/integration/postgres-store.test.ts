@@ -239,6 +239,30 @@ describe('an operator', () => {
     expect(doctor.stdout).not.toMatch(/clickhouse/i);
   });
 
+  test('sees with doctor what an administrator has to grant', async () => {
+    await stores.select(
+      `CREATE ROLE limited LOGIN PASSWORD 'limited'; GRANT USAGE ON SCHEMA analytics, monitor, drizzle TO limited;
+       GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public, drizzle, analytics TO limited`,
+    );
+    const url = new URL(stores.databaseUrl);
+    url.username = url.password = 'limited';
+    const check = async (name: string) => {
+      const env = { EVENT_STORE: 'postgres', DATABASE_URL: url.href };
+      const { stdout } = await commandWeir(['doctor', '--json'], { env, cwd });
+      return (JSON.parse(stdout) as { name: string }[]).find((one) => one.name === name);
+    };
+    const told = (statement: string) => ({ remedy: expect.stringContaining(statement) });
+    expect(await check('rights on events')).toMatchObject({ outcome: 'fail', ...told('GRANT weir TO limited') });
+    await stores.select('GRANT weir TO limited');
+    expect(await check('rights on events')).toBeUndefined();
+    expect(await check('queries of projects')).toMatchObject({
+      outcome: 'warn',
+      ...told('GRANT weir_reader TO limited'),
+    });
+    await stores.select('GRANT weir_reader TO limited');
+    expect(await check('queries of projects')).toMatchObject({ outcome: 'ok' });
+  });
+
   test('sees with --reconcile that the ledger closes, copies that clients sent again included', async () => {
     const { token, id } = await newProject('reconciled');
     const events = eventsOf(12);

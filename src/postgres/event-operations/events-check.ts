@@ -1,26 +1,16 @@
 import type { Pool } from 'pg';
 import { plainAnswerOf } from '../connection/errors.ts';
-import { missingReader } from '../reading/reader-role.ts';
 
-export type EventsCheck = {
-  /** The statement that lets this user make partitions, which only the owner of the table may; null when it may. */
-  readonly missingOwnership: string | null;
-  /** What an administrator has to run so that projects can be queried; null when nothing. */
-  readonly missingReader: string | null;
-};
-
-/** Facts about the tables of events for the command line. Throws `PostgresFailure`. */
-export async function checkEvents(pool: Pool): Promise<EventsCheck> {
+/**
+ * The statement that lets this user look after the tables of events, which only their owner may; null when it may, or
+ * there are none. Throws `PostgresFailure`.
+ */
+export async function missingOwnership(pool: Pool): Promise<string | null> {
   const { rows } = await plainAnswerOf(
-    pool.query<{ missing: string | null }>(
-      `SELECT CASE WHEN NOT pg_has_role(relowner, 'USAGE')
-         THEN format('GRANT %I TO %I', pg_get_userbyid(relowner), current_user) END AS missing
-       FROM pg_class WHERE oid = 'analytics.events_raw'::regclass`,
+    pool.query<{ missing: string }>(
+      `SELECT format('GRANT %I TO %I', pg_get_userbyid(relowner), current_user) AS missing
+       FROM pg_class WHERE oid = to_regclass('analytics.events_raw') AND NOT pg_has_role(relowner, 'USAGE')`,
     ),
   );
-  const missingOwnership = rows[0]?.missing ?? null;
-  return {
-    missingOwnership,
-    missingReader: missingOwnership === null ? await plainAnswerOf(missingReader(pool)) : null,
-  };
+  return rows[0]?.missing ?? null;
 }
