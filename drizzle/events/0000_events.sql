@@ -2,7 +2,7 @@ DO $$
 BEGIN
   IF current_setting('server_encoding') <> 'UTF8' THEN
     RAISE EXCEPTION 'events need a database in UTF8, and this one is in %', current_setting('server_encoding')
-      USING HINT = 'CREATE DATABASE … ENCODING ''UTF8'' TEMPLATE template0, and set DATABASE_URL to it';
+      USING HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0, and set DATABASE_URL to it';
   END IF;
 END $$;
 --> statement-breakpoint
@@ -113,7 +113,7 @@ CREATE TABLE analytics.identities (
   PRIMARY KEY (project_id, anonymous_id)
 );
 --> statement-breakpoint
-COMMENT ON TABLE analytics.identities IS 'The user of each linked anonymous id: that of the first event that arrived with both and links them ($identify, $alias, $create_alias; of Amplitude and Mixpanel any). Ids that mean nobody (undefined, null, …) are left out.';
+COMMENT ON TABLE analytics.identities IS 'The user of each linked anonymous id: that of the first event that arrived with both and links them ($identify, $alias, $create_alias; of Amplitude and Mixpanel any). Ids that mean nobody (undefined, null, ...) are left out.';
 --> statement-breakpoint
 CREATE INDEX identities_by_user ON analytics.identities (project_id, user_id);
 --> statement-breakpoint

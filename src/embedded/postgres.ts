@@ -45,8 +45,8 @@ function serverArguments(dataDir: string, port: number, isDurable: boolean): rea
     unix_socket_directories: '',
     fsync: isDurable ? 'on' : 'off',
     max_connections: 200,
-    shared_buffers: '64MB',
-    max_wal_size: '256MB',
+    shared_buffers: '256MB',
+    max_wal_size: '1GB',
     // Fewer processes; a small machine gains nothing from I/O workers.
     io_method: 'sync',
     jit: 'off',

@@ -15,7 +15,7 @@ import { createTransactions, type Run } from './transactions.ts';
  * the rows of a batch, which the server otherwise writes to disk on the way.
  */
 const SETTINGS = `SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off;
-  SET LOCAL work_mem = '64MB'`;
+  SET LOCAL work_mem = '64MB'; SET LOCAL jit = off`;
 
 /** How often a transaction is tried that others were in the way of, or that lacked a partition. */
 const MAX_TRIES = 4;

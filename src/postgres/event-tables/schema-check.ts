@@ -28,8 +28,12 @@ export async function checkEventTables(pool: Pool): Promise<SchemaDrift[]> {
   const drifts = missing.map(({ name, create }) => ({ table: name, problem: 'is missing', remedy: create }));
   const tables = expected.filter(({ kind, name }) => kind === 'relation' && there.relation.has(name));
   const drifted = tables.flatMap(({ name, create }) => columnDrifts(name, columnsOf(create), columns));
-  return [...drifts, ...drifted, ...(await partitionDrifts(pool))];
+  // The order in which the remedies work: an index needs its columns, and a view, a function or a partition the table.
+  const [first, later] = [true, false].map((is) => drifts.filter(({ remedy }) => isTable(remedy) === is));
+  return [...first!, ...drifted, ...later!, ...(await partitionDrifts(pool))];
 }
+
+const isTable = (create: string) => create.startsWith('CREATE TABLE');
 
 /** Partitions without the index that tells copies, indexes that are not whole, and months without a partition. */
 async function partitionDrifts(pool: Pool): Promise<SchemaDrift[]> {
@@ -84,7 +88,7 @@ function columnDrifts(
   return columns.flatMap(({ name, definition, type }) => {
     const found = actual.find(([of, column]) => of === table && column === name)?.[2];
     if (found === undefined) {
-      const remedy = `ALTER TABLE ${table} ADD COLUMN "${name}" ${definition}`;
+      const remedy = `ALTER TABLE ${table} ADD COLUMN "${name}" ${withDefault(definition, type)}`;
       return [{ table, problem: `has no column ${name}`, remedy }];
     }
     if (found === spelledOut(type)) return [];
@@ -92,6 +96,22 @@ function columnDrifts(
     return [{ table, problem: `has the column ${name} as ${found}, not ${type}`, remedy }];
   });
 }
+
+/** What a column must not lack, the rows that are there get, so that it can be added. */
+function withDefault(definition: string, type: string): string {
+  const isFilled = !definition.includes('NOT NULL') || /DEFAULT|PRIMARY KEY/.test(definition);
+  return isFilled ? definition : `${definition} DEFAULT ${EMPTY[type.replace(/\(.*/, '')] ?? "''"}`;
+}
+
+const EMPTY: Readonly<Record<string, string>> = {
+  uuid: `'00000000-0000-0000-0000-000000000000'`,
+  timestamptz: `'epoch'`,
+  boolean: 'false',
+  integer: '0',
+  bigint: '0',
+  json: `'{}'`,
+  'text[]': `'{}'`,
+};
 
 /** As Postgres writes the type. */
 const spelledOut = (type: string) => type.replace(/^timestamptz(\(\d\))?$/, 'timestamp$1 with time zone');
@@ -113,7 +133,7 @@ function readExpected(): Expected[] {
 
 /** Relies on how the migrations are written: one column a line, indented by two, its name in lower case. */
 function columnsOf(create: string): readonly Column[] {
-  if (!create.startsWith('CREATE TABLE')) return [];
+  if (!isTable(create)) return [];
   return [...create.matchAll(/^ {2}"?([a-z]\w*)"? ([^\n]*?),?$/gm)].map(([, name = '', definition = '']) => ({
     name,
     definition,
