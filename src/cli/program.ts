@@ -10,6 +10,7 @@ import type { Environment, ReadFile } from '../config/sources.ts';
 import { OperationRefused } from '../operations/refused.ts';
 import { CommandFailure, type Cli } from './cli.ts';
 import { addConfig } from './config.ts';
+import { addCopy } from './copy.ts';
 import { addDlq } from './dlq/dlq.ts';
 import { addDoctor } from './doctor.ts';
 import { addIdentities } from './identities.ts';
@@ -84,6 +85,7 @@ function buildProgram(cli: Cli): Command {
   addDlq(program, cli);
   addRejected(program, cli);
   addIdentities(program, cli);
+  addCopy(program, cli);
   addIntake(program, cli);
   addDoctor(program, cli);
   return program;

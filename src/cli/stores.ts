@@ -43,7 +43,11 @@ export function findPostgres(config: Config): Found<{ readonly url: string }> {
 export function findClickHouse(config: Config): Found<ClickHouseAccess> {
   const { url, database, username, password } = config.clickhouse;
   if (url !== null) return { url, database, username, password, key: null, from: 'CLICKHOUSE_URL' };
-  const { clickhouseUrl, clickhouseKey: key, from } = runningInstance(config, 'CLICKHOUSE_URL');
+  const { url: ownUrl, clickhouseUrl, clickhouseKey: key, from } = runningInstance(config, 'CLICKHOUSE_URL');
+  if (clickhouseUrl === null && ownUrl !== null)
+    throw new CommandFailure(
+      `CLICKHOUSE_URL is not set, and ${from} stores its events in Postgres. Set CLICKHOUSE_URL.`,
+    );
   if (clickhouseUrl === null) throw stillStarting(config);
   const named = new URL(clickhouseUrl);
   const given = named.username === '' ? { username, password } : { username: null, password: null };

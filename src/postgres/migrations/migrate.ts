@@ -14,8 +14,8 @@ import {
 
 /** Any constant will do, as long as every Weir uses the same: "weir" in ASCII. */
 const LOCK_KEY = 0x77656972;
-/** The same, for copying rows of a table that is rebuilt: no start waits for that. */
-const REBUILD_KEY = LOCK_KEY + 1;
+/** Further locks: no start waits for these. */
+const LOCK_KEYS = { tables: LOCK_KEY, rows: LOCK_KEY + 1, copying: LOCK_KEY + 2 } as const;
 const LOCK_DEADLINE_MS = 60_000;
 const LOCK_POLL_MS = 100;
 /** A process that froze or vanished with the lock loses it after this long. */
@@ -51,17 +51,17 @@ export async function withMigrationLock<T>(pool: Pool, clock: Clock, work: (clie
 }
 
 /**
- * Runs `work` under the migration lock (`tables`) or that of a rebuild (`rows`), as above; null, without having run
- * it, while another process has the lock.
+ * Runs `work` under the migration lock (`tables`), that of a rebuild (`rows`), or that of bringing events to another
+ * store (`copying`), as above; null, without having run it, while another process has the lock.
  */
 export async function ifUnlocked<T>(
   pool: Pool,
   clock: Clock,
-  what: 'tables' | 'rows',
+  what: keyof typeof LOCK_KEYS,
   work: () => Promise<T>,
 ): Promise<T | null> {
   return onConnection(pool, async (client) => {
-    if (!(await tryLock(client, what === 'tables' ? LOCK_KEY : REBUILD_KEY))) return null;
+    if (!(await tryLock(client, LOCK_KEYS[what]))) return null;
     const result = await keepingLock(client, clock, work);
     await plainAnswerOf(client.query('COMMIT'));
     return result;
