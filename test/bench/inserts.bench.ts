@@ -8,15 +8,10 @@ import { Agent, request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { createEventStore } from '../../src/clickhouse/event-store/event-store.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
-import { decodeEvents } from '../../src/event/decode.ts';
-import { decoderOf } from '../../src/event/decoder.ts';
-import { readEnvelope } from '../../src/event/envelope.ts';
-import type { ProjectId } from '../../src/event/event.ts';
-import { finish } from '../../src/event/steps.ts';
-import { nativeFormat } from '../../src/http/ingest/doors/native.ts';
 import type { BatchId } from '../../src/pipeline/batch.ts';
 import { createBodies } from './support/bodies.ts';
 import { type Grounds, openGrounds } from './support/grounds.ts';
+import { rowsOf } from './support/rows.ts';
 import type { Scenario } from './support/scenario.ts';
 import { measureSending, prepare, targetOf } from './support/sending.ts';
 import { alternately, figureOf, ratioOf } from './support/statistics.ts';
@@ -118,19 +113,4 @@ function plainInsert({ stores }: Grounds, agent: Agent): Insert {
     posted.on('error', reject).end(rows);
     await promise;
   };
-}
-
-/** The rows that Weir would make of a body. */
-function rowsOf(body: Buffer, projectId: ProjectId): Buffer {
-  const envelope = finish(readEnvelope(body));
-  if (!envelope.ok) throw new Error(envelope.message);
-  const decodeEvent = decoderOf(nativeFormat)({
-    projectId,
-    source: 'native',
-    receivedAt: Date.now(),
-    maxFutureMs: 60_000,
-    newEventId: randomUUID,
-    retentionSeconds: null,
-  });
-  return finish(decodeEvents(envelope.events, decodeEvent)).rows;
 }

@@ -2,7 +2,7 @@
  * Real stores for integration tests: each caller has its own servers, directory and ports, so that files and whole test
  * runs do not collide.
  */
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -184,6 +184,7 @@ async function startServer(
       paused = [];
       for (const pid of family) signal(pid, 'SIGKILL');
       await store.exited;
+      await endedIn(join(dir, 'data'));
     },
     async stop() {
       resume();
@@ -213,6 +214,30 @@ function processFamily(pid: number): readonly number[] {
     .map(Number)
     .filter((candidate) => parentOf(candidate) === pid);
   return [pid, ...children];
+}
+
+/**
+ * Kills what still runs in the directory, and resolves when nothing does: a connection that was accepted a moment ago
+ * has a process that its parent's list does not have yet, and one in the middle of a write ends after it.
+ */
+async function endedIn(dir: string): Promise<void> {
+  for (let left = processesIn(dir); left.length > 0; left = processesIn(dir)) {
+    for (const pid of left) signal(pid, 'SIGKILL');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+const processesIn = (dir: string): readonly number[] =>
+  readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry) && directoryOf(entry) === dir)
+    .map(Number);
+
+function directoryOf(pid: string): string | null {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return null; // It has ended, or is another user's.
+  }
 }
 
 function parentOf(pid: number): number | null {

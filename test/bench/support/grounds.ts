@@ -14,7 +14,7 @@ import type { ProjectId } from '../../../src/event/event.ts';
 import { createProjects } from '../../../src/postgres/accounts/projects.ts';
 import { createTokens } from '../../../src/postgres/accounts/tokens.ts';
 import { readRuntime } from '../../../src/service/runtime-file.ts';
-import { type Stores, startStores } from '../../support/stores.ts';
+import { type PostgresStores, type Stores, startPostgresStores, startStores } from '../../support/stores.ts';
 import { startWeir } from '../../support/weir.ts';
 import { cpuMsOf, peakRssMiBOf } from './process-usage.ts';
 
@@ -32,7 +32,7 @@ export type Benched = {
 };
 
 export type BenchedWeir = Benched & {
-  /** Resolves when nothing is pending: what was accepted is in ClickHouse, or a dead letter. */
+  /** Resolves when nothing is pending: what was accepted is stored, or a dead letter. */
   settled(): Promise<void>;
   /** `/health`, as it is. */
   health(): Promise<Record<string, unknown>>;
@@ -40,15 +40,15 @@ export type BenchedWeir = Benched & {
   logged(): string;
 };
 
-export type Grounds = {
-  readonly stores: Stores;
+export type Grounds<S = Stores> = {
+  readonly stores: S;
   readonly projectId: ProjectId;
   readonly token: string;
   /** A Weir that takes events: the settings of the grounds, then those given, over Weir's own defaults. */
   startBenched(settings?: Readonly<Record<string, string>>): Promise<BenchedWeir>;
   /** `bare-server.ts`: what HTTP and JSON cost by themselves. */
   startBare(): Promise<Benched>;
-  /** Rows in ClickHouse since the last `forget`, and how many different events they are. */
+  /** Stored rows since the last `forget`, and how many different events they are. */
   stored(): Promise<{ rows: number; events: number }>;
   /** Throws unless exactly so many events are stored, each once, and no dead letter is left. Call it when settled. */
   expectStored(acknowledged: number): Promise<void>;
@@ -65,10 +65,30 @@ const POLL_MS = 25;
 const SETTLED_WITHIN_MS = 300_000;
 const LOG_SHOWN = 4_000;
 
-export async function openGrounds({
-  settings = {},
-}: { settings?: Readonly<Record<string, string>> } = {}): Promise<Grounds> {
+type Settings = Readonly<Record<string, string>>;
+
+export async function openGrounds({ settings = {} }: { settings?: Settings } = {}): Promise<Grounds> {
   const stores = await startStores();
+  const holding = inClickHouse(stores);
+  return groundsOn(stores, holding, { CLICKHOUSE_URL: stores.clickhouseUrl, ...settings });
+}
+
+/** Where Postgres stores the events too. */
+export async function openPostgresGrounds({ settings = {} }: { settings?: Settings } = {}): Promise<
+  Grounds<PostgresStores>
+> {
+  const stores = await startPostgresStores();
+  return groundsOn(stores, inPostgres(stores), { EVENT_STORE: 'postgres', ...settings });
+}
+
+/** What a store has of events. */
+type Holding = { stored(projectId: string): Promise<{ rows: number; events: number }>; forget(): Promise<void> };
+
+async function groundsOn<S extends Stores | PostgresStores>(
+  stores: S,
+  holding: Holding,
+  settings: Settings,
+): Promise<Grounds<S>> {
   const { id } = await createProjects(stores.postgres.db).create({
     name: 'bench',
     retentionSeconds: null,
@@ -94,7 +114,7 @@ export async function openGrounds({
     token: token!.plaintext,
     startBenched,
     startBare,
-    stored,
+    stored: () => holding.stored(projectId),
     expectStored,
     forget,
     async stop() {
@@ -117,7 +137,6 @@ export async function openGrounds({
         PORT: '0',
         WEIR_DATA_DIR: dataDir,
         DATABASE_URL: stores.databaseUrl,
-        CLICKHOUSE_URL: stores.clickhouseUrl,
         ...settings,
         ...more,
       },
@@ -166,16 +185,8 @@ export async function openGrounds({
     child.once('close', () => children.delete(child));
   }
 
-  async function stored() {
-    const [counted] = await stores.select<{ rows: string; events: string }>(
-      `SELECT toString(count()) AS rows, toString(uniqExact(event_id)) AS events
-       FROM ${stores.database}.events_raw_v1 WHERE project_id = '${projectId}'`,
-    );
-    return { rows: Number(counted!.rows), events: Number(counted!.events) };
-  }
-
   async function expectStored(acknowledged: number) {
-    const { rows, events } = await stored();
+    const { rows, events } = await holding.stored(projectId);
     const { rows: letters } = await stores.postgres.pool.query<{ count: string }>('SELECT count(*) FROM failed_events');
     const dead = Number(letters[0]!.count);
     if (acknowledged > 0 && rows === acknowledged && events === acknowledged && dead === 0) return;
@@ -185,12 +196,41 @@ export async function openGrounds({
   }
 
   async function forget() {
-    for (const table of ['events_raw_v1', 'event_counts_hourly', 'event_users', 'identity_links']) {
-      await stores.clickhouse.command({ query: `TRUNCATE TABLE ${stores.database}.${table}` });
-    }
+    await holding.forget();
     await stores.postgres.pool.query('TRUNCATE failed_events, failed_events_audit');
   }
 }
+
+const inClickHouse = (stores: Stores): Holding => ({
+  async stored(projectId) {
+    const [counted] = await stores.select<{ rows: string; events: string }>(
+      `SELECT toString(count()) AS rows, toString(uniqExact(event_id)) AS events
+       FROM ${stores.database}.events_raw_v1 WHERE project_id = '${projectId}'`,
+    );
+    return { rows: Number(counted!.rows), events: Number(counted!.events) };
+  },
+  async forget() {
+    for (const table of ['events_raw_v1', 'event_counts_hourly', 'event_users', 'identity_links']) {
+      await stores.clickhouse.command({ query: `TRUNCATE TABLE ${stores.database}.${table}` });
+    }
+  },
+});
+
+const inPostgres = (stores: PostgresStores): Holding => ({
+  async stored(projectId) {
+    const [counted] = await stores.select<{ rows: string; events: string }>(
+      `SELECT count(*) AS rows, count(DISTINCT event_id) AS events
+       FROM analytics.events_raw WHERE project_id = '${projectId}'`,
+    );
+    return { rows: Number(counted!.rows), events: Number(counted!.events) };
+  },
+  async forget() {
+    await stores.select(
+      `TRUNCATE analytics.events_raw, analytics.event_batches, analytics.event_counts_hourly,
+         analytics.identities, analytics.event_users_daily`,
+    );
+  },
+});
 
 function benched(child: ChildProcess, url: string): Omit<Benched, 'stop'> {
   const pid = child.pid!;

@@ -82,7 +82,7 @@ export async function sendAll(
 
 /** As `sendAll`; waits until everything is stored, makes sure that it is, and leaves the tables empty. */
 export async function measureSending(
-  { expectStored, forget }: Grounds,
+  { expectStored, forget }: Pick<Grounds, 'expectStored' | 'forget'>,
   weir: BenchedWeir,
   load: { requests: readonly Prepared[]; connections: number },
 ): Promise<Measured> {
