@@ -51,8 +51,9 @@ function serverArguments(dataDir: string, port: number, isDurable: boolean): rea
     io_method: 'sync',
     jit: 'off',
     log_min_messages: 'warning',
-    // A failing statement's text and parameters are user data.
+    // A failing statement's text and parameters are user data, and so is a row that a constraint refuses.
     log_min_error_statement: 'panic',
+    log_error_verbosity: 'terse',
     log_parameter_max_length_on_error: 0,
   };
   return ['-D', dataDir, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])];

@@ -221,12 +221,16 @@ function inUse({ name, dir }: Pick<Recipe, 'name' | 'dir'>, text: string): Embed
   );
 }
 
-/** ClickHouse names the owner of a directory in this file, not in its message. */
+/** The stores name the owner of a directory in a file: ClickHouse after a word, Postgres in the first line. */
 function statusOf(dir: string): string {
+  return textOf(`${dir}/data/status`) + textOf(`${dir}/data/postmaster.pid`).replace(/^/, 'PID: ');
+}
+
+function textOf(file: string): string {
   try {
-    return readFileSync(`${dir}/data/status`, 'utf8');
+    return readFileSync(file, 'utf8');
   } catch {
-    return '';
+    return ''; // The other store, or one that has just ended.
   }
 }
 

@@ -307,6 +307,15 @@ test('the embedded Postgres writes through to the disk unless told otherwise', a
   expect(await askPostgres(quick, 'SHOW fsync')).toBe('off');
 });
 
+test('the embedded Postgres writes no value of a refused row into its log', async () => {
+  const postgres = await startWith((at) => startEmbeddedPostgres({ ...at, durable: false }));
+  await askPostgres(postgres, "CREATE TABLE taken (text text CHECK (text <> 'a secret'))");
+  await expect(askPostgres(postgres, "INSERT INTO taken VALUES ('a secret')")).rejects.toThrow('violates check');
+  const log = readFileSync(join(dir, 'postgres.log'), 'utf8');
+  expect(log).toContain('violates check constraint');
+  expect(log).not.toContain('a secret');
+});
+
 describe('who Weir is in the embedded Postgres', () => {
   /** What the server's user may do beyond its database, and what lets it get there. */
   const BEYOND = [
