@@ -12,7 +12,7 @@ import { scenario as reading } from './reading.bench.ts';
 import { scenario as sdk } from './sdk.bench.ts';
 import { scenario as singles } from './singles.bench.ts';
 import { scenario as staged } from './staged.bench.ts';
-import { scenario as storePostgres } from './store-postgres.bench.ts';
+import { scenario as postgres } from './postgres.bench.ts';
 import { scenario as storm } from './storm.bench.ts';
 import type { Scenario } from './support/scenario.ts';
 
@@ -31,5 +31,5 @@ export const SCENARIOS: readonly Scenario[] = [
   counts,
   reading,
   promoted,
-  storePostgres,
+  postgres,
 ];

@@ -28,7 +28,7 @@ const DAY_MS = 86_400_000;
 const ONE_PERSON = 100;
 
 export const scenario: Scenario = {
-  name: 'store-postgres',
+  name: 'postgres',
   about:
     'With EVENT_STORE=postgres: events a second through HTTP and journal until they are stored, ÷ those of the event ' +
     'store alone; /metrics over a month of a million events by day, and one person’s hundred events of all there are.',
