@@ -34,13 +34,14 @@ export function openPostgresEvents(
     { url, maxConnections: 2 * maxInFlight + OTHER_CONNECTIONS, statementMs: insertTimeoutMs },
     log,
   );
+  const schema = createEventSchema(pool);
   const lookAfterTables = createTableUpkeep(db);
   const reading = createReading({ url, maxQueries, workers }, { clock, log });
 
   return {
     name: 'Postgres',
     events: createEventStore({ pool, clock }, { timeoutMs: insertTimeoutMs }),
-    schema: createEventSchema(pool),
+    schema: { ...schema, check },
     upkeep: {
       doSome: async (sinceS) => (await lookAfterTables()) || reading.keepSomeDays(sinceS),
       neglected: 'the tables of events are not looked after: what has expired stays on the disk, though nobody sees it',
@@ -52,4 +53,11 @@ export function openPostgresEvents(
     openReading: reading.open,
     close: async () => void (await Promise.all([failureOf(pool.end()), reading.close()])),
   };
+
+  /** Also makes what projects read under ready, now that the tables are there. */
+  async function check() {
+    const drift = await schema.check();
+    await reading.look();
+    return drift;
+  }
 }

@@ -11,7 +11,10 @@ import { startPostgresOnly } from './stores.ts';
 export type PostgresEvents = Awaited<ReturnType<typeof startPostgresEvents>>;
 
 /** A server with the tables of events, as its superuser or as `user`, which owns a database of its own. */
-export async function startPostgresEvents({ user = null }: { user?: string | null } = {}) {
+export async function startPostgresEvents({
+  user = null,
+  options = '',
+}: { user?: string | null; options?: string } = {}) {
   const server = await startPostgresOnly();
   const admin = createPostgres({ url: server.url, maxConnections: 4 }, createLog('silent'));
   const url = user === null ? server.url : await ownerUrl();
@@ -30,7 +33,9 @@ export async function startPostgresEvents({ user = null }: { user?: string | nul
   return { server, url, admin: admin.pool, pool: postgres.pool, storage, reading, insert, stop };
 
   async function ownerUrl(): Promise<string> {
-    await admin.pool.query(`CREATE ROLE ${user} LOGIN PASSWORD 'secret'`);
+    // A server of somebody's does not know it.
+    await admin.pool.query('DROP ROLE weir_reader');
+    await admin.pool.query(`CREATE ROLE ${user} LOGIN ${options} PASSWORD 'secret'`);
     await admin.pool.query(`CREATE DATABASE ${user} OWNER ${user}`);
     return `postgres://${user}:secret@${new URL(server.url).host}/${user}`;
   }

@@ -8,6 +8,7 @@ import { createReads } from './bounded-reads.ts';
 import { createCountEvents } from './event-counts.ts';
 import { createProjectReader } from './project-reader.ts';
 import { READ_LIMITS } from './reader-errors.ts';
+import { missingReader } from './reader-role.ts';
 import { keepSomeDays } from './user-days.ts';
 
 export type ReadingOptions = {
@@ -22,6 +23,8 @@ export type ReadingOptions = {
 export type Reading = {
   /** Call it once. `downSignal` aborts while the store is known to be down; `stopping` ends what runs. */
   open(signals: { readonly downSignal: () => AbortSignal; readonly stopping: AbortSignal }): EventReading;
+  /** Says once in the log when SQL about projects needs an administrator. Never rejects. */
+  look(): Promise<void>;
   /** What counting users of many events is quick by; see `CountedCopies.checkSome`. */
   keepSomeDays(sinceS: number): Promise<number>;
   /** Closes the connections. Never rejects. */
@@ -46,6 +49,7 @@ export function createReading(
   const statementMs = READ_LIMITS.maxExecutionS * 1_000 + NET_MS;
   const maxConnections = COUNTS.maxAtOnce + CONNECTIONS_A_QUERY * maxQueries;
   const { pool } = createPostgres({ url, maxConnections, statementMs }, log);
+  let isSaid = false;
   const shareOf = (limit: number) => Math.ceil(limit / workers);
   const limits = { ...COUNTS, maxAtOnce: shareOf(COUNTS.maxAtOnce), maxWaiting: shareOf(COUNTS.maxWaiting) };
   return {
@@ -54,7 +58,14 @@ export function createReading(
       projectReader: createProjectReader({ pool, clock, stopping }),
       queryLimits: READ_LIMITS,
     }),
+    look,
     keepSomeDays: (sinceS) => keepSomeDays(pool, { sinceS }),
     close: async () => void (await failureOf(pool.end())),
   };
+
+  async function look() {
+    const missing = await missingReader(pool).catch(() => null);
+    if (missing !== null && !isSaid) log.warn({ remedy: missing }, 'SQL about projects needs the role weir_reader');
+    isSaid = missing !== null;
+  }
 }
