@@ -197,37 +197,59 @@ END $$;
 -- This month and two ahead.
 SELECT analytics.add_partition(date_trunc('month', now(), 'UTC') + ahead * interval '32 days') FROM generate_series(0, 2) AS ahead;
 --> statement-breakpoint
--- Reads each row by itself, and stores it as well if `storing`: says of those
--- that fail where and by which error. `lines` holds them one after the other. The
--- caller rolls back.
+-- Which of these rows cannot be read, or stored if `storing`, and by which error.
+-- `lines` holds them one after the other. Tries some at a time, and halves of what
+-- fails, down to the single row. The caller rolls back.
 CREATE FUNCTION analytics.inspect_rows(lines bytea, lengths int[], storing boolean)
 RETURNS TABLE (place int, is_read boolean, state text, "constraint" text, "column" text)
 LANGUAGE plpgsql
 AS $$
 DECLARE
-  start int := 1;
-  one json;
+  starts int[];
+  firsts int[] := '{}';
+  lasts int[] := '{}';
+  top int := 0;
+  first int;
+  last int;
+  next int := 1;
+  tried json;
   rec record;
 BEGIN
-  FOR i IN 1 .. coalesce(array_length(lengths, 1), 0) LOOP
+  SELECT array_agg(ends - length + 1 ORDER BY number) INTO starts
+  FROM (SELECT number, length, sum(length) OVER (ORDER BY number)::int AS ends
+    FROM unnest(lengths) WITH ORDINALITY AS each_row (length, number)) AS summed;
+  LOOP
+    IF top > 0 THEN
+      first := firsts[top]; last := lasts[top]; top := top - 1;
+    ELSE
+      EXIT WHEN next > coalesce(array_length(lengths, 1), 0);
+      first := next; last := least(next + 127, array_length(lengths, 1)); next := last + 1;
+    END IF;
     is_read := false;
     BEGIN
-      one := convert_from(substring(lines FROM start FOR lengths[i]), 'UTF8')::json;
-      IF json_typeof(one) <> 'object' THEN RAISE invalid_parameter_value; END IF;
-      SELECT * INTO rec FROM analytics.read_rows(json_build_array(one));
+      tried := ('[' || replace(rtrim(convert_from(
+        substring(lines FROM starts[first] FOR starts[last] + lengths[last] - starts[first]), 'UTF8'
+      ), E'\n'), E'\n', ',') || ']')::json;
+      IF json_array_length(tried) <> last - first + 1 THEN RAISE invalid_parameter_value; END IF;
+      SELECT count(r) INTO rec FROM (SELECT * FROM analytics.read_rows(tried) OFFSET 0) AS r;
       is_read := true;
       IF storing THEN
         INSERT INTO analytics.events_raw (
           project_id, event_id, "timestamp", received_at, expires_at, is_user, is_anonymous, event, anonymous_id, user_id,
           session_id, source, channel, service, env, level, trace_id, request_id, job_id, campaign_id, tags,
           properties, extras, properties_sent, extras_sent
-        ) SELECT * FROM analytics.read_rows(json_build_array(one)) ON CONFLICT DO NOTHING;
+        ) SELECT * FROM analytics.read_rows(tried) ON CONFLICT DO NOTHING;
       END IF;
     EXCEPTION WHEN OTHERS THEN
-      GET STACKED DIAGNOSTICS state := RETURNED_SQLSTATE, "constraint" := CONSTRAINT_NAME, "column" := COLUMN_NAME;
-      place := i - 1;
-      RETURN NEXT;
+      IF first = last THEN
+        GET STACKED DIAGNOSTICS state := RETURNED_SQLSTATE, "constraint" := CONSTRAINT_NAME, "column" := COLUMN_NAME;
+        place := first - 1;
+        RETURN NEXT;
+      ELSE
+        firsts[top + 1] := (first + last) / 2 + 1; lasts[top + 1] := last;
+        firsts[top + 2] := first; lasts[top + 2] := (first + last) / 2;
+        top := top + 2;
+      END IF;
     END;
-    start := start + lengths[i];
   END LOOP;
 END $$;
