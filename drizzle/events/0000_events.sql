@@ -136,7 +136,7 @@ AS $$
 $$;
 --> statement-breakpoint
 -- Rows as Weir writes them, a JSON array of objects, as rows of events_raw. What
--- extras lack, or have as something else than a text, is empty.
+-- extras lack is empty; what is no text there is its JSON.
 CREATE FUNCTION analytics.read_rows(rows json) RETURNS TABLE (
   project_id uuid, event_id uuid, "timestamp" timestamptz, received_at timestamptz, expires_at timestamptz,
   is_user boolean, is_anonymous boolean, event text, anonymous_id text, user_id text, session_id text, source text,
@@ -149,16 +149,16 @@ AS $$
     r.user_id IS NOT NULL AND NOT analytics.is_placeholder_id(r.user_id),
     r.anonymous_id IS NOT NULL AND NOT analytics.is_placeholder_id(r.anonymous_id),
     r.event, r.anonymous_id, r.user_id, r.session_id, r.source,
-    CASE WHEN json_typeof(k.channel) = 'string' THEN k.channel #>> '{}' ELSE '' END,
-    CASE WHEN json_typeof(k.service) = 'string' THEN k.service #>> '{}' ELSE '' END,
-    CASE WHEN json_typeof(k.env) = 'string' THEN k.env #>> '{}' ELSE '' END,
-    CASE WHEN json_typeof(k.level) = 'string' THEN k.level #>> '{}' ELSE '' END,
-    CASE WHEN json_typeof(k.trace_id) = 'string' THEN k.trace_id #>> '{}' ELSE '' END,
-    CASE WHEN json_typeof(k.request_id) = 'string' THEN k.request_id #>> '{}' ELSE '' END,
-    CASE WHEN json_typeof(k.job_id) = 'string' THEN k.job_id #>> '{}' ELSE '' END,
-    CASE WHEN json_typeof(k.campaign_id) = 'string' THEN k.campaign_id #>> '{}' ELSE '' END,
+    coalesce(k.channel #>> '{}', ''),
+    coalesce(k.service #>> '{}', ''),
+    coalesce(k.env #>> '{}', ''),
+    coalesce(k.level #>> '{}', ''),
+    coalesce(k.trace_id #>> '{}', ''),
+    coalesce(k.request_id #>> '{}', ''),
+    coalesce(k.job_id #>> '{}', ''),
+    coalesce(k.campaign_id #>> '{}', ''),
     CASE WHEN json_typeof(k.tags) = 'array'
-      THEN ARRAY(SELECT tag #>> '{}' FROM json_array_elements(k.tags) AS tag WHERE json_typeof(tag) = 'string')
+      THEN ARRAY(SELECT coalesce(tag #>> '{}', '') FROM json_array_elements(k.tags) AS tag)
       ELSE '{}' END,
     r.properties, r.extras, r.properties_sent, r.extras_sent
   FROM json_to_recordset(rows) AS r (

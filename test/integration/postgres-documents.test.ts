@@ -120,7 +120,7 @@ describe('texts', () => {
       session_id: found,
       channel: found,
       trace_id: found,
-      tags: [found, 'x'],
+      tags: [found, '1', 'x'],
       extras_sent: extras,
     });
     const [isThere] = await events.storage.events.findStored([anyRow(next + 1, { ...parts, extras })]);
@@ -156,11 +156,14 @@ describe('texts', () => {
 
   test.each([
     [String.raw`{"channel":"web","tags":["a","b"]}`, { channel: 'web', tags: ['a', 'b'] }],
-    [String.raw`{"channel":1,"tags":"a"}`, { channel: '', tags: [] }],
+    [String.raw`{"channel":1,"tags":"a"}`, { channel: '1', tags: [] }],
     [String.raw`{"channel":null,"tags":null}`, { channel: '', tags: [] }],
-    [String.raw`{"channel":{"channel":"x"},"tags":[["a"],{"b":1},null,true,1.5,"c"]}`, { channel: '', tags: ['c'] }],
+    [
+      String.raw`{"channel":{"channel":"x"},"tags":[["a"],{"b":1},null,true,1.5,"c"]}`,
+      { channel: '{"channel":"x"}', tags: ['["a"]', '{"b":1}', '', 'true', '1.5', 'c'] },
+    ],
     ['{ }', { channel: '', tags: [] }],
-  ])('of the extras %s are columns where they are texts', async (extras, found) => {
+  ])('of the extras %s are columns', async (extras, found) => {
     const [stored] = await store((n) => [anyRow(n, { extras })]);
     expect(stored).toMatchObject(found);
   });

@@ -174,11 +174,13 @@ describe('one batch among others', () => {
     await holder.connect();
     await holder.query(`BEGIN; LOCK TABLE analytics.event_counts_hourly`);
     const stop = new AbortController();
-    const ours = refusalOf(events.storage.events.insert(batchWith(next, rowsFrom(next, 2)), stop.signal));
+    const patient = openEventsAt(events.server.url, { timeoutMs: 10 * 60_000 });
+    const ours = refusalOf(patient.events.insert(batchWith(next, rowsFrom(next, 2)), stop.signal));
     await waitingFor(1);
     stop.abort();
     expect(await ours).toMatchObject({ failureClass: 'unavailable' });
     await waitingFor(0);
+    await patient.close();
     await holder.query('ROLLBACK');
     await holder.end();
     expect(await stored()).toEqual(once(0));
@@ -194,6 +196,13 @@ describe('one batch among others', () => {
       await delay(10);
     }
   }
+});
+
+test('a batch that landed is not stored again when its rows are gone', async () => {
+  await insert(next, rowsFrom(next, 3));
+  await events.select('DELETE FROM analytics.events_raw; DELETE FROM analytics.event_counts_hourly');
+  await insert(next, rowsFrom(next, 3));
+  expect(await stored()).toEqual(once(0));
 });
 
 describe('an arrival', () => {
