@@ -62,12 +62,11 @@ CREATE INDEX events_raw_by_anonymous_id ON analytics.events_raw (project_id, ano
 --> statement-breakpoint
 CREATE INDEX events_raw_by_session ON analytics.events_raw (project_id, session_id) WHERE session_id IS NOT NULL;
 --> statement-breakpoint
--- By hash: these texts come from extras, and may be longer than a tree can hold.
-CREATE INDEX events_raw_by_trace ON analytics.events_raw USING hash (trace_id) WHERE trace_id <> '';
+CREATE INDEX events_raw_by_trace ON analytics.events_raw (trace_id) WHERE trace_id <> '';
 --> statement-breakpoint
-CREATE INDEX events_raw_by_request ON analytics.events_raw USING hash (request_id) WHERE request_id <> '';
+CREATE INDEX events_raw_by_request ON analytics.events_raw (request_id) WHERE request_id <> '';
 --> statement-breakpoint
-CREATE INDEX events_raw_by_job ON analytics.events_raw USING hash (job_id) WHERE job_id <> '';
+CREATE INDEX events_raw_by_job ON analytics.events_raw (job_id) WHERE job_id <> '';
 --> statement-breakpoint
 CREATE INDEX events_raw_by_expiry ON analytics.events_raw (expires_at) WHERE expires_at IS NOT NULL;
 --> statement-breakpoint
@@ -136,7 +135,8 @@ AS $$
 $$;
 --> statement-breakpoint
 -- Rows as Weir writes them, a JSON array of objects, as rows of events_raw. What
--- extras lack is empty; what is no text there is its JSON.
+-- extras lack is empty; what is no text there is its JSON. Of longer ones there are
+-- the first 200 characters, as many as ids and names have: indexes end at 2 704 bytes.
 CREATE FUNCTION analytics.read_rows(rows json) RETURNS TABLE (
   project_id uuid, event_id uuid, "timestamp" timestamptz, received_at timestamptz, expires_at timestamptz,
   is_user boolean, is_anonymous boolean, event text, anonymous_id text, user_id text, session_id text, source text,
@@ -149,14 +149,14 @@ AS $$
     r.user_id IS NOT NULL AND NOT analytics.is_placeholder_id(r.user_id),
     r.anonymous_id IS NOT NULL AND NOT analytics.is_placeholder_id(r.anonymous_id),
     r.event, r.anonymous_id, r.user_id, r.session_id, r.source,
-    coalesce(k.channel #>> '{}', ''),
-    coalesce(k.service #>> '{}', ''),
-    coalesce(k.env #>> '{}', ''),
-    coalesce(k.level #>> '{}', ''),
-    coalesce(k.trace_id #>> '{}', ''),
-    coalesce(k.request_id #>> '{}', ''),
-    coalesce(k.job_id #>> '{}', ''),
-    coalesce(k.campaign_id #>> '{}', ''),
+    coalesce(left(k.channel #>> '{}', 200), ''),
+    coalesce(left(k.service #>> '{}', 200), ''),
+    coalesce(left(k.env #>> '{}', 200), ''),
+    coalesce(left(k.level #>> '{}', 200), ''),
+    coalesce(left(k.trace_id #>> '{}', 200), ''),
+    coalesce(left(k.request_id #>> '{}', 200), ''),
+    coalesce(left(k.job_id #>> '{}', 200), ''),
+    coalesce(left(k.campaign_id #>> '{}', 200), ''),
     CASE WHEN json_typeof(k.tags) = 'array'
       THEN ARRAY(SELECT coalesce(tag #>> '{}', '') FROM json_array_elements(k.tags) AS tag)
       ELSE '{}' END,

@@ -146,7 +146,9 @@ describe('texts', () => {
     const extras = `{${names.map((name) => `"${name}":${long}`).join(',')},"tags":[${long}]}`;
     const parts = { event: event!, userId: userId!, anonymousId: anonymousId!, sessionId: sessionId!, extras };
     const [stored, linked] = await store((n) => [anyRow(n, parts), anyRow(n + 1, { ...parts, event: '"$identify"' })]);
-    expect(stored!.trace_id).toContain((JSON.parse(long) as string).slice(0, 50).replaceAll('\0', '␀'));
+    const whole = (JSON.parse(long) as string).replaceAll('\0', '␀');
+    expect(stored!.trace_id).toBe(Array.from(whole).slice(0, 200).join(''));
+    expect(stored!.tags).toEqual([whole]);
     expect(linked!.user_id).toBe(stored!.user_id);
     const [counts] = await events.select<{ n: string }>(
       `SELECT max(length(channel)) AS n FROM analytics.event_counts_hourly`,

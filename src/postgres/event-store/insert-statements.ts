@@ -63,7 +63,7 @@ export function insertRows(month: string | null, isAlone: boolean): string {
         CASE WHEN ${LINKING} THEN user_id END AS user_id, CASE WHEN ${LINKING} THEN anonymous_id END AS anonymous_id
     ), counted AS (
       INSERT INTO analytics.event_counts_hourly AS counts (project_id, event, hour, channel, events)
-      SELECT project_id, event, date_bin('1 hour', "timestamp", '1970-01-01T00:00:00Z'), left(channel, 200), count(*)
+      SELECT project_id, event, date_bin('1 hour', "timestamp", '1970-01-01T00:00:00Z'), channel, count(*)
       FROM added GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
       ON CONFLICT (project_id, event, hour, channel) DO UPDATE SET events = counts.events + excluded.events
     ), linked AS (

@@ -25,8 +25,7 @@ type Row = { readonly bucket: string | null; readonly events: string; readonly u
 
 /** The group of an event and that of an hour. */
 const GROUPINGS = {
-  // The hourly counts have so much of a channel.
-  channel: ['left(channel, 200)', 'channel'],
+  channel: ['channel', 'channel'],
   hour: [`${epoch('"timestamp"', 3_600)}::text`, `${epoch('hour', 3_600)}::text`],
   day: [`${epoch('"timestamp"', 86_400)}::text`, `${epoch('hour', 86_400)}::text`],
   none: ["''", "''"],

@@ -38,10 +38,7 @@ const COUNTS = { maxAtOnce: 4, maxWaiting: 64, timeoutMs: 30_000, workMemMb: 64 
 /** Postgres's own limit comes first. */
 const NET_MS = 3_000;
 
-/**
- * Connections of its own, so that no insert waits behind a question. `analytics.event_counts_hourly` has the first 200
- * characters of a channel.
- */
+/** Connections of its own, so that no insert waits behind a question. */
 export function createReading(
   { url, maxQueries, workers }: ReadingOptions,
   { clock, log }: { clock: Clock; log: Log },
