@@ -42,8 +42,8 @@ const AGAIN_WHEN_EMPTY_MS = 5_000;
  * without room a single refused event keeps intake closed, and on a full disk an attempt ends at once.
  */
 const AGAIN = { firstMs: 5_000, maxMs: 15_000 } as const;
-/** Another process did the same at the same moment. */
-const DONE_ALREADY: ReadonlySet<string | null> = new Set(['42P07', '23505']);
+/** Another process did the same at the same moment, or took away what this one had begun. */
+const DONE_ALREADY: ReadonlySet<string | null> = new Set(['42P01', '42P07', '23505']);
 
 export const isDiskFull = (error: unknown): boolean => postgresFailureOf(error).code === DISK_FULL;
 
@@ -63,6 +63,14 @@ export const UNTENDED: DiskRoom = {
   makeRoom: async () => {},
   tend: async () => {},
 };
+
+/** The ballast while it is made, and as much again, as proof that there is room. */
+const NEW = 'dead_letter_ballast_new';
+const PROOF = 'dead_letter_ballast_proof';
+const DROP_PARTS = `drop table if exists ${NEW}, ${PROOF}`;
+/** "weir" in ASCII, and the second of its kind. */
+const LOCK_KEYS = `x'77656972'::int, 2`;
+const LOCK = `pg_try_advisory_xact_lock(${LOCK_KEYS})`;
 
 /** `ballastBytes` 0: without ballast. Then only the state is kept. */
 export function createDiskRoom(
@@ -133,22 +141,29 @@ export function createDiskRoom(
     tries++;
     // Landed letters stay in the table until it is vacuumed; this does what autovacuum has no time for.
     if (since !== null) await answerOf(db.execute(sql`vacuum failed_events`)).catch(() => {});
-    await answerOf(
-      db.transaction(async (tx) => {
-        await tx.execute(sql`drop table if exists dead_letter_ballast`);
-        await fill(tx, 'dead_letter_ballast');
-        if (!isProofNeeded) return;
-        await fill(tx, 'dead_letter_ballast_proof');
-        await tx.execute(sql`drop table dead_letter_ballast_proof`);
-      }),
-    );
+    const parts = isProofNeeded ? [NEW, PROOF] : [NEW];
+    // Another process is at it: it sees to what there is.
+    if (!(await answerOf(db.transaction((tx) => createEmpty(tx, parts))))) return;
+    try {
+      await answerOf(db.transaction((tx) => fillAll(tx, parts)));
+    } catch (error) {
+      // Rows of an aborted transaction keep their pages.
+      await answerOf(db.execute(sql.raw(DROP_PARTS))).catch(() => {});
+      throw error;
+    }
     saw(true);
+  }
+
+  async function fillAll(tx: Pick<Database, 'execute'>, parts: readonly string[]) {
+    // Waits for nobody but one that creates the parts anew, and then fails for want of them.
+    await tx.execute(sql.raw(`select pg_advisory_xact_lock(${LOCK_KEYS})`));
+    for (const part of parts) await fill(tx, part);
+    await tx.execute(sql.raw(`drop table if exists dead_letter_ballast, ${PROOF}`));
+    await tx.execute(sql.raw(`alter table ${NEW} rename to dead_letter_ballast`));
   }
 
   /** Filler that no file system can compress. */
   async function fill(tx: Pick<Database, 'execute'>, table: string) {
-    await tx.execute(sql`create unlogged table ${sql.identifier(table)} (filler bytea)`);
-    await tx.execute(sql`alter table ${sql.identifier(table)} alter filler set storage external`);
     for (let bytes = 0; bytes < ballastBytes; bytes += MIB) {
       await tx.execute(sql`insert into ${sql.identifier(table)} values (${randomBytes(MIB)})`);
     }
@@ -178,4 +193,19 @@ export function createDiskRoom(
     since = null;
     log.info('Postgres has room for dead letters again');
   }
+}
+
+/**
+ * In a transaction of its own, over in a moment, which nobody else makes fail: a Postgres 18 that is killed while one
+ * is open that created an unlogged table does not start again (decision 28).
+ */
+async function createEmpty(tx: Pick<Database, 'execute'>, parts: readonly string[]): Promise<boolean> {
+  const { rows } = await tx.execute<{ locked: boolean }>(sql.raw(`select ${LOCK} as locked`));
+  if (!rows[0]!.locked) return false;
+  await tx.execute(sql.raw(DROP_PARTS));
+  for (const part of parts) {
+    await tx.execute(sql`create unlogged table ${sql.identifier(part)} (filler bytea)`);
+    await tx.execute(sql`alter table ${sql.identifier(part)} alter filler set storage external`);
+  }
+  return true;
 }
