@@ -9,7 +9,7 @@ import { randomOf } from '../support/factory.ts';
 import { type Grounds, logOf, startPostgresGrounds } from '../support/grounds.ts';
 import { type Load, addPoisonConstraint, auditOf, wrongIn } from '../support/load.ts';
 
-const ROUNDS = Number(process.env['WEIR_KILL_ROUNDS'] ?? 6);
+const ROUNDS = Number(process.env['WEIR_KILL_ROUNDS'] ?? 4);
 const SEED = Number(process.env['WEIR_KILL_SEED'] ?? 1);
 /** The statement that ends an insert: what it did is kept, and its answer lost. */
 const COMMIT = /\bcommit\b/i;

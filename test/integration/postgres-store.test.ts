@@ -95,6 +95,32 @@ describe('a running one', () => {
   });
 });
 
+test('a rejected event that is accepted today is stored, once', async () => {
+  const { id, token } = await newProject('rejected');
+  const strict = await openDoor(stores, { ...QUICK, INGEST_KEEP_REJECTED: '10', INGEST_MAX_FUTURE: '1h' });
+  try {
+    const event = { ...eventsOf(1)[0], timestamp: new Date(Date.now() + 2 * 3_600_000).toISOString() };
+    const headers = { authorization: `Bearer ${token}` };
+    await vi.waitFor(
+      async () => expect((await strict.send({ events: [event] }, headers)).json).toMatchObject({ rejected: 1 }),
+      WAIT,
+    );
+    await vi.waitFor(
+      async () =>
+        expect((await weir('rejected', 'replay', '--project', id, '--dry-run', '--json')).stdout).toContain(
+          '"accepted":1',
+        ),
+      WAIT,
+    );
+    expect((await weir('rejected', 'replay', '--project', id, '--json')).code).toBe(0);
+    const stored = () =>
+      stores.select(`SELECT count(*)::int AS n FROM analytics.events_raw WHERE project_id = '${id}'`);
+    await vi.waitFor(async () => expect(await stored()).toEqual([{ n: 1 }]), WAIT);
+  } finally {
+    await strict.stop();
+  }
+});
+
 describe('an operator', () => {
   test('migrates what is migrated, as often as they like', async () => {
     expect(JSON.parse((await weir('migrate', '--json')).stdout)).toEqual({ postgres: [], rebuild: { kind: 'done' } });
