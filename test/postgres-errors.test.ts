@@ -46,6 +46,14 @@ describe('the words of the server', () => {
     expect(JSON.stringify(describeError(failure))).not.toContain('secret');
   });
 
+  test('are repeated of a statement without values, however drizzle wraps it', async () => {
+    const wrapped = new DrizzleQueryError('LOCK TABLE t', [], said('55P03', 'canceling statement due to lock timeout'));
+    expect(await plainAnswerOf(Promise.reject(wrapped)).catch((reason: unknown) => reason)).toMatchObject({
+      code: '55P03',
+      words: 'canceling statement due to lock timeout',
+    });
+  });
+
   test.each(['22P02', '42501', '23505', 'XX000', '25006'])(
     'never of a statement that may quote a client (%s)',
     (code) => {

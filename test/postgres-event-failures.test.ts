@@ -42,8 +42,9 @@ const MEANINGS: Readonly<Record<FailureClass, readonly string[]>> = {
 test.each(Object.entries(MEANINGS).flatMap(([meaning, codes]) => codes.map((code) => [code, meaning] as const)))(
   '%s is %s',
   (code, meaning) => {
-    expect(classOf(code)).toBe(meaning);
-    const failure = insertFailureOf(failing(code), 'sending');
+    const origin = { constraint: code === '23514' ? 'a_rule' : null };
+    expect(classOf(code, origin)).toBe(meaning);
+    const failure = insertFailureOf(failing(code, origin), 'sending');
     expect(failure).toMatchObject({ failureClass: meaning, mayHaveLanded: false });
     expect(failure.message).toContain(code);
     expect(failure.message).not.toContain('secret');
@@ -54,6 +55,10 @@ test('names the constraint or the column, which are of the schema', () => {
   const message = (more: object, code = '23514') => insertFailureOf(failing(code, more), 'sending').message;
   expect(message({ constraint: 'not_that' })).toBe('Postgres refused the statement (23514, constraint not_that)');
   expect(message({ column: 'user_id' }, '23502')).toBe('Postgres refused the statement (23502, column user_id)');
+});
+
+test('a check without a name is that of a partition, which is missing', () => {
+  expect(insertFailureOf(failing('23514'), 'sending')).toMatchObject({ failureClass: 'operator', code: 23514 });
 });
 
 test('before the COMMIT was sent, nothing may have landed, however the connection broke', () => {

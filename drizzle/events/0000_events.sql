@@ -183,12 +183,18 @@ DECLARE
 BEGIN
   -- "weir", and the table: two that make the same one take turns.
   PERFORM pg_advisory_xact_lock(x'77656972'::int, 'analytics.events_raw'::regclass::oid::int);
-  IF to_regclass('analytics.' || name) IS NOT NULL THEN RETURN NULL; END IF;
+  IF EXISTS (SELECT FROM pg_inherits WHERE inhparent = 'analytics.events_raw'::regclass AND inhrelid = to_regclass('analytics.' || name)) THEN
+    RETURN NULL;
+  END IF;
+  IF to_regclass('analytics.' || name) IS NOT NULL THEN
+    RAISE EXCEPTION 'analytics.% is there, and no partition of analytics.events_raw: attach it, or give it another name', name
+      USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
   EXECUTE format('CREATE TABLE analytics.%I (LIKE analytics.events_raw
     INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE INCLUDING COMPRESSION INCLUDING COMMENTS INCLUDING GENERATED)
     WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05)', name);
   -- Which rows are copies of one event; a partitioned table cannot have it.
-  EXECUTE format('CREATE UNIQUE INDEX %I ON analytics.%I (project_id, event_id, event)', name || '_once', name);
+  EXECUTE format('CREATE UNIQUE INDEX ON analytics.%I (project_id, event_id, event)', name);
   EXECUTE format('ALTER TABLE analytics.events_raw ATTACH PARTITION analytics.%I FOR VALUES FROM (%L) TO (%L)',
     name, to_char(first AT TIME ZONE 'UTC', 'YYYY-MM-DD"T00:00:00Z"'), to_char(next AT TIME ZONE 'UTC', 'YYYY-MM-DD"T00:00:00Z"'));
   RETURN name;
@@ -231,7 +237,9 @@ BEGIN
         substring(lines FROM starts[first] FOR starts[last] + lengths[last] - starts[first]), 'UTF8'
       ), E'\n'), E'\n', ',') || ']')::json;
       IF json_array_length(tried) <> last - first + 1 THEN RAISE invalid_parameter_value; END IF;
-      SELECT count(r) INTO rec FROM (SELECT * FROM analytics.read_rows(tried) OFFSET 0) AS r;
+      SELECT count(r) AS rows, bool_or(received_at IS NULL) AS homeless INTO rec
+      FROM (SELECT * FROM analytics.read_rows(tried) OFFSET 0) AS r;
+      IF rec.homeless THEN RAISE not_null_violation USING COLUMN = 'received_at'; END IF;
       is_read := true;
       IF storing THEN
         INSERT INTO analytics.events_raw (

@@ -411,6 +411,22 @@ describe('refused rows', () => {
     expect(await stored()).toEqual(once(3));
   });
 
+  test('are none where a partition was taken away and its name is not free', async () => {
+    const arrived = { receivedAt: Date.UTC(2033, 4, 5) };
+    await insert(next, [anyRow(next, arrived)]);
+    await alter('ALTER TABLE analytics.events_raw DETACH PARTITION analytics.events_raw_2033_05');
+    const rows = [anyRow(next, arrived), anyRow(next + 1, arrived)];
+    expect(await refusalOf(insert(next + 1, rows))).toMatchObject({ failureClass: 'operator' });
+    expect(await refusalOf(events.storage.events.inspect(rows))).toMatchObject({ failureClass: 'operator' });
+    await alter('ALTER TABLE analytics.events_raw_2033_05 RENAME TO archive');
+    await alter('DELETE FROM analytics.event_counts_hourly');
+    await insert(next + 1, rows);
+    expect(await stored()).toEqual(once(2));
+    await alter(
+      'DROP TABLE analytics.archive; DELETE FROM analytics.events_raw; DELETE FROM analytics.event_counts_hourly',
+    );
+  });
+
   test('are none where no row can be stored, and inspecting them says so', async () => {
     await alter('ALTER TABLE analytics.events_raw ALTER session_id TYPE bigint USING NULL');
     const failure = await refusalOf(events.storage.events.inspect(rowsFrom(next, 3)));

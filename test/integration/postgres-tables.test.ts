@@ -30,7 +30,7 @@ test.each([
   ['a function', 'DROP FUNCTION analytics.read_rows', ['analytics.read_rows']],
   [
     'what tells copies',
-    `DO $$ BEGIN EXECUTE 'DROP INDEX analytics.events_raw_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM') || '_once'; END $$`,
+    `DO $$ BEGIN EXECUTE 'DROP INDEX analytics.events_raw_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM') || '_project_id_event_id_event_idx'; END $$`,
     ['analytics.events_raw_'],
   ],
 ])('%s that is missing or changed is named, and the remedies put it right', async (_, damage, tables) => {

@@ -67,14 +67,16 @@ export async function plainAnswerOf<T>(query: PromiseLike<T>): Promise<T> {
     return await query;
   } catch (error) {
     if (error instanceof PostgresFailure) throw error;
-    throw new PostgresFailure(error, { mayQuote: false });
+    throw new PostgresFailure(withoutDrizzle(error), { mayQuote: false });
   }
 }
 
 export function postgresFailureOf(error: unknown): PostgresFailure {
   if (error instanceof PostgresFailure) return error;
-  return new PostgresFailure(error instanceof DrizzleQueryError ? error.cause : error);
+  return new PostgresFailure(withoutDrizzle(error));
 }
+
+const withoutDrizzle = (error: unknown): unknown => (error instanceof DrizzleQueryError ? error.cause : error);
 
 /** SQLSTATE classes: 08 connection, 53 resources, 57P shutdown, 58 system, and a statement that took too long. */
 function isPassing(code: string): boolean {

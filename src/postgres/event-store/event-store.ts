@@ -41,7 +41,7 @@ export function createEventStore(
       try {
         return await transactions.commit((run) => store(run, id, rows), signal);
       } catch (error) {
-        if (tries === MAX_TRIES || !(await isWorthAnother(error, rows))) throw error;
+        if (tries === MAX_TRIES || !(await isWorthAnother(error, rows))) throw verdictOn(error, rows);
       }
     }
   }
@@ -100,6 +100,13 @@ export function createEventStore(
     );
     return rows[0]!.inserts;
   }
+}
+
+/** Where a row does not tell when it arrived, that no partition takes one says something about the rows. */
+function verdictOn(error: unknown, { months }: SentRows): unknown {
+  if (months !== null || !(error instanceof InsertFailure) || !lacksPartition(error.cause)) return error;
+  const { message, code, cause } = error;
+  return new InsertFailure(message, { failureClass: 'data', code, cause });
 }
 
 async function store(run: Run, id: string, rows: SentRows): Promise<void> {

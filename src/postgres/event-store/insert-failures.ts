@@ -24,7 +24,13 @@ const RULES: readonly (readonly [pattern: RegExp, meaning: FailureClass])[] = [
   [/^(42|3D|3F|28|0A|55|XX00[12]$|F0)/, 'operator'],
 ];
 
-export const classOf = (code: string): FailureClass => RULES.find(([pattern]) => pattern.test(code))?.[1] ?? 'unknown';
+/** A check without a name is that of a partition, which is missing or detached: it says nothing about the rows. */
+export function classOf(code: string, { constraint }: Origin): FailureClass {
+  if (code === CHECK && !constraint) return 'operator';
+  return RULES.find(([pattern]) => pattern.test(code))?.[1] ?? 'unknown';
+}
+
+const CHECK = '23514';
 
 /** A COMMIT whose answer is none of these may have worked: the server was ending, or no longer there. */
 const ROLLED_BACK = /^(22|23|40|42|44|P0|53|54|57014$)/;
@@ -41,7 +47,7 @@ export function insertFailureOf(thrown: unknown, stage: Stage): InsertFailure {
       cause: failure,
     });
   }
-  const failureClass = code === null ? 'unavailable' : classOf(code);
+  const failureClass = code === null ? 'unavailable' : classOf(code, failure);
   return new InsertFailure(describe(failure, failureClass, originOf(failure)), {
     failureClass,
     code: numberOf(code),
@@ -54,7 +60,7 @@ export function insertFailureOf(thrown: unknown, stage: Stage): InsertFailure {
 export function refusalOf(code: string, when: 'reading' | 'storing', origin: Origin): InsertFailure {
   const what = when === 'reading' ? 'cannot read it' : 'does not store it';
   return new InsertFailure(`Postgres ${what} (${[code, ...namesOf(origin)].join(', ')})`, {
-    failureClass: classOf(code),
+    failureClass: classOf(code, origin),
     code: numberOf(code),
   });
 }
@@ -83,10 +89,10 @@ const isBroken = ({ code, isConnecting, cause }: PostgresFailure): boolean =>
   (['ECONNRESET', 'EPIPE', '57P01'].includes(code ?? '') ||
     (code === null && cause instanceof Error && cause.message === 'Connection terminated unexpectedly'));
 
-/** No partition for the month in which a row arrived: the one violation of a check that has no name. */
+/** No partition for the month in which a row arrived. */
 export function lacksPartition(thrown: unknown): boolean {
-  const { code, constraint, cause } = postgresFailureOf(thrown);
-  return code === '23514' && constraint === null && (cause as { table?: unknown }).table === 'events_raw';
+  const { code, constraint } = postgresFailureOf(thrown);
+  return code === CHECK && constraint === null;
 }
 
 /** Another transaction was in the way, and this one had to give in. */

@@ -31,7 +31,7 @@ export async function tryRows(
     `SELECT place, is_read AS "isRead", state, "constraint", "column" FROM analytics.inspect_rows($1, $2, $3)`,
     [Buffer.concat(readable), readable.map(({ length }) => length), isStoring],
   );
-  const other = refused.find(({ state }) => classOf(state) !== 'data');
+  const other = refused.find((one) => classOf(one.state, originOf(one)) !== 'data');
   if (other) throw failureOf(other);
   return refused;
 }

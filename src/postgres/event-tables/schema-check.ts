@@ -47,7 +47,7 @@ async function partitionDrifts(pool: Pool): Promise<SchemaDrift[]> {
           {
             table: name,
             problem: 'does not recognise copies of events: it has no unique index for them',
-            remedy: `CREATE UNIQUE INDEX ${bare(name)}_once ON ${name} (project_id, event_id, event)`,
+            remedy: `CREATE UNIQUE INDEX ON ${name} (project_id, event_id, event)`,
           },
         ]),
     ...invalid.map((index) => ({
@@ -60,8 +60,6 @@ async function partitionDrifts(pool: Pool): Promise<SchemaDrift[]> {
   const remedy = 'SELECT analytics.add_partition(now())';
   return [...drifts, { table: 'analytics.events_raw', problem: 'has no partition for this month', remedy }];
 }
-
-const bare = (name: string) => name.replace(/^analytics\./, '');
 
 const READ_ACTUAL = `
   SELECT ARRAY(SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL) AS relations,
