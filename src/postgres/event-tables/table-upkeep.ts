@@ -8,8 +8,8 @@ import type { Database, Transaction } from '../connection/pool.ts';
 
 /** Beside the lock of migrations: "weir" in ASCII, and the first of its kind. */
 const LOCK = `pg_try_advisory_xact_lock(x'77656972'::int, 1)`;
-/** Everybody waits behind a lock that is waited for. */
-const LOCK_WAIT = `SET LOCAL lock_timeout = '300ms'`;
+/** Everybody waits behind a lock that is waited for. And a partition is never read as a whole: indexes tell. */
+const SETTINGS = `SET LOCAL lock_timeout = '300ms'; SET LOCAL enable_seqscan = off`;
 /** Deleted in one transaction. */
 const MAX_ROWS = 5_000;
 const REMEMBERED = '90 days';
@@ -18,24 +18,19 @@ const REMEMBERED = '90 days';
  * Does some of it in one transaction, a matter of seconds; resolves to how many tables and rows that was, 0 when nothing
  * was left or another process is at it. Throws `PostgresFailure`.
  */
-export function createTableUpkeep(db: Database): () => Promise<number> {
-  /** Partitions with rows that never expire: looking for such a row may mean to read them all. */
-  const lasting = new Set<string>();
-
-  return () =>
-    answerOf(
-      db.transaction(async (tx) => {
-        if (!(await ask<boolean>(tx, `SELECT ${LOCK} AS answer`))) return 0;
-        await tx.execute(sql.raw(LOCK_WAIT));
-        return (
-          (await addPartitionsAhead(tx)) ||
-          (await dropExpired(tx, lasting)) ||
-          (await deleteExpired(tx)) ||
-          (await forgetBatches(tx))
-        );
-      }),
-    );
-}
+export const createTableUpkeep = (db: Database) => (): Promise<number> =>
+  answerOf(
+    db.transaction(async (tx) => {
+      if (!(await ask<boolean>(tx, `SELECT ${LOCK} AS answer`))) return 0;
+      await tx.execute(sql.raw(SETTINGS));
+      return (
+        (await addPartitionsAhead(tx)) ||
+        (await dropExpired(tx)) ||
+        (await deleteExpired(tx)) ||
+        (await forgetBatches(tx))
+      );
+    }),
+  );
 
 /** The one value of a statement's answer. */
 async function ask<T>(tx: Transaction, statement: string): Promise<T | null> {
@@ -54,35 +49,33 @@ async function addPartitionsAhead(tx: Transaction): Promise<number> {
 }
 
 /** A partition of an earlier month in which every row has expired goes as a whole: 1, or 0 where there is none. */
-async function dropExpired(tx: Transaction, lasting: Set<string>): Promise<number> {
+async function dropExpired(tx: Transaction): Promise<number> {
   for (const name of (await ask<string[]>(tx, PARTITIONS_BEFORE)) ?? []) {
-    if (lasting.has(name)) continue;
-    // At once, by an index, which does not know of rows that never expire; and by a size that vacuum has reduced.
-    const mayGo = `SELECT coalesce(max(expires_at) <= now(), pg_relation_size('${name}') = 0) AS answer FROM ${name}`;
-    if (!(await ask<boolean>(tx, mayGo))) continue;
-    const outcome = await dropIfExpired(tx, name);
-    if (outcome === 'dropped') return 1;
-    if (outcome === 'lasts') lasting.add(name);
+    if ((await ask<boolean>(tx, isGone(name))) && (await dropIfGone(tx, name))) return 1;
   }
   return 0;
 }
 
-async function dropIfExpired(tx: Transaction, name: string): Promise<'dropped' | 'lasts' | 'in use'> {
+/** False when it is in use, or a row has arrived late. */
+async function dropIfGone(tx: Transaction, name: string): Promise<boolean> {
   try {
     return await tx.transaction(async (nested) => {
       // Rows that arrive late wait, and are looked at or find another partition.
       await nested.execute(sql.raw(`LOCK TABLE ${name} IN SHARE MODE`));
-      const hasLasting = `SELECT EXISTS (SELECT FROM ${name} WHERE expires_at IS NULL OR expires_at > now()) AS answer`;
-      if (await ask<boolean>(nested, hasLasting)) return 'lasts';
+      if (!(await ask<boolean>(nested, isGone(name)))) return false;
       await nested.execute(sql.raw(`DROP TABLE ${name}`));
-      return 'dropped';
+      return true;
     });
   } catch (error) {
-    const { isUnavailable } = postgresFailureOf(error);
-    if (isUnavailable) return 'in use';
+    if (postgresFailureOf(error).isUnavailable) return false;
     throw error;
   }
 }
+
+/** Whether all its rows have expired; or, as vacuum has made of it, there is none. */
+const isGone = (name: string) => `
+  SELECT NOT EXISTS (SELECT FROM ${name} WHERE expires_at IS NULL)
+    AND coalesce((SELECT max(expires_at) FROM ${name}) <= now(), pg_relation_size('${name}') = 0) AS answer`;
 
 const PARTITIONS_BEFORE = `
   SELECT array_agg(format('%I.%I', nspname, relname) ORDER BY relname) AS answer
