@@ -3,6 +3,7 @@
  * for it.
  */
 import { createRequire } from 'node:module';
+import { setFlagsFromString } from 'node:v8';
 import type { Tree } from './query-guard.ts';
 
 /** Of the parser: `position` counts characters of the text from 0. */
@@ -51,7 +52,17 @@ export function createQueryParser(): QueryParser {
 
 const require = createRequire(import.meta.url);
 
-const load = (): Promise<Module> => (require('libpg-query/wasm/libpg-query.js') as () => Promise<Module>)();
+/** Of no function: V8 compiles those with another index once. */
+const NO_FUNCTION = 2 ** 30;
+
+/**
+ * V8 would compile the grammar's huge functions a second time, better, as soon as they are used, and takes half a
+ * gigabyte for that.
+ */
+function load(): Promise<Module> {
+  setFlagsFromString(`--wasm-tier-up-filter=${NO_FUNCTION}`);
+  return (require('libpg-query/wasm/libpg-query.js') as () => Promise<Module>)();
+}
 
 /** The layout of the answer is that of libpg_query's PgQueryParseResult and PgQueryError. */
 function parseBy(module: Module, sql: string): Tree | { readonly error: SyntaxError } {
