@@ -70,8 +70,8 @@ function eventsOf(count: number): Sent[] {
               channel: oneOf(['ads', 'é', '']),
               level: 'info',
               trace_id: oneOf(['t1', '']),
-              env: 'prod',
-              tags: ['x', 'y'],
+              env: 7,
+              tags: ['x', 'y', 3],
               more: { a: 1 },
             },
       source: oneOf(['native', 'native', 'segment', 'amplitude', 'mixpanel']),
@@ -136,7 +136,7 @@ beforeAll(async () => {
   for (let from = 0; from < all.length; from += 100) await insert(all.slice(from, from + 100));
   await insert([...copies.slice(0, 150), ...copies.slice(0, 50)]);
   await insert(copies.slice(150));
-}, 120_000);
+}, 300_000);
 afterAll(async () => {
   await Promise.all([clickhouse?.close(), postgres?.stop()]);
   await server?.discard();
@@ -170,7 +170,7 @@ describe.each(PROJECTS)('project %s', (project) => {
     ['SELECT project_id, anonymous_id, user_id FROM identities', 3],
     ['SELECT timestamp, service, name, env, job_id, request_id, trace_id, level, data FROM monitor.events', 50],
     ['SELECT distinct_id, count(*) AS n FROM events GROUP BY distinct_id', 4],
-    ...['u-1', 'a-1', 'a-2', 'u-4', 'ü-3', 'Ä-5', 'zz', 'undefined', ''].flatMap((person): [string, number][] => [
+    ...['u-1', 'a-1', 'ü-3', 'Ä-5', 'undefined'].flatMap((person): [string, number][] => [
       [`SELECT ${EVENTS} FROM events WHERE distinct_id = '${person}'`, 0],
       [`SELECT * FROM persons WHERE distinct_id = '${person}'`, 0],
       [`SELECT * FROM sessions WHERE distinct_id = '${person}'`, 0],
@@ -187,9 +187,9 @@ describe.each(PROJECTS)('project %s', (project) => {
     expect(await rowsOf(postgres.reading, project, sql)).toEqual(expected);
   });
 
-  test('counts are alike, by any group and in any window', async () => {
+  test('counts are alike, by any group and in any window', { timeout: 120_000 }, async () => {
     const { signal } = new AbortController();
-    for (let round = 0; round < 60; round++) {
+    for (let round = 0; round < 30; round++) {
       const fromMs = START + upTo(50 * DAY_MS) - DAY_MS - (round % 2) * upTo(1_000);
       const question: CountQuestion = {
         projectId: project as ProjectId,
@@ -209,7 +209,7 @@ describe('counts of Postgres', () => {
   const { signal } = new AbortController();
 
   /** The events of the last expired ones still count by the hour: these windows have none. */
-  test('are exact whether or not that is asked for, while there are few', async () => {
+  test('are exact whether or not that is asked for, while there are few', { timeout: 120_000 }, async () => {
     await postgres.pool.query('DELETE FROM analytics.events_raw WHERE expires_at < now()');
     await postgres.pool.query(
       `TRUNCATE analytics.event_counts_hourly;
@@ -217,7 +217,7 @@ describe('counts of Postgres', () => {
        SELECT project_id, event, date_trunc('hour', "timestamp", 'UTC'), left(channel, 200), count(*)
        FROM analytics.events_raw GROUP BY 1, 2, 3, 4`,
     );
-    for (let round = 0; round < 60; round++) {
+    for (let round = 0; round < 30; round++) {
       const fromMs = START + upTo(50 * DAY_MS) - DAY_MS;
       const question: CountQuestion = {
         projectId: oneOf(PROJECTS) as string as ProjectId,

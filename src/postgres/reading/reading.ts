@@ -3,6 +3,7 @@ import type { Log } from '../../log/log.ts';
 import { failureOf } from '../../pipeline/outcome.ts';
 import type { EventReading } from '../../pipeline/storage-port.ts';
 import type { Clock } from '../../runtime/clock.ts';
+import { postgresFailureOf } from '../connection/errors.ts';
 import { createPostgres } from '../connection/pool.ts';
 import { createReads } from './bounded-reads.ts';
 import { createCountEvents } from './event-counts.ts';
@@ -25,7 +26,7 @@ export type Reading = {
   open(signals: { readonly downSignal: () => AbortSignal; readonly stopping: AbortSignal }): EventReading;
   /** Says once in the log when SQL about projects needs an administrator. Never rejects. */
   look(): Promise<void>;
-  /** What counting users of many events is quick by; see `CountedCopies.checkSome`. */
+  /** Keeps what makes counting the users of many events quick; resolves to how much, 0 when nothing was due. Never rejects. */
   keepSomeDays(sinceS: number): Promise<number>;
   /** Closes the connections. Never rejects. */
   close(): Promise<void>;
@@ -56,9 +57,19 @@ export function createReading(
       queryLimits: READ_LIMITS,
     }),
     look,
-    keepSomeDays: (sinceS) => keepSomeDays(pool, { sinceS }),
+    keepSomeDays: keepDays,
     close: async () => void (await failureOf(pool.end())),
   };
+
+  /** Only a comfort: whoever looks after the tables is not kept from it. */
+  async function keepDays(sinceS: number): Promise<number> {
+    try {
+      return await keepSomeDays(pool, { sinceS });
+    } catch (error) {
+      log.warn({ err: postgresFailureOf(error) }, 'users of finished days are not kept: counting them takes longer');
+      return 0;
+    }
+  }
 
   async function look() {
     const missing = await missingReader(pool).catch(() => null);

@@ -11,8 +11,9 @@ export const PLACES = 262_144;
 export const WHO = 'coalesce(user_id, anonymous_id)';
 export const PLACE_OF = (who: string) => `(hashtextextended(${who}, 0) & ${PLACES - 1})::int`;
 
-/** A day with fewer events is read as quickly. */
+/** A day with fewer events is read as quickly; one with more takes longer than a statement may. */
 const FROM_EVENTS = 5_000;
+const TO_EVENTS = 20_000_000;
 /** How far back days are looked for; at the start further. */
 const LATER_DAYS = 40;
 const FIRST_DAYS = 400;
@@ -33,7 +34,7 @@ const DUE = `
     SELECT project_id, event, (hour AT TIME ZONE 'UTC')::date AS day, sum(events) AS events
     FROM analytics.event_counts_hourly
     WHERE hour >= date_trunc('day', now(), 'UTC') - $1 * interval '1 day' AND hour < date_trunc('day', now(), 'UTC')
-    GROUP BY 1, 2, 3 HAVING sum(events) >= ${FROM_EVENTS}
+    GROUP BY 1, 2, 3 HAVING sum(events) BETWEEN ${FROM_EVENTS} AND ${TO_EVENTS}
   ) AS c
   LEFT JOIN analytics.event_users_daily AS k ON k.project_id = c.project_id AND k.event = c.event AND k.day = c.day
   WHERE k.events IS NULL OR (k.events <> c.events AND k.built_at < now() - interval '1 hour')
