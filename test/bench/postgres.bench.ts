@@ -12,10 +12,11 @@ import { systemClock } from '../../src/runtime/clock.ts';
 import type { PostgresStores } from '../support/stores.ts';
 import { createBodies } from './support/bodies.ts';
 import { type BenchedWeir, type Grounds, openPostgresGrounds } from './support/grounds.ts';
+import { cpuMsOf } from './support/process-usage.ts';
 import { rowsOf } from './support/rows.ts';
 import type { BenchContext, Figure, Scenario } from './support/scenario.ts';
-import { measureSending, prepare, targetOf } from './support/sending.ts';
-import { alternately, figureOf, ratioOf } from './support/statistics.ts';
+import { latencyFigures, type Measured, measureSending, prepare, targetOf } from './support/sending.ts';
+import { alternately, eachOf, figureOf, ratioOf } from './support/statistics.ts';
 
 /** As Weir cuts its batches by default, and as many at once. */
 const INSERT_EVENTS = 10_000;
@@ -49,13 +50,17 @@ export const scenario: Scenario = {
   },
 };
 
+/** One kind of load through HTTP. */
+type Load = { readonly events: number; readonly size: number; readonly connections: number; readonly path: string };
+
+const PATH = '/api/v1/ingest/events';
+
 async function measureStoring(
   grounds: Grounds<PostgresStores>,
   weir: BenchedWeir,
   { isQuick, seed, say }: BenchContext,
 ): Promise<Figure[]> {
   const bodies = createBodies(seed);
-  const target = targetOf(weir, '/api/v1/ingest/events', { token: grounds.token });
   const events = isQuick ? 40_000 : 200_000;
   const newBodies = (size: number) => Array.from({ length: events / size }, () => bodies.nativeBatch(size));
   const { pool } = createPostgres(
@@ -77,33 +82,54 @@ async function measureStoring(
     await grounds.forget();
     return (events * 1_000) / elapsedMs;
   };
-  const endToEnd = () => {
-    const requests = newBodies(REQUEST_EVENTS).map((body) => prepare(target, body, REQUEST_EVENTS));
-    return measureSending(grounds, weir, { requests, connections: CONNECTIONS });
+  const serverMs = () => cpuMsOf(grounds.stores.postgresServer.pid());
+  const through = async ({ events: count, size, connections, path }: Load) => {
+    const target = targetOf(weir, path, { token: grounds.token });
+    const requests = Array.from({ length: count / size }, () => prepare(target, bodies.nativeBatch(size), size));
+    const before = serverMs();
+    const measured = await measureSending(grounds, weir, { requests, connections });
+    return { ...measured, serverUs: ((serverMs() - before) * 1_000) / count };
+  };
+  const batches: Load = { events, size: REQUEST_EVENTS, connections: CONNECTIONS, path: PATH };
+  const ways = {
+    store: storeAlone,
+    batches: () => through(batches),
+    waiting: () => through({ ...batches, path: `${PATH}?ack=stored` }),
+    singles: () => through({ events: events / 4, size: 1, connections: 64, path: PATH }),
   };
 
   say('warming up');
-  await alternately(1, { store: storeAlone, weir: endToEnd });
-  const { store: alone, weir: through } = await alternately(isQuick ? 4 : 5, {
+  await alternately(1, ways);
+  const rounds = await alternately(isQuick ? 4 : 5, {
+    ...ways,
     store(round) {
       say(`round ${round + 1}`);
       return storeAlone();
     },
-    weir: endToEnd,
   });
   await pool.end();
-  const stored = through.map(({ storedPerS }) => storedPerS);
+  const stored = eachOf(rounds.batches, 'storedPerS');
   return [
-    ratioOf('end to end ÷ event store', stored, alone, { guard: 'more is better' }),
+    ratioOf('end to end ÷ event store', stored, rounds.store, { guard: 'more is better' }),
     figureOf('end to end', stored, 'events/s', { bar: { atLeast: 20_000 } }),
-    figureOf('event store', alone, 'events/s'),
-    figureOf(
-      'Weir',
-      through.map(({ cpuSPerMillion }) => cpuSPerMillion),
-      'CPU s/million',
-    ),
+    figureOf('event store', rounds.store, 'events/s'),
+    ...costFigures('batches', rounds.batches),
+    figureOf('batches, ack=stored', eachOf(rounds.waiting, 'storedPerS'), 'events/s'),
+    ...latencyFigures('batches, ack=stored', rounds.waiting),
+    figureOf('one by one', eachOf(rounds.singles, 'storedPerS'), 'events/s'),
+    ...costFigures('one by one', rounds.singles),
   ];
 }
+
+const costFigures = (
+  name: string,
+  rounds: readonly (Pick<Measured, 'acknowledgedPerS' | 'cpuSPerMillion' | 'latencyMs'> & { serverUs: number })[],
+): Figure[] => [
+  figureOf(`${name}: acknowledged`, eachOf(rounds, 'acknowledgedPerS'), 'events/s'),
+  figureOf(`${name}: CPU of Weir per million events`, eachOf(rounds, 'cpuSPerMillion'), 's'),
+  figureOf(`${name}: CPU of Postgres`, eachOf(rounds, 'serverUs'), 'µs/event'),
+  ...latencyFigures(name, rounds),
+];
 
 /** Over events that are made in Postgres: a month of a million of one name, and others beside them. */
 async function measureReading(
@@ -119,11 +145,16 @@ async function measureReading(
   const tokens = createTokens(stores.postgres.db);
   const secret = await tokens.create({ projectId: id, kind: 'secret', name: null, imported: null });
   const month = isQuick ? 100_000 : 1_000_000;
-  const all = isLarge ? 10_000_000 : month;
+  const all = isLarge ? 10_000_000 : isQuick ? 500_000 : 2_000_000;
   const from = Math.floor(Date.now() / DAY_MS) * DAY_MS - (DAYS + 1) * DAY_MS;
+  // Statements of the stores' own pool end within seconds.
+  const { pool } = createPostgres(
+    { url: stores.databaseUrl, maxConnections: 1, statementMs: 300_000 },
+    createLog('silent'),
+  );
   say(`making ${all} events`);
   for (let made = 0; made < all; made += 100_000) {
-    await stores.select(
+    await pool.query(
       madeEvents({
         projectId: id,
         event: made < month ? 'visit' : 'click',
@@ -134,9 +165,10 @@ async function measureReading(
       }),
     );
   }
-  await stores.select(madePerson({ projectId: id, from }));
-  await stores.select('ANALYZE analytics.events_raw');
-  await stores.select('ANALYZE analytics.event_counts_hourly');
+  await pool.query(madePerson({ projectId: id, from }));
+  await pool.query('ANALYZE analytics.events_raw');
+  await pool.query('ANALYZE analytics.event_counts_hourly');
+  await pool.end();
 
   const headers = { authorization: `Bearer ${secret!.plaintext}` };
   const timed = async (path: string, init: RequestInit, check: (answer: Record<string, unknown>) => boolean) => {

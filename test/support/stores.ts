@@ -94,9 +94,10 @@ type Discardable = Server & { discard(): Promise<void> };
 export const startClickHouseOnly = (): Promise<Discardable> =>
   startServer('clickhouse', (at) => startEmbeddedClickHouse({ ...at, key: null }));
 
-export const startPostgresOnly = (): Promise<Discardable> =>
+/** `isDurable`: it waits for the disk, as a Postgres does outside of tests. */
+export const startPostgresOnly = ({ isDurable = false } = {}): Promise<Discardable> =>
   startServer('postgres', async (at) => {
-    const store = await startEmbeddedPostgres({ ...at, durable: false });
+    const store = await startEmbeddedPostgres({ ...at, durable: isDurable });
     // Tests change settings of the server, and create roles and databases.
     return { ...store, url: superuserUrlOf(at.dir, store.port) };
   });
@@ -120,8 +121,8 @@ export async function startMigratedPostgres({ maxConnections = 4 } = {}) {
 export type PostgresStores = Pick<Stores, 'databaseUrl' | 'postgres' | 'postgresServer' | 'select' | 'stop'>;
 
 /** A Postgres that stores the events too, open to every client of this machine and migrated. */
-export async function startPostgresStores(): Promise<PostgresStores> {
-  const server = await startPostgresOnly();
+export async function startPostgresStores({ isDurable = false } = {}): Promise<PostgresStores> {
+  const server = await startPostgresOnly({ isDurable });
   const log = createLog('silent');
   const postgres = createPostgres({ url: server.url, maxConnections: 10 }, log);
   const limits = { maxInFlight: 1, insertTimeoutMs: 10_000, maxQueries: 1, workers: 1 };

@@ -73,11 +73,11 @@ export async function openGrounds({ settings = {} }: { settings?: Settings } = {
   return groundsOn(stores, holding, { CLICKHOUSE_URL: stores.clickhouseUrl, ...settings });
 }
 
-/** Where Postgres stores the events too. */
+/** Where Postgres stores the events too, and waits for the disk. */
 export async function openPostgresGrounds({ settings = {} }: { settings?: Settings } = {}): Promise<
   Grounds<PostgresStores>
 > {
-  const stores = await startPostgresStores();
+  const stores = await startPostgresStores({ isDurable: true });
   return groundsOn(stores, inPostgres(stores), { EVENT_STORE: 'postgres', ...settings });
 }
 
