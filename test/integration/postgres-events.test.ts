@@ -100,7 +100,7 @@ describe('a connection that breaks', () => {
   });
 
   test('a server that freezes leaves nothing, and lands it once when it goes on', async () => {
-    const impatient = openEventsAt(events.server.url, { timeoutMs: 1_000 });
+    const impatient = openEventsAt(events.server.url, { timeoutMs: 3_000 });
     // A connection that is open already.
     await impatient.isAnswering(new AbortController().signal);
     events.server.pause();
