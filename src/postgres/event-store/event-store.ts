@@ -18,7 +18,7 @@ const SETTINGS = `SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = 
   SET LOCAL work_mem = '64MB'; SET LOCAL jit = off`;
 
 /** How often a transaction is tried that others were in the way of, or that lacked a partition. */
-const MAX_TRIES = 4;
+const MAX_TRIES = 8;
 /** Batches are remembered for longer than that. */
 const REMEMBERED_MS = 90 * 24 * 60 * 60_000;
 /** The caller counts time by another clock than Postgres's. */
@@ -39,7 +39,7 @@ export function createEventStore(
     const rows = sentRowsOf(chunks);
     for (let tries = 1; ; tries += 1) {
       try {
-        return await transactions.commit((run) => store(run, id, rows), signal);
+        return await transactions.commit((run) => store(run, id, rows, tries > 1), signal);
       } catch (error) {
         if (tries === MAX_TRIES || !(await isWorthAnother(error, rows))) throw verdictOn(error, rows);
       }
@@ -109,13 +109,15 @@ function verdictOn(error: unknown, { months }: SentRows): unknown {
   return new InsertFailure(message, { failureClass: 'data', code, cause });
 }
 
-async function store(run: Run, id: string, rows: SentRows): Promise<void> {
+async function store(run: Run, id: string, rows: SentRows, isOrdered: boolean): Promise<void> {
   const { rowCount } = await run(recordBatch(id, rows.count));
   if (rowCount === 0) return;
   let added = 0;
   const months = rows.months ?? [null];
   for (const month of months) {
-    const { rows: answer } = await run<{ added: number }>(insertRows(month, months.length === 1), [rows.array]);
+    const { rows: answer } = await run<{ added: number }>(insertRows(month, months.length === 1, isOrdered), [
+      rows.array,
+    ]);
     added += answer[0]!.added;
   }
   if (added < rows.count) await run(RECORD_COPIES, [id, rows.count - added]);

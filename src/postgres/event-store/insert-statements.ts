@@ -47,17 +47,18 @@ export const RECORD_COPIES = `UPDATE analytics.event_batches SET copies = $2 WHE
  * Stores the rows of `$1` that arrived in one month, and what is kept beside them: counts, and whom ids are linked to.
  * Answers how many were added. Copies are told by the partition's unique index, and by looking into its neighbours: a
  * client sends again what it sent a month ago, and a row that waited lands after its copy. `isAlone`: no row arrived in
- * another month. Without a month (some row does not tell), the neighbours are not looked into.
+ * another month. `isOrdered`: rows, too, take their locks in one order, which moves them about. Without a month (some row does not tell), the neighbours are not looked into.
  *
  * Counts and links are written in the order of their keys, so that transactions take their locks in one order.
  */
-export function insertRows(month: string | null, isAlone: boolean): string {
+export function insertRows(month: string | null, isAlone: boolean, isOrdered: boolean): string {
   const conditions = month === null ? [] : [notInNeighbours(month), ...(isAlone ? [] : [arrivedIn(month)])];
   return `
     WITH added AS (
       INSERT INTO analytics.events_raw (${COLUMNS})
       SELECT ${COLUMNS} FROM analytics.read_rows($1::json) AS r
       ${conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`}
+      ${isOrdered ? 'ORDER BY project_id, event_id, event' : ''}
       ON CONFLICT DO NOTHING
       RETURNING project_id, event_id, event, "timestamp", received_at, channel, source, is_user, is_anonymous,
         CASE WHEN ${LINKING} THEN user_id END AS user_id, CASE WHEN ${LINKING} THEN anonymous_id END AS anonymous_id
