@@ -56,9 +56,9 @@ CREATE INDEX events_raw_by_event ON analytics.events_raw (project_id, event, "ti
 --> statement-breakpoint
 CREATE INDEX events_raw_by_time ON analytics.events_raw (project_id, "timestamp");
 --> statement-breakpoint
-CREATE INDEX events_raw_by_user ON analytics.events_raw (project_id, user_id, "timestamp") WHERE is_user;
+CREATE INDEX events_raw_by_user ON analytics.events_raw (project_id, user_id, "timestamp") WHERE user_id IS NOT NULL;
 --> statement-breakpoint
-CREATE INDEX events_raw_by_anonymous_id ON analytics.events_raw (project_id, anonymous_id, "timestamp") WHERE is_anonymous;
+CREATE INDEX events_raw_by_anonymous_id ON analytics.events_raw (project_id, anonymous_id, "timestamp") WHERE anonymous_id IS NOT NULL;
 --> statement-breakpoint
 CREATE INDEX events_raw_by_session ON analytics.events_raw (project_id, session_id) WHERE session_id IS NOT NULL;
 --> statement-breakpoint

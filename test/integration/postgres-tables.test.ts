@@ -43,6 +43,33 @@ test.each([
   await events.storage.events.insert(batchWith((next += 1), [anyRow(1)]));
 });
 
+test('questions about one person, one trace or one session are answered from an index', async () => {
+  await events.select(`INSERT INTO analytics.events_raw (project_id, event_id, "timestamp", received_at, is_user, is_anonymous,
+      event, user_id, anonymous_id, session_id, source, channel, service, env, level, trace_id, request_id, job_id, campaign_id, tags, properties, extras)
+    SELECT '01890000-0000-7000-8000-00000000abcd', gen_random_uuid(), now(), now(), true, true, 'e' || n % 20,
+      'u' || n, 'a' || n, 's' || n, 'native', '', 'mail', '', '', 't' || n, 'r' || n, 'j' || n, '', '{}', '{}', '{}'
+    FROM generate_series(1, 5000) AS n; ANALYZE analytics.events_raw; ANALYZE analytics.identities`);
+  const planOf = async (question: string) => {
+    const rows = (await events.select(`EXPLAIN SELECT * FROM ${question}`)) as Record<string, string>[];
+    return rows.map((row) => row['QUERY PLAN']).join('\n');
+  };
+  const ofProject = `project_id = '01890000-0000-7000-8000-00000000abcd'`;
+  for (const [view, column, value] of [
+    ['analytics.events', 'user_id', 'u7'],
+    ['analytics.events', 'anonymous_id', 'a7'],
+    ['analytics.events', 'session_id', 's7'],
+    ['analytics_people.events', 'distinct_id', 'u7'],
+    ['monitor.events', 'trace_id', 't7'],
+    ['monitor.events', 'request_id', 'r7'],
+    ['monitor.events', 'job_id', 'j7'],
+  ] as const) {
+    const where = view.startsWith('monitor') ? '' : `${ofProject} AND`;
+    const plan = await planOf(`${view} WHERE ${where} ${column} = '${value}'`);
+    const indexed = column === 'distinct_id' ? 'user_id' : column;
+    expect(plan, column).toMatch(new RegExp(`Index Cond: .*\\b${indexed} = '${value}'`));
+  }
+});
+
 test('what an operator adds is nobody’s business', async () => {
   await events.select(`ALTER TABLE analytics.events_raw ADD note text; CREATE INDEX ON analytics.events_raw (source);
     ALTER TABLE analytics.identities ADD CHECK (user_id <> 'nobody'); CREATE TABLE analytics.mine (a int)`);
