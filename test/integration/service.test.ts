@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { inspect } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { KEY_HEADER } from '../../src/clickhouse/connection/key.ts';
@@ -413,8 +414,8 @@ describe('hostile neighbours', () => {
       const unanswered: string[] = [];
       const post = async (kind: keyof typeof hostile, init: RequestInit) => {
         // A hostile client may also be cut off.
-        const response = await fetch(weir.url + EVENTS_PATH, { method: 'POST', ...init }).catch((error: Error) => {
-          if (kind === 'random') unanswered.push(String(error.cause ?? error));
+        const response = await fetch(weir.url + EVENTS_PATH, { method: 'POST', ...init }).catch((error: unknown) => {
+          if (kind === 'random') unanswered.push(inspect(error));
           return null;
         });
         await response?.text().catch(() => null);
