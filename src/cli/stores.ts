@@ -8,7 +8,7 @@ import { createLog } from '../log/log.ts';
 import type { EventOperations } from '../pipeline/operator-port.ts';
 import type { EventStorage, EventStoreName } from '../pipeline/storage-port.ts';
 import type { Database } from '../postgres/connection/pool.ts';
-import { namedEventStore, rememberedEventStore } from '../service/event-store.ts';
+import { STORE_NAMES, namedEventStore, rememberedEventStore } from '../service/event-store.ts';
 import { readRuntime } from '../service/runtime-file.ts';
 import { CommandFailure, type Cli } from './cli.ts';
 
@@ -26,11 +26,11 @@ export type ClickHouseAccess = {
 /** The software that stores the events, as settings, the running Weir or the last start say. */
 export function eventStoreOf(config: Config): EventStoreName {
   const named = namedEventStore(config);
-  if (named !== null) return named === 'postgres' ? 'Postgres' : 'ClickHouse';
+  if (named !== null) return STORE_NAMES[named];
   const runtime = readRuntime(config.dataDir);
   if (runtime.kind === 'running' && runtime.url !== null)
     return runtime.clickhouseUrl === null ? 'Postgres' : 'ClickHouse';
-  return rememberedEventStore(config.dataDir) === 'postgres' ? 'Postgres' : 'ClickHouse';
+  return STORE_NAMES[rememberedEventStore(config.dataDir) ?? 'clickhouse'];
 }
 
 export function findPostgres(config: Config): Found<{ readonly url: string }> {

@@ -5,6 +5,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../config/config.ts';
+import type { EventStoreName } from '../pipeline/storage-port.ts';
 
 export type EventStoreChoice = NonNullable<Config['eventStore']>;
 
@@ -14,7 +15,11 @@ export type ChosenEventStore = { readonly store: EventStoreChoice; readonly said
 type Chooser = Pick<Config, 'eventStore' | 'clickhouse' | 'production' | 'dataDir'>;
 
 const FILE = 'event-store';
-const NAMES: Readonly<Record<EventStoreChoice, string>> = { clickhouse: 'ClickHouse', postgres: 'Postgres' };
+/** What people call it. */
+export const STORE_NAMES: Readonly<Record<EventStoreChoice, EventStoreName>> = {
+  clickhouse: 'ClickHouse',
+  postgres: 'Postgres',
+};
 
 /**
  * A setting decides; without one the directory's own choice; without that ClickHouse, unless it would have to be embedded and
@@ -61,7 +66,7 @@ export function rememberEventStore(dataDir: string, store: EventStoreChoice): vo
 function changed(before: EventStoreChoice, now: EventStoreChoice): string {
   const bring = before === 'postgres' ? ' Bring them over with: weir copy --to clickhouse.' : '';
   return (
-    `Events are stored in ${NAMES[now]} from now on. Those that this Weir stored in ${NAMES[before]} before stay there, ` +
+    `Events are stored in ${STORE_NAMES[now]} from now on. Those that this Weir stored in ${STORE_NAMES[before]} before stay there, ` +
     `and no query finds them here.${bring} To go back: EVENT_STORE=${before}.`
   );
 }

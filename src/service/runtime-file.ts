@@ -10,8 +10,10 @@ import { join } from 'node:path';
 import { kill } from 'node:process';
 import * as v from 'valibot';
 
-/** Where a running Weir and its stores can be reached; null until it knows. Only one without ClickHouse has a `url` and no
- * `clickhouseUrl`: Postgres stores its events. */
+/**
+ * Where a running Weir and its stores can be reached; null until it knows. Only one without ClickHouse has a `url` and
+ * no `clickhouseUrl`: Postgres stores its events.
+ */
 export type Endpoints = {
   readonly url: string | null;
   readonly clickhouseUrl: string | null;

@@ -8,8 +8,8 @@ import { systemClock } from '../runtime/clock.ts';
 import { startSupervisor } from '../workers/supervisor.ts';
 import { abandonedWorkers } from '../workers/worker-directories.ts';
 
-export /** What one process does alone, or a supervisor has its workers do. */
-type Service = {
+/** What one process does alone, or a supervisor has its workers do. */
+export type Service = {
   readonly port: number;
   /** null where none is wanted. May wait for the stores. */
   findDemo(): Promise<Demo | null>;
