@@ -61,6 +61,7 @@ describe('documents', () => {
     [String.raw`{"a":"\uDFff\ud83d\ude00"}`, String.raw`{"a":"\ufffd\ud83d\ude00"}`],
     [String.raw`{"a":"\ud83d\ud83d\ude00\u0000"}`, String.raw`{"a":"\ufffd\ud83d\ude00\u2400"}`],
     [String.raw`{"a":"\ud83d\\ude00"}`, String.raw`{"a":"\ufffd\\ude00"}`],
+    [String.raw`{"a":"\\ud83d\ude00"}`, String.raw`{"a":"\\ud83d\ufffd"}`],
     ['{"a":[1e-99999, "1e-99999"],"b":-0.5E-00016384}', '{"a":["1e-99999", "1e-99999"],"b":"-0.5E-00016384"}'],
   ])('that hold %s are kept beside a readable form', async (sent, readable) => {
     const [stored] = await store((n) => [anyRow(n, { properties: sent, extras: sent })]);

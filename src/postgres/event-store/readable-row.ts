@@ -7,7 +7,8 @@
 import { membersOf } from '../../event/extras.ts';
 import { rawStringOf, stringOf } from '../../event/raw-json.ts';
 
-const SUSPECT_ESCAPE = /\\u(?:0000|[dD][89abAB](?!..\\u[dD][c-fC-F]))|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]/;
+/** What is behind two backslashes may be no first half. */
+const SUSPECT_ESCAPE = /\\u(?:0000|[dD][89abAB](?!..\\u[dD][c-fC-F]))|(?<!(?<!\\)\\u[dD][89abAB]..)\\u[dD][c-fC-F]/;
 /** An exponent of four digits; the type ends at 16 383 digits behind the point. */
 const SUSPECT_NUMBER = /[eE][+-]?0*[1-9][0-9]{3}/;
 /** The same where a value ends: ids in hexadecimal digits are full of such places. */
