@@ -178,7 +178,7 @@ describe('one batch among others', () => {
     const ours = refusalOf(patient.events.insert(batchWith(next, rowsFrom(next, 2)), stop.signal));
     await waitingFor(1);
     stop.abort();
-    expect(await ours).toMatchObject({ failureClass: 'unavailable' });
+    expect(await ours).toMatchObject({ failureClass: 'unavailable', retryAtOnce: false });
     await waitingFor(0);
     await patient.close();
     await holder.query('ROLLBACK');

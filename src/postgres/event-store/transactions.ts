@@ -26,7 +26,7 @@ const NET_MS = 2_000;
 
 /**
  * `settings` hold for the transaction, as `SET LOCAL` statements; sent with BEGIN, in one message. Errors after the
- * deadline, or after `signal`, are those of a connection that broke.
+ * deadline, or after `signal`, are those of a connection that broke, but not to be tried again at once.
  */
 export function createTransactions(
   { pool, clock }: Deps,
@@ -72,9 +72,10 @@ export function createTransactions(
   /** Ends the transaction, here and in the server, when `signal` aborts, or when it takes too long. */
   function breakOff(connection: PoolClient, finished: AbortSignal, signal: AbortSignal | undefined): void {
     const stop = () => {
-      const client = connection as unknown as Client & { connection: { stream: { destroy(): void } } };
+      const client = connection as unknown as Client & { connection: { stream: { destroy(error: Error): void } } };
       void cancelStatement(client, clock);
-      client.connection.stream.destroy();
+      // With an error of its own: a connection that merely ended is worth another try at once.
+      client.connection.stream.destroy(new Error('cut: nobody waits for the answer'));
     };
     signal?.addEventListener('abort', stop, { signal: finished });
     if (signal?.aborted) return stop();
