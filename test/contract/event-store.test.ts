@@ -215,7 +215,7 @@ function readingContract(open: () => EventStorage) {
     const { total } = await countEvents({ ...question, groupBy: null, isExact: true }, signal);
     expect(total).toEqual({ events: 7, users: 1 });
 
-    const answer = await projectReader.query(project, 'SELECT count() FROM events', { queryId: randomUUID(), signal });
+    const answer = await projectReader.query(project, 'SELECT count(*) FROM events', { queryId: randomUUID(), signal });
     if (answer.kind !== 'answer') expect.fail(answer.kind);
     const rows: string[] = [];
     for await (const some of answer.rows) rows.push(...some);
@@ -434,4 +434,5 @@ describe('Postgres', () => {
   }));
 
   storageContract(() => storage);
+  readingContract(() => storage);
 });
