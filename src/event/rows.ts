@@ -33,21 +33,25 @@ export function idsOf(row: Buffer): RowIds | null {
 }
 
 /** The most ordinary event, with every field filled: a schema that cannot read it is not what Weir created. */
-export const ORDINARY_ROW: Buffer = Buffer.from(
-  rowEncoder({
+export function ordinaryRow(receivedAt: number): Buffer {
+  const encode = rowEncoder({
     projectId: '00000000-0000-0000-0000-000000000000' as ProjectId,
     source: 'native',
-    receivedAt: Date.UTC(2026, 0, 1),
+    receivedAt,
     retentionSeconds: null,
-  })({
+  });
+  const row = encode({
     eventId: '00000000-0000-7000-8000-000000000000',
     event: '"ordinary"',
     anonymousId: '"someone"',
     userId: '"somebody"',
-    timestamp: Date.UTC(2026, 0, 1),
+    timestamp: receivedAt,
     sessionId: '"session"',
     properties: '{"some":"text"}',
     extras: '{"other":1}',
-  }),
-  'latin1',
-);
+  });
+  return Buffer.from(row, 'latin1');
+}
+
+/** One where it is of no account when it arrived. */
+export const ORDINARY_ROW: Buffer = ordinaryRow(Date.UTC(2026, 0, 1));

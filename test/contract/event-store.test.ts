@@ -435,4 +435,16 @@ describe('Postgres', () => {
 
   storageContract(() => storage);
   readingContract(() => storage);
+
+  test('lines that no Weir wrote are to blame themselves, also where no line tells when it arrived', async () => {
+    const lines = ['no JSON\n', '{}\n'].map((line) => Buffer.from(line));
+    expect(await refusal(storage.events.insert({ ...batchOf(8_000_000, goodRows(1)), chunks: lines }))).toMatchObject({
+      failureClass: 'data',
+    });
+    const { refusals } = await storage.events.inspect(lines);
+    expect(refusals.map(({ rows, isOrdinaryRefused }) => [rows, isOrdinaryRefused])).toEqual([
+      [[0], false],
+      [[1], false],
+    ]);
+  });
 });

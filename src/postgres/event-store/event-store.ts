@@ -6,7 +6,7 @@ import { monthAfter, monthsOf, startOf } from './arrivals.ts';
 import { hasLostToAnother, insertFailureOf, lacksPartition } from './insert-failures.ts';
 import { insertRows, RECORD_COPIES, recordBatch } from './insert-statements.ts';
 import { type RowHead, rowHeadOf } from './row-head.ts';
-import { failureOf, inspectRows, tryRows } from './row-inspection.ts';
+import { failureOf, inspectRows, ordinaryBeside, tryRows } from './row-inspection.ts';
 import { type SentRows, sentRowsOf } from './sent-rows.ts';
 import { createTransactions, type Run } from './transactions.ts';
 
@@ -73,9 +73,10 @@ export function createEventStore(
 
   async function inspect(rows: readonly Buffer[], signal?: AbortSignal): Promise<Inspection> {
     if (rows.length === 0) return { refusals: [], isComplete: true };
-    const told = rows.flatMap((row) => monthsOf(row.toString('latin1')) ?? []);
+    const ordinary = ordinaryBeside(rows, clock.now());
+    const told = [...rows, ordinary].flatMap((row) => monthsOf(row.toString('latin1')) ?? []);
     await makePartitions([...new Set(told)].sort());
-    return transactions.rollBack((run) => inspectRows(run, rows), signal);
+    return transactions.rollBack((run) => inspectRows(run, rows, ordinary), signal);
   }
 
   async function findStored(rows: readonly Buffer[], signal?: AbortSignal): Promise<readonly boolean[]> {

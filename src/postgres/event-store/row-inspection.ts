@@ -3,9 +3,7 @@
  * rolled back (`analytics.inspect_rows`). An ordinary event goes the same way, so that a table which refuses everything
  * is told from rows that are bad.
  */
-import type { ProjectId } from '../../event/event.ts';
-import { rowEncoder } from '../../event/row.ts';
-import { idsOf } from '../../event/rows.ts';
+import { idsOf, ordinaryRow } from '../../event/rows.ts';
 import type { Inspection, InsertFailure } from '../../pipeline/ports.ts';
 import { classOf, type Origin, refusalOf } from './insert-failures.ts';
 import { readableRow } from './readable-row.ts';
@@ -36,11 +34,11 @@ export async function tryRows(
   return refused;
 }
 
-/** As `EventStore.inspect` promises. */
-export async function inspectRows(run: Run, rows: readonly Buffer[]): Promise<Inspection> {
+/** As `EventStore.inspect` promises. `ordinary`: of `ordinaryBeside`. */
+export async function inspectRows(run: Run, rows: readonly Buffer[], ordinary: Buffer): Promise<Inspection> {
   // A constraint that is only checked at the end of a transaction is one that each row has to meet.
   await run('SET CONSTRAINTS ALL IMMEDIATE');
-  const refused = await tryRows(run, [...rows, ordinaryBeside(rows)], { isStoring: true });
+  const refused = await tryRows(run, [...rows, ordinary], { isStoring: true });
   const byCause = Map.groupBy(refused, causeOf);
   const refusals = [...byCause.values()].map((same) => ({
     failure: failureOf(same[0]!),
@@ -59,24 +57,8 @@ const originOf = ({ constraint, column }: Refused): Origin => ({ constraint, col
 const causeOf = (refused: Refused) =>
   JSON.stringify([whenOf(refused), refused.state, refused.constraint, refused.column]);
 
-/** An ordinary event that arrived with these rows: it finds the partition that they do. */
-function ordinaryBeside(rows: readonly Buffer[]): Buffer {
-  const arrival = rows.map(idsOf).find((ids) => ids !== null)?.receivedAt ?? '1970-01-01T00:00:00Z';
-  const row = rowEncoder({
-    projectId: '00000000-0000-0000-0000-000000000000' as ProjectId,
-    source: 'native',
-    receivedAt: Date.parse(arrival),
-    retentionSeconds: null,
-  })({ ...ORDINARY, timestamp: Date.parse(arrival) });
-  return Buffer.from(row, 'latin1');
+/** An ordinary event that arrived with these rows, or `now` where none of them tells: it finds the partition that they do. */
+export function ordinaryBeside(rows: readonly Buffer[], now: number): Buffer {
+  const arrivals = rows.map((row) => Date.parse(idsOf(row)?.receivedAt ?? ''));
+  return ordinaryRow(arrivals.find(Number.isFinite) ?? now);
 }
-
-const ORDINARY = {
-  eventId: '00000000-0000-7000-8000-000000000000',
-  event: '"ordinary"',
-  anonymousId: '"someone"',
-  userId: '"somebody"',
-  sessionId: '"session"',
-  properties: '{"some":"text"}',
-  extras: '{"other":1}',
-};
