@@ -13,8 +13,9 @@ import {
   shellWord,
 } from '../clickhouse/migrations/promoted-properties.ts';
 import { MutationFailed } from '../clickhouse/operations/mutation.ts';
-import { hasEventTable, readProperties, setProperties } from '../clickhouse/operations/property-columns.ts';
+import { readProperties, setProperties } from '../clickhouse/operations/property-columns.ts';
 import { type FillingProgress, fillProperty } from '../clickhouse/operations/property-filling.ts';
+import { hasEventTable } from '../clickhouse/operations/stored-events.ts';
 import { MigrationLocked, keepingLock, withMigrationLock } from '../postgres/migrations/migrate.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { OperationRefused } from './refused.ts';

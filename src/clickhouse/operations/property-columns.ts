@@ -12,10 +12,6 @@ import {
 } from '../migrations/promoted-properties.ts';
 import { differingViews, readStoredColumns, showProperties } from '../migrations/property-views.ts';
 
-/** Throws what the driver throws. */
-export const hasEventTable = async (client: ClickHouseClient, database: string): Promise<boolean> =>
-  (await readStoredColumns(askOf(client, database))).length > 0;
-
 /** None where the table is missing, too. Throws what the driver throws. */
 export const readProperties = async (client: ClickHouseClient, database: string): Promise<FoundProperties> =>
   foundIn(await readStoredColumns(askOf(client, database)));

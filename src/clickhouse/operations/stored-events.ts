@@ -1,4 +1,4 @@
-/** Which events ClickHouse has, asked by whoever brings it those of another store. */
+/** Whether ClickHouse has a table of events, and which events; asked by whoever brings it those of another store. */
 import type { ClickHouseClient } from '@clickhouse/client';
 import { ask, askOf } from '../connection/ask.ts';
 import { classOfCode, PASSING } from '../connection/error-codes.ts';

@@ -1,4 +1,5 @@
 import type { Pool } from 'pg';
+import { isUuid } from '../../event/uuid.ts';
 import { type EventStore, InsertFailure, type Insertable, type Inspection } from '../../pipeline/ports.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { addPartitions } from '../event-tables/partitions.ts';
@@ -23,7 +24,6 @@ const MAX_TRIES = 8;
 const REMEMBERED_MS = 90 * 24 * 60 * 60_000;
 /** The caller counts time by another clock than Postgres's. */
 const CLOCK_MARGIN_MS = 60_000;
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** The event store on Postgres: one transaction a batch, which records the batch's id. */
 export function createEventStore(
@@ -35,7 +35,7 @@ export function createEventStore(
   return { insert, dryRun, inspect, findStored, countInserts };
 
   async function insert({ id, chunks }: Insertable, signal?: AbortSignal): Promise<void> {
-    if (!UUID.test(id)) throw new Error('the id of a batch is a UUID');
+    if (!isUuid(id)) throw new Error('the id of a batch is a UUID');
     const rows = sentRowsOf(chunks);
     for (let tries = 1; ; tries += 1) {
       try {
