@@ -80,7 +80,8 @@ export function compareEvents(
 ): Promise<ComparedMonth[]> {
   return withEventReader(pool, { projectId, since: null }, async (reader) => {
     const months = await reader.count();
-    return hasTable ? compare(clickhouse, reader.at, months) : months.map((month) => compared(month, 0));
+    if (!hasTable) return months.map((month) => compared(month, 0));
+    return compare(reader.at, months, (month) => countStoredEvents(clickhouse, month));
   });
 }
 
@@ -103,7 +104,7 @@ async function copyAll(
   { projectId }: { projectId: string | null },
   onProgress: (progress: CopyProgress) => void,
 ): Promise<CopiedEvents> {
-  const { pool } = deps;
+  const { pool, clickhouse } = deps;
   const delivery = createDelivery(deps);
   let since: string | null = null;
 
@@ -122,7 +123,9 @@ async function copyAll(
 
   const months = await withEventReader(pool, { projectId, since }, async (reader) => {
     for (const range of rangesOf(await reader.partitions())) await copyRange(reader, range, delivery);
-    return compare(deps.clickhouse, reader.at, await reader.count());
+    return compare(reader.at, await reader.count(), (month) =>
+      persistently(deps, () => countStoredEvents(clickhouse, month), isPassingFailure),
+    );
   });
   return { ...delivery.sums(), ...delivery.refusals(), months };
 }
@@ -175,7 +178,7 @@ async function copyRange(reader: EventReader, range: Range, delivery: Delivery):
 
 type Delivery = ReturnType<typeof createDelivery>;
 
-function createDelivery({ clickhouse, events, clock, random }: Omit<CopyDeps, 'pool'>) {
+function createDelivery({ clickhouse, events, ...time }: Omit<CopyDeps, 'pool'>) {
   let [copied, found, refused] = [0, 0, 0];
   const examples: RefusedEvent[] = [];
 
@@ -184,7 +187,7 @@ function createDelivery({ clickhouse, events, clock, random }: Omit<CopyDeps, 'p
     refusals: () => ({ refused, examples }),
     /** Resolves when ClickHouse has them all, or refused them. */
     async deliver(batch: readonly ReadEvent[]): Promise<void> {
-      const stored = await persistently(() => findStoredEvents(clickhouse, batch), isPassingFailure);
+      const stored = await persistently(time, () => findStoredEvents(clickhouse, batch), isPassingFailure);
       const missing = batch.filter((_, index) => !stored[index]);
       found += batch.length - missing.length;
       await send(missing);
@@ -198,6 +201,7 @@ function createDelivery({ clickhouse, events, clock, random }: Omit<CopyDeps, 'p
     let mayHaveLanded = false;
     try {
       await persistently(
+        time,
         () => events.insert({ ...insertable, mayHaveLanded }),
         (error) => {
           mayHaveLanded ||= error instanceof InsertFailure && error.mayHaveLanded;
@@ -232,18 +236,25 @@ function createDelivery({ clickhouse, events, clock, random }: Omit<CopyDeps, 'p
     }
     return send(batch.filter((_, index) => !bad.has(index)));
   }
+}
 
-  async function persistently<T>(work: () => Promise<T>, isWorthIt: (error: unknown) => boolean): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await work();
-      } catch (error) {
-        if (!isWorthIt(error) || attempt === ATTEMPTS) throw error;
-        await clock.sleep(backoffMs(attempt, BACKOFF, random));
-      }
+/** Does the work again, after a while, when it failed in a way that may pass. */
+async function persistently<T>(
+  { clock, random }: Pick<CopyDeps, 'clock' | 'random'>,
+  work: () => Promise<T>,
+  isWorthIt: (error: unknown) => boolean,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isWorthIt(error) || attempt === ATTEMPTS) throw error;
+      await clock.sleep(backoffMs(attempt, BACKOFF, random));
     }
   }
 }
+
+type CountedMonth = Parameters<typeof countStoredEvents>[1];
 
 const isPassing = (error: unknown) =>
   error instanceof InsertFailure && ['unavailable', 'ambiguous', 'capacity', 'unknown'].includes(error.failureClass);
@@ -252,14 +263,14 @@ const notTaken = (failure: InsertFailure) =>
   new OperationRefused('store', `ClickHouse does not take the events: ${failure.message}.`, { cause: failure });
 
 async function compare(
-  clickhouse: ClickHouseClient,
   at: number,
   months: readonly MonthOfEvents[],
+  countStored: (month: CountedMonth) => ReturnType<typeof countStoredEvents>,
 ): Promise<ComparedMonth[]> {
   const all: ComparedMonth[] = [];
   for (const [month, projects] of Map.groupBy(months, (one) => one.month)) {
     const until = Math.max(...projects.map(({ lastReceivedAt }) => lastReceivedAt));
-    const stored = await countStoredEvents(clickhouse, { month, until, at });
+    const stored = await countStored({ month, until, at });
     all.push(...projects.map((one) => compared(one, stored.get(one.projectId) ?? 0)));
   }
   return all;
