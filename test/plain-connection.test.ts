@@ -27,6 +27,7 @@ const log = createLog('silent');
 const SOON = { timeout: 10_000 };
 const UNBOUNDED = { grow: () => true, release() {} };
 const DISCARD_MS = 500;
+const MAX_DISCARD_MS = 30_000;
 
 const open: { server: HttpServer; lines: Line[] }[] = [];
 afterEach(async () => {
@@ -366,6 +367,49 @@ describe('a body that nobody wants', () => {
     await clock.advance(DISCARD_MS - 1);
     line.write(`d${post('/echo', 'next')}`);
     expect(await answered(line, 3)).toEqual(['401 ', '401 ', said('/echo', 'next')]);
+  });
+
+  const chunked = (path: string, body: string) =>
+    `POST ${path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+
+  test.each([
+    ['itself', post],
+    ["Node's server", chunked],
+  ])('is read to its end by %s when it has arrived, however late that is', async (_, message) => {
+    const clock = createManualClock();
+    const { dial, readByNode } = await start(
+      {
+        // What is read in the same turn comes after that.
+        '/unread': () => {
+          process.nextTick(() => void clock.advance(DISCARD_MS));
+          return reply('', 401);
+        },
+      },
+      clock,
+    );
+    const line = await dial();
+    line.write(message('/unread', 'z'.repeat(300_000)) + post('/echo', 'next'));
+    expect(await answered(line, 2)).toEqual(['401 ', said('/echo', 'next')]);
+    expect(readByNode).toEqual(message === post ? [] : ['/unread', '/echo']);
+  });
+
+  test('is waited for as long as some of it comes, but not for ever', async () => {
+    const clock = createManualClock();
+    const { dial } = await start({ '/unread': () => reply('', 401) }, clock);
+    const [line, other] = [await dial(), await dial()];
+    line.write(post('/unread', 'z'.repeat(1_000)).slice(0, -1_000));
+    await answered(line, 1);
+    line.socket.setNoDelay(true);
+    let waitedMs = 0;
+    for (; !line.socket.readableEnded && waitedMs < 10 * MAX_DISCARD_MS; waitedMs += DISCARD_MS) {
+      line.write('z');
+      other.write(post('/echo'));
+      // Written later, and so read later.
+      await answered(other, 1 + waitedMs / DISCARD_MS);
+      await clock.advance(DISCARD_MS);
+    }
+    await line.ended;
+    expect(waitedMs).toBeGreaterThanOrEqual(MAX_DISCARD_MS);
   });
 
   test('is not discarded without end', async () => {

@@ -14,8 +14,12 @@ export type Reply = {
 /** Names and values of headers. */
 export type Headers = readonly (readonly [name: string, value: string])[];
 
-/** How long, and how many bytes, of an unread body are discarded, so that its sender can read the answer. */
-export const DISCARD_MS = 500;
+/**
+ * An unread body is discarded, so that its sender can read the answer and use the connection again: until nothing more
+ * of it comes for a moment, for so long in all (nginx's `lingering_time`), and so many bytes.
+ */
+const SILENCE_MS = 500;
+const MAX_DISCARD_MS = 30_000;
 export const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
 
 /** Writes the answer with `more` headers. The rest of the request's body is read and discarded, within bounds. */
@@ -41,8 +45,23 @@ async function discardRest(incoming: IncomingMessage, clock: Clock): Promise<voi
     if (bytes > MAX_DISCARDED_BYTES) end();
   };
   incoming.on('data', count).once('end', end).once('close', end).resume();
-  await clock.sleep(DISCARD_MS, done.signal);
+  await untilSilent(() => (done.signal.aborted ? null : bytes), clock, done.signal);
   if (!incoming.readableEnded) incoming.socket.destroySoon();
+}
+
+/**
+ * Resolves when nothing of an unread body has come for a moment, or some of it has for too long. `discarded`: how many
+ * bytes of it so far; null when it is no longer waited for.
+ */
+export async function untilSilent(discarded: () => number | null, clock: Clock, signal?: AbortSignal): Promise<void> {
+  const latest = clock.elapsed() + MAX_DISCARD_MS;
+  for (let before = -1, now = discarded(); now !== null && now !== before && clock.elapsed() < latest;) {
+    before = now;
+    await clock.sleep(SILENCE_MS, signal);
+    // What came while the process was busy is read first: its client may use the connection again already.
+    await clock.sleep(0, signal);
+    now = discarded();
+  }
 }
 
 /** An answer in the bytes of HTTP/1.1, as text of that encoding. */

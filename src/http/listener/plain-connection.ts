@@ -9,7 +9,7 @@ import type { BodyListener, DoorRequest } from '../request/door-request.ts';
 import type { Answer, DoorRouter } from '../ingest/door-router.ts';
 import { REQUEST_ID } from '../answers/common-headers.ts';
 import { type PlainHead, readPlainHead } from './plain-head.ts';
-import { DISCARD_MS, MAX_DISCARDED_BYTES, textOf } from '../answers/reply.ts';
+import { MAX_DISCARDED_BYTES, textOf, untilSilent } from '../answers/reply.ts';
 import { yieldToEventLoop } from '../request/fair-scheduling.ts';
 
 export type PlainConnection = {
@@ -226,8 +226,9 @@ export function servePlain(
     discardedBytes = 0;
     isLastDiscarded = isLast;
     const beganAt = since;
-    void clock.sleep(DISCARD_MS).then(() => {
-      if (state === 'discarding' && since === beganAt) end();
+    const discarded = () => (state === 'discarding' && since === beganAt ? discardedBytes : null);
+    void untilSilent(discarded, clock).then(() => {
+      if (discarded() !== null) end();
     });
     flow();
   }
