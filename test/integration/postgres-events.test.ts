@@ -3,7 +3,11 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createLog } from '../../src/log/log.ts';
 import type { EventStorage } from '../../src/pipeline/storage-port.ts';
+import { createPostgres } from '../../src/postgres/connection/pool.ts';
+import { createEventStore } from '../../src/postgres/event-store/event-store.ts';
+import { systemClock } from '../../src/runtime/clock.ts';
 import { OTHER_PROJECT, randomOf } from '../support/factory.ts';
 import { startTcpProxy, type TcpProxy } from '../support/fault-proxy.ts';
 import { findPgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
@@ -110,6 +114,18 @@ describe('a connection that breaks', () => {
     expect(failure).toMatchObject({ failureClass: 'unavailable' });
     await insert(next, rowsFrom(next, 10));
     expect(await stored()).toEqual(once(10));
+  });
+
+  test('a transaction has a deadline of its own, however patient its statements are', async () => {
+    const statementMs = 10 * 60_000;
+    const { pool } = createPostgres({ url: events.server.url, maxConnections: 1, statementMs }, createLog('silent'));
+    const store = createEventStore({ pool, clock: systemClock }, { timeoutMs: 100 });
+    await pool.query('SELECT 1');
+    events.server.pause();
+    const failure = await refusalOf(store.insert(batchWith(next, rowsFrom(next, 2))));
+    events.server.resume();
+    await pool.end();
+    expect(failure).toMatchObject({ failureClass: 'unavailable', retryAtOnce: false });
   });
 });
 
@@ -243,6 +259,7 @@ describe('an arrival', () => {
     await insert(next + 1, arrivedIn(5));
     await insert(next + 2, arrivedIn(3));
     expect(await stored()).toEqual(once(1));
+    for (const month of [3, 5]) expect(await events.storage.events.findStored(arrivedIn(month))).toEqual([true]);
     // Another project's, and one of another name, are others.
     await insert(next + 3, [
       anyRow(next, { receivedAt: Date.UTC(2026, 5, 15), projectId: OTHER_PROJECT }),

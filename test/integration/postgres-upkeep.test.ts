@@ -103,6 +103,25 @@ test('a partition that somebody reads is left, its rows are deleted, and it goes
   expect(await has('2022_01')).toBe(false);
 });
 
+test('a partition in which a row arrives while it is to go stays', async () => {
+  await store(50, Date.UTC(2022, 5, 3), HOUR);
+  const writer = new Client({ connectionString: events.server.url });
+  await writer.connect();
+  await writer.query(`BEGIN; INSERT INTO analytics.events_raw
+    SELECT (jsonb_populate_record(r, jsonb_build_object('event_id', gen_random_uuid(), 'expires_at', null))).*
+    FROM analytics.events_raw_2022_06 AS r LIMIT 1`);
+  const did = upkeep();
+  // Until it waits; not for ever, and then it has given up.
+  const waits = `SELECT count(*)::int AS n FROM pg_locks WHERE relation = 'analytics.events_raw_2022_06'::regclass AND NOT granted`;
+  const over = did.then(() => true);
+  const isWaiting = async () => (await events.select<{ n: number }>(waits))[0]!.n > 0;
+  while (!(await Promise.race([over, isWaiting()])));
+  await writer.query('COMMIT');
+  await writer.end();
+  expect(await did).toBe(50);
+  expect(await rowsIn('2022_06')).toBe(1);
+});
+
 test('one process at a time does it', async () => {
   await store(50, Date.UTC(2022, 0, 3), HOUR);
   const other = new Client({ connectionString: events.server.url });
