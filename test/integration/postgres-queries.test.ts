@@ -249,6 +249,7 @@ test('conditions on people find the same rows as any others', async () => {
 
 describe('places', () => {
   test('a project has two at a time; leaving gives them back and stops the query', { timeout: 60_000 }, async () => {
+    const loggedBefore = door.logged().length;
     const leaving = new AbortController();
     const endless = [0, 1].map(() =>
       fetch(door.url + queryPath(), { ...asking(ENDLESS), signal: leaving.signal }).catch(() => null),
@@ -259,6 +260,12 @@ describe('places', () => {
     leaving.abort();
     await Promise.all(endless);
     await untilRunning(0);
+    // By leaving, not by the limit that Weir or the store would have ended them at.
+    const unanswered = door
+      .logged()
+      .slice(loggedBefore)
+      .match(/"outcome":"(?!answered)[^"]+"/g);
+    expect(unanswered).toEqual(['"outcome":"unavailable"', '"outcome":"unavailable"']);
     await vi.waitFor(async () => expect((await ask('SELECT 1')).status).toBe(200), { timeout: 20_000 });
   });
 

@@ -277,6 +277,7 @@ describe('the schema', () => {
 
 describe('places', () => {
   test('a project has two at a time; leaving gives them back and stops the query', async () => {
+    const loggedBefore = door.logged().length;
     const leaving = new AbortController();
     const endless = [0, 1].map(() =>
       fetch(door.url + queryPath(), { ...asking({ sql: ENDLESS }), signal: leaving.signal }).catch(() => null),
@@ -290,6 +291,12 @@ describe('places', () => {
     leaving.abort();
     await Promise.all(endless);
     await untilRunning(0);
+    // By leaving, not by the limit that Weir or the store would have ended them at.
+    const unanswered = door
+      .logged()
+      .slice(loggedBefore)
+      .match(/"outcome":"(?!answered)[^"]+"/g);
+    expect(unanswered).toEqual(['"outcome":"unavailable"', '"outcome":"unavailable"']);
     expect((await ask('SELECT 1')).status).toBe(200);
   });
 });

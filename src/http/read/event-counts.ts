@@ -19,6 +19,7 @@ import { type CountRefusal, GROUPINGS } from './event-counts-operation.ts';
 import { type Refusal as AnyRefusal, isRefusal } from '../answers/refusals.ts';
 import { refuse } from '../answers/refusal-reply.ts';
 import { nodeOf } from '../description/route.ts';
+import { watchForDeparture } from './departed-client.ts';
 
 type Refusal = AnyRefusal<CountRefusal>;
 
@@ -48,6 +49,7 @@ export function eventCounts({ credentials, countEvents, flags, clock, log }: Eve
     if (isRefusal(credential)) return refuse(c, credential);
     const asked = readCountQuery(new URL(c.req.url).searchParams, clock.now());
     if (isRefusal(asked)) return refuse(c, asked);
+    watchForDeparture(nodeOf(c), clock);
     const counted = await count(credential.projectId, asked, c.req.raw.signal);
     return isRefusal(counted) ? refuse(c, counted) : c.json(countsAnswer(asked, counted));
   };

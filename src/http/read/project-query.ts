@@ -17,6 +17,7 @@ import type { QuerySlots } from './query-slots.ts';
 import { type Refusal, isRefusal } from '../answers/refusals.ts';
 import { refuse } from '../answers/refusal-reply.ts';
 import { nodeOf } from '../description/route.ts';
+import { watchForDeparture } from './departed-client.ts';
 
 export type ProjectQueryDeps = {
   readonly reader: ProjectReader;
@@ -76,6 +77,7 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
   /** Holds a slot for as long as the store works on the answer; `answer` ends the visit. */
   async function inPlace(c: Context, projectId: string, answer: (visit: Visit) => Promise<Response>) {
     const { outgoing } = nodeOf(c);
+    watchForDeparture(nodeOf(c), clock);
     const gone = new AbortController();
     const abort = () => gone.abort();
     outgoing.once('close', abort);
