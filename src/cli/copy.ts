@@ -40,7 +40,7 @@ Examples:
     )
     .action((options: Options) =>
       withPostgres(cli, (_, pool) =>
-        withClickHouse(cli, (clickhouse, database) => run(cli, { pool, clickhouse, database }, options)),
+        withClickHouse(cli, (clickhouse, { database }) => run(cli, { pool, clickhouse, database }, options)),
       ),
     );
 }
@@ -91,12 +91,13 @@ async function copy(cli: Cli, { pool, clickhouse, database }: Stores, projectId:
     import('../composition/migrate-stores.ts'),
   ]);
   const log = createLog('silent');
-  const schema = createEventSchema(clickhouse, database);
+  const { cluster, insertQuorum } = cli.config().clickhouse;
+  const schema = createEventSchema(clickhouse, database, { cluster });
   await migrateStores({ postgres: pool, events: schema, clock }, log).catch((error: unknown) => {
     throw new CommandFailure(`${explainMigrationFailure(error, schema)}.`, { cause: error });
   });
   const views = createForeignViews({ client: clickhouse, clock, log }, { database });
-  const options = { database, timeoutMs: cli.config().insertTimeoutMs };
+  const options = { database, timeoutMs: cli.config().insertTimeoutMs, cluster, quorum: insertQuorum };
   const events = createEventStore({ client: clickhouse, clock, views }, options);
   const say = createProgress(cli);
   return copyEvents({ pool, clickhouse, events, clock, random: Math.random }, { projectId }, (progress) =>

@@ -114,7 +114,7 @@ async function openSchema(cli: Cli, settings: Config): Promise<OpenedSchema> {
   const found = findClickHouse(settings);
   const client = createClickHouse(found);
   return {
-    schema: createEventSchema(client, found.database),
+    schema: createEventSchema(client, found.database, { cluster: settings.clickhouse.cluster }),
     reach: () =>
       checkConnectivity(client).catch((error: unknown) => {
         throw new CommandFailure(`${explainFailure(error)} (from ${found.from}).`, { cause: error });

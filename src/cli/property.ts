@@ -106,7 +106,7 @@ async function promote(cli: Cli, name: string, { type = 'String', json = false }
 
 async function list(cli: Cli, { json = false }: Options): Promise<void> {
   expectClickHouse(cli, 'plan');
-  await withClickHouse(cli, async (client, database) => {
+  await withClickHouse(cli, async (client, { database }) => {
     const { describeProperties } = await import('../clickhouse/operations/property-columns.ts');
     const { properties } = await describeProperties(client, database);
     if (json) {
@@ -137,5 +137,5 @@ async function demote(cli: Cli, name: string, options: Options): Promise<void> {
 
 const withStores = <T>(cli: Cli, work: (stores: PropertyStores) => Promise<T>): Promise<T> =>
   withPostgres(cli, (_, pool) =>
-    withClickHouse(cli, (clickhouse, database) => work({ clickhouse, database, pool, clock: cli.clock })),
+    withClickHouse(cli, (clickhouse, place) => work({ clickhouse, ...place, pool, clock: cli.clock })),
   );

@@ -104,11 +104,12 @@ export async function examineClickHouse({ clock }: Cli, config: Config): Promise
     import('../clickhouse/connection/connection-errors.ts'),
   ]);
   const client = createClickHouse(found);
+  const { cluster } = config.clickhouse;
   try {
     const askedMs = clock.now();
     const { version, nowMs, disks } = await askClickHouse(client);
     const answeredMs = clock.now();
-    const schema = createEventSchema(client, found.database);
+    const schema = createEventSchema(client, found.database, { cluster });
     const drift = await schema.check();
     // A wrong table is reported above; its rows cannot be counted.
     const counted =

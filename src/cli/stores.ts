@@ -3,6 +3,7 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Pool } from 'pg';
+import type { Place } from '../clickhouse/connection/layout.ts';
 import { clickHouseAccess, type Config } from '../config/config.ts';
 import { createLog } from '../log/log.ts';
 import type { EventOperations } from '../pipeline/operator-port.ts';
@@ -99,9 +100,10 @@ const PATIENCE_MS = 15 * 60_000;
 /** Opens a ClickHouse client for `work` and closes it afterwards. */
 export async function withClickHouse<T>(
   { config }: Cli,
-  work: (client: ClickHouseClient, database: string) => Promise<T>,
+  work: (client: ClickHouseClient, place: Place) => Promise<T>,
 ): Promise<T> {
-  const found = findClickHouse(config());
+  const settings = config();
+  const found = findClickHouse(settings);
   const [{ createClickHouse }, { explainFailure }, { NotClickHouse }] = await Promise.all([
     import('../clickhouse/connection/client.ts'),
     import('../clickhouse/connection/connection-errors.ts'),
@@ -109,7 +111,7 @@ export async function withClickHouse<T>(
   ]);
   const client = createClickHouse({ ...found, requestTimeoutMs: PATIENCE_MS });
   try {
-    return await work(client, found.database);
+    return await work(client, { database: found.database, cluster: settings.clickhouse.cluster });
   } catch (error) {
     const { PostgresFailure } = await import('../postgres/connection/errors.ts');
     // Errors of the driver carry a code; any other error belongs to the other store, is already explained, or is a bug.
@@ -130,9 +132,9 @@ export async function withEvents<T>(cli: Cli, work: (events: EventOperations) =>
       return work(createEventOperations({ pool, clock }));
     });
   }
-  return withClickHouse(cli, async (client, database) => {
+  return withClickHouse(cli, async (client, place) => {
     const { createEventOperations } = await import('../clickhouse/operations/event-operations.ts');
-    return work(createEventOperations({ client, clock }, { database }));
+    return work(createEventOperations({ client, clock }, place));
   });
 }
 

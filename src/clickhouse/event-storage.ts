@@ -7,7 +7,7 @@ import { createClickHouse } from './connection/client.ts';
 import { connectTrouble } from './connection/connection-errors.ts';
 import { isAnswering } from './connection/ping.ts';
 import { createForeignAnswers } from './connection/foreign-answers.ts';
-import { createEventStore } from './event-store/event-store.ts';
+import { type InsertQuorum, createEventStore } from './event-store/event-store.ts';
 import { checkSomeHours } from './reading/counted-copies.ts';
 import { dropAbandoned } from './event-store/vanished-rows.ts';
 import { createForeignViews } from './event-store/foreign-views.ts';
@@ -29,6 +29,9 @@ export type ClickHouseAccess = {
 type ClickHouseOptions = {
   readonly access: ClickHouseAccess;
   readonly database: string;
+  /** The servers that share the tables, as the setting names them. */
+  readonly cluster?: string | null;
+  readonly insertQuorum?: InsertQuorum | null;
   /** Concurrent inserts: the flusher and the drain have this many each. */
   readonly maxInFlight: number;
   readonly insertTimeoutMs: number;
@@ -56,9 +59,10 @@ const ABANDONED_S = 60 * 60;
 const NET_MS = 5_000;
 
 export function openClickHouse(
-  { access, database, maxInFlight, insertTimeoutMs, maxQueries, workers }: ClickHouseOptions,
+  { access, database, cluster = null, insertQuorum = null, ...limits }: ClickHouseOptions,
   { clock, log }: { clock: Clock; log: Log },
 ): EventStorage {
+  const { maxInFlight, insertTimeoutMs, maxQueries, workers } = limits;
   const foreignAnswers = createForeignAnswers({ clock, log });
   const shared = { ...access, database, onForeignAnswer: foreignAnswers.saw };
   const client = createClickHouse({
@@ -77,11 +81,14 @@ export function openClickHouse(
     log.warn(rows, 'ClickHouse lost a batch that it had recorded as stored; Weir stored it again');
   const shareOf = (limit: number) => Math.ceil(limit / workers);
 
-  const schema = createEventSchema(client, database);
+  const schema = createEventSchema(client, database, { cluster });
 
   return {
     name: 'ClickHouse',
-    events: createEventStore({ client, clock, views, onVanished }, { database, timeoutMs: insertTimeoutMs }),
+    events: createEventStore(
+      { client, clock, views, onVanished },
+      { database, timeoutMs: insertTimeoutMs, cluster, quorum: insertQuorum },
+    ),
     schema: { ...schema, check },
     upkeep: {
       doSome: (sinceS) => checkSomeHours(client, { sinceS }),

@@ -50,7 +50,8 @@ export function openEventStorage({ config, access, workers }: StorageOptions, de
   const { maxInFlight, insertTimeoutMs } = config;
   const limits = { maxInFlight, insertTimeoutMs, maxQueries: QUERY_SLOTS.maxAtOnce, workers };
   if (access.clickhouse === null) return openPostgresEvents({ url: access.databaseUrl, ...limits }, deps);
-  return openClickHouse({ access: access.clickhouse, database: config.clickhouse.database, ...limits }, deps);
+  const { database, cluster, insertQuorum } = config.clickhouse;
+  return openClickHouse({ access: access.clickhouse, database, cluster, insertQuorum, ...limits }, deps);
 }
 
 /** Postgres: dead letters, projects, tokens, switches, and which processes run. */

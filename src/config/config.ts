@@ -24,6 +24,10 @@ export type Config = {
     readonly database: string;
     readonly username: string;
     readonly password: string;
+    /** The servers that share the tables; null for one server, and where ClickHouse knows them by itself. */
+    readonly cluster: string | null;
+    /** How many replicas have to have an insert; null for the one that takes it. */
+    readonly insertQuorum: 'auto' | number | null;
   };
   /** Whether large tables are rebuilt in the background, or only when somebody asks for it. */
   readonly rebuild: 'auto' | 'off';
@@ -212,6 +216,8 @@ function assemble(values: Values, written: Written, production: boolean): Config
         password: values.CLICKHOUSE_PASSWORD,
       }),
       database: values.CLICKHOUSE_DATABASE!,
+      cluster: values.CLICKHOUSE_CLUSTER,
+      insertQuorum: values.CLICKHOUSE_INSERT_QUORUM,
     },
     rebuild: values.CLICKHOUSE_REBUILD!,
     channel: {

@@ -65,6 +65,12 @@ export const rate: Kind<{ requests: number; perMs: number } | null> = plain(
   },
 );
 
+/** How many of several copies: more than half of them, or so many. */
+export const quorum: Kind<'auto' | number> = plain('auto, or a whole number from 2 to 32', (text) => {
+  if (text === 'auto') return text;
+  return /^\d{1,2}$/.test(text) ? within(Number(text), 2, 32) : undefined;
+});
+
 /** `off` stays as it is; otherwise the id in lower case. */
 export const projectOrOff: Kind<string> = plain('a project id (see: weir project list), or off', (text) => {
   if (text === 'off') return text;

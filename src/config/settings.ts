@@ -10,6 +10,7 @@ import {
   oneOf,
   origins,
   projectOrOff,
+  quorum,
   rate,
   operatorToken,
   secret,
@@ -74,6 +75,14 @@ export const SETTINGS = {
     'ClickHouse user; empty means the one in CLICKHOUSE_URL, or "default"',
   ),
   CLICKHOUSE_PASSWORD: optional(secret, 'ClickHouse password; empty means the one in CLICKHOUSE_URL, or none'),
+  CLICKHOUSE_CLUSTER: optional(
+    matching(/^[\w.{}-]{1,128}$/, 'the name of a cluster, or a macro such as {cluster}'),
+    'Cluster of ClickHouse servers that share the tables, one shard of replicas: the migrations run ON CLUSTER; empty means one server, a database of the engine Replicated, or ClickHouse Cloud',
+  ),
+  CLICKHOUSE_INSERT_QUORUM: optional(
+    quorum,
+    'Replicas that have to have an insert before it counts as stored: auto (more than half) or a number; empty waits for the one that took it',
+  ),
   CLICKHOUSE_REBUILD: setting(
     oneOf('auto', 'off'),
     'auto',

@@ -4,6 +4,7 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Pool } from 'pg';
+import { LayoutRefused } from '../clickhouse/connection/layout.ts';
 import {
   type FoundProperties,
   MAX_PROMOTED,
@@ -24,6 +25,8 @@ import { OperationRefused } from './refused.ts';
 export type PropertyStores = {
   readonly clickhouse: ClickHouseClient;
   readonly database: string;
+  /** The servers that share the tables, as the setting names them. */
+  readonly cluster?: string | null;
   readonly pool: Pool;
   readonly clock: Clock;
 };
@@ -50,7 +53,7 @@ export async function promoteProperty(
     await expectMigrated(stores);
     const found = await readProperties(client, database);
     const isThere = isPromoted(found, property);
-    await setProperties(client, database, isThere ? found.promoted : [...found.promoted, property]);
+    await setProperties(client, database, isThere ? found.promoted : [...found.promoted, property], stores);
     return !isThere;
   });
   try {
@@ -106,7 +109,7 @@ export async function demoteProperty(stores: PropertyStores, name: string): Prom
     if (left.length === promoted.length) {
       throw new OperationRefused('not-found', `properties.${name} is not promoted. See \`weir property ls\`.`);
     }
-    await setProperties(client, database, left);
+    await setProperties(client, database, left, stores);
   });
 }
 
@@ -114,7 +117,7 @@ async function exclusively<T>({ pool, clock }: PropertyStores, work: () => Promi
   try {
     return await withMigrationLock(pool, clock, (held) => keepingLock(held, clock, work));
   } catch (error) {
-    if (!(error instanceof MigrationLocked)) throw error;
+    if (!(error instanceof MigrationLocked || error instanceof LayoutRefused)) throw error;
     throw new OperationRefused('conflict', `${error.message}.`, { cause: error });
   }
 }

@@ -10,14 +10,18 @@
 import type { Clock } from '../runtime/clock.ts';
 import { splitRows } from '../event/rows.ts';
 import { ageOf } from './batch.ts';
-import type { EventStore, Insertable } from './ports.ts';
+import type { EventStore, InsertMemory, Insertable } from './ports.ts';
 
-/** An insert this young is among those that ClickHouse remembers, whatever the load. */
-const SURELY_REMEMBERED_MS = 5 * 60_000;
-/** Half of `non_replicated_deduplication_window`: inserts continue while the answer is on its way. */
-const REMEMBERED_INSERTS = 5_000;
-/** How long a count is valid: far less than the other half of the window is inserted in that time. */
+/** An insert this young is among those that a store remembers which remembers so many, whatever the load. */
+const SURELY_REMEMBERED = { ms: 5 * 60_000, inserts: 10_000 } as const;
+/** Half of what is remembered counts: inserts continue while the answer is on its way. */
+const SHARE = 0.5;
+/** So many say that there were few, and are counted again only after a while. */
+const FEW_INSERTS = 5_000;
+/** How long such a count is valid: far less than the other half of the window is inserted in that time. */
 const COUNT_MS = 2_000;
+
+type Memory = Pick<EventStore, 'countInserts' | 'readMemory'>;
 
 export type AmbiguousInsert = {
   readonly id: string;
@@ -32,13 +36,13 @@ export type AmbiguousInsert = {
 
 /** Whether ClickHouse would recognise the rows if they had landed. Throws `InsertFailure` when it cannot be asked. */
 export async function isRemembered(
-  events: Pick<EventStore, 'countInserts'>,
+  events: Memory,
   { id, lastSentMsAgo, now }: AmbiguousInsert,
   signal?: AbortSignal,
 ): Promise<boolean> {
   const cutMsAgo = ageOf(id, now);
   // Parts that an operator made and replayed rejected events do not tell their age.
-  if (cutMsAgo === null) return lastSentMsAgo <= SURELY_REMEMBERED_MS;
+  if (cutMsAgo === null) return isSurelyWithin(await events.readMemory(signal), lastSentMsAgo);
   return isWithinMemory(events, Math.max(cutMsAgo, lastSentMsAgo), signal);
 }
 
@@ -46,13 +50,15 @@ export async function isRemembered(
  * Whether ClickHouse would recognise everything that landed in the last `ageMs`. Throws `InsertFailure` when it cannot
  * be asked.
  */
-export async function isWithinMemory(
-  events: Pick<EventStore, 'countInserts'>,
-  ageMs: number,
-  signal?: AbortSignal,
-): Promise<boolean> {
-  return ageMs <= SURELY_REMEMBERED_MS || (await events.countInserts(ageMs, signal)) <= REMEMBERED_INSERTS;
+export async function isWithinMemory(events: Memory, ageMs: number, signal?: AbortSignal): Promise<boolean> {
+  const memory = await events.readMemory(signal);
+  if (isSurelyWithin(memory, ageMs)) return true;
+  if (ageMs > memory.forMs * SHARE) return false;
+  return (await events.countInserts(ageMs, signal)) <= memory.inserts * SHARE;
 }
+
+const isSurelyWithin = ({ inserts, forMs }: InsertMemory, ageMs: number) =>
+  inserts >= SURELY_REMEMBERED.inserts && ageMs <= Math.min(SURELY_REMEMBERED.ms, forMs * SHARE);
 
 export type RowLocation = 'nowhere' | 'partly' | 'everywhere';
 
@@ -73,19 +79,17 @@ export async function locateRows(
  * If there were few inserts since one moment, there are no more since a later one: for the letters of an outage, whose
  * oldest comes first, inserts are counted only once in a while.
  */
-export function countSparingly(
-  events: Pick<EventStore, 'countInserts'>,
-  clock: Clock,
-): Pick<EventStore, 'countInserts'> {
+export function countSparingly(events: Memory, clock: Clock): Memory {
   let few: { readonly since: number; readonly at: number; readonly inserts: number } | null = null;
 
   return {
+    readMemory: (signal) => events.readMemory(signal),
     async countInserts(ageMs, signal) {
       const at = clock.elapsed();
       const since = at - ageMs;
       if (few && since >= few.since && at - few.at < COUNT_MS) return few.inserts;
       const inserts = await events.countInserts(ageMs, signal);
-      if (inserts <= REMEMBERED_INSERTS) few = { since, at, inserts };
+      if (inserts <= FEW_INSERTS) few = { since, at, inserts };
       return inserts;
     },
   };

@@ -24,7 +24,7 @@ export type InsertObservation = {
 };
 
 export type InsertAttemptDeps = {
-  readonly events: Pick<EventStore, 'insert' | 'countInserts' | 'findStored'>;
+  readonly events: Pick<EventStore, 'insert' | 'countInserts' | 'readMemory' | 'findStored'>;
   readonly deadLetters: Pick<DeadLetterStore, 'addParts'>;
   readonly isolate: Isolate;
   readonly breaker: Breaker;

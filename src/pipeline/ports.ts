@@ -104,7 +104,12 @@ export type EventStore = {
    * unknown. Throws `InsertFailure`.
    */
   countInserts(ageMs: number, signal?: AbortSignal): Promise<number>;
+  /** How far back it recognises a batch by its id. Throws `InsertFailure`. */
+  readMemory(signal?: AbortSignal): Promise<InsertMemory>;
 };
+
+/** What a store remembers of inserts, and for how long. Infinity: whatever time passes. */
+export type InsertMemory = { readonly inserts: number; readonly forMs: number };
 
 /** The answer for an idempotency key, as the journal keeps it. */
 export type KeptAnswer = {

@@ -21,6 +21,7 @@ import {
   type EventStore,
   type FailureClass,
   InsertFailure,
+  type InsertMemory,
   type Insertable,
   type Inspection,
   type RowRefusal,
@@ -33,6 +34,8 @@ export const INSERT_TIMEOUT_MS = 60_000;
 export type EventStoreFake = EventStore & {
   /** How often each row is in the table, by its number. */
   readonly stored: Map<number, number>;
+  /** What it says it remembers. */
+  memory: InsertMemory;
   /** The total of the counting view. */
   counted: number;
   /** Row counts of the inserts that landed, in order; repeated ones are not included. */
@@ -114,6 +117,8 @@ export function createEventStoreFake({
     inspect,
     findStored,
     countInserts,
+    readMemory: async () => store.memory,
+    memory: { inserts: 10_000, forMs: Infinity },
     answers,
     stored: new Map(),
     counted: 0,

@@ -50,6 +50,7 @@ const CLASS_OF_CODE = new Map<number, FailureClass>([
   ]),
   // Keepers, replicas and shards.
   ...classed('ambiguous', [
+    224, // REPLICA_IS_ALREADY_ACTIVE
     225, // NO_ZOOKEEPER
     234, // NO_REPLICA_HAS_PART
     244, // UNEXPECTED_ZOOKEEPER_ERROR

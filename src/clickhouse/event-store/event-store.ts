@@ -1,6 +1,6 @@
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
-import { idsOf, splitRows } from '../../event/rows.ts';
+import { splitRows } from '../../event/rows.ts';
 import type { BatchId } from '../../pipeline/batch.ts';
 import { type EventStore, InsertFailure, type Insertable, type Inspection } from '../../pipeline/ports.ts';
 import { literal } from '../connection/quoting.ts';
@@ -9,8 +9,10 @@ import { createDivision } from './division.ts';
 import type { ExternalTable } from './external-rows.ts';
 import { type ForeignViews, IGNORING_VIEW_ERRORS } from './foreign-views.ts';
 import { mergeInspections } from './inspection-parts.ts';
+import { createKeptInserts } from './kept-inserts.ts';
 import { createRequests } from './requests.ts';
 import { inspectRows } from './row-inspection.ts';
+import { createStoredRows } from './stored-rows.ts';
 import { createTableShapeReader } from './table-shape.ts';
 import { putBack, vanishedOf } from './vanished-rows.ts';
 
@@ -32,14 +34,6 @@ const ROW_COLUMNS = [
   'expires_at',
 ] as const;
 
-/** Ids in one question, of the 128 kB that ClickHouse takes in one form field. */
-const MAX_ASKED = 2_000;
-/** What one takes there; its project as much again at most. */
-const ASKED_BYTES = 39;
-
-/** The caller counts time by another clock than ClickHouse's. */
-const CLOCK_MARGIN_MS = 60_000;
-
 type Views = Pick<ForeignViews, 'areIgnored' | 'forgives' | 'checkOwn'>;
 
 const NO_FOREIGN_VIEWS: Views = {
@@ -50,9 +44,16 @@ const NO_FOREIGN_VIEWS: Views = {
 
 export type InsertOptions = {
   readonly database: string;
+  /** The servers that share the table, as the setting names them; null where it names none. */
+  readonly cluster?: string | null;
+  /** How many replicas have to have an insert before it counts as stored. */
+  readonly quorum?: InsertQuorum | null;
   /** Our own deadline; ClickHouse is told to stop a little earlier. */
   readonly timeoutMs: number;
 };
+
+/** `auto`: more than half of the replicas. */
+export type InsertQuorum = 'auto' | number;
 
 /** The event store on ClickHouse: one insert a batch, the batch's id as deduplication token. */
 export function createEventStore(
@@ -68,16 +69,18 @@ export function createEventStore(
     /** Told of rows that ClickHouse had taken for stored, and did not have; they are stored now. */
     onVanished?: (rows: { readonly batchId: BatchId; readonly events: number }) => void;
   },
-  { database, timeoutMs }: InsertOptions,
+  { database, timeoutMs, cluster = null, quorum = null }: InsertOptions,
 ): EventStore {
   const table = `${database}.${EVENTS}`;
   const requests = createRequests({ client, clock }, { timeoutMs });
   const shape = createTableShapeReader({ ask: requests.ask, clock }, { database, table: EVENTS, carried: ROW_COLUMNS });
 
-  /** What passes of the one kind of question says nothing about the other. */
-  const [inspections, lookUps] = [createDivision({ clock }), createDivision({ clock })];
+  const inspections = createDivision({ clock });
 
-  return { insert, dryRun, inspect, findStored, countInserts };
+  const kept = createKeptInserts({ ask: requests.ask, clock }, { database, cluster });
+  const findStored = createStoredRows({ ask: requests.ask, clock, readLayout: kept.layout }, table);
+
+  return { insert, dryRun, inspect, findStored, countInserts: kept.count, readMemory: kept.memory };
 
   async function insert(batch: Insertable, signal?: AbortSignal): Promise<void> {
     const deadline = clock.elapsed() + timeoutMs;
@@ -121,6 +124,7 @@ export function createEventStore(
       insert_deduplicate: 1,
       deduplicate_blocks_in_dependent_materialized_views: 1,
       insert_deduplication_token: id,
+      ...(quorum !== null && quorumSettings(quorum, timeoutMs)),
       ...(areIgnored && IGNORING_VIEW_ERRORS),
     } as const;
     const query = `INSERT INTO ${table} (${ROW_COLUMNS.join(', ')}) FORMAT JSONEachRow`;
@@ -171,64 +175,13 @@ export function createEventStore(
     );
     return parts.length === 1 ? parts[0]!.inspection : mergeInspections(parts);
   }
-
-  async function findStored(rows: readonly Buffer[], signal?: AbortSignal): Promise<readonly boolean[]> {
-    const ids = rows.map(idsOf);
-    const known = ids.filter((id) => id !== null);
-    const stored = new Set<string>();
-    for (let from = 0; from < known.length; from += MAX_ASKED) {
-      const some = known.slice(from, from + MAX_ASKED);
-      const found = await lookUps.ask(
-        some,
-        () => ASKED_BYTES,
-        (part) => storedAmong(part, signal),
-      );
-      for (const { project, id } of found.flat()) stored.add(`${project} ${id}`);
-    }
-    return ids.map((id) => id !== null && stored.has(`${id.projectId} ${id.eventId}`));
-  }
-
-  function storedAmong(asked: readonly NonNullable<ReturnType<typeof idsOf>>[], signal?: AbortSignal) {
-    const arrivals = asked.map(({ receivedAt }) => receivedAt).sort();
-    return requests.ask<{ project: string; id: string }>(
-      // The arrival names the parts to look into: each knows the earliest and latest in it.
-      // The names differ from the columns': in ClickHouse an alias also stands for its text in WHERE.
-      `SELECT DISTINCT toString(project_id) AS project, toString(event_id) AS id FROM ${table}
-       WHERE received_at BETWEEN parseDateTime64BestEffort({first:String}, 3, 'UTC') AND parseDateTime64BestEffort({last:String}, 3, 'UTC')
-       AND has({projects:Array(UUID)}, project_id) AND event_id IN {events:Array(UUID)}`,
-      {
-        first: arrivals[0]!,
-        last: arrivals.at(-1)!,
-        projects: [...new Set(asked.map(({ projectId }) => projectId))],
-        events: asked.map(({ eventId }) => eventId),
-      },
-      signal,
-    );
-  }
-
-  /**
-   * Parts are numbered by one counter for the whole table, one number an insert.
-   * A part that was written before the age began and was not merged since says
-   * how far it was then. Merges leave no such part of a small table: then all its
-   * inserts count, provided that the table itself is that old. A table that was
-   * restored from a backup is not: it counts anew, and remembers nothing of before.
-   */
-  async function countInserts(ageMs: number, signal?: AbortSignal): Promise<number> {
-    const [counted] = await requests.ask<{ total: string; before: string; older: string; tables: string }>(
-      `SELECT toString(max(max_block_number)) AS total,
-         toString(maxIf(max_block_number, modification_time < now() - {seconds:UInt32})) AS before,
-         toString(countIf(modification_time < now() - {seconds:UInt32})) AS older,
-         toString((SELECT count() FROM system.tables WHERE database = {database:String} AND name = 'events_raw_v1'
-           AND metadata_modification_time < now() - {seconds:UInt32})) AS tables
-       FROM system.parts WHERE database = {database:String} AND table = 'events_raw_v1'`,
-      { database, seconds: Math.ceil((ageMs + CLOCK_MARGIN_MS) / 1_000) },
-      signal,
-    );
-    const { total, before, older, tables } = counted!;
-    if (older !== '0') return Number(total) - Number(before);
-    return tables === '0' ? Infinity : Number(total);
-  }
 }
+
+/** The confirmation may be late; what follows is sent again under the same id. */
+const quorumSettings = (quorum: InsertQuorum, timeoutMs: number) => ({
+  insert_quorum: String(quorum),
+  insert_quorum_timeout: Math.max(1, Math.floor(timeoutMs * 0.8)),
+});
 
 /** Too many partitions, for which the class of 252 is `data`; too many parts are `capacity`. */
 const isAboutPartitions = (error: unknown) =>

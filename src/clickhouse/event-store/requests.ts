@@ -34,7 +34,12 @@ export function createRequests(
   return { ask, send, select };
 
   /** Rows of a query. Throws `InsertFailure`; nothing has changed then. */
-  async function ask<Row>(query: string, query_params: Record<string, unknown>, signal?: AbortSignal): Promise<Row[]> {
+  async function ask<Row>(
+    query: string,
+    query_params: Record<string, unknown>,
+    signal?: AbortSignal,
+    settings: ClickHouseSettings = {},
+  ): Promise<Row[]> {
     try {
       // The client ignores a signal that was aborted before the call.
       signal?.throwIfAborted();
@@ -45,7 +50,7 @@ export function createRequests(
         format: 'JSON',
         use_multipart_params: true,
         ...(signal && { abort_signal: signal }),
-        clickhouse_settings: { max_execution_time: readSettings.max_execution_time },
+        clickhouse_settings: { max_execution_time: readSettings.max_execution_time, ...settings },
       });
       const { data } = await answer.json<Row>();
       return data;

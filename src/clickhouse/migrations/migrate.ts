@@ -2,7 +2,10 @@ import { hash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
+import { LEAVING_OUT_ABSENT, type Layout, LayoutRefused, onReplicas, replicasIn } from '../connection/layout.ts';
 import { quoted } from '../connection/quoting.ts';
+import { changeSchema } from './change-schema.ts';
+import { statementFor } from './layout-statements.ts';
 import { splitStatements } from './statements.ts';
 
 const DIRECTORY = join(import.meta.dirname, '../../../clickhouse-migrations');
@@ -39,31 +42,50 @@ export async function migrateClickHouse(
   client: ClickHouseClient,
   database: string,
   migrations: readonly Migration[] = readMigrations(),
-  adapted: (statement: string) => string = (statement) => statement,
+  {
+    layout = { kind: 'single' },
+    adapted = (statement) => statement,
+  }: { readonly layout?: Layout; readonly adapted?: (statement: string) => string } = {},
 ): Promise<string[]> {
-  await prepare(client, database);
-  const applied = await readApplied(client);
+  await prepare(client, database, layout);
+  const applied = await readApplied(client, database, layout);
   const missing = migrations.filter(({ name, text }) => !isApplied(applied, name, text));
+  if (missing.length > 0 && layout.kind === 'unnamed') {
+    throw new LayoutRefused(
+      'the tables are replicated, and nothing says on which servers: set CLICKHOUSE_CLUSTER to the name of their cluster, so that the changes of this version reach all of them',
+    );
+  }
   for (const { name, text } of missing) {
-    for (const statement of splitStatements(text)) await run(client, adapted(statement));
+    for (const statement of splitStatements(text))
+      await changeSchema(client, statementFor(layout, adapted(statement)), layout);
     await record(client, name, text);
   }
   return missing.map(({ name }) => name);
 }
 
-async function prepare(client: ClickHouseClient, database: string): Promise<void> {
+async function prepare(client: ClickHouseClient, database: string, layout: Layout): Promise<void> {
   // In the way of the client's own database, which does not exist yet: the first one named counts.
   const elsewhere = { database: 'default' } as ClickHouseSettings;
-  await run(client, `CREATE DATABASE IF NOT EXISTS ${quoted(database)}`, elsewhere);
-  await run(
-    client,
-    `CREATE TABLE IF NOT EXISTS schema_migrations (name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))
-     ENGINE = MergeTree ORDER BY (name) COMMENT 'Which files of clickhouse-migrations were applied, with their SHA-256.'`,
-  );
+  const create = `CREATE DATABASE IF NOT EXISTS ${quoted(database)}`;
+  await changeSchema(client, statementFor(layout, create), layout, elsewhere);
+  const table = `CREATE TABLE IF NOT EXISTS schema_migrations (name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))
+     ENGINE = MergeTree ORDER BY (name) COMMENT 'Which files of clickhouse-migrations were applied, with their SHA-256.'`;
+  await changeSchema(client, statementFor(layout, table), layout);
 }
 
-async function readApplied(client: ClickHouseClient): Promise<ReadonlyMap<string, string>> {
-  const answer = await client.query({ query: 'SELECT name, checksum FROM schema_migrations', format: 'JSONEachRow' });
+/** A replica may not have yet what another one has written down. */
+async function readApplied(
+  client: ClickHouseClient,
+  database: string,
+  layout: Layout,
+): Promise<ReadonlyMap<string, string>> {
+  const replicas = replicasIn(layout);
+  const from = replicas === null ? 'schema_migrations' : onReplicas(replicas, `${quoted(database)}.schema_migrations`);
+  const answer = await client.query({
+    query: `SELECT name, checksum FROM ${from}`,
+    format: 'JSONEachRow',
+    ...(replicas !== null && { clickhouse_settings: LEAVING_OUT_ABSENT }),
+  });
   const rows = await answer.json<{ name: string; checksum: string }>();
   return new Map(rows.map(({ name, checksum }) => [name, checksum]));
 }
@@ -82,9 +104,4 @@ async function record(client: ClickHouseClient, name: string, text: string): Pro
     query: 'INSERT INTO schema_migrations (name, checksum) SELECT {name:String}, {checksum:String}',
     query_params: { name, checksum: hash('sha256', text) },
   });
-}
-
-async function run(client: ClickHouseClient, query: string, settings: ClickHouseSettings = {}): Promise<void> {
-  // On a cluster behind one address the statement is complete when it answers.
-  await client.command({ query, clickhouse_settings: { wait_end_of_query: 1, ...settings } });
 }

@@ -4,8 +4,11 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import { type Ask, askOf } from '../connection/ask.ts';
+import type { Layout } from '../connection/layout.ts';
 import { quoted } from '../connection/quoting.ts';
+import { changeSchema } from './change-schema.ts';
 import { EVENTS } from './event-tables.ts';
+import { statementFor } from './layout-statements.ts';
 import { type Migration, readMigrations } from './migrate.ts';
 import { type StoredColumn, columnOf, foundIn } from './promoted-properties.ts';
 import { splitStatements } from './statements.ts';
@@ -110,10 +113,10 @@ async function appliedMigrations(ask: Ask): Promise<Migration[]> {
  */
 export async function showProperties(
   client: ClickHouseClient,
-  database: string,
+  { database, layout }: { readonly database: string; readonly layout: Layout },
   names?: readonly string[],
 ): Promise<void> {
   for (const { statement } of await differingViews(askOf(client, database), database, names)) {
-    await client.command({ query: statement, clickhouse_settings: { wait_end_of_query: 1 } });
+    await changeSchema(client, statementFor(layout, statement), layout);
   }
 }

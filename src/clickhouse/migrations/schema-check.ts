@@ -4,6 +4,8 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { SchemaDrift } from '../../pipeline/storage-port.ts';
+import type { Layout } from '../connection/layout.ts';
+import { statementFor, withSharedWindow } from './layout-statements.ts';
 import { readMigrations } from './migrate.ts';
 import { splitStatements } from './statements.ts';
 
@@ -17,15 +19,24 @@ type Expected = {
 
 type Actual = { readonly columns: ReadonlyMap<string, string>; readonly engine: string };
 
+const SHARED_OFF = /\breplicated_deduplication_window(?:_seconds)? = 0\b/;
 const WINDOW = /non_replicated_deduplication_window = (\d+)/;
 
 /** Everything that differs in `database`; empty when all is well. Extra tables and columns are left alone. */
-export async function checkSchema(client: ClickHouseClient, database: string): Promise<SchemaDrift[]> {
+export async function checkSchema(
+  client: ClickHouseClient,
+  database: string,
+  layout: Layout = { kind: 'single' },
+): Promise<SchemaDrift[]> {
   const actual = await readActual(client, database);
   return readExpected().flatMap((expected) => {
     const found = actual.get(expected.name);
-    if (!found) return [{ table: expected.name, problem: 'is missing', remedy: `USE ${database}; ${expected.create}` }];
-    return [...columnDrifts(database, expected, found), ...windowDrifts(database, expected, found)];
+    if (!found) {
+      const remedy = `USE ${database}; ${statementFor(layout, expected.create)}`;
+      return [{ table: expected.name, problem: 'is missing', remedy }];
+    }
+    const drift = [...columnDrifts(database, expected, found), ...windowDrifts(database, expected, found)];
+    return drift.map((difference) => ({ ...difference, remedy: statementFor(layout, difference.remedy) }));
   });
 }
 
@@ -51,14 +62,16 @@ function windowDrifts(
   { name: table, hasWindow, create }: Expected,
   { engine }: Actual,
 ): SchemaDrift[] {
+  if (!hasWindow || !engine.includes('MergeTree')) return [];
   // Replicated tables keep another window, which is on by default.
-  if (!hasWindow || !engine.includes('MergeTree') || /^(Replicated|Shared)/.test(engine)) return [];
-  if (Number(WINDOW.exec(engine)?.[1] ?? 0) > 0) return [];
+  const isShared = /^(Replicated|Shared)/.test(engine);
+  const window = WINDOW.exec(create)?.[0] ?? '';
+  if (isShared ? !SHARED_OFF.test(engine) : Number(WINDOW.exec(engine)?.[1] ?? 0) > 0) return [];
   return [
     {
       table,
       problem: 'does not recognise repeated inserts: a retry may store events twice',
-      remedy: `ALTER TABLE ${database}.${table} MODIFY SETTING ${WINDOW.exec(create)?.[0] ?? ''}`,
+      remedy: `ALTER TABLE ${database}.${table} MODIFY SETTING ${isShared ? withSharedWindow(window) : window}`,
     },
   ];
 }

@@ -4,11 +4,10 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { ErasedTable } from '../../pipeline/operator-port.ts';
-import type { Clock } from '../../runtime/clock.ts';
 import { ask } from '../connection/ask.ts';
 import { EVENTS } from '../migrations/event-tables.ts';
 import { inEachEventTable } from './each-event-table.ts';
-import { mutate } from './mutation.ts';
+import { type MutationDeps, mutate } from './mutation.ts';
 
 /** Events first: derived rows cannot reappear afterwards. */
 const TABLES = [EVENTS, 'event_counts_hourly', 'event_copies', 'event_users', 'identity_links'] as const;
@@ -41,7 +40,7 @@ export async function countLanded(client: ClickHouseClient, projectId: string): 
 
 /** Throws `MutationFailed`, and what the driver throws. */
 export async function eraseProject(
-  { client, clock }: { client: ClickHouseClient; clock: Clock },
+  { client, clock, replicas = null }: MutationDeps,
   projectId: string,
   onProgress: (progress: EraseProgress) => void,
 ): Promise<ErasedTable[]> {
@@ -68,7 +67,7 @@ export async function eraseProject(
       const deleting = left;
       onProgress({ table, rows: deleting, partsToDo: 0 });
       await mutate(
-        { client, clock },
+        { client, clock, replicas },
         { table, change: 'DELETE WHERE project_id = {project:UUID}', projectId, doing: `delete from ${table}` },
         (partsToDo) => onProgress({ table, rows: deleting, partsToDo }),
       );

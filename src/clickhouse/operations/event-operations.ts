@@ -1,6 +1,8 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { EventOperations } from '../../pipeline/operator-port.ts';
 import type { Clock } from '../../runtime/clock.ts';
+import { askOf } from '../connection/ask.ts';
+import { readLayout, replicasIn } from '../connection/layout.ts';
 import { createEventStore } from '../event-store/event-store.ts';
 import { countLanded, countRows, eraseProject } from './erase-project.ts';
 import { findWrongLinks, removeWrongLinks } from './identity-links.ts';
@@ -13,26 +15,30 @@ const inParts = (toDo: number) => ({ toDo, unit: 'part' as const });
 /** What operators do with events in ClickHouse. `database`: the client's own. */
 export function createEventOperations(
   { client, clock }: { client: ClickHouseClient; clock: Clock },
-  { database }: { database: string },
+  { database, cluster = null }: { readonly database: string; readonly cluster?: string | null },
 ): EventOperations {
+  /** With the servers that a change of rows has to reach. */
+  const deps = async () => {
+    const layout = await readLayout(askOf(client, database), { database, cluster });
+    return { client, clock, replicas: replicasIn(layout) };
+  };
+
   return {
     name: 'ClickHouse',
     countStored: (projectId) => countStored(client, projectId),
     countRows: (projectId) => countRows(client, projectId),
     countLanded: (projectId) => countLanded(client, projectId),
-    eraseProject: (projectId, onProgress) =>
-      eraseProject({ client, clock }, projectId, ({ partsToDo, ...progress }) =>
+    eraseProject: async (projectId, onProgress) =>
+      eraseProject(await deps(), projectId, ({ partsToDo, ...progress }) =>
         onProgress({ ...progress, ...inParts(partsToDo) }),
       ),
     measureRetention: (projectId, retentionSeconds) => measureRetentionState(client, projectId, retentionSeconds),
-    rewriteRetention: (rewrite, onProgress) =>
-      rewriteRetention({ client, clock }, rewrite, ({ rows, partsToDo }) =>
-        onProgress({ rows, ...inParts(partsToDo) }),
-      ),
+    rewriteRetention: async (rewrite, onProgress) =>
+      rewriteRetention(await deps(), rewrite, ({ rows, partsToDo }) => onProgress({ rows, ...inParts(partsToDo) })),
     findWrongLinks: (projectId) => findWrongLinks(client, projectId),
-    removeWrongLinks: (projectId, onProgress) =>
-      removeWrongLinks({ client, clock }, projectId, (partsToDo) => onProgress(inParts(partsToDo))),
-    inspection: (timeoutMs) => createEventStore({ client, clock }, { database, timeoutMs }),
+    removeWrongLinks: async (projectId, onProgress) =>
+      removeWrongLinks(await deps(), projectId, (partsToDo) => onProgress(inParts(partsToDo))),
+    inspection: (timeoutMs) => createEventStore({ client, clock }, { database, timeoutMs, cluster }),
     queryTable: (sql) => queryTable(client, sql),
     queryNdjson: (sql) => queryNdjson(client, sql),
   };

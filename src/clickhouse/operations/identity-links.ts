@@ -1,11 +1,10 @@
 /** Placeholder ids in SQL, and the identity links that were made of them before Weir recognised them. */
 import type { ClickHouseClient } from '@clickhouse/client';
-import type { Clock } from '../../runtime/clock.ts';
 import { PLACEHOLDER_PATTERN } from '../../event/placeholder-ids.ts';
 import type { RemovedLinks, WrongLinks } from '../../pipeline/operator-port.ts';
 import { ask } from '../connection/ask.ts';
 import { literal } from '../connection/quoting.ts';
-import { mutate } from './mutation.ts';
+import { type MutationDeps, mutate } from './mutation.ts';
 
 /** The condition that a text column holds a placeholder id. The migrations repeat it word for word. */
 export function isPlaceholderIn(column: string): string {
@@ -62,7 +61,7 @@ export async function findWrongLinks(client: ClickHouseClient, projectId: string
  * interruption. Throws `MutationFailed`, and what the driver throws.
  */
 export async function removeWrongLinks(
-  { client, clock }: { client: ClickHouseClient; clock: Clock },
+  { client, clock, replicas = null }: MutationDeps,
   projectId: string,
   onProgress: (partsToDo: number) => void,
 ): Promise<RemovedLinks> {
@@ -70,7 +69,7 @@ export async function removeWrongLinks(
   if (before.wrong > 0) {
     const change = `DELETE WHERE project_id = {project:UUID} AND ${IS_WRONG}`;
     await mutate(
-      { client, clock },
+      { client, clock, replicas },
       { table: 'identity_links', change, projectId, doing: 'delete from identity_links' },
       onProgress,
     );

@@ -1,8 +1,11 @@
 /** Columns of promoted properties: which there are, how many rows have them, and changes of the tables of events. */
 import type { ClickHouseClient } from '@clickhouse/client';
 import { askOf } from '../connection/ask.ts';
+import { readLayout } from '../connection/layout.ts';
 import { quoted } from '../connection/quoting.ts';
+import { changeSchema } from '../migrations/change-schema.ts';
 import { EVENTS, NEW_KEY, REBUILT } from '../migrations/event-tables.ts';
+import { statementFor } from '../migrations/layout-statements.ts';
 import {
   type FoundProperties,
   type PromotedProperty,
@@ -24,23 +27,26 @@ export async function setProperties(
   client: ClickHouseClient,
   database: string,
   wanted: readonly PromotedProperty[],
+  { cluster = null }: { readonly cluster?: string | null } = {},
 ): Promise<void> {
   const ask = askOf(client, database);
+  const layout = await readLayout(ask, { database, cluster });
   const names = wanted.map(({ name }) => name);
   const { promoted } = await readProperties(client, database);
   // A view may not name a column that the table does not have: it is shown later than it is added, and dropped later than it is shown.
   await showProperties(
     client,
-    database,
+    { database, layout },
     promoted.map(({ name }) => name).filter((name) => names.includes(name)),
   );
   for (const { name } of promoted.filter((property) => !names.includes(property.name))) await endFilling(name);
   for (const table of [EVENTS, REBUILT]) {
     const columns = await readStoredColumns(ask, table);
     const changes = columns.length === 0 ? null : changesTo(columns, wanted);
-    if (changes !== null) await run(`ALTER TABLE ${quoted(database)}.${table} ${changes}`);
+    const alter = `ALTER TABLE ${quoted(database)}.${table} ${changes}`;
+    if (changes !== null) await changeSchema(client, statementFor(layout, alter), layout);
   }
-  await showProperties(client, database, names);
+  await showProperties(client, { database, layout }, names);
 
   /** What would fill a column that goes. */
   async function endFilling(name: string) {
@@ -48,10 +54,6 @@ export async function setProperties(
     const params = { database, column: quoted(columnOf(name)) };
     const open = await ask(`SELECT 1 FROM system.mutations WHERE ${filling}`, params);
     if (open.length > 0) await client.command({ query: `KILL MUTATION WHERE ${filling}`, query_params: params });
-  }
-
-  async function run(query: string) {
-    await client.command({ query, clickhouse_settings: { wait_end_of_query: 1 } });
   }
 }
 

@@ -5,11 +5,10 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { RetentionRewrite, RetentionState, RewrittenRetention } from '../../pipeline/operator-port.ts';
-import type { Clock } from '../../runtime/clock.ts';
 import { ask } from '../connection/ask.ts';
 import { EVENTS } from '../migrations/event-tables.ts';
 import { inEachEventTable } from './each-event-table.ts';
-import { mutate } from './mutation.ts';
+import { type MutationDeps, mutate } from './mutation.ts';
 
 /**
  * Events stamped before the change may keep landing; those that arrive after this many rounds are left to the next
@@ -53,7 +52,7 @@ export async function measureRetentionState(
  * `confirmWanted` throws.
  */
 export async function rewriteRetention(
-  { client, clock }: { client: ClickHouseClient; clock: Clock },
+  { client, clock, replicas = null }: MutationDeps,
   { projectId, retentionSeconds, confirmWanted }: RetentionRewrite,
   onProgress: (progress: RewriteProgress) => void,
 ): Promise<RewrittenRetention> {
@@ -83,7 +82,7 @@ export async function rewriteRetention(
       expired += expiring;
       onProgress({ rows: differing, partsToDo: 0 });
       await mutate(
-        { client, clock },
+        { client, clock, replicas },
         {
           table,
           // Only differing rows: ClickHouse leaves a part without any untouched.

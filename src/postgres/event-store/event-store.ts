@@ -1,6 +1,12 @@
 import type { Pool } from 'pg';
 import { isUuid } from '../../event/uuid.ts';
-import { type EventStore, InsertFailure, type Insertable, type Inspection } from '../../pipeline/ports.ts';
+import {
+  type EventStore,
+  InsertFailure,
+  type InsertMemory,
+  type Insertable,
+  type Inspection,
+} from '../../pipeline/ports.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { addPartitions } from '../event-tables/partitions.ts';
 import { monthAfter, monthsOf, startOf } from './arrivals.ts';
@@ -20,6 +26,8 @@ const SETTINGS = `SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = 
 
 /** How often a transaction is tried that others were in the way of, or that lacked a partition. */
 const MAX_TRIES = 8;
+/** As many inserts are sent again without a question as with ClickHouse. */
+const REMEMBERED: InsertMemory = { inserts: 10_000, forMs: Infinity };
 /** Batches are remembered for longer than that. */
 const REMEMBERED_MS = 90 * 24 * 60 * 60_000;
 /** The caller counts time by another clock than Postgres's. */
@@ -32,7 +40,7 @@ export function createEventStore(
 ): EventStore {
   const transactions = createTransactions({ pool, clock }, { timeoutMs, settings: SETTINGS });
 
-  return { insert, dryRun, inspect, findStored, countInserts };
+  return { insert, dryRun, inspect, findStored, countInserts, readMemory: () => Promise.resolve(REMEMBERED) };
 
   async function insert({ id, chunks }: Insertable, signal?: AbortSignal): Promise<void> {
     if (!isUuid(id)) throw new Error('the id of a batch is a UUID');
