@@ -3,6 +3,33 @@ import type { FailureClass } from '../../pipeline/ports.ts';
 /** The class of failures that end by themselves. */
 export const PASSING: ReadonlySet<FailureClass> = new Set<FailureClass>(['unavailable', 'ambiguous', 'capacity']);
 
+/** Keepers, replicas and shards. */
+const OF_REPLICAS = [
+  224, // REPLICA_IS_ALREADY_ACTIVE
+  225, // NO_ZOOKEEPER
+  234, // NO_REPLICA_HAS_PART
+  244, // UNEXPECTED_ZOOKEEPER_ERROR
+  254, // NO_ACTIVE_REPLICAS
+  255, // TOO_MANY_RETRIES_TO_FETCH_PARTS
+  265, // NO_AVAILABLE_REPLICA
+  285, // TOO_FEW_LIVE_REPLICAS
+  286, // UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE
+  289, // REPLICA_IS_NOT_IN_QUORUM
+  297, // SHARD_HAS_NO_CONNECTIONS
+  308, // UNEXPECTED_NODE_IN_ZOOKEEPER
+  319, // UNKNOWN_STATUS_OF_INSERT
+  369, // ALL_REPLICAS_ARE_STALE
+  416, // REPLICA_STATUS_CHANGED
+  571, // DATABASE_REPLICATION_FAILED
+  593, // ZERO_COPY_REPLICATION_ERROR
+  709, // CANNOT_GET_REPLICATED_DATABASE_SNAPSHOT
+  904, // TOO_MANY_UNAVAILABLE_SHARDS
+  999, // KEEPER_EXCEPTION
+];
+
+/** Failures of the servers that share a table, wherever in an insert they occur. */
+export const isOfReplicas = (code: number): boolean => code === 242 || OF_REPLICAS.includes(code);
+
 /**
  * ClickHouse's error numbers by what they mean for an insert, after its src/Common/ErrorCodes.cpp. A number not listed
  * is `unknown`. A transient failure is `unavailable` where it occurs before anything is written, `ambiguous` where it
@@ -48,29 +75,7 @@ const CLASS_OF_CODE = new Map<number, FailureClass>([
     1000, // POCO_EXCEPTION
     1002, // UNKNOWN_EXCEPTION
   ]),
-  // Keepers, replicas and shards.
-  ...classed('ambiguous', [
-    224, // REPLICA_IS_ALREADY_ACTIVE
-    225, // NO_ZOOKEEPER
-    234, // NO_REPLICA_HAS_PART
-    244, // UNEXPECTED_ZOOKEEPER_ERROR
-    254, // NO_ACTIVE_REPLICAS
-    255, // TOO_MANY_RETRIES_TO_FETCH_PARTS
-    265, // NO_AVAILABLE_REPLICA
-    285, // TOO_FEW_LIVE_REPLICAS
-    286, // UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE
-    289, // REPLICA_IS_NOT_IN_QUORUM
-    297, // SHARD_HAS_NO_CONNECTIONS
-    308, // UNEXPECTED_NODE_IN_ZOOKEEPER
-    319, // UNKNOWN_STATUS_OF_INSERT
-    369, // ALL_REPLICAS_ARE_STALE
-    416, // REPLICA_STATUS_CHANGED
-    571, // DATABASE_REPLICATION_FAILED
-    593, // ZERO_COPY_REPLICATION_ERROR
-    709, // CANNOT_GET_REPLICATED_DATABASE_SNAPSHOT
-    904, // TOO_MANY_UNAVAILABLE_SHARDS
-    999, // KEEPER_EXCEPTION
-  ]),
+  ...classed('ambiguous', OF_REPLICAS),
   // Time limits, locks, and cancelled work.
   ...classed('ambiguous', [
     159, // TIMEOUT_EXCEEDED

@@ -4,7 +4,7 @@
  */
 import { type FailureClass, InsertFailure } from '../../pipeline/ports.ts';
 import { tlsTroubleOf } from '../../net/tls.ts';
-import { classOfCode } from './error-codes.ts';
+import { classOfCode, isOfReplicas } from './error-codes.ts';
 import type { Answer, NotClickHouse } from './verified-answers.ts';
 import { failedView, missingTarget } from './table-names.ts';
 
@@ -25,7 +25,8 @@ const VIOLATING_ROW =
 export function classOf(code: number, text: string): FailureClass | 'landed' {
   if (code === ALREADY_LANDED) return 'landed';
   if (code === TOO_MANY_PARTS && !PARTITIONS_PREFIX.test(text)) return 'capacity';
-  if (failedView(text) !== null) return 'operator';
+  // What a view is stored in has replicas like the table itself: sent again, the batch completes it.
+  if (failedView(text) !== null) return isOfReplicas(code) ? 'ambiguous' : 'operator';
   if (code === TOO_MANY_PARTS) return 'data';
   return classOfCode(code);
 }

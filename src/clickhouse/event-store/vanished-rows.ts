@@ -44,7 +44,11 @@ export async function putBack(
   const name = `${table}${OWN}${id.replaceAll('-', '')}`;
   const own = `${database}.${name}`;
   await run(`DROP TABLE IF EXISTS ${own} SYNC`, []);
-  await run(`CREATE TABLE ${own} AS ${database}.${table}`, []);
+  const [found] = await ask<{ engine: string }>(
+    'SELECT engine_full AS engine FROM system.tables WHERE database = {database:String} AND name = {table:String}',
+    { database, table },
+  );
+  await run(`CREATE TABLE ${own} AS ${database}.${table}${engineOfOne(found?.engine ?? '')}`, []);
   await run(`INSERT INTO ${own} (${columns.join(', ')}) FORMAT JSONEachRow`, rows);
   const partitions = await ask<{ partition_id: string }>(
     'SELECT DISTINCT partition_id FROM system.parts WHERE active AND database = {database:String} AND table = {name:String}',
@@ -55,6 +59,15 @@ export async function putBack(
   }
   await run(`DROP TABLE ${own} SYNC`, []);
 }
+
+/** What is only on its way is of this server alone; a replicated table has one path in the keeper. Empty for other engines. */
+function engineOfOne(engine: string): string {
+  const plain = REPLICATED.exec(engine);
+  return plain === null ? '' : ` ENGINE = ${plain[1]!}(${engine.slice(plain[0].length)}`;
+}
+
+const TEXT = String.raw`'(?:[^'\\]|\\.)*'`;
+const REPLICATED = new RegExp(`^Replicated(\\w*MergeTree)\\((?:${TEXT}, ${TEXT}(?:, )?)?`);
 
 /**
  * Drops the tables that were left when putting back was cut short: they hold copies of events, which nobody would
