@@ -49,7 +49,14 @@ describe('defaults', () => {
       logLevel: 'info',
       allowedOrigins: [],
       databaseUrl: null,
-      clickhouse: { url: null, database: 'analytics', username: 'default', password: '' },
+      clickhouse: {
+        url: null,
+        database: 'analytics',
+        username: 'default',
+        password: '',
+        cluster: null,
+        insertQuorum: null,
+      },
       channel: { maxEvents: 50_000, maxBytes: 134_217_728, projectShare: 0.5 },
       flush: { maxEvents: 10_000, maxWaitMs: 2_000 },
       maxBodyBytes: 10_485_760,
@@ -165,7 +172,26 @@ describe('values', () => {
       username: 'me',
       password: 'p@ss',
       database: 'analytics',
+      cluster: null,
+      insertQuorum: null,
     });
+  });
+
+  test.each([
+    ['auto', 'auto'],
+    ['2', 2],
+    ['', null],
+  ] as const)('a quorum of %j replicas', (text, insertQuorum) => {
+    const { clickhouse } = configOf({ CLICKHOUSE_INSERT_QUORUM: text, CLICKHOUSE_CLUSTER: '{cluster}' });
+    expect(clickhouse).toMatchObject({ insertQuorum, cluster: '{cluster}' });
+  });
+
+  test.each([
+    ['CLICKHOUSE_INSERT_QUORUM', '1'],
+    ['CLICKHOUSE_INSERT_QUORUM', 'most'],
+    ['CLICKHOUSE_CLUSTER', "it's"],
+  ])('%s cannot be %s', (name, text) => {
+    expect(() => configOf({ [name]: text })).toThrow(name);
   });
 });
 

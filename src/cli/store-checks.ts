@@ -24,6 +24,7 @@ import {
   type Check,
 } from './checks.ts';
 import { CommandFailure, type Cli } from './cli.ts';
+import { checkLayout } from './layout-check.ts';
 import { describeRebuild } from './migrate.ts';
 import { eventStoreOf, findClickHouse, findPostgres, openPostgresEventsOf, withPostgres } from './stores.ts';
 
@@ -92,6 +93,7 @@ export async function examineClickHouse({ clock }: Cli, config: Config): Promise
     { describeProperties },
     { createEventSchema },
     { explainFailure },
+    { describeLayout },
   ] = await Promise.all([
     import('../clickhouse/connection/client.ts'),
     import('../clickhouse/operations/connectivity-check.ts'),
@@ -102,6 +104,7 @@ export async function examineClickHouse({ clock }: Cli, config: Config): Promise
     import('../clickhouse/operations/property-columns.ts'),
     import('../clickhouse/migrations/event-schema.ts'),
     import('../clickhouse/connection/connection-errors.ts'),
+    import('../clickhouse/operations/described-layout.ts'),
   ]);
   const client = createClickHouse(found);
   const { cluster } = config.clickhouse;
@@ -109,6 +112,9 @@ export async function examineClickHouse({ clock }: Cli, config: Config): Promise
     const askedMs = clock.now();
     const { version, nowMs, disks } = await askClickHouse(client);
     const answeredMs = clock.now();
+    const described = await describeLayout({ client, clock }, { database: found.database, cluster });
+    const tables = checkLayout('ClickHouse tables', described);
+    if (described.layout === null) return [checkClickHouseVersion('ClickHouse', version), ...tables];
     const schema = createEventSchema(client, found.database, { cluster });
     const drift = await schema.check();
     // A wrong table is reported above; its rows cannot be counted.
@@ -123,6 +129,7 @@ export async function examineClickHouse({ clock }: Cli, config: Config): Promise
           ];
     return [
       checkClickHouseVersion('ClickHouse', version),
+      ...tables,
       ...checkDrift('ClickHouse schema', drift),
       ...counted,
       ...checkForeignViews('ClickHouse views', await describeForeignViews(client, found.database)),

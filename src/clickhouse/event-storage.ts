@@ -8,6 +8,7 @@ import { connectTrouble } from './connection/connection-errors.ts';
 import { isAnswering } from './connection/ping.ts';
 import { createForeignAnswers } from './connection/foreign-answers.ts';
 import { type InsertQuorum, createEventStore } from './event-store/event-store.ts';
+import { catchUp } from './reading/caught-up.ts';
 import { checkSomeHours } from './reading/counted-copies.ts';
 import { dropAbandoned } from './event-store/vanished-rows.ts';
 import { createForeignViews } from './event-store/foreign-views.ts';
@@ -91,7 +92,10 @@ export function openClickHouse(
     ),
     schema: { ...schema, check },
     upkeep: {
-      doSome: (sinceS) => checkSomeHours(client, { sinceS }),
+      async doSome(sinceS) {
+        await catchUp(client, { database, cluster });
+        return checkSomeHours(client, { sinceS });
+      },
       neglected: 'hourly counts are not checked for copies: events that clients sent again count twice in /metrics',
     },
     isAnswering: (signal) => isAnswering(client, signal),

@@ -4,8 +4,11 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createClickHouse } from '../../src/clickhouse/connection/client.ts';
 import { type InsertQuorum, createEventStore } from '../../src/clickhouse/event-store/event-store.ts';
 import { createEventSchema } from '../../src/clickhouse/migrations/event-schema.ts';
+import { checkLayout } from '../../src/cli/layout-check.ts';
+import { describeLayout } from '../../src/clickhouse/operations/described-layout.ts';
 import { createEventOperations } from '../../src/clickhouse/operations/event-operations.ts';
 import { setProperties } from '../../src/clickhouse/operations/property-columns.ts';
+import { catchUp } from '../../src/clickhouse/reading/caught-up.ts';
 import { checkSomeHours } from '../../src/clickhouse/reading/counted-copies.ts';
 import { failureOf } from '../../src/pipeline/outcome.ts';
 import type { InsertFailure } from '../../src/pipeline/ports.ts';
@@ -29,7 +32,8 @@ if (!hasZooKeeper() && !isRequired) {
 describe.skipIf(!hasZooKeeper() && !isRequired)('replicas', () => {
   let cluster: Cluster;
   let clients: ClickHouseClient[];
-  let [first, second] = [null as unknown as Replica, null as unknown as Replica];
+  let first: Replica;
+  let second: Replica;
   let next = 0;
   const fresh = (count: number): RowSpec[] => goodRows(count, (next += 1_000));
 
@@ -51,6 +55,11 @@ describe.skipIf(!hasZooKeeper() && !isRequired)('replicas', () => {
     createEventStore(
       { client: clients[index]!, clock: systemClock },
       { database: DATABASE, cluster: CLUSTER, timeoutMs, quorum },
+    );
+  const doctorOn = async (index: number, name: string | null = CLUSTER) =>
+    checkLayout(
+      'tables',
+      await describeLayout({ client: clients[index]!, clock: systemClock }, { database: DATABASE, cluster: name }),
     );
   const range = (specs: readonly RowSpec[]) =>
     `event_id >= toUUID('${eventIdOf(specs[0]!.n)}') AND event_id < toUUID('${eventIdOf(specs[0]!.n + specs.length)}')`;
@@ -79,6 +88,10 @@ describe.skipIf(!hasZooKeeper() && !isRequired)('replicas', () => {
     expect(engines.filter((engine) => engine.endsWith('MergeTree') && !engine.startsWith('Replicated'))).toEqual([]);
     expect(engines.filter((engine) => engine.startsWith('Replicated'))).toHaveLength(6);
     expect(await storeOn(0).readMemory()).toEqual({ inserts: 10_000, forMs: 7 * 24 * HOUR_MS });
+    expect((await doctorOn(1)).map(({ outcome, detail }) => `${outcome}: ${detail}`)).toEqual([
+      'ok: replicated on 2 servers of the cluster weir_both',
+      'ok: the last 10,000 inserts are recognised when they are repeated, of the last 168 hours',
+    ]);
   });
 
   test('says what to do where the cluster is not named, or tables of one server are there', async () => {
@@ -89,7 +102,9 @@ describe.skipIf(!hasZooKeeper() && !isRequired)('replicas', () => {
     expect(createEventSchema(client, 'alone').explain(refused)).toMatch(/set CLICKHOUSE_DATABASE to a new database/);
     const unknown = await failureOf(createEventSchema(clients[0]!, DATABASE, { cluster: 'nowhere' }).migrate());
     expect(schemaOn(0).explain(unknown)).toMatch(/knows no cluster nowhere .*weir_both/);
+    expect(await doctorOn(0, 'nowhere')).toMatchObject([{ outcome: 'fail' }]);
     // What has been migrated works without the name, and is not changed without it.
+    expect(await doctorOn(0, null)).toMatchObject([{ outcome: 'warn' }, { outcome: 'ok' }]);
     expect(await createEventSchema(clients[0]!, DATABASE).migrate()).toEqual([]);
     await first.ask(
       `ALTER TABLE ${DATABASE}.schema_migrations DELETE WHERE name LIKE '0013%' SETTINGS mutations_sync = 2`,
@@ -124,13 +139,13 @@ describe.skipIf(!hasZooKeeper() && !isRequired)('replicas', () => {
 
   test('a replica that lags is no reason to store anything again, or to take it for missing', async () => {
     const specs = fresh(10);
-    first.holdParts(true);
+    first.holdParts('all');
     await storeOn(0).insert(batchOf(next, specs));
     expect(await storedOn(second, specs)).toBe(0);
     expect(await storeOn(1).findStored(specs.map(rowOf))).toEqual(specs.map(() => true));
     await storeOn(1).insert({ ...batchOf(next, specs), mayHaveLanded: true });
     expect(await storedOn(second, specs)).toBe(0);
-    first.holdParts(false);
+    first.holdParts(null);
     await settled();
     for (const replica of [first, second]) expect(await storedOn(replica, specs)).toBe(10);
   });
@@ -140,11 +155,12 @@ describe.skipIf(!hasZooKeeper() && !isRequired)('replicas', () => {
     await settled();
     // Old enough to be counted from, for the margin of a minute less.
     for (const replica of [first, second]) await replica.ask(`SYSTEM STOP MERGES ${DATABASE}.events_raw_v1`);
-    await systemClock.sleep(4_000);
+    await systemClock.sleep(8_000);
     const startedAt = systemClock.elapsed();
+    const stores = [storeOn(0), storeOn(1)];
     const sinceStart = (index: number) =>
-      storeOn(index).countInserts(systemClock.elapsed() - startedAt + 1_500 - 60_000);
-    first.holdParts(true);
+      stores[index]!.countInserts(systemClock.elapsed() - startedAt + 5_000 - 60_000);
+    first.holdParts('all');
     for (let n = 0; n < 3; n++) await storeOn(0).insert(batchOf(next, fresh(1)));
     await storeOn(1).insert(batchOf(next, fresh(1)));
     expect(await sinceStart(1)).toBe(4);
@@ -153,7 +169,7 @@ describe.skipIf(!hasZooKeeper() && !isRequired)('replicas', () => {
     const turn = Date.UTC(2026, 1, 1);
     const specs = fresh(6).map((spec, index) => ({ ...spec, receivedAt: turn + (index - 3) * 1_000 }));
     for (const index of [0, 1, 0]) await storeOn(index).insert(batchOf(next, specs));
-    first.holdParts(false);
+    first.holdParts(null);
     await settled();
     for (const index of [0, 1]) expect(await sinceStart(index)).toBe(6);
     for (const replica of [first, second]) {
@@ -202,6 +218,22 @@ describe.skipIf(!hasZooKeeper() && !isRequired)('replicas', () => {
     for (const replica of [first, second]) expect(await storedOn(replica, specs)).toBe(0);
   });
 
+  test('a replica that has the counts and not the events takes none of them for copies', async () => {
+    const specs = fresh(5).map((spec) => ({ ...spec, receivedAt: Date.UTC(2026, 2, 4, 4) }));
+    const place = { database: DATABASE, cluster: CLUSTER };
+    first.holdParts({ table: 'events_raw_v1' });
+    await storeOn(0).insert(batchOf(next, specs));
+    await cluster.settled(`${DATABASE}.event_counts_hourly`);
+    expect(await storedOn(second, specs)).toBe(0);
+    let isCaughtUp = false;
+    const catching = catchUp(clients[1]!, place).then(() => (isCaughtUp = true));
+    await first.ask('SELECT sleep(1)');
+    expect(isCaughtUp).toBe(false);
+    first.holdParts(null);
+    await catching;
+    expect(await storedOn(second, specs)).toBe(5);
+  });
+
   test('copies that clients sent are taken off once, whichever replica looks', async () => {
     const specs = fresh(5).map((spec) => ({ ...spec, receivedAt: Date.UTC(2026, 2, 3, 4) }));
     await storeOn(0).insert(batchOf(next, specs));
@@ -219,7 +251,7 @@ describe.skipIf(!hasZooKeeper() && !isRequired)('replicas', () => {
 
   test('a replica that is lost with what only it had costs nothing that is sent again', async () => {
     const specs = fresh(10);
-    first.holdParts(true);
+    first.holdParts('all');
     await storeOn(0).insert(batchOf(next, specs));
     const before = await countedOn(second);
     await first.kill();
@@ -227,8 +259,11 @@ describe.skipIf(!hasZooKeeper() && !isRequired)('replicas', () => {
     await storeOn(1).insert({ ...batchOf(next, specs), mayHaveLanded: true });
     expect(await storedOn(second, specs)).toBe(10);
     expect(await storeOn(1).findStored(specs.map(rowOf))).toEqual(specs.map(() => true));
+    expect((await doctorOn(1))[0]).toMatchObject({ outcome: 'warn', detail: expect.stringMatching(/1 of 2 answer/) });
+    // Changes of tables reach it when it is back.
+    expect(await schemaOn(1).migrate()).toEqual([]);
     await first.start();
-    first.holdParts(false);
+    first.holdParts(null);
     await vi.waitFor(settled, SETTLED);
     for (const replica of [first, second]) {
       expect(await storedOn(replica, specs, 'events')).toBe(10);
@@ -243,24 +278,26 @@ describe.skipIf(!hasZooKeeper() && !isRequired)('replicas', () => {
     expect(await storedOn(second, specs)).toBe(3);
 
     const waiting = fresh(3);
-    first.holdParts(true);
+    first.holdParts('all');
     const late = await failureOf(storeOn(0, 2, 3_000).insert(batchOf(next, waiting)));
     expect(late).toMatchObject({ failureClass: 'ambiguous', mayHaveLanded: true });
-    first.holdParts(false);
+    first.holdParts(null);
     await storeOn(0, 2).insert({ ...batchOf(next, waiting), mayHaveLanded: true });
     expect(await storedOn(second, waiting)).toBe(3);
 
     const alone = fresh(3);
     await second.kill();
     const codes = new Set<number | null>();
-    await vi
-      .waitFor(async () => {
+    try {
+      await vi.waitFor(async () => {
         const failure = (await failureOf(storeOn(0, 2, 3_000).insert(batchOf(next, alone)))) as InsertFailure;
         expect(['ambiguous', 'unavailable']).toContain(failure.failureClass);
         codes.add(failure.code);
         expect([...codes]).toContain(285);
-      }, SETTLED)
-      .finally(() => second.start());
+      }, SETTLED);
+    } finally {
+      await second.start();
+    }
     await vi.waitFor(() => storeOn(0, 2).insert({ ...batchOf(next, alone), mayHaveLanded: true }), SETTLED);
     await settled();
     for (const replica of [first, second]) {

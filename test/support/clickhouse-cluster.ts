@@ -28,8 +28,8 @@ export type Replica = {
   readonly front: string;
   /** The rows of a query, as objects; for a statement none. */
   ask<Row = Record<string, unknown>>(query: string): Promise<Row[]>;
-  /** Whether it gives its parts to nobody, so that the other one lags. */
-  holdParts(isHeld: boolean): void;
+  /** Gives its parts to nobody, or only those of one table, so that the other one lags; null gives them all. */
+  holdParts(of: 'all' | { readonly table: string } | null): void;
   /** As `kill -9`. */
   kill(): Promise<void>;
   start(): Promise<void>;
@@ -93,11 +93,16 @@ async function startReplica(options: ReplicaOptions) {
     configOf({ name, key: null }).replace('</clickhouse>', () => clusterOf(name, keeper, tcpPorts)),
   );
   const exchange = await startPartExchange(pathOf);
+  let held: Parameters<Replica['holdParts']>[0] = null;
   let server = await launch();
   const url = `http://127.0.0.1:${server.port}`;
   const front = await startFront(url, both);
   const replica: Replica = {
-    ...{ name, url, front: front.url, ask, holdParts: exchange.hold },
+    name,
+    url,
+    front: front.url,
+    ask,
+    holdParts: (of) => void (held = of),
     async kill() {
       process.kill(server.pid, 'SIGKILL');
       await server.exited;
@@ -130,8 +135,15 @@ async function startReplica(options: ReplicaOptions) {
 
   function argumentsOf(httpPort: number): readonly string[] {
     return [
-      ...['clickhouse', '--path', dataDir, `--config-file=${configFile}`, '--listen_host=127.0.0.1'],
-      ...[`--http_port=${httpPort}`, `--tcp_port=${tcpPort}`, '--multiquery', '--query'],
+      'clickhouse',
+      '--path',
+      dataDir,
+      `--config-file=${configFile}`,
+      '--listen_host=127.0.0.1',
+      `--http_port=${httpPort}`,
+      `--tcp_port=${tcpPort}`,
+      '--multiquery',
+      '--query',
       `SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP;
        SELECT sleepEachRow(3) FROM system.numbers FORMAT Null
        SETTINGS function_sleep_max_microseconds_per_block = 0, max_execution_time = 0`,
@@ -152,11 +164,12 @@ async function startReplica(options: ReplicaOptions) {
   }
 
   async function pathOf(replicaPath: string, part: string): Promise<string | null> {
-    const found = await ask<{ path: string }>(
-      `SELECT path FROM system.parts WHERE name = '${part}' AND (database, table) IN
+    const found = await ask<{ path: string; table: string }>(
+      `SELECT path, table FROM system.parts WHERE name = '${part}' AND (database, table) IN
          (SELECT database, table FROM system.replicas WHERE replica_path = '${replicaPath}')`,
     );
-    return found[0]?.path ?? null;
+    const [one] = found;
+    return one === undefined || held === 'all' || held?.table === one.table ? null : one.path;
   }
 }
 
@@ -213,7 +226,9 @@ async function startFront(url: string, both: () => readonly Replica[]) {
       for (const other of both().filter((replica) => replica.url !== url && !isForOne(statement))) {
         const there = new URL(target.pathname + target.search, other.url);
         there.searchParams.set('query_id', randomUUID());
-        const answer = await fetch(there, { method: 'POST', body: each });
+        const answer = await fetch(there, { method: 'POST', body: each }).catch(() => null);
+        // It is away, and is not waited for.
+        if (answer === null) continue;
         if (answer.ok) await answer.arrayBuffer();
         else {
           response.setHeader('X-ClickHouse-Query-Id', target.searchParams.get('query_id') ?? '');

@@ -12,9 +12,8 @@ import { hashOfFile } from './city-hash.ts';
 /** How parts are sent: with their size, their TTLs and their type. */
 const PROTOCOL = 3;
 
-/** `pathOf`: the directory of a part of the table that has this path in the keeper; null when there is none. */
+/** `pathOf`: the directory of a part of the table that has this path in the keeper; null when there is none to give. */
 export async function startPartExchange(pathOf: (replicaPath: string, part: string) => Promise<string | null>) {
-  let isHeld = false;
   const server = createServer((request, response) => void answer(request, response));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -22,8 +21,6 @@ export async function startPartExchange(pathOf: (replicaPath: string, part: stri
 
   return {
     port,
-    /** Parts are given to nobody: the other replica lags. */
-    hold: (held: boolean) => void (isHeld = held),
     async stop() {
       server.closeAllConnections();
       server.close();
@@ -36,7 +33,6 @@ export async function startPartExchange(pathOf: (replicaPath: string, part: stri
     const { searchParams } = new URL(request.url ?? '/', 'http://localhost');
     const [, replicaPath = ''] = (searchParams.get('endpoint') ?? '').split(':/');
     try {
-      if (isHeld) throw new Error('held');
       const path = await pathOf(`/${replicaPath}`, searchParams.get('part') ?? '');
       if (path === null) throw new Error('no such part');
       const body = encoded(path);

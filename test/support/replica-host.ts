@@ -15,7 +15,7 @@ const CREDENTIALS_BEFORE = 0x80;
 /** So far behind it begins `Context::getInterserverScheme`. */
 const SCHEME_BEHIND = 0x100;
 /** A function that answers the address of the zeros behind it: no name, no password, nobody who counts on them. */
-const NO_CREDENTIALS = Buffer.concat([Buffer.from('488d0509000000' + '31d2' + 'c3', 'hex'), Buffer.alloc(6 + 96)]);
+const NO_CREDENTIALS = Buffer.concat([Buffer.from('488d050900000031d2c3', 'hex'), Buffer.alloc(6 + 96)]);
 
 process.stderr.on('error', () => {});
 process.stdout.on('error', () => {});

@@ -58,13 +58,40 @@ export type Place = { readonly database: string; readonly cluster: string | null
 
 /** Throws `LayoutRefused`, and what the driver throws. */
 export async function readLayout(ask: Ask, place: Place): Promise<Layout> {
-  const [found] = await ask<{ databaseEngine: string; tableEngine: string; cloud: string }>(
-    `SELECT (SELECT any(engine) FROM system.databases WHERE name = {database:String}) AS databaseEngine,
-       (SELECT any(engine) FROM system.tables WHERE database = {database:String} AND name = 'events_raw_v1') AS tableEngine,
-       (SELECT any(value) FROM system.settings WHERE name = 'cloud_mode') AS cloud`,
+  return layoutOf(await readLayoutFacts(ask, place.database), place);
+}
+
+/** There is none, or not for this user: whatever comes next says so. */
+const NO_SUCH_DATABASE: ReadonlySet<unknown> = new Set(['81', '497']);
+
+/**
+ * `definition`: of the table of events, from its engine on. Of a table of one server no more is asked than every user of
+ * Weir's may read. Throws what `ask` throws.
+ */
+export async function readLayoutFacts(
+  ask: Ask,
+  database: string,
+): Promise<LayoutFacts & { readonly definition: string }> {
+  const params = { database };
+  const [found] = await ask<{ tableEngine: string; definition: string; cloud: string }>(
+    `SELECT any(engine) AS tableEngine, any(engine_full) AS definition,
+       (SELECT any(value) FROM system.settings WHERE name = 'cloud_mode') AS cloud
+     FROM system.tables WHERE database = {database:String} AND name = 'events_raw_v1'`,
+    params,
   );
-  const { databaseEngine, tableEngine, cloud } = found!;
-  return layoutOf({ databaseEngine, tableEngine, isCloud: cloud === '1' }, place);
+  const { tableEngine, definition, cloud } = found!;
+  const isOpen = tableEngine === '' || tableEngine.startsWith('Replicated');
+  return { tableEngine, definition, isCloud: cloud === '1', databaseEngine: isOpen ? await engineOfDatabase() : '' };
+
+  async function engineOfDatabase(): Promise<string> {
+    try {
+      const [shown] = await ask<{ statement: string }>('SHOW CREATE DATABASE {database:Identifier}', params);
+      return /\bENGINE = (\w+)/.exec(shown?.statement ?? '')?.[1] ?? '';
+    } catch (error) {
+      if (NO_SUCH_DATABASE.has((error as { code?: unknown }).code)) return '';
+      throw error;
+    }
+  }
 }
 
 /** The name under which a query reaches every replica; null where there are no others, or they are not known. */
@@ -75,7 +102,8 @@ export function replicasIn(layout: Layout): string | null {
       return layout.cluster;
     case 'cloud':
       return 'default';
-    default:
+    case 'single':
+    case 'unnamed':
       return null;
   }
 }

@@ -5,7 +5,15 @@
  */
 import type { Clock } from '../../runtime/clock.ts';
 import type { InsertMemory } from '../../pipeline/ports.ts';
-import { LEAVING_OUT_ABSENT, type Layout, layoutOf, onReplicas, replicasIn } from '../connection/layout.ts';
+import {
+  LEAVING_OUT_ABSENT,
+  type Layout,
+  type LayoutFacts,
+  layoutOf,
+  onReplicas,
+  readLayoutFacts,
+  replicasIn,
+} from '../connection/layout.ts';
 import { EVENTS } from '../migrations/event-tables.ts';
 
 /** The caller counts time by another clock than ClickHouse's. */
@@ -44,10 +52,41 @@ export function createKeptInserts(
   async function read(signal?: AbortSignal): Promise<Kept> {
     if (known && clock.elapsed() - known.at < KNOWN_MS) return known.kept;
     const at = clock.elapsed();
-    const [found] = await ask<Facts>(FACTS, { database }, signal);
-    const kept = keptBy(found!, { database, cluster });
-    if (found!.tableEngine !== '') known = { kept, at };
+    const facts = await readLayoutFacts((query, params = {}) => ask(query, params, signal), database);
+    const kept = await keptBy(facts, signal);
+    if (facts.tableEngine !== '') known = { kept, at };
     return kept;
+  }
+
+  async function keptBy(facts: LayoutFacts & { definition: string }, signal?: AbortSignal): Promise<Kept> {
+    const { tableEngine, databaseEngine, isCloud, definition } = facts;
+    // That the settings do not fit the table is said elsewhere: here counts what it is.
+    const isOpen = tableEngine === '' || tableEngine.startsWith('Replicated');
+    const isNamed = isOpen && !isCloud && databaseEngine !== 'Replicated';
+    const layout = layoutOf(facts, { database, cluster: isNamed ? cluster : null });
+    if (tableEngine === '') return { layout, memory: AS_CREATED };
+    const written = (name: string) => {
+      const value = new RegExp(`\\b${name} = (\\d+)`).exec(definition)?.[1];
+      return value === undefined ? null : Number(value);
+    };
+    if (layout.kind === 'single') {
+      return { layout, memory: { ...AS_CREATED, inserts: written('non_replicated_deduplication_window') ?? 0 } };
+    }
+    const [inserts, seconds] = [written(WINDOW), written(`${WINDOW}_seconds`)];
+    const otherwise = inserts === null || seconds === null ? await defaults(signal) : LEAST;
+    const memory = { inserts: inserts ?? otherwise.inserts, forMs: (seconds ?? otherwise.seconds) * 1_000 };
+    return { layout, memory };
+  }
+
+  async function defaults(signal?: AbortSignal): Promise<SharedWindow> {
+    try {
+      const rows = await ask<{ name: string; value: string }>(SHARED_DEFAULTS, {}, signal);
+      const value = (name: string) => Number(rows.find((row) => row.name === name)?.value ?? 0);
+      return { inserts: value(WINDOW), seconds: value(`${WINDOW}_seconds`) };
+    } catch {
+      // Weir's user may not ask. Then it is asked for rows more often than would be necessary.
+      return LEAST;
+    }
   }
 
   /**
@@ -90,44 +129,13 @@ const countPerPartition = (replicas: string | null) =>
      FROM ${onReplicas(replicas, 'system.parts')} WHERE database = {database:String} AND table = '${EVENTS}' GROUP BY partition_id
    )`;
 
-/** Of a table that is not there now. */
+/** Of a table that is not there now, and of one server's as Weir makes it. */
 const AS_CREATED: InsertMemory = { inserts: 10_000, forMs: Infinity };
+/** What old versions of ClickHouse, and its cloud, remember at the least. */
+const LEAST: SharedWindow = { inserts: 100, seconds: 3_600 };
 
-/** Of the server's settings, what holds where the table says nothing. */
-type Facts = {
-  readonly databaseEngine: string;
-  readonly tableEngine: string;
-  readonly definition: string;
-  readonly cloud: string;
-  readonly ownInserts: string;
-  readonly inserts: string;
-  readonly seconds: string;
-};
+type SharedWindow = { readonly inserts: number; readonly seconds: number };
 
-const FACTS = `SELECT
-    (SELECT any(engine) FROM system.databases WHERE name = {database:String}) AS databaseEngine,
-    (SELECT any(engine) FROM system.tables WHERE database = {database:String} AND name = '${EVENTS}') AS tableEngine,
-    (SELECT any(engine_full) FROM system.tables WHERE database = {database:String} AND name = '${EVENTS}') AS definition,
-    (SELECT any(value) FROM system.settings WHERE name = 'cloud_mode') AS cloud,
-    (SELECT any(value) FROM system.merge_tree_settings WHERE name = 'non_replicated_deduplication_window') AS ownInserts,
-    (SELECT any(value) FROM system.replicated_merge_tree_settings WHERE name = 'replicated_deduplication_window') AS inserts,
-    (SELECT any(value) FROM system.replicated_merge_tree_settings WHERE name = 'replicated_deduplication_window_seconds') AS seconds`;
-
-function keptBy(facts: Facts, { database, cluster }: { database: string; cluster: string | null }): Kept {
-  const { databaseEngine, tableEngine, definition, cloud } = facts;
-  const found = { databaseEngine, tableEngine, isCloud: cloud === '1' };
-  // That the settings do not fit the table is said elsewhere: here counts what it is.
-  const isPlain = tableEngine !== '' && !/^(Replicated|Shared)/.test(tableEngine);
-  const fitting = isPlain || found.isCloud || databaseEngine === 'Replicated' ? null : cluster;
-  const layout = layoutOf(found, { database, cluster: fitting });
-  const setting = (name: string, fallback: string) =>
-    Number(new RegExp(`\\b${name} = (\\d+)`).exec(definition)?.[1] ?? fallback);
-  if (tableEngine === '') return { layout, memory: AS_CREATED };
-  if (layout.kind === 'single') {
-    const inserts = setting('non_replicated_deduplication_window', facts.ownInserts);
-    return { layout, memory: { inserts, forMs: Infinity } };
-  }
-  const inserts = setting('replicated_deduplication_window', facts.inserts);
-  const seconds = setting('replicated_deduplication_window_seconds', facts.seconds);
-  return { layout, memory: { inserts, forMs: seconds * 1_000 } };
-}
+/** What holds for replicated tables that say nothing themselves. */
+const WINDOW = 'replicated_deduplication_window';
+const SHARED_DEFAULTS = `SELECT name, value FROM system.replicated_merge_tree_settings WHERE name IN ('${WINDOW}', '${WINDOW}_seconds')`;

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
+import { askOf } from '../connection/ask.ts';
 import { LEAVING_OUT_ABSENT, type Layout, LayoutRefused, onReplicas, replicasIn } from '../connection/layout.ts';
 import { quoted } from '../connection/quoting.ts';
 import { changeSchema } from './change-schema.ts';
@@ -64,6 +65,8 @@ export async function migrateClickHouse(
 }
 
 async function prepare(client: ClickHouseClient, database: string, layout: Layout): Promise<void> {
+  // No start waits for all servers of a cluster without a reason.
+  if (layout.kind !== 'single' && (await isPrepared(client, database))) return;
   // In the way of the client's own database, which does not exist yet: the first one named counts.
   const elsewhere = { database: 'default' } as ClickHouseSettings;
   const create = `CREATE DATABASE IF NOT EXISTS ${quoted(database)}`;
@@ -71,6 +74,14 @@ async function prepare(client: ClickHouseClient, database: string, layout: Layou
   const table = `CREATE TABLE IF NOT EXISTS schema_migrations (name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))
      ENGINE = MergeTree ORDER BY (name) COMMENT 'Which files of clickhouse-migrations were applied, with their SHA-256.'`;
   await changeSchema(client, statementFor(layout, table), layout);
+}
+
+async function isPrepared(client: ClickHouseClient, database: string): Promise<boolean> {
+  const found = await askOf(
+    client,
+    database,
+  )("SELECT name FROM system.tables WHERE database = {database:String} AND name = 'schema_migrations'");
+  return found.length > 0;
 }
 
 /** A replica may not have yet what another one has written down. */
