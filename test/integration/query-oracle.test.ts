@@ -15,6 +15,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ClickHouseError, type ClickHouseSettings } from '@clickhouse/client';
 import { createClickHouse } from '../../src/clickhouse/connection/client.ts';
 import { migrateClickHouse } from '../../src/clickhouse/migrations/migrate.ts';
+import type { Days } from '../../src/clickhouse/reading/asked-days.ts';
+import { DAY_EXPRESSION, otherIndexes } from '../../src/clickhouse/reading/day-index.ts';
 import { readSettings } from '../../src/clickhouse/reading/reader-settings.ts';
 import { filtersFor } from '../../src/clickhouse/reading/reader-tables.ts';
 import { startClickHouseOnly } from '../support/stores.ts';
@@ -34,6 +36,16 @@ const VICTIMS_ROWS = VICTIMS.flatMap((project) => [
   rowOf({ project, id: 3, event: 'zeal', user: `${SECRET}3`, at: LATE }),
 ]);
 const TABLES = ['events_raw_v1', 'event_counts_hourly', 'identity_links', 'event_users'];
+
+/** A question about some days passes over granules by what all projects have in them: of the asker's own days, of the victims', of both, of none's. */
+const dayOf = (stamp: string) => Math.floor(Date.parse(`${stamp.slice(0, 10)}T00:00:00Z`) / 86_400_000) + 719_528;
+const DAYS: Readonly<Record<string, Days | null>> = {
+  'all days': null,
+  'own days': { from: dayOf(EARLY), to: dayOf(EARLY) },
+  'days of others': { from: dayOf(LATE), to: dayOf(LATE) },
+  'own days and those of others': { from: dayOf(EARLY), to: null },
+  'days of nobody': { from: dayOf(NEVER), to: dayOf(NEVER) },
+};
 
 /** A value that only victims have, and one that nobody has. */
 type Values = readonly [theirs: string, nobodys: string];
@@ -156,8 +168,10 @@ function isSorted(from: string, column: string) {
 
 let server: Awaited<ReturnType<typeof startClickHouseOnly>>;
 let client: ReturnType<typeof createClickHouse>;
-/** The answers by what was stored, and how. */
-const answers = new Map<string, ReadonlyMap<string, string>>();
+/** The answers by the days that are asked about, and by what was stored, and how. */
+const answers = new Map(Object.keys(DAYS).map((days) => [days, new Map<string, ReadonlyMap<string, string>>()]));
+/** All indexes but that of days. */
+let others: string | null = null;
 /** By the wall that was taken away, the answers for a value that a victim has and for one that nobody has. */
 const controls = new Map<string, readonly [string, string]>();
 let known: string[] = [];
@@ -178,8 +192,13 @@ async function merge() {
   for (const table of TABLES) await client.command({ query: `OPTIMIZE TABLE ${table} FINAL` });
 }
 /** As the reader asks once its guard has nothing against it; `change` takes walls away. */
-async function outcome(query: string, change: (settings: ClickHouseSettings) => void = () => {}): Promise<string> {
-  const settings = readSettings(filtersFor(ATTACKER, RELATIONS_THERE), known);
+async function outcome(
+  query: string,
+  change: (settings: ClickHouseSettings) => void = () => {},
+  days: Days | null = null,
+): Promise<string> {
+  const filters = filtersFor(ATTACKER, RELATIONS_THERE, { days });
+  const settings = readSettings(filters, known, days === null ? null : others);
   change(settings);
   try {
     const answer = await client.query({ query, format: 'JSONCompactEachRow', clickhouse_settings: settings });
@@ -190,16 +209,21 @@ async function outcome(query: string, change: (settings: ClickHouseSettings) => 
 }
 
 async function askAll(situation: string) {
-  const given = new Map<string, string>();
-  const waiting = QUESTIONS.flatMap(({ sql, otherwise }) => [sql, otherwise]);
-  const askInTurn = async () => {
-    for (let sql = waiting.pop(); sql !== undefined; sql = waiting.pop()) given.set(sql, await outcome(sql));
-  };
-  await Promise.all([askInTurn(), askInTurn(), askInTurn(), askInTurn()]);
-  answers.set(situation, given);
-  // So that all of this speaks of something.
-  expect(await outcome('SELECT count() FROM events_raw_v1')).toContain('2');
-  expect([...given.values()]).toContain('153');
+  for (const [name, days] of Object.entries(DAYS)) {
+    const given = new Map<string, string>();
+    const waiting = QUESTIONS.flatMap(({ sql, otherwise }) => [sql, otherwise]);
+    const askInTurn = async () => {
+      for (let sql = waiting.pop(); sql !== undefined; sql = waiting.pop()) {
+        given.set(sql, await outcome(sql, undefined, days));
+      }
+    };
+    await Promise.all([askInTurn(), askInTurn(), askInTurn(), askInTurn()]);
+    answers.get(name)!.set(situation, given);
+    // So that all of this speaks of something.
+    const isOwn = days === null || days.from === dayOf(EARLY);
+    expect(await outcome('SELECT count() FROM events_raw_v1', undefined, days)).toContain(isOwn ? '2' : '0');
+    if (isOwn) expect([...given.values()]).toContain('153');
+  }
 }
 
 beforeAll(async () => {
@@ -211,6 +235,13 @@ beforeAll(async () => {
     format: 'JSONCompactEachRow',
   });
   known = (await (await settings).json<[string]>()).map(([setting]) => setting);
+  const found = client.query({
+    query: `SELECT name, expr FROM system.data_skipping_indices WHERE database = '${DATABASE}' AND table = 'events_raw_v1'`,
+    format: 'JSONCompactEachRow',
+  });
+  const indexes = await (await found).json<[string, string]>();
+  others = otherIndexes({ indexes: indexes.map((index) => index.join(' ')), columns: [] });
+  expect(others).not.toBeNull();
   await store(OWN_ROWS);
   await askAll('alone');
   await store([...OWN_ROWS, ...VICTIMS_ROWS]);
@@ -239,22 +270,38 @@ async function askControls() {
       );
     controls.set(wall, [await asked(theirs), await asked(nobodys)]);
   }
+  const named = (stamp: string) =>
+    outcome(
+      `SELECT count() FROM events_raw_v1 WHERE intDiv(1, event != 'mark') = 1 AND ${DAY_EXPRESSION} = ${dayOf(stamp)}`,
+      undefined,
+      { from: null, to: dayOf(NEVER) },
+    );
+  controls.set('days, if a query could name their index,', [await named(LATE), await named(NEVER)]);
 }
 
 /** Without a wall: ClickHouse passes over the asker's row or not, by what others have stored. */
-test.each(['indexes', 'partitions', 'statistics'])('control: the %s tell', (wall) => {
-  const [theirs, nobodys] = controls.get(wall)!;
-  expect(theirs).not.toBe(nobodys);
-});
+test.each(['indexes', 'partitions', 'statistics', 'days, if a query could name their index,'])(
+  'control: the %s tell',
+  (wall) => {
+    const [theirs, nobodys] = controls.get(wall)!;
+    expect(theirs).not.toBe(nobodys);
+  },
+);
 
 describe.each(QUESTIONS)('$sql', ({ sql, otherwise }) => {
   test('is answered alike whether or not anybody has the value', () => {
-    for (const [situation, given] of answers) expect(given.get(sql), situation).toBe(given.get(otherwise));
+    for (const [days, situations] of answers) {
+      for (const [situation, given] of situations) {
+        expect(given.get(sql), `${days}, ${situation}`).toBe(given.get(otherwise));
+      }
+    }
   });
 });
 
 describe.each(QUESTIONS.filter(({ isInOrder }) => !isInOrder))('$sql', ({ sql }) => {
   test('is answered alike beside and without others', () => {
-    expect(new Set([...answers.values()].map((given) => given.get(sql)))).toHaveLength(1);
+    for (const [days, situations] of answers) {
+      expect(new Set([...situations.values()].map((given) => given.get(sql))), days).toHaveLength(1);
+    }
   });
 });

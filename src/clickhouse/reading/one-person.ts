@@ -24,7 +24,7 @@ export function askedPerson(root: Node, sql: string, names: ReadonlySet<string>)
   if (nodes.some(({ alias }) => alias === 'distinct_id')) return null;
   const place = select.children.findIndex(({ kind }) => kind === 'TablesInSelectQuery');
   const [tables, where] = select.children.slice(place);
-  if (!isOneOf(tables, names) || where?.kind !== 'Function') return null;
+  if (!names.has(onlyTable(tables)?.name ?? '') || where?.kind !== 'Function') return null;
   return (
     conjunctsOf(where)
       .map(personIn)
@@ -32,15 +32,15 @@ export function askedPerson(root: Node, sql: string, names: ReadonlySet<string>)
   );
 }
 
-/** Whether nothing is read but one table of these names. */
-function isOneOf(tables: Node | undefined, names: ReadonlySet<string>): boolean {
+/** The table that is read, where nothing else is. */
+export function onlyTable(tables: Node | undefined): Node | null {
   const path = tables === undefined ? [] : nodesOf(tables);
   const isAlone = path.length === 4 && path[1]!.kind === 'TablesInSelectQueryElement';
-  return isAlone && path[3]!.kind === 'TableIdentifier' && names.has(path[3]!.name);
+  return isAlone && path[3]!.kind === 'TableIdentifier' ? path[3]! : null;
 }
 
 /** The conditions that all have to hold. */
-function conjunctsOf(condition: Node): readonly Node[] {
+export function conjunctsOf(condition: Node): readonly Node[] {
   const conjuncts = [condition];
   for (let at = 0; at < conjuncts.length;) {
     const { kind, name, children } = conjuncts[at]!;

@@ -8,6 +8,7 @@
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Asking, ProjectReader, QueryAnswer, QueryFailure, Schema } from '../../pipeline/read-ports.ts';
+import { askedDays } from './asked-days.ts';
 import { needsIdentities } from './identity-use.ts';
 import { type Person, askedPerson } from './one-person.ts';
 import { ODD_NAME, ONLY_SELECT, textProblem, treeProblem, withoutEnd } from './query-guard.ts';
@@ -15,6 +16,7 @@ import { type Node, treeOf } from './query-tree.ts';
 import { TOO_SLOW, parseFailure, runFailure } from './reader-errors.ts';
 import { type Catalog, createReaderCatalog, settingsFor } from './reader-catalog.ts';
 import { READ_LIMITS, parseSettings } from './reader-settings.ts';
+import { EVENTS, SERVICE_DATABASE } from './reader-tables.ts';
 import { createRunningQueries } from './running-queries.ts';
 
 const FORMAT = 'JSONCompactEachRowWithNamesAndTypes';
@@ -34,7 +36,11 @@ export function createProjectReader(
 ): ProjectReader {
   const running = createRunningQueries({ client, clock, stopping });
   const catalog = createReaderCatalog(client, database);
-  const eventsNames = new Set(['events', `${database}.events`]);
+  const eventsNames = namesIn(database, ['events']);
+  const eventNames = {
+    timed: new Set([...namesIn(database, ['events', EVENTS]), `${SERVICE_DATABASE}.events`]),
+    untimed: namesIn(database, ['persons', 'sessions']),
+  };
 
   return { query, stopped: running.stop, schema };
 
@@ -53,7 +59,8 @@ export function createProjectReader(
     if (guilty !== null) return refused(guilty);
     try {
       const person = await personAsked(tree, text, projectId, around);
-      const settings = settingsFor(projectId, around, { needsIdentities: needsIdentities(tree), person });
+      const days = askedDays(tree, text, eventNames, around.nowMs);
+      const settings = settingsFor(projectId, around, { needsIdentities: needsIdentities(tree), person, days });
       return await run(text, settings, asking);
     } catch (error) {
       return runFailure(error);
@@ -165,6 +172,10 @@ export function createProjectReader(
     }
   }
 }
+
+/** What tables of Weir's database may be called in a query. */
+const namesIn = (database: string, tables: readonly string[]): ReadonlySet<string> =>
+  new Set(tables.flatMap((table) => [table, `${database}.${table}`]));
 
 /** The client has left: this answer is not sent. */
 const ABANDONED: QueryFailure = { kind: 'unavailable', isForOperator: false, error: null };

@@ -2,8 +2,10 @@
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import type { QueryFailure, TableDescription } from '../../pipeline/read-ports.ts';
 import type { Names } from './query-guard.ts';
-import { SETTING_NAMES, parseSettings, readSettings, withoutEffect } from './reader-settings.ts';
+import { otherIndexes } from './day-index.ts';
+import { SETTING_NAMES, knowsOneIndex, parseSettings, readSettings, withoutEffect } from './reader-settings.ts';
 import {
+  EVENTS,
   type Narrowing,
   READABLE_TABLES,
   type Relation,
@@ -16,14 +18,37 @@ const MAX_EVENT_NAMES = 1_000;
 /** What a filter lists of ids, twice, is a part of the request's address, for which proxies have 8 kB and more. */
 const MAX_LISTED = { ids: 32, bytes: 1_024 };
 
-/** `known`: settings that this ClickHouse knows. */
-export type Catalog = { readonly relations: readonly Relation[]; readonly known: readonly string[] };
+/**
+ * `known`: settings that this ClickHouse knows. `otherIndexes`: of the table of events, all but that of days; null when
+ * that one may not be used. `nowMs`: by ClickHouse's clock.
+ */
+export type Catalog = {
+  readonly relations: readonly Relation[];
+  readonly known: readonly string[];
+  readonly otherIndexes: string | null;
+  readonly nowMs: number;
+};
 
-export const settingsFor = (
+export function settingsFor(
   projectId: string,
-  { relations, known }: Catalog,
+  { relations, known, otherIndexes: others }: Catalog,
   narrowing: Narrowing = {},
-): ClickHouseSettings => readSettings(filtersFor(projectId, relations, narrowing), known);
+): ClickHouseSettings {
+  const days = others === null ? null : (narrowing.days ?? null);
+  return readSettings(filtersFor(projectId, relations, { ...narrowing, days }), known, days === null ? null : others);
+}
+
+type Found = [
+  database: string,
+  name: string,
+  engine: string,
+  owned: string,
+  expiring: string,
+  known: string[],
+  indexes: string[],
+  columns: string[],
+  now: string,
+];
 
 /** A setting that keeps projects apart is known and does nothing: as good as unknown. */
 const UNSAFE: QueryFailure = {
@@ -43,7 +68,11 @@ export function createReaderCatalog(client: ClickHouseClient, database: string) 
   async function read(abort_signal?: AbortSignal): Promise<Catalog | QueryFailure> {
     const answer = await client.query({
       query: `SELECT tables.database, tables.name, engine, owned, expiring,
-                (SELECT groupArray(name) FROM system.settings WHERE name IN {settings:Array(String)} AND NOT is_obsolete) AS known
+                (SELECT groupArray(name) FROM system.settings WHERE name IN {settings:Array(String)} AND NOT is_obsolete) AS known,
+                (SELECT arrayFlatten(groupArray(extractAll(create_table_query, '\\\\bINDEX (\\\\S+ [^ ]+)'))) FROM system.tables
+                 WHERE database = {database:String} AND name = {events:String}) AS indexes,
+                (SELECT groupArray(name) FROM system.columns WHERE database = {database:String} AND table = {events:String}) AS columns_of_events,
+                toString(toUnixTimestamp(now())) AS now
               FROM system.tables AS tables
               LEFT JOIN (
                 SELECT database, table, countIf(name = 'project_id' AND type = 'UUID') AS owned,
@@ -51,13 +80,13 @@ export function createReaderCatalog(client: ClickHouseClient, database: string) 
                 FROM system.columns WHERE database IN {databases:Array(String)} GROUP BY database, table
               ) AS columns ON columns.database = tables.database AND columns.table = tables.name
               WHERE tables.database IN {databases:Array(String)}`,
-      query_params: { databases: [database, SERVICE_DATABASE], settings: SETTING_NAMES },
+      query_params: { database, databases: [database, SERVICE_DATABASE], events: EVENTS, settings: SETTING_NAMES },
       format: 'JSONCompactEachRow',
       clickhouse_settings: parseSettings(),
       ...(abort_signal && { abort_signal }),
     });
-    const rows = await answer.json<[string, string, string, string, string, string[]]>();
-    const known = rows[0]?.[5] ?? [];
+    const rows = await answer.json<Found>();
+    const [, , , , , known = [], indexes = [], columns = [], now = '0'] = rows[0] ?? [];
     if (rows.length > 0 && withoutEffect(known).length > 0) return UNSAFE;
     return {
       relations: rows.map(([at, name, engine, owned, expiring]) => ({
@@ -69,6 +98,8 @@ export function createReaderCatalog(client: ClickHouseClient, database: string) 
         isReadable: readable.has(`${at}.${name}`),
       })),
       known,
+      otherIndexes: knowsOneIndex(known) ? otherIndexes({ indexes, columns }) : null,
+      nowMs: Number(now) * 1_000,
     };
   }
 

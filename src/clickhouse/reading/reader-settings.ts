@@ -115,6 +115,17 @@ const COMFORTS: ClickHouseSettings & Record<string, string | number> = {
   type_json_skip_duplicated_paths: 1,
 };
 
+/**
+ * For a query whose rows are filtered by their days: only the index of days, which no condition of the query's own reaches.
+ * All copies of an event have one day, so those that are passed over need not be looked for again.
+ */
+const BY_DAYS: ClickHouseSettings & Record<string, string | number> = {
+  use_skip_indexes: 1,
+  use_skip_indexes_if_final: 1,
+  use_skip_indexes_if_final_exact_mode: 0,
+};
+const IGNORED_INDEXES = 'ignore_data_skipping_indices';
+
 const LIMITS: ClickHouseSettings = {
   max_execution_time: READ_LIMITS.maxExecutionS,
   // Otherwise a query is refused for what ClickHouse guesses it would take.
@@ -147,15 +158,33 @@ const FORMATTING: ClickHouseSettings = {
 };
 
 /** The settings that have to do something, or may. */
-export const SETTING_NAMES: readonly string[] = Object.keys({ ...ISOLATING, ...PRECAUTIONS, ...COMFORTS });
+export const SETTING_NAMES: readonly string[] = Object.keys({
+  ...ISOLATING,
+  ...PRECAUTIONS,
+  ...COMFORTS,
+  ...BY_DAYS,
+  [IGNORED_INDEXES]: '',
+});
 
 /** What keeps projects apart and has no effect any more on a ClickHouse where only `known` of the settings have one. */
 export const withoutEffect = (known: readonly string[]): readonly string[] =>
   Object.keys(ISOLATING).filter((name) => !known.includes(name));
 
-/** The settings of a query that sees only what the filters leave. `known`: the settings that have an effect on this ClickHouse. */
-export function readSettings(filters: Record<string, string>, known: readonly string[]): ClickHouseSettings {
-  const optional = Object.entries({ ...PRECAUTIONS, ...COMFORTS }).filter(([name]) => known.includes(name));
+/** Whether a ClickHouse that knows these settings can use one index and no other. */
+export const knowsOneIndex = (known: readonly string[]): boolean =>
+  ['use_skip_indexes_if_final', IGNORED_INDEXES].every((name) => known.includes(name));
+
+/**
+ * The settings of a query that sees only what the filters leave. `known`: the settings that have an effect on this
+ * ClickHouse. `otherIndexes`: all but the index of days, where the filters go by that; null allows no index.
+ */
+export function readSettings(
+  filters: Record<string, string>,
+  known: readonly string[],
+  otherIndexes: string | null = null,
+): ClickHouseSettings {
+  const byDays = otherIndexes === null ? {} : { ...BY_DAYS, [IGNORED_INDEXES]: otherIndexes };
+  const optional = Object.entries({ ...PRECAUTIONS, ...COMFORTS, ...byDays }).filter(([name]) => known.includes(name));
   return {
     ...parseSettings(),
     ...Object.fromEntries(optional),

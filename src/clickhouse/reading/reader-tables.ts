@@ -5,6 +5,8 @@
  */
 
 import { literal } from '../connection/quoting.ts';
+import type { Days } from './asked-days.ts';
+import { onDays } from './day-index.ts';
 import type { Person } from './one-person.ts';
 
 /** Where what services report can be asked by itself. */
@@ -68,16 +70,20 @@ export type Relation = {
 export const fullNameOf = ({ database, name }: Relation): string => `${database}.${name}`;
 
 /** What the view `events` reads, and what the view `identities` does, and with it `distinct_id`. */
-const EVENTS = 'events_raw_v1';
+export const EVENTS = 'events_raw_v1';
 const LINKS = 'identity_links';
 
 const PROJECT_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 /**
  * What a query does not need of the project's rows. `needsIdentities`: false leaves out every link of an anonymous id.
- * `person`: leaves all events and links that cannot be this one's out.
+ * `person`: leaves all events and links that cannot be this one's out. `days`: all events of other days.
  */
-export type Narrowing = { readonly needsIdentities?: boolean; readonly person?: Person | null };
+export type Narrowing = {
+  readonly needsIdentities?: boolean;
+  readonly person?: Person | null;
+  readonly days?: Days | null;
+};
 
 /**
  * The value of `additional_table_filters` that leaves only the project's rows,
@@ -89,7 +95,7 @@ export type Narrowing = { readonly needsIdentities?: boolean; readonly person?: 
 export function filtersFor(
   projectId: string,
   relations: readonly Relation[],
-  { needsIdentities = true, person = null }: Narrowing = {},
+  { needsIdentities = true, person = null, days = null }: Narrowing = {},
 ): Record<string, string> {
   // It becomes part of an expression, so nothing but a UUID may ever come here.
   if (!PROJECT_ID.test(projectId)) throw new Error('a project id is a UUID in lower case');
@@ -101,6 +107,7 @@ export function filtersFor(
     if (!hasProjectId || engine.endsWith('View') || (name === LINKS && !needsIdentities)) return '0';
     const conditions = [isOwned, ...(hasExpiry ? ['expires_at > now()'] : [])];
     if (person !== null && name === EVENTS) conditions.push(`(user_id = ${literal(person.id)} OR ${isAnyId(person)})`);
+    if (days !== null && name === EVENTS) conditions.push(...onDays(days));
     if (person !== null && name === LINKS) conditions.push(isAnyId(person));
     return conditions.join(' AND ');
   }
