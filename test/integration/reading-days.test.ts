@@ -13,7 +13,7 @@ import { type Stores, startStores } from '../support/stores.ts';
 
 const MONTH = '01890000-0000-7000-8000-000000000001';
 const YEAR = '01890000-0000-7000-8000-000000000002';
-const ROWS_A_MONTH = 30_000;
+const ROWS_A_MONTH = 24_000;
 const MONTHS = 8;
 const HALF_A_DAY = `timestamp >= '2026-05-10' AND timestamp < '2026-05-10 12:00:00'`;
 
@@ -179,7 +179,7 @@ describe('questions about some days are answered as though nothing was passed ov
       return below(2) === 0 ? `${column} ${op} ${constant}` : `${constant} ${turned} ${column}`;
     };
     let byDays = 0;
-    for (let n = 0; n < 40; n += 1) {
+    for (let n = 0; n < 20; n += 1) {
       const where = [condition(), ...(below(2) === 0 ? [condition()] : [])].join(oneOf([' AND ', ' AND ', ' OR ']));
       const sql = (more: string) =>
         `SELECT count(), groupBitXor(cityHash64(event_id)) FROM events WHERE (${where}) ${more}`;
@@ -187,8 +187,8 @@ describe('questions about some days are answered as though nothing was passed ov
       expect(parsed(given.rows), where).toEqual(await plainly(sql(`AND project_id = '${YEAR}'`)));
       byDays += Number(isByDays(given));
     }
-    expect(byDays).toBeGreaterThan(10);
-  }, 60_000);
+    expect(byDays).toBeGreaterThan(5);
+  }, 120_000);
 
   test.each([
     `SELECT count() FROM events WHERE event = 'name_1'`,

@@ -14,7 +14,7 @@ import { type Person, askedPerson } from './one-person.ts';
 import { ODD_NAME, ONLY_SELECT, textProblem, treeProblem, withoutEnd } from './query-guard.ts';
 import { type Node, treeOf } from './query-tree.ts';
 import { TOO_SLOW, parseFailure, runFailure } from './reader-errors.ts';
-import { type Catalog, createReaderCatalog, settingsFor } from './reader-catalog.ts';
+import { type ByDays, type Catalog, createReaderCatalog, settingsFor } from './reader-catalog.ts';
 import { READ_LIMITS, parseSettings } from './reader-settings.ts';
 import { EVENTS, SERVICE_DATABASE } from './reader-tables.ts';
 import { createRunningQueries } from './running-queries.ts';
@@ -59,8 +59,8 @@ export function createProjectReader(
     if (guilty !== null) return refused(guilty);
     try {
       const person = await personAsked(tree, text, projectId, around);
-      const days = askedDays(tree, text, eventNames, around.nowMs);
-      const settings = settingsFor(projectId, around, { needsIdentities: needsIdentities(tree), person, days });
+      const byDays = await daysAsked(tree, text, around);
+      const settings = settingsFor(projectId, around, { needsIdentities: needsIdentities(tree), person, byDays });
       return await run(text, settings, asking);
     } catch (error) {
       return runFailure(error);
@@ -74,6 +74,13 @@ export function createProjectReader(
     // Also to its end if the client leaves: a slot is free when ClickHouse is.
     const anonymousIds = await catalog.linkedTo(id, settingsFor(projectId, around));
     return anonymousIds === null ? null : { id, anonymousIds };
+  }
+
+  /** The days of the events that the query needs, and what it takes to read by them; null for any other. */
+  async function daysAsked(tree: Node, sql: string, around: Catalog): Promise<ByDays | null> {
+    const days = askedDays(tree, sql, eventNames, around.nowMs);
+    const otherIndexes = days === null ? null : await catalog.indexesBesideDays(around);
+    return days === null || otherIndexes === null ? null : { days, otherIndexes };
   }
 
   async function schema(projectId: string, signal: AbortSignal): Promise<Schema | QueryFailure> {

@@ -2,6 +2,7 @@
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import type { QueryFailure, TableDescription } from '../../pipeline/read-ports.ts';
 import type { Names } from './query-guard.ts';
+import type { Days } from './asked-days.ts';
 import { otherIndexes } from './day-index.ts';
 import { SETTING_NAMES, knowsOneIndex, parseSettings, readSettings, withoutEffect } from './reader-settings.ts';
 import {
@@ -18,37 +19,48 @@ const MAX_EVENT_NAMES = 1_000;
 /** What a filter lists of ids, twice, is a part of the request's address, for which proxies have 8 kB and more. */
 const MAX_LISTED = { ids: 32, bytes: 1_024 };
 
-/**
- * `known`: settings that this ClickHouse knows. `otherIndexes`: of the table of events, all but that of days; null when
- * that one may not be used. `nowMs`: by ClickHouse's clock.
- */
+/** `known`: settings that this ClickHouse knows. `nowMs`: by its clock. */
 export type Catalog = {
   readonly relations: readonly Relation[];
   readonly known: readonly string[];
-  readonly otherIndexes: string | null;
   readonly nowMs: number;
+  readonly events: EventTable;
 };
 
-export function settingsFor(
-  projectId: string,
-  { relations, known, otherIndexes: others }: Catalog,
-  narrowing: Narrowing = {},
-): ClickHouseSettings {
-  const days = others === null ? null : (narrowing.days ?? null);
-  return readSettings(filtersFor(projectId, relations, { ...narrowing, days }), known, days === null ? null : others);
-}
+/** `version`: another one when the table may have been changed; null while it may be changed without that. */
+type EventTable = { readonly version: string | null; readonly columns: readonly string[] };
 
-type Found = [
-  database: string,
-  name: string,
-  engine: string,
-  owned: string,
-  expiring: string,
-  known: string[],
-  indexes: string[],
-  columns: string[],
-  now: string,
-];
+/** The days of the events that are needed, and all indexes but that of days. */
+export type ByDays = { readonly days: Days; readonly otherIndexes: string };
+type Needs = Omit<Narrowing, 'days'> & { readonly byDays?: ByDays | null };
+
+export const settingsFor = (
+  projectId: string,
+  { relations, known }: Catalog,
+  { byDays = null, ...needs }: Needs = {},
+): ClickHouseSettings =>
+  readSettings(
+    filtersFor(projectId, relations, { ...needs, days: byDays?.days ?? null }),
+    known,
+    byDays?.otherIndexes ?? null,
+  );
+
+type Found = {
+  readonly database: string;
+  readonly name: string;
+  readonly engine: string;
+  readonly owned: string;
+  readonly expiring: string;
+  readonly names: readonly string[];
+  readonly uuid: string;
+  /** When it was changed, and now: in seconds. */
+  readonly changed: string;
+  readonly now: string;
+  readonly known: readonly string[];
+};
+
+/** The time of a change has no smaller unit than a second. */
+const SETTLED_AFTER_S = 2;
 
 /** A setting that keeps projects apart is known and does nothing: as good as unknown. */
 const UNSAFE: QueryFailure = {
@@ -62,45 +74,64 @@ export function createReaderCatalog(client: ClickHouseClient, database: string) 
     READABLE_TABLES.flatMap(({ name }) => (name.includes('.') ? [name] : [name, `${database}.${name}`])),
   );
 
-  return { read, namesOf, describe, eventNames, linkedTo };
+  let remembered: { readonly version: string; readonly others: string | null } | null = null;
+
+  return { read, namesOf, describe, eventNames, linkedTo, indexesBesideDays };
 
   /** Asked each time: it costs little, and a table that appears is never without its filter. */
   async function read(abort_signal?: AbortSignal): Promise<Catalog | QueryFailure> {
     const answer = await client.query({
-      query: `SELECT tables.database, tables.name, engine, owned, expiring,
-                (SELECT groupArray(name) FROM system.settings WHERE name IN {settings:Array(String)} AND NOT is_obsolete) AS known,
-                (SELECT arrayFlatten(groupArray(extractAll(create_table_query, '\\\\bINDEX (\\\\S+ [^ ]+)'))) FROM system.tables
-                 WHERE database = {database:String} AND name = {events:String}) AS indexes,
-                (SELECT groupArray(name) FROM system.columns WHERE database = {database:String} AND table = {events:String}) AS columns_of_events,
-                toString(toUnixTimestamp(now())) AS now
+      query: `SELECT tables.database AS database, tables.name AS name, engine, owned, expiring, names, toString(uuid) AS uuid,
+                toString(toUnixTimestamp(metadata_modification_time)) AS changed, toString(toUnixTimestamp(now())) AS now,
+                (SELECT groupArray(name) FROM system.settings WHERE name IN {settings:Array(String)} AND NOT is_obsolete) AS known
               FROM system.tables AS tables
               LEFT JOIN (
                 SELECT database, table, countIf(name = 'project_id' AND type = 'UUID') AS owned,
-                  countIf(name = 'expires_at' AND type LIKE 'DateTime%') AS expiring
+                  countIf(name = 'expires_at' AND type LIKE 'DateTime%') AS expiring, groupArrayIf(name, table = {events:String}) AS names
                 FROM system.columns WHERE database IN {databases:Array(String)} GROUP BY database, table
               ) AS columns ON columns.database = tables.database AND columns.table = tables.name
               WHERE tables.database IN {databases:Array(String)}`,
-      query_params: { database, databases: [database, SERVICE_DATABASE], events: EVENTS, settings: SETTING_NAMES },
-      format: 'JSONCompactEachRow',
+      query_params: { databases: [database, SERVICE_DATABASE], events: EVENTS, settings: SETTING_NAMES },
+      format: 'JSONEachRow',
       clickhouse_settings: parseSettings(),
       ...(abort_signal && { abort_signal }),
     });
     const rows = await answer.json<Found>();
-    const [, , , , , known = [], indexes = [], columns = [], now = '0'] = rows[0] ?? [];
+    const { known = [], now = '0' } = rows[0] ?? {};
     if (rows.length > 0 && withoutEffect(known).length > 0) return UNSAFE;
     return {
-      relations: rows.map(([at, name, engine, owned, expiring]) => ({
-        database: at,
-        name,
-        engine,
-        hasProjectId: Number(owned) > 0,
-        hasExpiry: Number(expiring) > 0,
-        isReadable: readable.has(`${at}.${name}`),
+      relations: rows.map((row) => ({
+        database: row.database,
+        name: row.name,
+        engine: row.engine,
+        hasProjectId: Number(row.owned) > 0,
+        hasExpiry: Number(row.expiring) > 0,
+        isReadable: readable.has(`${row.database}.${row.name}`),
       })),
       known,
-      otherIndexes: knowsOneIndex(known) ? otherIndexes({ indexes, columns }) : null,
       nowMs: Number(now) * 1_000,
+      events: eventTableOf(rows.find((row) => row.database === database && row.name === EVENTS)),
     };
+  }
+
+  /**
+   * All indexes of the table of events but that of days, as a setting lists them; null when none may be used. Remembered
+   * as long as the table is not changed: ClickHouse takes a few milliseconds to write its statement.
+   */
+  async function indexesBesideDays({ known, events: { version, columns } }: Catalog): Promise<string | null> {
+    if (!knowsOneIndex(known)) return null;
+    if (version !== null && remembered?.version === version) return remembered.others;
+    const answer = await client.query({
+      query: String.raw`SELECT extractAll(create_table_query, '\\bINDEX (\\S+ [^ ]+)') FROM system.tables
+        WHERE database = {database:String} AND name = {events:String}`,
+      query_params: { database, events: EVENTS },
+      format: 'JSONCompactEachRow',
+      clickhouse_settings: parseSettings(),
+    });
+    const [[indexes] = [[]]] = await answer.json<[string[]]>();
+    const others = otherIndexes({ indexes, columns });
+    if (version !== null) remembered = { version, others };
+    return others;
   }
 
   async function describe(abort_signal: AbortSignal): Promise<TableDescription[]> {
@@ -153,4 +184,10 @@ export function createReaderCatalog(client: ClickHouseClient, database: string) 
       databases: new Set([database, SERVICE_DATABASE]),
     };
   }
+}
+
+function eventTableOf(row: Found | undefined): EventTable {
+  if (row === undefined) return { version: null, columns: [] };
+  const isSettled = Number(row.now) - Number(row.changed) >= SETTLED_AFTER_S && row.changed !== '0';
+  return { version: isSettled ? `${row.uuid} ${row.changed}` : null, columns: row.names };
 }
