@@ -3,7 +3,7 @@
  * filter can name what it is about, and rows of other days never get past that filter. So whether a granule is read for
  * what other projects have stored in it makes no difference to any answer (decision 58).
  */
-import { literal, quoted } from '../connection/quoting.ts';
+import { quoted } from '../connection/quoting.ts';
 import type { Days } from './asked-days.ts';
 
 export const DAY_INDEX = 'day_set';
