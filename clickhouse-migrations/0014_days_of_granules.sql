@@ -11,6 +11,4 @@ ALTER TABLE events_raw_v1
     ADD INDEX IF NOT EXISTS day_set mortonEncode(toDaysSinceYearZero(timestamp)) TYPE set(256) GRANULARITY 1;
 
 -- For the parts that are there: ClickHouse does it by itself (system.mutations), reading one column. Until then they are read as before.
-ALTER TABLE events_raw_v1
-    MATERIALIZE INDEX day_set
-    SETTINGS mutations_sync = 0;
+ALTER TABLE events_raw_v1 MATERIALIZE INDEX day_set SETTINGS mutations_sync = 0;
