@@ -8,6 +8,7 @@ import {
   onReplicas,
   replicasIn,
 } from '../src/clickhouse/connection/layout.ts';
+import { classOf } from '../src/clickhouse/connection/errors.ts';
 import { NEW_KEY, OLD_KEY } from '../src/clickhouse/migrations/event-tables.ts';
 import { obstaclesTo } from '../src/clickhouse/migrations/layout-obstacles.ts';
 import { statementFor } from '../src/clickhouse/migrations/layout-statements.ts';
@@ -168,6 +169,27 @@ describe('what stands in the way of shared tables', () => {
   ] as readonly [string, Layout, Server, readonly RegExp[]][])('%s', async (_, layout, server, words) => {
     const found = await obstaclesTo(asking(server), layout);
     expect(found).toEqual(words.map((word) => expect.stringMatching(word)));
+  });
+});
+
+describe('a failure behind a view', () => {
+  const behind = (code: number) =>
+    classOf(
+      code,
+      `Code: ${code}. DB::Exception: Words: while pushing to view analytics.event_users_mv (00000000-0000-4000-8000-000000000000). (NAME) (version 26.7.2.1)`,
+    );
+
+  test.each([
+    [242, 'TABLE_IS_READ_ONLY'],
+    [285, 'TOO_FEW_LIVE_REPLICAS'],
+    [319, 'UNKNOWN_STATUS_OF_INSERT'],
+    [999, 'KEEPER_EXCEPTION'],
+  ])('%i, %s: it is of replicas, and passes', (code) => {
+    expect(behind(code)).toBe('ambiguous');
+  });
+
+  test.each([47, 241, 469])('%i: it needs a person, as before', (code) => {
+    expect(behind(code)).toBe('operator');
   });
 });
 

@@ -94,6 +94,27 @@ describe.skipIf(!hasZooKeeper() && !isRequired)('replicas', () => {
     ]);
   });
 
+  test('what is remembered of inserts is read from the table, whoever made it', async () => {
+    const memoryOf = async (database: string, settings: string) => {
+      await clients[0]!.command({ query: `CREATE DATABASE ${database} ON CLUSTER '${CLUSTER}'` });
+      await clients[0]!.command({
+        query: `CREATE TABLE ${database}.events_raw_v1 ON CLUSTER '${CLUSTER}' (x UInt8) ENGINE = ReplicatedMergeTree ORDER BY x ${settings}`,
+      });
+      const options = { database, cluster: CLUSTER, timeoutMs: 10_000 };
+      return createEventStore({ client: clients[0]!, clock: systemClock }, options).readMemory();
+    };
+    const window = 'replicated_deduplication_window = 500, replicated_deduplication_window_seconds = 1800';
+    expect(await memoryOf('short', `SETTINGS ${window}`)).toEqual({ inserts: 500, forMs: HOUR_MS / 2 });
+    const [server] = await first.ask<{ inserts: string; seconds: string }>(
+      `SELECT anyIf(value, name = 'replicated_deduplication_window') AS inserts, anyIf(value, name = 'replicated_deduplication_window_seconds') AS seconds
+       FROM system.replicated_merge_tree_settings`,
+    );
+    expect(await memoryOf('usual', '')).toEqual({
+      inserts: Number(server!.inserts),
+      forMs: Number(server!.seconds) * 1_000,
+    });
+  });
+
   test('says what to do where the cluster is not named, or tables of one server are there', async () => {
     await first.ask('CREATE DATABASE alone');
     await first.ask('CREATE TABLE alone.events_raw_v1 (x UInt8) ENGINE = MergeTree ORDER BY x');

@@ -44,7 +44,8 @@ export async function startZooKeeper(): Promise<ZooKeeper> {
   );
   const memory = ['-Xms64m', '-Xmx128m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
   const main = ['-cp', JAR, 'org.apache.zookeeper.server.ZooKeeperServerMain', file];
-  const server = spawn(JAVA, [...memory, ...main], { stdio: 'ignore' });
+  // However the tests end, it ends with them.
+  const server = spawn('setpriv', ['--pdeathsig', 'KILL', JAVA, ...memory, ...main], { stdio: 'ignore' });
   await answers(server, port);
   return {
     port,

@@ -80,7 +80,11 @@ export function createKeptInserts(
 
   async function defaults(signal?: AbortSignal): Promise<SharedWindow> {
     try {
-      const rows = await ask<{ name: string; value: string }>(SHARED_DEFAULTS, {}, signal);
+      const rows = await ask<{ name: string; value: string }>(
+        SHARED_DEFAULTS,
+        { names: [WINDOW, `${WINDOW}_seconds`] },
+        signal,
+      );
       const value = (name: string) => Number(rows.find((row) => row.name === name)?.value ?? 0);
       return { inserts: value(WINDOW), seconds: value(`${WINDOW}_seconds`) };
     } catch {
@@ -138,4 +142,5 @@ type SharedWindow = { readonly inserts: number; readonly seconds: number };
 
 /** What holds for replicated tables that say nothing themselves. */
 const WINDOW = 'replicated_deduplication_window';
-const SHARED_DEFAULTS = `SELECT name, value FROM system.replicated_merge_tree_settings WHERE name IN ('${WINDOW}', '${WINDOW}_seconds')`;
+const SHARED_DEFAULTS =
+  'SELECT name, value FROM system.replicated_merge_tree_settings WHERE name IN {names:Array(String)}';
