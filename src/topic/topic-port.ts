@@ -32,7 +32,8 @@ export type TopicWriter = {
   /**
    * Appends one record to the partition. Resolves when all in-sync replicas have it; repeats itself, without doubling
    * the record, for as long as the broker is away. Rejects with `TopicFailure` when the broker refuses the record for
-   * good (`too_large`, `denied`), or when the writer was closed. One append of a partition is under way at a time.
+   * good (`too_large`, `denied`), when it is `unclear` whether the record is in the log and no longer safe to repeat it
+   * as the same, or when the writer was closed. One append of a partition is under way at a time.
    */
   append(partition: number, entry: TopicEntry): Promise<void>;
   /** The largest value, with its head, in bytes, that the topic takes uncompressed; known once a broker has told. */
@@ -45,8 +46,11 @@ export type TopicWriter = {
   close(): Promise<void>;
 };
 
-/** `too_large`: more than the topic takes. `denied`: rights or settings. `closed`: the writer ended first. */
-export type TopicFailureKind = 'too_large' | 'denied' | 'closed';
+/**
+ * `too_large`: more than the topic takes. `denied`: rights or settings. `unclear`: the record may be in the log, and the
+ * broker no longer knows its producer; it can be appended as a repeat. `closed`: the writer ended first.
+ */
+export type TopicFailureKind = 'too_large' | 'denied' | 'unclear' | 'closed';
 
 /** The message holds no event data and is safe to log. */
 export class TopicFailure extends Error {
