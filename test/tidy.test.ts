@@ -25,7 +25,7 @@ const PORTS = new Set(
     'flags',
   ].map((file) => `pipeline/${file}`),
 );
-const KNOWS_ONLY_PORTS = /^(clickhouse|postgres|journal)\//;
+const KNOWS_ONLY_PORTS = /^(clickhouse|postgres|journal|kafka)\//;
 
 /** Who alone may import a file. */
 const ONLY_IMPORTED_BY: Record<string, readonly string[]> = {
@@ -58,6 +58,12 @@ const ONLY_IN: readonly { what: string; pattern: RegExp; homes: RegExp }[] = [
   // Whoever wires the parts may name the type of what it hands along.
   { what: 'ClickHouse’s driver', pattern: /^import (?!type).*from '@clickhouse\//m, homes: /^clickhouse\// },
   { what: 'Postgres’s driver', pattern: /^import (?!type).*from 'pg['/]/m, homes: /^postgres\// },
+  { what: 'Kafka’s driver', pattern: /'@platformatic\//, homes: /^kafka\// },
+  {
+    what: 'Kafka’s driver as a whole: it is loaded only where Kafka is used',
+    pattern: /^import (?!type)[^;]*'@platformatic\//m,
+    homes: /^$/,
+  },
   {
     what: 'drizzle itself: as ES modules it takes half a second to load',
     pattern: /^import (?!type).*from 'drizzle-orm|require\('drizzle-orm/m,

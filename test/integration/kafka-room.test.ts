@@ -1,0 +1,157 @@
+/** The topic on a real broker: what is appended is read, once and byte for byte, whatever the broker does meanwhile. */
+import { Producer } from '@platformatic/kafka';
+import { describe, expect, test } from 'vitest';
+import type { KafkaSettings } from '../../src/kafka/client.ts';
+import { AUTHORITY_FILE, LOGIN } from '../support/kafka.ts';
+import { API } from '../support/kafka-proxy.ts';
+import { readAll, until } from '../support/kafka-reader.ts';
+import { entryOf, inKafkaWorld, isWithoutKafka, soon } from '../support/kafka-topics.ts';
+
+describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
+  const world = inKafkaWorld();
+  const { settingsOf, newTopic, newWriter, newReader, valuesIn } = world;
+
+  describe('what is appended', () => {
+    test('is read byte for byte, with its head, in order; records of others are told apart', async () => {
+      const settings = await newTopic({ partitions: 2 });
+      const writer = await newWriter(settings);
+      const bytes = Buffer.from(Array.from({ length: 70_000 }, (_, index) => (index * 7 + (index >> 8)) % 256));
+      const head = Buffer.from('{"v":1,"use":[["ü",1,2]]}');
+      await writer.append(1, { head, value: bytes });
+      const stranger = new Producer({ clientId: 'stranger', bootstrapBrokers: [world.kafka.broker] });
+      await stranger.send({ messages: [{ topic: settings.topic, partition: 1, value: Buffer.from('not ours') }] });
+      await stranger.close();
+      await writer.append(1, { head: Buffer.from('{"v":1,"tick":true}'), value: Buffer.alloc(0) });
+      expect(await writer.partitionCount(soon())).toBe(2);
+
+      const tenure = await (await newReader(settings)).holding(1);
+      expect(tenure).toMatchObject({ start: 0, isBoundary: true, takenAt: 3, removed: 0 });
+      const records = await readAll(tenure);
+      expect(records.map(({ offset }) => offset)).toEqual([0, 1, 2]);
+      expect(records[0]!.value.equals(bytes)).toBe(true);
+      expect(records[0]!.head!.equals(head)).toBe(true);
+      expect(records[1]).toMatchObject({ head: null, value: Buffer.from('not ours') });
+      expect(records[2]!.value).toHaveLength(0);
+    });
+
+    test('is in the log once when its answer was lost', async () => {
+      const settings = { ...(await newTopic()), brokers: [world.kafka.proxied] };
+      const writer = await newWriter(settings);
+      await writer.append(0, entryOf('first'));
+      const before = world.kafka.proxy.passed(API.produce);
+      world.kafka.proxy.set({ kind: 'cut-answer', api: API.produce }, { times: 2 });
+      await writer.append(0, entryOf('second'));
+      await writer.append(0, entryOf('third'));
+      expect(world.kafka.proxy.passed(API.produce) - before).toBe(4);
+      expect(await valuesIn(settings)).toEqual(['first', 'second', 'third']);
+    });
+
+    test('is in the log once when the broker is killed and comes back, and when it freezes', async () => {
+      const settings = await newTopic();
+      const writer = await newWriter(settings, { answerMs: 1_000 });
+      await writer.append(0, entryOf('before'));
+      const killed = world.kafka.kill();
+      const during = writer.append(0, entryOf('killed'));
+      await killed;
+      await until(() => (writer.isUp() === false ? true : undefined));
+      expect(writer.trouble()).toMatch(/no broker of KAFKA_BROKERS can be reached|closes the connection/);
+      await world.kafka.restart();
+      await during;
+      expect(writer.isUp()).toBe(true);
+
+      world.kafka.freeze();
+      const frozen = writer.append(0, entryOf('frozen'));
+      await until(() => (writer.isUp() === false ? true : undefined));
+      expect(writer.trouble()).toBe('Kafka does not answer');
+      world.kafka.thaw();
+      await frozen;
+      expect(writer.trouble()).toBeNull();
+      expect(await valuesIn(settings)).toEqual(['before', 'killed', 'frozen']);
+    });
+
+    test('is refused when it is larger than the topic takes, and what follows is not', async () => {
+      const settings = await newTopic({ settings: { 'max.message.bytes': '100000' } });
+      const writer = await newWriter(settings);
+      await writer.partitionCount(soon());
+      const largest = Buffer.alloc(writer.maxRecordBytes() - 2);
+      // Bytes that lz4 cannot make smaller.
+      for (let index = 0, state = 1; index < largest.length; index++) {
+        state = (state * 48_271) % 2_147_483_647;
+        largest[index] = state >> 8;
+      }
+      const head = Buffer.from('{}');
+      await writer.append(0, { head, value: largest });
+      const larger = Buffer.concat([largest, largest]);
+      await expect(writer.append(0, { head, value: larger })).rejects.toMatchObject({
+        kind: 'too_large',
+        message: expect.stringContaining('max.message.bytes') as string,
+      });
+      expect(writer.trouble()).toBeNull();
+      await writer.append(0, entryOf('small'));
+      expect(await valuesIn(settings)).toHaveLength(2);
+    });
+
+    test('waits for a topic that does not exist yet, and says so', async () => {
+      const settings = settingsOf('later');
+      const writer = await newWriter(settings);
+      const appended = writer.append(0, entryOf('patient'));
+      await until(() => writer.trouble() ?? undefined);
+      expect(writer.trouble()).toBe('the topic KAFKA_TOPIC does not exist: `weir channel create` makes it');
+      await world.kafka.createTopic('later');
+      await appended;
+      expect(await valuesIn(settings)).toEqual(['patient']);
+    });
+
+    test('that is under way when the writer is closed rejects', async () => {
+      const writer = await newWriter(settingsOf('never'));
+      const appended = writer.append(0, entryOf('lost'));
+      const refused = expect(appended).rejects.toMatchObject({ kind: 'closed' });
+      await until(() => writer.trouble() ?? undefined);
+      await writer.close();
+      await refused;
+    });
+  });
+
+  describe('a listener with TLS and a login', () => {
+    const tls = { caFile: AUTHORITY_FILE, certFile: null, keyFile: null };
+    const untrusting = { caFile: null, certFile: null, keyFile: null };
+    const login = (mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512', password: string = LOGIN.password) => ({
+      mechanism,
+      username: LOGIN.username,
+      password,
+    });
+
+    test.each(['PLAIN', 'SCRAM-SHA-256'] as const)('is used with %s', async (mechanism) => {
+      const settings = { ...(await newTopic()), brokers: [world.kafka.guarded], tls, sasl: login(mechanism) };
+      const writer = await newWriter(settings);
+      await writer.append(0, entryOf('secret'));
+      const reader = await newReader(settings);
+      expect(await readAll(await reader.holding(0))).toHaveLength(1);
+    });
+
+    test.each<[string, Partial<KafkaSettings>, RegExp]>([
+      ['a wrong password', { tls, sasl: login('PLAIN', 'wrong') }, /check KAFKA_USERNAME and KAFKA_PASSWORD/],
+      [
+        'a wrong password by SCRAM',
+        { tls, sasl: login('SCRAM-SHA-256', 'wrong') },
+        /KAFKA_USERNAME and KAFKA_PASSWORD/,
+      ],
+      ['a login that it has not', { tls, sasl: login('SCRAM-SHA-512') }, /check KAFKA_SASL_MECHANISM/],
+      ['no login', { tls }, /wants a login \(KAFKA_SASL_MECHANISM\)/],
+      ['an unknown authority', { tls: untrusting, sasl: login('PLAIN') }, /name the authority in KAFKA_TLS_CA_FILE/],
+      ['a login without TLS', { sasl: login('PLAIN') }, /whether it speaks TLS \(KAFKA_TLS\)/],
+      ['neither', {}, /set KAFKA_TLS=on/],
+    ])('says what is wrong with %s', async (_, wrong, message) => {
+      const writer = await newWriter({ ...settingsOf('any'), brokers: [world.kafka.guarded], ...wrong });
+      void writer.partitionCount(soon()).catch(() => {});
+      await until(() => writer.trouble() ?? undefined);
+      expect(writer.trouble()).toMatch(message);
+      expect(writer.trouble()).not.toContain('wrong');
+    });
+
+    test('names a file that cannot be read', async () => {
+      const settings = { ...settingsOf('any'), tls: { ...tls, caFile: '/nowhere/ca.pem' } };
+      await expect(newWriter(settings)).rejects.toThrow('KAFKA_TLS_CA_FILE: the file cannot be read (ENOENT)');
+    });
+  });
+});

@@ -1,0 +1,121 @@
+/**
+ * Stands between Weir and a broker and misbehaves on demand. It knows how requests and answers are framed, so that a
+ * fault can hit one kind of request: the broker executes it, and its answer is lost. It keeps its port.
+ */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+
+/** The protocol's numbers of some requests. */
+export const API = { produce: 0, fetch: 1, offsetCommit: 8, joinGroup: 11, heartbeat: 12, syncGroup: 14 } as const;
+
+export type KafkaFault =
+  /** Accepted, read, never answered. */
+  | { readonly kind: 'hang' }
+  /** The broker executes the request; the connection breaks before the answer is passed on. */
+  | { readonly kind: 'cut-answer'; readonly api: number };
+
+export type KafkaProxy = {
+  readonly port: number;
+  /** Where its connections lead; the broker's port may be chosen later than the proxy's. */
+  leadTo(port: number): void;
+  /** Applies a fault from now on, at most `times`; null heals, but a request that hangs is never answered. */
+  set(fault: KafkaFault | null, options?: { times?: number }): void;
+  /** Like a broker that is down: connections are refused and the open ones break. */
+  refuse(): Promise<void>;
+  accept(): Promise<void>;
+  /** How many requests a fault was applied to. */
+  hits(): number;
+  /** How many requests of that kind were passed on. */
+  passed(api: number): number;
+  stop(): Promise<void>;
+};
+
+export async function startKafkaProxy(): Promise<KafkaProxy> {
+  let upstreamPort = 0;
+  let fault: KafkaFault | null = null;
+  let timesLeft = 0;
+  let hits = 0;
+  const passed = new Map<number, number>();
+  const sockets = new Set<Socket>();
+  const server = createServer(serve);
+  await listen(server, 0);
+  const { port } = server.address() as AddressInfo;
+
+  return {
+    port,
+    leadTo: (to) => void (upstreamPort = to),
+    set(next, { times = Infinity } = {}) {
+      fault = next;
+      timesLeft = times;
+    },
+    refuse,
+    async accept() {
+      if (!server.listening) await listen(server, port);
+    },
+    hits: () => hits,
+    passed: (api) => passed.get(api) ?? 0,
+    stop: refuse,
+  };
+
+  async function refuse() {
+    if (!server.listening) return;
+    const closed = once(server, 'close');
+    server.close();
+    for (const socket of sockets) socket.destroy();
+    await closed;
+  }
+
+  function serve(client: Socket) {
+    const upstream = connect(upstreamPort, '127.0.0.1');
+    const breakOff = () => {
+      client.destroy();
+      upstream.destroy();
+    };
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.setNoDelay(true);
+      socket.on('error', breakOff).on('close', () => {
+        sockets.delete(socket);
+        breakOff();
+      });
+    }
+    /** By the number that an answer repeats: the requests whose answers are lost. */
+    const doomed = new Set<number>();
+    onFrames(client, (frame) => {
+      const api = frame.readInt16BE(4);
+      if (fault?.kind === 'hang' && takeFault()) return;
+      if (fault?.kind === 'cut-answer' && fault.api === api && takeFault()) doomed.add(frame.readInt32BE(8));
+      passed.set(api, (passed.get(api) ?? 0) + 1);
+      upstream.write(frame);
+    });
+    onFrames(upstream, (frame) => {
+      if (doomed.has(frame.readInt32BE(4))) return breakOff();
+      client.write(frame);
+    });
+  }
+
+  function takeFault(): boolean {
+    if (timesLeft <= 0) return false;
+    timesLeft -= 1;
+    hits += 1;
+    return true;
+  }
+}
+
+/** Each with the four bytes of its length. */
+function onFrames(socket: Socket, take: (frame: Buffer) => void) {
+  let held: Buffer = Buffer.alloc(0);
+  socket.on('data', (chunk: Buffer) => {
+    held = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
+    while (held.length >= 4 && held.length >= 4 + held.readInt32BE(0)) {
+      const end = 4 + held.readInt32BE(0);
+      take(held.subarray(0, end));
+      held = held.subarray(end);
+    }
+  });
+}
+
+async function listen(server: Server, port: number): Promise<void> {
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+}
