@@ -1,6 +1,7 @@
 /**
  * The way of one batch to a destination: ClickHouse first, `failed_events` second, and while neither takes it, both
- * again and again. Rows that ClickHouse refuses are taken out first, so that the others do not wait for them.
+ * again and again. Rows that ClickHouse refuses are taken out first, so that the others do not wait for them. A batch
+ * that a log keeps waits there for a store that is away, and becomes a dead letter only for what is wrong with itself.
  */
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../log/log.ts';
@@ -13,6 +14,7 @@ import type { Flags } from './flags.ts';
 import type { InsertAttempts } from './insert-attempt.ts';
 import { failureOf } from './outcome.ts';
 import type { DeadLetterStore } from './dead-letter-port.ts';
+import type { FailureClass } from './ports.ts';
 
 /** Where a batch went. */
 export type Delivered = {
@@ -34,14 +36,22 @@ export type BatchDeliveryDeps = {
 };
 
 export type BatchDelivery = {
-  /** Resolves when a store has confirmed every row of the batch; null when it was given up first. */
+  /**
+   * Resolves when a store has confirmed every row of the batch; null when it was given up first, or left to the log
+   * that keeps it.
+   */
   deliver(batch: Batch): Promise<Delivered | null>;
+  /** Leaves batches that a log keeps to whoever reads it next. */
+  release(): void;
   /** Ends the retries of batches that no store takes. */
   giveUp(): void;
 };
 
 /** Short, so that either store's return is noticed within two seconds; a failed try costs next to nothing. */
 const UNHOMED_RETRY: Backoff = { firstMs: 250, maxMs: 2_000 };
+
+/** The store is away, or busy, or may have it: later the same batch may land, and a log can keep it for so long. */
+const WAITING: ReadonlySet<FailureClass> = new Set<FailureClass>(['unavailable', 'capacity', 'ambiguous']);
 
 export function createBatchDelivery({
   inserts,
@@ -53,19 +63,23 @@ export function createBatchDelivery({
   log,
 }: BatchDeliveryDeps): BatchDelivery {
   const givenUp = new AbortController();
+  const released = new AbortController();
 
-  return { deliver, giveUp: () => givenUp.abort() };
+  return { deliver, release: () => released.abort(), giveUp: () => givenUp.abort() };
 
   async function deliver(batch: Batch): Promise<Delivered | null> {
     const state = beginDelivery(batch);
+    const { inLog } = batch;
+    const end = inLog ? AbortSignal.any([givenUp.signal, released.signal, inLog.over]) : givenUp.signal;
     try {
       for (let attempt = 1; ; attempt++) {
+        if (inLog && end.aborted) return null;
         const destination = await tryBothStores(state);
         if (destination !== null) return { destination, remainder: state.remainder, takenOut: state.takenOut };
-        if (givenUp.signal.aborted) return null;
-        await clock.sleep(backoffMs(attempt, UNHOMED_RETRY, random), givenUp.signal);
+        if (end.aborted) return null;
+        await clock.sleep(backoffMs(attempt, UNHOMED_RETRY, random), end);
         // Without an alternative, ClickHouse is tried at every step, not only when the breaker has cooled down.
-        breaker.allowProbe();
+        if (!inLog) breaker.allowProbe();
       }
     } finally {
       if (state.isUnhomed) flags.unhomed(-1);
@@ -82,11 +96,20 @@ export function createBatchDelivery({
       if (state.mayBeDeadLetter && remainder !== null) forgetDeadLetter(remainder.id);
       return 'stored';
     }
+    if (batch.inLog && (batch.inLog.over.aborted || (!state.isForDrain && WAITING.has(failure.failureClass))))
+      return null;
     const spillError = await failureOf(deadLetters.add(remainder, { failure, ...ambiguityOf(state) }));
     if (spillError === null) {
       const { eventCount } = remainder;
       log.debug({ batchId: batch.id, events: eventCount, class: failure.failureClass }, 'batch dead-lettered');
       return 'dead-lettered';
+    }
+    if (batch.inLog) {
+      if (!state.mayBeDeadLetter) {
+        log.error({ batchId: batch.id, events: batch.eventCount, err: spillError }, 'the batch waits in the topic');
+      }
+      state.mayBeDeadLetter = true;
+      return null;
     }
     state.mayBeDeadLetter = true;
     if (!state.isUnhomed && !givenUp.signal.aborted) {

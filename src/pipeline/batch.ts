@@ -24,6 +24,16 @@ export type Batch = {
    * them before they are sent.
    */
   readonly mayBeElsewhere?: boolean;
+  /** A log keeps it until it is settled: it need not go anywhere else while no store takes it. */
+  readonly inLog?: LogHome;
+};
+
+/** What a batch knows of the log that it was read from. */
+export type LogHome = {
+  /** Aborts when another process may have the log: the batch is that one's then. */
+  readonly over: AbortSignal;
+  /** Whether another process may have had the log, and sent the batch, for longer than this one can tell. */
+  isInDoubt(): boolean;
 };
 
 /** How much of a batch belongs to one project. */

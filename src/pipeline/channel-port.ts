@@ -10,8 +10,8 @@
 import type { Envelope } from '../event/event.ts';
 import type { Batch } from './batch.ts';
 
-/** Where a batch went when it left the channel. */
-export type Destination = 'stored' | 'dead-lettered';
+/** Where a batch went when it left the channel; `replicated`: into a topic, whose brokers have confirmed it. */
+export type Destination = 'stored' | 'dead-lettered' | 'replicated';
 
 /**
  * Why an envelope was not queued. `never-fits` will not change by waiting; `over-share` asks this project to wait so

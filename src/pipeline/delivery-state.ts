@@ -21,6 +21,8 @@ export type DeliveryState = {
   isUnhomed: boolean;
   /** At the last inspection ClickHouse took none of its rows, and no ordinary event either; and it refuses it still. */
   isDrift: boolean;
+  /** A part of its rows was found to be stored: the drain can send the others. */
+  isForDrain: boolean;
 };
 
 export function beginDelivery(batch: Batch): DeliveryState {
@@ -35,6 +37,7 @@ export function beginDelivery(batch: Batch): DeliveryState {
     mayBeDeadLetter: false,
     isUnhomed: false,
     isDrift: false,
+    isForDrain: false,
   };
 }
 
@@ -49,7 +52,11 @@ export function isFresh({ ambiguous, mayBeDeadLetter, mayBeElsewhere, takenOut }
   return !ambiguous && !mayBeDeadLetter && !mayBeElsewhere && takenOut.length === 0;
 }
 
-/** What is stored with the dead letter: a batch that ClickHouse was only asked about has not been sent under its id. */
-export function ambiguityOf({ ambiguous, mayBeElsewhere }: DeliveryState): Omit<DeadLetterCause, 'failure'> {
+/**
+ * What is stored with the dead letter: a batch that ClickHouse was only asked about has not been sent under its id. One
+ * from a log may be sent by others who read it, so ClickHouse is asked about it in any case.
+ */
+export function ambiguityOf({ batch, ambiguous, mayBeElsewhere }: DeliveryState): Omit<DeadLetterCause, 'failure'> {
+  if (batch.inLog) return { ambiguous: true, neverSent: mayBeElsewhere || !ambiguous };
   return mayBeElsewhere ? { ambiguous: true, neverSent: !ambiguous } : { ambiguous };
 }

@@ -11,7 +11,10 @@ import type { InsertFailure, UsageSink } from './ports.ts';
 
 export type FlusherDeps = Omit<InsertAttemptDeps, 'onVerdict'> &
   Omit<BatchDeliveryDeps, 'inserts'> & {
-    readonly channel: Pick<Channel, 'take' | 'settle' | 'setBatchScale'>;
+    readonly channel: Pick<Channel, 'take' | 'settle' | 'setBatchScale'> & {
+      /** The batch, which a log keeps, is left to whoever reads that next. */
+      letGo?(batch: Batch): void;
+    };
     readonly ledger: Ledger;
     readonly usage: UsageSink;
   };
@@ -21,11 +24,14 @@ export type Flusher = {
   run(): Promise<void>;
   /** Whether fresh batches use every insert slot, so that the drain must step back. */
   isBusy(): boolean;
-  /** Cuts running inserts and starts no more; batches go to the dead letters. The shutdown calls it. */
+  /**
+   * Cuts running inserts and starts no more; batches go to the dead letters, or are left to the log that keeps them.
+   * The shutdown calls it.
+   */
   stopInserting(): void;
   /** Ends the retries of batches that no store takes. */
   giveUp(): void;
-  /** The batches that were taken and have no destination yet, complete and in memory. */
+  /** The batches that were taken and have no destination yet, and that no log keeps, complete and in memory. */
   held(): readonly Batch[];
 };
 
@@ -45,9 +51,9 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
   return {
     run,
     isBusy: () => inFlight.size >= slots,
-    stopInserting: inserts.stop,
+    stopInserting,
     giveUp,
-    held: () => [...held],
+    held: () => [...held].filter(({ inLog }) => inLog === undefined),
   };
 
   async function run() {
@@ -56,10 +62,16 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
       if (hasGivenUp) break;
       const batch = await channel.take();
       if (batch === null) break;
+      if (batch.inLog) ledger.taken += batch.eventCount;
       const work = flush(batch).finally(() => inFlight.delete(work));
       inFlight.add(work);
     }
     await Promise.all(inFlight);
+  }
+
+  function stopInserting() {
+    inserts.stop();
+    delivery.release();
   }
 
   function giveUp() {
@@ -70,11 +82,20 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
   async function flush(batch: Batch) {
     held.add(batch);
     const delivered = await delivery.deliver(batch);
-    if (delivered === null) return;
+    if (delivered === null) {
+      if (batch.inLog) leave(batch);
+      return;
+    }
     held.delete(batch);
     account(delivered);
     // Settling comes last: until then the batch counts against the channel.
     channel.settle(batch, delivered.destination, delivered.takenOut);
+  }
+
+  function leave(batch: Batch) {
+    held.delete(batch);
+    ledger.handedOver += batch.eventCount;
+    channel.letGo?.(batch);
   }
 
   function account({ destination, remainder, takenOut }: Delivered) {

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../log/log.ts';
-import { type RowLocation, isRemembered, locateRows } from './ambiguous-delivery.ts';
+import { type RowLocation, countSparingly, isRemembered, locateRows } from './ambiguous-delivery.ts';
 import type { Batch } from './batch.ts';
 import type { Breaker } from './breaker.ts';
 import { type DeliveryState, isFresh, takeOut } from './delivery-state.ts';
@@ -38,6 +38,8 @@ export type InsertAttemptDeps = {
   readonly onVerdict: (failure: InsertFailure | null) => void;
 };
 
+type Verdict = 'stored' | 'to be sent' | InsertFailure;
+
 export type InsertAttempts = {
   /** Null when the remaining rows of the batch landed, or nothing remains. */
   attempt(state: DeliveryState): Promise<InsertFailure | null>;
@@ -61,6 +63,7 @@ export function createInsertAttempts({
   onVerdict,
 }: InsertAttemptDeps): InsertAttempts {
   const stopped = new AbortController();
+  const insertCounts = countSparingly(events, clock);
 
   return { attempt, stop: () => stopped.abort() };
 
@@ -74,12 +77,10 @@ export function createInsertAttempts({
         failureClass: breaker.state().reason ?? 'unavailable',
       });
     }
-    if (state.mayBeElsewhere) {
-      const verdict = await findUnderOtherIds(batch, state);
-      if (verdict !== 'to be sent') {
-        if (admission === 'probe') breaker.returnProbe();
-        return verdict === 'stored' ? null : verdict;
-      }
+    const verdict = await lookFirst(batch, state);
+    if (verdict !== 'to be sent') {
+      if (admission === 'probe') breaker.returnProbe();
+      return verdict === 'stored' ? null : verdict;
     }
     let failure = (await forgottenFailure(state)) ?? (await insertOnce(batch, state));
     if (failure?.retryAtOnce && !stopped.signal.aborted) failure = await insertOnce(batch, state);
@@ -101,20 +102,28 @@ export function createInsertAttempts({
     return failure;
   }
 
+  /** Asks about rows that may be stored so that sending them could double them. */
+  async function lookFirst(batch: Batch, state: DeliveryState): Promise<Verdict> {
+    const { inLog } = state.batch;
+    if (inLog?.isInDoubt()) state.ambiguous = true;
+    if (state.mayBeElsewhere) return findUnderOtherIds(batch, state);
+    if (inLog === undefined) return 'to be sent';
+    // Others wait for it, and as a letter it would only be asked about as well.
+    const forgotten = await isForgotten(state);
+    return forgotten === true ? findUnderOtherIds(batch, state) : forgotten || 'to be sent';
+  }
+
   /**
    * Asks which rows are stored under other ids. A batch that is stored in part is left to the drain, which sends the
    * rest.
    */
-  async function findUnderOtherIds(
-    batch: Batch,
-    state: DeliveryState,
-  ): Promise<'stored' | 'to be sent' | InsertFailure> {
+  async function findUnderOtherIds(batch: Batch, state: DeliveryState): Promise<Verdict> {
     let location: RowLocation = 'partly';
     const error = await failureOf(
       untilCut(state, (cut) => locateRows(events, batch, cut).then((answer) => (location = answer))),
     );
     if (error !== null) return asInsertFailure(error)!;
-    state.mayBeElsewhere = location === 'partly';
+    state.mayBeElsewhere = state.isForDrain = location === 'partly';
     if (location === 'partly') {
       return new InsertFailure('not sent: a part of it is stored', { failureClass: 'ambiguous' });
     }
@@ -126,20 +135,30 @@ export function createInsertAttempts({
    * which other inserts went on. The drain then asks for its rows.
    */
   async function forgottenFailure(state: DeliveryState): Promise<InsertFailure | null> {
-    if (!state.ambiguous) return null;
-    let isKnown = false;
-    const insert = { id: state.batch.id, lastSentMsAgo: 0, now: clock.now() };
-    const error = await failureOf(
-      untilCut(state, (cut) => isRemembered(events, insert, cut).then((answer) => (isKnown = answer))),
-    );
-    if (error !== null) return asInsertFailure(error);
-    if (isKnown) return null;
+    // Asked about already.
+    if (state.batch.inLog) return null;
+    const forgotten = await isForgotten(state);
+    if (forgotten !== true) return forgotten || null;
     return new InsertFailure('not sent: it may have landed too long ago to be recognised', {
       failureClass: 'ambiguous',
     });
   }
 
+  /** Whether ClickHouse may have forgotten that the batch landed; a failure when it cannot be asked. */
+  async function isForgotten(state: DeliveryState): Promise<boolean | InsertFailure> {
+    if (!state.ambiguous) return false;
+    let isKnown = false;
+    const insert = { id: state.batch.id, lastSentMsAgo: 0, now: clock.now() };
+    const error = await failureOf(
+      untilCut(state, (cut) => isRemembered(insertCounts, insert, cut).then((answer) => (isKnown = answer))),
+    );
+    return error === null ? !isKnown : asInsertFailure(error)!;
+  }
+
   async function insertOnce(batch: Batch, state: DeliveryState): Promise<InsertFailure | null> {
+    if (state.batch.inLog?.isInDoubt() && !state.ambiguous) {
+      return new InsertFailure('not sent: this process stood still meanwhile', { failureClass: 'unavailable' });
+    }
     const startedAt = clock.elapsed();
     const thrown = await failureOf(
       untilCut(state, (cut) => events.insert({ ...batch, mayHaveLanded: state.ambiguous }, cut)),

@@ -1,6 +1,6 @@
 /**
- * What became of every event this process accepted. At any instant accepted = stored + deadLettered + pending, where
- * pending is the channel's own count (invariant I1). Dead letters have their own column of the ledger: those that this
+ * What became of every event this process accepted or took from a topic. At any instant accepted + taken = stored +
+ * deadLettered + replicated + handedOver + pending, where pending is the channels' own count (invariant I1). Dead letters have their own column of the ledger: those that this
  * process drained, whichever process had written them.
  */
 export type Ledger = {
@@ -8,6 +8,12 @@ export type Ledger = {
   accepted: number;
   /** Events refused one by one with a reason. */
   rejected: number;
+  /** Events of batches that were cut from a topic. */
+  taken: number;
+  /** Events that the brokers of a topic confirmed. */
+  replicated: number;
+  /** Events of batches that were left to whoever reads the topic next. */
+  handedOver: number;
   /** Fresh events that ClickHouse confirmed. */
   stored: number;
   /** Fresh events that `failed_events` confirmed. */
@@ -29,6 +35,9 @@ export type Ledger = {
 export const createLedger = (): Ledger => ({
   accepted: 0,
   rejected: 0,
+  taken: 0,
+  replicated: 0,
+  handedOver: 0,
   stored: 0,
   deadLettered: 0,
   recovered: 0,
