@@ -67,6 +67,21 @@ export async function readOffsets(
   );
 }
 
+/** As `Tenure.offsetAt`. Throws the driver's error, or `KafkaFailure` where an answer is incomplete. */
+export async function findOffsetAt(
+  requests: Requests,
+  topic: string,
+  partition: number,
+  epochMs: number,
+): Promise<number | null> {
+  const offsetOf = async (at: bigint) => (await listOffsets(requests, topic, [partition], at)).get(partition)!;
+  // Asked first: what is removed meanwhile makes the answer null and no less true.
+  const found = await offsetOf(BigInt(epochMs));
+  const first = await offsetOf(EARLIEST);
+  if (found < 0) return offsetOf(LATEST);
+  return found > first || first === 0 ? found : null;
+}
+
 async function readCommitted(
   requests: Requests,
   { topic, group }: { topic: string; group: string },

@@ -6,7 +6,7 @@ import { pause } from './backoff.ts';
 import type { Fetcher } from './fetcher.ts';
 import type { OffsetCommits } from './offset-commits.ts';
 import type { Requests } from './requests.ts';
-import { findStart } from './start-offsets.ts';
+import { findOffsetAt, findStart } from './start-offsets.ts';
 import type { Trouble } from './trouble.ts';
 
 export type Tenures = {
@@ -64,13 +64,31 @@ export function createTenures(deps: TenureDeps, { topic, group }: { topic: strin
     }
   }
 
-  function reading(partition: number, topicId: string, over: AbortSignal, holder: TopicHolder) {
+  function reading(
+    partition: number,
+    topicId: string,
+    over: AbortSignal,
+    holder: TopicHolder,
+  ): Pick<Tenure, 'read' | 'offsetAt' | 'commit'> {
     const reader = { partition, topicId, over, onGone: () => beginAnew(partition, holder) };
-    const { read, commit }: Pick<Tenure, 'read' | 'commit'> = {
+    return {
       read: (offset, maxBytes) => fetcher.read(reader, offset, maxBytes),
+      offsetAt: (epochMs) => offsetAt(partition, epochMs, over),
       commit: (offset) => commits.commit(reader, offset),
     };
-    return { read, commit };
+  }
+
+  async function offsetAt(partition: number, epochMs: number, over: AbortSignal): Promise<number | null> {
+    for (let attempt = 1; !over.aborted; attempt++) {
+      try {
+        const offset = await findOffsetAt(requests, topic, partition, epochMs);
+        if (!over.aborted) return offset;
+      } catch (error) {
+        trouble.failed(error);
+        await pause(deps, attempt, over);
+      }
+    }
+    throw over.reason as Error;
   }
 
   /** The broker has nothing where the tenure would read: it was removed, or is gone since an election. */

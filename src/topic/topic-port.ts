@@ -88,6 +88,12 @@ export type Tenure = {
    */
   read(offset: number, maxBytes: number): Promise<{ readonly records: readonly TopicRecord[]; readonly end: number }>;
   /**
+   * An offset from which on all records stand that their makers appended at that time (epoch ms) or later, as near to
+   * the first of them as the broker can tell; null where older ones than it still has may be among them. Waits and
+   * rejects as `read` does.
+   */
+  offsetAt(epochMs: number): Promise<number | null>;
+  /**
    * Everything before `offset`, where a batch begins, needs no reader any more. Resolves when the group knows; never
    * rejects: a commit that failed is made good by the next one or costs a repeat that changes nothing.
    */
