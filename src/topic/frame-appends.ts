@@ -20,7 +20,10 @@ export type FrameAppendDeps = {
   readonly stop: AbortSignal;
 };
 
-/** Rows of a frame, and whether they may be in the partition already. */
+/** `isRepeat`: they may be in the partition already, under the same id. */
+type Doubts = { readonly isRepeat: boolean; readonly mayBeElsewhere: boolean };
+
+/** Rows of a frame. */
 type Sending = { readonly rows: Rows; readonly isRepeat: boolean };
 
 export type FrameAppends = {
@@ -30,7 +33,7 @@ export type FrameAppends = {
    */
   append(
     partition: number,
-    batch: { readonly id: BatchId; readonly rows: Rows; readonly isRepeat: boolean },
+    batch: { readonly id: BatchId; readonly rows: Rows } & Doubts,
   ): Promise<{ readonly tooLarge: Rows | null } | 'ended'>;
   tick(partition: number): Promise<'appended' | 'ended'>;
   /** Why brokers refuse what is appended; null while they do not. */
@@ -52,13 +55,22 @@ export function createFrameAppends(
     refusal: () => refusals.values().next().value ?? null,
   };
 
-  async function append(partition: number, { id, rows, isRepeat }: Parameters<FrameAppends['append']>[1]) {
+  async function append(
+    partition: number,
+    { id, rows, isRepeat: isSentBefore, mayBeElsewhere }: Parameters<FrameAppends['append']>[1],
+  ) {
     const whole = divideRows(rows, writer.maxRecordBytes());
     const left: Rows[] = whole.tooLarge === null ? [] : [whole.tooLarge];
-    const queue: Sending[] = whole.frames.map((frame) => ({ rows: frame, isRepeat }));
+    const queue: Sending[] = whole.frames.map((frame) => ({ rows: frame, isRepeat: isSentBefore }));
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       const { rows: part, isRepeat: mayBeThere } = next;
-      const entry = (isAgain: boolean) => entryOf(id, part, { isRepeat: mayBeThere || isAgain, isPart: part !== rows });
+      const isPart = part !== rows;
+      const entry = (isAgain: boolean) => {
+        const isRepeat = mayBeThere || isAgain;
+        // By other limits it would have been divided otherwise, into frames of other ids.
+        const doubts = { isRepeat, mayBeElsewhere: mayBeElsewhere || (isPart && mayBeThere) };
+        return entryOf(isPart ? partIdOf(id, Buffer.concat(part.chunks)) : id, part, doubts);
+      };
       const failure = await untilAppended(partition, entry);
       if (failure === 'ended') return failure;
       if (failure === 'too_large') {
@@ -86,20 +98,15 @@ export function createFrameAppends(
       const kind = error instanceof TopicFailure ? error.kind : 'denied';
       if (kind === 'closed') return 'ended';
       if (kind === 'too_large') return kind;
+      if (kind === 'unclear') continue;
       if (refusals.get(partition) !== error.message) log.error({ partition, err: error }, 'the topic refuses events');
       refusals.set(partition, error.message);
       await clock.sleep(backoffMs(attempt, REFUSED_RETRY, random), stop);
     }
   }
 
-  function entryOf(
-    id: BatchId,
-    { chunks, eventCount, useByProject }: Rows,
-    { isRepeat, isPart }: { isRepeat: boolean; isPart: boolean },
-  ): TopicEntry {
-    const value = Buffer.concat(chunks);
-    const frameId = isPart ? partIdOf(id, value) : id;
-    const head = encodeFrame({ id: frameId, at: clock.now(), eventCount, limits: cut, useByProject, isRepeat });
-    return { head, value };
+  function entryOf(id: BatchId, { chunks, eventCount, useByProject }: Rows, doubts: Doubts): TopicEntry {
+    const head = encodeFrame({ id, at: clock.now(), eventCount, limits: cut, useByProject, ...doubts });
+    return { head, value: Buffer.concat(chunks) };
   }
 }

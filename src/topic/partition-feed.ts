@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../log/log.ts';
-import { type Batch, bytesOf } from '../pipeline/batch.ts';
+import { type Batch, type BatchId, bytesOf } from '../pipeline/batch.ts';
 import { type Cut, type CutBatch, type OpenBatch, createBatchCutter } from './batch-cutter.ts';
 import { createBell } from './bell.ts';
 import { createPartitionCommits } from './partition-commits.ts';
@@ -12,6 +12,7 @@ import type { ReadBudget } from './read-budget.ts';
 import { createSettlement } from './settlement.ts';
 import { keepTicking } from './tick-keeper.ts';
 import type { Tenure, TopicRecord, TopicWriter } from './topic-port.ts';
+import { hasTwin } from './twin-search.ts';
 
 export type PartitionFeedDeps = {
   readonly tenure: Tenure;
@@ -108,7 +109,7 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
     const isWanted = commonFrom === null;
     const ticking = keepTicking({ ...deps, partition, waiting, changed: changed.next, isWanted, onTrouble });
     while (!end.aborted) {
-      if (hasRoom() && records.length > 0) cutSome();
+      if (hasRoom() && records.length > 0) await cutSome();
       else {
         const bytes = hasRoom() ? budget.admit(cutter) : null;
         isStarved = bytes === null;
@@ -152,25 +153,26 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
     }
   }
 
-  function cutSome(): void {
-    let taken = 0;
-    for (const record of records) {
-      if (!hasRoom()) break;
-      taken++;
-      cut(record);
+  async function cutSome(): Promise<void> {
+    while (hasRoom() && records.length > 0 && !end.aborted) {
+      const [record] = records.splice(0, 1);
+      for (const batch of cut(record!)) {
+        const isTwin = batch.repeatOf !== null && (await isThereAlready(batch, batch.repeatOf));
+        if (end.aborted) return;
+        add(batch, isTwin);
+      }
     }
-    records.splice(0, taken);
     commits.soon();
     noteChange();
   }
 
-  function cut(record: TopicRecord): void {
+  function cut(record: TopicRecord): readonly CutBatch[] {
     const { kind, closed, commonBoundary, version } = cutter.feed(record);
     commonFrom ??= commonBoundary;
-    for (const batch of closed) add(batch);
-    if (kind === 'frame') return;
-    heldBytes -= record.value.length;
-    budget.drop(record.value.length);
+    if (kind !== 'frame') {
+      heldBytes -= record.value.length;
+      budget.drop(record.value.length);
+    }
     if (kind === 'foreign') {
       foreign++;
       log.warn({ partition, offset: record.offset }, 'a record of the topic is not from Weir and was skipped');
@@ -179,14 +181,32 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
       stoppedBy = version;
       log.fatal({ partition, offset: record.offset, version }, STOPPED);
     }
+    return closed;
   }
 
-  function add(batch: CutBatch): void {
-    const { first, last: _last, at: _at, isRepeat, ...rows } = batch;
-    const mayHaveLanded = first < tenure.takenAt;
-    settlement.add({ ...rows, mayHaveLanded, mayBeElsewhere: isRepeat || !isCommon(first), inLog }, batch);
-    heldBytes -= batch.byteCount;
-    budget.closed(cutter, batch.byteCount);
+  /** Null where the partition cannot tell. */
+  async function isThereAlready({ first }: CutBatch, id: BatchId): Promise<boolean | null> {
+    try {
+      return await hasTwin(tenure, { id, before: first }, end);
+    } catch (error) {
+      if (!over.aborted) throw error;
+      return null;
+    }
+  }
+
+  /** `isTwin`: its rows are in a batch before it, or nobody can tell. */
+  function add(batch: CutBatch, isTwin: boolean | null): void {
+    const { id, first, chunks, eventCount, byteCount, useByProject } = batch;
+    heldBytes -= byteCount;
+    budget.closed(cutter, byteCount);
+    if (isTwin === true) {
+      budget.delivered(byteCount);
+      log.info({ partition, offset: first, events: eventCount }, 'a frame that was appended twice is skipped');
+      return;
+    }
+    const mayBeElsewhere = batch.mayBeElsewhere || isTwin === null || !isCommon(first);
+    const doubts = { mayHaveLanded: first < tenure.takenAt, mayBeElsewhere };
+    settlement.add({ id, chunks, eventCount, byteCount, useByProject, ...doubts, inLog }, batch);
   }
 
   function settle(batch: Batch, { isLeft }: { readonly isLeft: boolean }): void {

@@ -86,12 +86,12 @@ export function createRelay(deps: RelayDeps, { cut }: { readonly cut: CutLimits 
 
   async function relay(batch: Batch): Promise<void> {
     const partition = turns.partitionOf(batch.id);
-    const isRepeat = batch.mayHaveLanded === true || batch.mayBeElsewhere === true;
-    if (isRepeat) await untilQuiet(partition);
+    const { id, mayHaveLanded: isRepeat = false, mayBeElsewhere = false } = batch;
+    if (isRepeat || mayBeElsewhere) await untilQuiet(partition);
     for (let rows: Rows | null = batch; rows !== null;) {
       const left: Rows = rows;
       const appended = await turns.inTurn(partition, () =>
-        appends.append(partition, { id: batch.id, rows: left, isRepeat }),
+        appends.append(partition, { id, rows: left, isRepeat, mayBeElsewhere }),
       );
       if (appended === 'ended') return;
       rows = appended.tooLarge;

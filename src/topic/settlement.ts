@@ -4,7 +4,7 @@ import type { CutBatch } from './batch-cutter.ts';
 
 export type Settlement = {
   add(batch: Batch, cut: CutBatch): void;
-  /** The next batch, if it may be delivered now: a repeat only when all before it have settled. */
+  /** The next batch, if it may be delivered now: one that may be elsewhere only when all before it have settled. */
   ready(): Batch | null;
   /** Hands out the batch that is ready. */
   take(): Batch;
@@ -49,7 +49,7 @@ export function createSettlement(): Settlement {
   function next(): Entry | null {
     const entry = entries.find(({ state }) => state === 'ready');
     if (entry === undefined) return null;
-    return entry.cut.isRepeat && entry !== entries[0] ? null : entry;
+    return entry.cut.mayBeElsewhere && entry !== entries[0] ? null : entry;
   }
 
   function unsettled(): Entry[] {

@@ -11,6 +11,7 @@ import { createBell } from './bell.ts';
 import { type PartitionFeed, type PartitionLag, createPartitionFeed } from './partition-feed.ts';
 import { createPauseWatch } from './pause-watch.ts';
 import { createReadBudget } from './read-budget.ts';
+import { serialWriter } from './serial-writer.ts';
 import type { Tenure, TopicReader, TopicWriter } from './topic-port.ts';
 
 export type TopicChannelDeps = {
@@ -37,10 +38,12 @@ const LAST_COMMITS_MS = 2_000;
 
 /** `maxBytes`: of all rows that are held in memory. */
 export function createTopicChannel(
-  { reader, writer, clock, log }: TopicChannelDeps,
+  { reader, writer: ticking, clock, log }: TopicChannelDeps,
   { maxBytes }: { readonly maxBytes: number },
 ): TopicChannel {
   const budget = createReadBudget(maxBytes);
+  // A partition that was lost and is back may have two that tick for a moment.
+  const writer = serialWriter({ append: ticking.append });
   const pauses = createPauseWatch({ clock });
   const changed = createBell();
   const closed = new AbortController();
@@ -98,6 +101,7 @@ export function createTopicChannel(
 
   function begin(tenure: Tenure): void {
     const { partition, start, removed, over } = tenure;
+    if (over.aborted) return;
     if (removed > 0) log.error({ partition, records: removed, start }, 'records were removed from the topic unread');
     const end = AbortSignal.any([over, closed.signal]);
     const hasPausedSince = pauses.hasPausedSince;
@@ -107,8 +111,7 @@ export function createTopicChannel(
     running.add(work);
     work.catch(failed.reject);
     const leave = () => feeds.get(partition) === feed && feeds.delete(partition);
-    if (over.aborted) leave();
-    else over.addEventListener('abort', leave, { once: true });
+    over.addEventListener('abort', leave, { once: true });
   }
 
   function wakeAll() {

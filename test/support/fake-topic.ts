@@ -24,6 +24,8 @@ type Committed = { readonly offset: number; readonly isBoundary: boolean };
 
 type Partition = {
   readonly log: TopicRecord[];
+  /** When each was appended, by the clock of its maker. */
+  readonly madeAt: Map<number, number>;
   /** Records before it were removed. */
   begin: number;
   end: number;
@@ -47,6 +49,7 @@ export function createFakeTopic(
 ) {
   const partitions: Partition[] = Array.from({ length: partitionCount }, () => ({
     log: [],
+    madeAt: new Map(),
     begin: 0,
     end: 0,
     committed: null,
@@ -107,10 +110,15 @@ export function createFakeTopic(
     }
   }
 
-  function land(partition: number, { head, value }: { head: Buffer | null; value: Buffer }): number {
+  function land(
+    partition: number,
+    { head, value }: { head: Buffer | null; value: Buffer },
+    madeAt = clock.now(),
+  ): number {
     const to = partitions[partition]!;
     const offset = to.end + topic.gap();
     to.log.push({ offset, head, value });
+    to.madeAt.set(offset, madeAt);
     to.end = offset + 1;
     to.appended.ring();
     return offset;
@@ -133,6 +141,7 @@ export function createFakeTopic(
     async function append(partition: number, entry: TopicEntry) {
       if (underWay.has(partition)) topic.mostAtOnce = 2;
       underWay.add(partition);
+      const madeAt = clock.now();
       try {
         await reached();
         if (isClosed) throw new TopicFailure('closed', { kind: 'closed' });
@@ -141,7 +150,7 @@ export function createFakeTopic(
         }
         const refusal = topic.refuse;
         // What an ended process had sent may still arrive; it cannot once a later one was answered.
-        if (refusal === null || random() < 0.5) if (!life.isOver || random() < 0.5) land(partition, entry);
+        if (refusal === null || random() < 0.5) if (!life.isOver || random() < 0.5) land(partition, entry, madeAt);
         await reached();
         if (refusal !== null) throw new TopicFailure(`refused: ${refusal}`, { kind: refusal });
       } finally {
@@ -236,6 +245,7 @@ export function createFakeTopic(
       removed: state.log.filter(({ offset }) => offset >= committed.offset && offset < start).length,
       over,
       read: (offset, maxBytes) => answerTo(member.life, () => read(state, offset, maxBytes, over)),
+      offsetAt: (at) => answerTo(member.life, () => offsetAt(state, at, over)),
       commit: (offset) => answerTo(member.life, () => commit(member, partition, offset)),
     };
   }
@@ -260,6 +270,13 @@ export function createFakeTopic(
       bytes += record.value.length;
     }
     return { records, end: state.end };
+  }
+
+  async function offsetAt({ log, madeAt, begin, end }: Partition, at: number, over: AbortSignal) {
+    await reached(over);
+    if (over.aborted) throw new Error('the tenure is over');
+    const found = log.find(({ offset }) => offset >= begin && madeAt.get(offset)! >= at)?.offset ?? end;
+    return found > begin || begin === 0 ? found : null;
   }
 
   async function waitForRecord(state: Partition, over: AbortSignal) {

@@ -32,7 +32,7 @@ import {
 } from './fakes.ts';
 import { createFakeTopic, type FakeTopic, type Life } from './fake-topic.ts';
 import { createDrainParts, createStoreWatch, type Settings } from './pipeline.ts';
-import { numbersIn as numbersOf2, type Kind, type RowSpec, envelopeOfRows, rowOf } from './rows.ts';
+import { type Kind, type RowSpec, envelopeOfRows, rowOf } from './rows.ts';
 
 const PROJECTS = [PROJECT, OTHER_PROJECT];
 const log = createLog('silent');
@@ -57,56 +57,7 @@ export function createTopicWorld(random: () => number, given: TopicWorldSettings
   const events = createEventStoreFake({ clock, window });
   const countInserts = events.countInserts.bind(events);
   events.countInserts = async (ageMs, signal) => ((await countInserts(ageMs, signal)) * HALF_WINDOW * 2) / window;
-  const history: unknown[] = [];
-  const ins = events.insert.bind(events);
-  events.insert = async (b, sg) => {
-    const h = {
-      what: 'insert',
-      at: clock.elapsed(),
-      id: b.id,
-      numbers: numbersOf2(b.chunks),
-      doubt: b.mayHaveLanded,
-      out: 'pending',
-      end: 0,
-    };
-    history.push(h);
-    try {
-      await ins(b, sg);
-      h.out = 'ok';
-    } catch (e) {
-      h.out = (e as Error).message;
-      throw e;
-    } finally {
-      h.end = clock.elapsed();
-    }
-  };
-  const fs = events.findStored.bind(events);
-  events.findStored = async (rows, sg) => {
-    const h = { what: 'find', at: clock.elapsed(), numbers: numbersOf2(rows as Buffer[]), out: 'pending', end: 0 };
-    history.push(h);
-    try {
-      const a = await fs(rows, sg);
-      h.out = a.join();
-      return a;
-    } catch (e) {
-      h.out = (e as Error).message;
-      throw e;
-    } finally {
-      h.end = clock.elapsed();
-    }
-  };
   const deadLetters = createDeadLettersFake({ clock });
-  const add = deadLetters.add.bind(deadLetters);
-  deadLetters.add = async (b, c) => {
-    history.push({
-      what: 'letter',
-      at: clock.elapsed(),
-      id: b.id,
-      numbers: numbersOf2(b.chunks),
-      c: [c.failure.failureClass, c.ambiguous, c.neverSent],
-    });
-    return add(b, c);
-  };
   const topic = createFakeTopic({ clock, random }, given);
   const cut = given.cut ?? { maxEvents: 10, maxBytes: 10_000, maxWaitMs: 2_000 };
   const kinds = new Map<number, Kind>();
@@ -116,7 +67,6 @@ export function createTopicWorld(random: () => number, given: TopicWorldSettings
   const shared = { clock, random, events, deadLetters, topic, cut, counts, newUuid };
   return {
     ...shared,
-    history,
     kinds,
     ingest: createIngestNode(shared, kinds),
     flush: (maxBytes?: number) => startFlush(maxBytes),
@@ -371,7 +321,12 @@ function createFlushNode(
   return { life, channel, flusher, ledger, flags, breaker: watch.breaker, kill, end, freeze, thaw, checkLedger };
 
   function gatedTenure(tenure: Tenure): Tenure {
-    return { ...tenure, read: gate.answers(life, tenure.read), commit: gate.answers(life, tenure.commit) };
+    return {
+      ...tenure,
+      read: gate.answers(life, tenure.read),
+      offsetAt: gate.answers(life, tenure.offsetAt),
+      commit: gate.answers(life, tenure.commit),
+    };
   }
 
   function kill() {
