@@ -46,6 +46,13 @@ export function apiErrorsOf(error: unknown): string[] {
 export const hasApiError = (error: unknown, ids: ReadonlySet<string>): boolean =>
   apiErrorsOf(error).some((id) => ids.has(id));
 
+/** The driver has an error of its own for it, which names the topic. */
+export const isUnknownTopic = (error: unknown): boolean =>
+  hasApiError(error, UNKNOWN_TOPIC) ||
+  partsOf(error).some(({ message }) => typeof message === 'string' && message.startsWith('Unknown topic'));
+
+const UNKNOWN_TOPIC = new Set(['UNKNOWN_TOPIC_OR_PARTITION']);
+
 /** The answer in which a broker refused some or all of what it was asked; null where none came. */
 export function answerIn(error: unknown): unknown {
   return partsOf(error).find(({ response }) => response !== undefined)?.response ?? null;
@@ -70,7 +77,7 @@ export function explainKafka(error: unknown): string {
   if (said('TLS handshake failed')) return `the TLS connection to Kafka failed: ${TLS['no handshake']}`;
   if (said('Cannot find a suitable SASL mechanism'))
     return 'Kafka ended the connection at the login: check that the listener has one (KAFKA_SASL_MECHANISM) and whether it speaks TLS (KAFKA_TLS)';
-  if (said('Unknown topic')) return ANSWERS['UNKNOWN_TOPIC_OR_PARTITION']!;
+  if (isUnknownTopic(error)) return ANSWERS['UNKNOWN_TOPIC_OR_PARTITION']!;
   const [code] = codes;
   if (code !== undefined) return `no broker of KAFKA_BROKERS can be reached (${code})`;
   if (said('Connection closed'))

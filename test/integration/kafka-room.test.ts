@@ -2,6 +2,8 @@
 import { Producer } from '@platformatic/kafka';
 import { describe, expect, test } from 'vitest';
 import type { KafkaSettings } from '../../src/kafka/client.ts';
+import { topicFindings } from '../../src/kafka/topic-findings.ts';
+import { createTopic, describeTopic, readChannelStatus } from '../../src/kafka/topic.ts';
 import { AUTHORITY_FILE, LOGIN } from '../support/kafka.ts';
 import { API } from '../support/kafka-proxy.ts';
 import { readAll, until } from '../support/kafka-reader.ts';
@@ -152,6 +154,60 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
     test('names a file that cannot be read', async () => {
       const settings = { ...settingsOf('any'), tls: { ...tls, caFile: '/nowhere/ca.pem' } };
       await expect(newWriter(settings)).rejects.toThrow('KAFKA_TLS_CA_FILE: the file cannot be read (ENOENT)');
+    });
+  });
+
+  describe('the topic itself', () => {
+    test('is made as Weir needs it, once, and described', async () => {
+      const settings = settingsOf('made');
+      expect(await describeTopic(settings)).toBeNull();
+      const wanted = { partitions: 3, replicationFactor: 1, retentionMs: 3 * 86_400_000 };
+      expect(await createTopic(settings, wanted)).toBe('created');
+      expect(await createTopic(settings, { ...wanted, partitions: 9 })).toBe('exists');
+      const topic = await describeTopic(settings);
+      expect(topic).toMatchObject({
+        replicationFactor: 1,
+        partitions: [{ leader: 1 }, { leader: 1 }, { leader: 1 }],
+        settings: {
+          minInSyncReplicas: 1,
+          retentionMs: 3 * 86_400_000,
+          retentionBytes: null,
+          isUncleanElectionAllowed: false,
+          cleanupPolicy: 'delete',
+          isBrokersTime: true,
+        },
+      });
+      const problems = topicFindings(settings, topic, { largestEventBytes: 1_000 });
+      // There is one broker.
+      expect(problems.filter(({ outcome }) => outcome !== 'ok').map(({ subject }) => subject)).toEqual([
+        'copies of a record',
+      ]);
+    });
+
+    test('is not made with more copies than brokers', async () => {
+      const wanted = { partitions: 1, replicationFactor: 3, retentionMs: null };
+      await expect(createTopic(settingsOf('copies'), wanted)).rejects.toThrow(
+        'there are fewer brokers than replicas asked for (INVALID_REPLICATION_FACTOR)',
+      );
+    });
+
+    test('is described with what is to be read, and by whom', async () => {
+      const settings = await newTopic({ partitions: 2 });
+      expect(await readChannelStatus(settings)).toMatchObject({ members: [], partitions: [{ end: 0, lag: 0 }, {}] });
+      const writer = await newWriter(settings);
+      for (const text of ['a', 'b', 'c']) await writer.append(1, entryOf(text));
+      const reader = await newReader(settings);
+      const tenure = await reader.holding(1);
+      await reader.holds(2);
+      await tenure.commit(1);
+      const { members, partitions, groupState } = await readChannelStatus(settings);
+      expect(groupState).toBe('Stable');
+      expect(members).toMatchObject([{ host: '127.0.0.1', instanceId: null, partitions: [0, 1] }]);
+      const member = members[0]!.id;
+      expect(partitions).toMatchObject([
+        { partition: 0, first: 0, end: 0, committed: null, lag: 0, member },
+        { partition: 1, first: 0, end: 3, committed: 1, isWeirs: true, lag: 2, member },
+      ]);
     });
   });
 });
