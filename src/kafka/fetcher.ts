@@ -111,10 +111,13 @@ export function createFetcher(deps: FetcherDeps, { topic }: { topic: string }): 
       for (const { reader } of waiting()) if (reader.topicId !== layout.id) reader.onGone();
       const leaderOf = (partition: number) => layout.partitions[partition]?.leader ?? -1;
       const byLeader = Map.groupBy(waiting(), ({ reader }) => leaderOf(reader.partition));
-      for (const [leader, asked] of byLeader) {
+      for (const [leader, wanted] of byLeader) {
         if (leader === -1 || busy.has(leader)) continue;
         const led = deps.held().filter((partition) => leaderOf(partition) === leader);
-        void fetch(leader, asked, asked.length < led.length ? SHORT_WAIT_MS : WAIT_MS);
+        // A request has each partition once; what else is wanted of it comes with the next.
+        const asked = [...new Map(wanted.toReversed().map((want) => [want.reader.partition, want])).values()];
+        const isPartial = asked.length < Math.max(led.length, wanted.length);
+        void fetch(leader, asked, isPartial ? SHORT_WAIT_MS : WAIT_MS);
       }
       if (!byLeader.has(-1)) return true;
       throw new requests.driver.ProtocolError('LEADER_NOT_AVAILABLE');

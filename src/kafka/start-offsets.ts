@@ -75,10 +75,11 @@ export async function findOffsetAt(
   epochMs: number,
 ): Promise<number | null> {
   const offsetOf = async (at: bigint) => (await listOffsets(requests, topic, [partition], at)).get(partition)!;
-  // Asked first: what is removed meanwhile makes the answer null and no less true.
+  // In this order, what is appended or removed meanwhile makes the answer earlier, or null, and no less true.
+  const end = await offsetOf(LATEST);
   const found = await offsetOf(BigInt(epochMs));
   const first = await offsetOf(EARLIEST);
-  if (found < 0) return offsetOf(LATEST);
+  if (found < 0) return end;
   return found > first || first === 0 ? found : null;
 }
 

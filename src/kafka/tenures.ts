@@ -81,9 +81,11 @@ export function createTenures(deps: TenureDeps, { topic, group }: { topic: strin
   async function offsetAt(partition: number, epochMs: number, over: AbortSignal): Promise<number | null> {
     for (let attempt = 1; !over.aborted; attempt++) {
       try {
+        if (attempt > 1) await requests.layout(topic, { isFresh: true });
         const offset = await findOffsetAt(requests, topic, partition, epochMs);
         if (!over.aborted) return offset;
       } catch (error) {
+        if (over.aborted) break;
         trouble.failed(error);
         await pause(deps, attempt, over);
       }

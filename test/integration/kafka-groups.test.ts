@@ -222,6 +222,30 @@ describe.skipIf(isWithoutKafka)('members of a group on a real broker', () => {
     });
   });
 
+  test('a tenure tells where the records of a time begin', async () => {
+    const settings = await newTopic();
+    await append(settings, 2);
+    const between = await clockPast();
+    await append(settings, 2);
+    const reader = await newReader(settings);
+    const tenure = await reader.holding(0);
+    expect(await tenure.offsetAt(0)).toBe(0);
+    expect(await tenure.offsetAt(between)).toBe(2);
+    expect(await tenure.offsetAt(Date.now() + 60_000)).toBe(4);
+    await removeBefore(settings, 1);
+    expect(await tenure.offsetAt(0)).toBeNull();
+    expect(await tenure.offsetAt(between)).toBe(2);
+  });
+
+  test('two reads of a partition at once are both answered', async () => {
+    const settings = await newTopic({ partitions: 2 });
+    await append(settings, 4);
+    const reader = await newReader(settings);
+    const tenure = await reader.holding(0);
+    const reads = await Promise.all([0, 2, 3].map((offset) => tenure.read(offset, 1024 * 1024)));
+    expect(reads.map(({ records }) => records[0]!.offset)).toEqual([0, 2, 3]);
+  });
+
   describe('a tenure begins', () => {
     test('at the log’s start, no boundary, where retention removed what was not read; and says how much', async () => {
       const settings = await newTopic();
@@ -280,6 +304,13 @@ describe.skipIf(isWithoutKafka)('members of a group on a real broker', () => {
       expect(await readAll(next)).toHaveLength(1);
     });
   });
+
+  /** A millisecond behind which nothing has happened yet. */
+  async function clockPast(): Promise<number> {
+    const at = Date.now() + 1;
+    await until(() => (Date.now() > at ? true : undefined));
+    return at;
+  }
 
   async function readForEver(tenure: Tenure): Promise<never> {
     for (;;) await tenure.read(tenure.takenAt, 1024);
