@@ -82,6 +82,8 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
   let commonFrom = tenure.isBoundary ? tenure.start : null;
   /** Bytes that were read and are in no batch that can be delivered. */
   let heldBytes = 0;
+  /** Where the batch begins that was cut and is looked for in the log. */
+  let adding: number | null = null;
   /** Nothing is read for want of room, here or in memory. */
   let isStarved = false;
   let foreign = 0;
@@ -157,9 +159,11 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
     while (hasRoom() && records.length > 0 && !end.aborted) {
       const [record] = records.splice(0, 1);
       for (const batch of cut(record!)) {
+        adding = batch.first;
         const isTwin = batch.repeatOf !== null && (await isThereAlready(batch, batch.repeatOf));
         if (end.aborted) return;
         add(batch, isTwin);
+        adding = null;
       }
     }
     commits.soon();
@@ -223,7 +227,7 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
   }
 
   function unsettledFrom(): number {
-    return settlement.firstUnsettled() ?? cutter.boundary();
+    return settlement.firstUnsettled() ?? adding ?? cutter.boundary();
   }
 
   function waiting(): OpenBatch | null {

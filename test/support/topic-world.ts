@@ -182,7 +182,8 @@ function createIngestNode({ clock, random, topic, cut, counts, newUuid }: Shared
   function offer(kindsOf: readonly Kind[], rowOptions: Partial<RowSpec> = {}) {
     const { channel, journal, ledger } = running;
     const projectId: ProjectId = PROJECTS[Math.floor(random() * PROJECTS.length)]!;
-    const rows = kindsOf.map((kind) => ({ ...rowOptions, n: offered++, kind, projectId }));
+    const receivedAt = clock.now();
+    const rows = kindsOf.map((kind) => ({ ...rowOptions, n: offered++, kind, projectId, receivedAt }));
     const envelope = envelopeOfRows(rows.map(rowOf), projectId);
     const place = channel.hold(envelope, channel.reserve());
     if (typeof place === 'string') return place;
