@@ -110,6 +110,8 @@ const ANSWERS: Record<string, string> = {
   LEADER_NOT_AVAILABLE: 'a partition of the topic has no leader: bring the brokers back',
   COORDINATOR_LOAD_IN_PROGRESS: 'Kafka is starting',
   COORDINATOR_NOT_AVAILABLE: 'Kafka is starting, or its internal topics have no leader',
+  NOT_LEADER_OR_FOLLOWER: 'Kafka is choosing a new leader for a partition',
+  REQUEST_TIMED_OUT: 'the replicas of a partition do not confirm in time',
   NOT_COORDINATOR: 'Kafka is about to choose the broker that coordinates the group',
   KAFKA_STORAGE_ERROR: 'the disk of a broker fails',
   MESSAGE_TOO_LARGE: 'Kafka refused a record as too large: raise max.message.bytes of the topic',

@@ -95,7 +95,6 @@ export function createFetcher(deps: FetcherDeps, { topic }: { topic: string }): 
       await clock.sleep(GATHER_MS);
       if (await dispatch()) continue;
       isAsked = true;
-      failures += 1;
       await pause(deps, failures, closing);
     }
     isGathering = false;
@@ -122,8 +121,7 @@ export function createFetcher(deps: FetcherDeps, { topic }: { topic: string }): 
       if (!byLeader.has(-1)) return true;
       throw new requests.driver.ProtocolError('LEADER_NOT_AVAILABLE');
     } catch (error) {
-      trouble.failed(error);
-      isStale = true;
+      fail(error);
       return false;
     }
   }
@@ -139,16 +137,20 @@ export function createFetcher(deps: FetcherDeps, { topic }: { topic: string }): 
     try {
       const answer = await requests.ask({ node: leader }, 'Fetch', (version) => requestFor(version, asked, waitMs));
       for (const { partitions } of answer.responses) for (const found of partitions) take(asked, found);
-      failures = isStale ? failures + 1 : 0;
+      if (!isStale) failures = 0;
     } catch (error) {
-      if (!closing.aborted) trouble.failed(error);
-      isStale = true;
-      failures += 1;
+      fail(error);
     }
     if (failures > 0) await pause(deps, failures, closing);
     for (const want of asked) underWay.delete(want);
     busy.delete(leader);
     void gather();
+  }
+
+  function fail(error: unknown) {
+    isStale = true;
+    failures += 1;
+    if (!closing.aborted) trouble.failed(error, failures);
   }
 
   function requestFor(version: number, asked: readonly Want[], waitMs: number): fetchV17.FetchRequest {
@@ -170,9 +172,7 @@ export function createFetcher(deps: FetcherDeps, { topic }: { topic: string }): 
     if (want === undefined || !wants.has(want)) return;
     if (found.errorCode === OFFSET_OUT_OF_RANGE) return want.reader.onGone();
     if (found.errorCode !== 0) {
-      trouble.failed(new requests.driver.ProtocolError(found.errorCode));
-      isStale = true;
-      return;
+      return fail(new requests.driver.ProtocolError(found.errorCode));
     }
     trouble.well();
     const { records, next } = recordsIn(found, want.at);

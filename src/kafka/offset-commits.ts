@@ -76,7 +76,7 @@ export function createOffsetCommits(
   async function run(): Promise<void> {
     for (let failures = 0; wanted.size > 0 && !closing.aborted;) {
       const who = identity();
-      const isDone = who !== null && (await send(who));
+      const isDone = who !== null && (await send(who, failures + 1));
       failures = isDone ? 0 : failures + 1;
       if (!isDone) await pause(deps, failures, closing);
     }
@@ -84,7 +84,7 @@ export function createOffsetCommits(
     wanted.clear();
   }
 
-  async function send(who: Identity): Promise<boolean> {
+  async function send(who: Identity, attempt: number): Promise<boolean> {
     const sent = [...wanted];
     const offsets = new Map(sent.map(([partition, { offset }]) => [partition, offset]));
     // It may be asked for a later offset from now on, whose caller waits for the next request.
@@ -104,10 +104,10 @@ export function createOffsetCommits(
         if (errorCode === 0) continue;
         const error = new requests.driver.ProtocolError(errorCode);
         refused.set(partitionIndex, String(apiErrorsOf(error)[0]));
-        if (errorCode !== REBALANCING) trouble.failed(error);
+        trouble.failed(error, attempt);
       }
     } catch (error) {
-      trouble.failed(error);
+      trouble.failed(error, attempt);
       requests.forgetCoordinator();
       for (const partition of offsets.keys()) refused.set(partition, 'no answer');
     }
@@ -127,5 +127,3 @@ export function createOffsetCommits(
     void later.done.promise.then(commit.done.resolve);
   }
 }
-
-const REBALANCING = 27;

@@ -77,7 +77,7 @@ export function createPartitionProducer(
     let doubtSince: number | null = null;
     for (let attempt = 1; ; attempt++) {
       if (signal.aborted) throw new TopicFailure('the writer was closed', { kind: 'closed' });
-      const outcome = await tryOnce(message, attempt > 1);
+      const outcome = await tryOnce(message, attempt);
       if (outcome === 'appended') return;
       if (outcome === 'lost') doubtSince ??= clock.elapsed();
       else if (outcome !== 'unsent') {
@@ -96,11 +96,11 @@ export function createPartitionProducer(
     }
   }
 
-  async function tryOnce(message: Parameters<typeof send>[0], isRepeated: boolean): Promise<Outcome> {
+  async function tryOnce(message: Parameters<typeof send>[0], attempt: number): Promise<Outcome> {
     let isSent = false;
     try {
       producer ??= await newProducer();
-      const { partitions } = await requests.layout(topic, { isFresh: isRepeated });
+      const { partitions } = await requests.layout(topic, { isFresh: attempt > 1 });
       const leader = partitions[partition]?.leader ?? -1;
       if (leader === -1) throw new requests.driver.ProtocolError('LEADER_NOT_AVAILABLE');
       isSent = true;
@@ -114,7 +114,7 @@ export function createPartitionProducer(
     } catch (error) {
       const [refusal] = apiErrorsOf(error);
       // A record that is too large says nothing about Kafka.
-      if (refusal === undefined || !TOO_LARGE.has(refusal)) trouble.failed(error);
+      if (refusal === undefined || !TOO_LARGE.has(refusal)) trouble.failed(error, attempt);
       if (refusal !== undefined) return { refusal, error };
       return isSent && !(error instanceof NotAsked) ? 'lost' : 'unsent';
     }
@@ -153,6 +153,7 @@ export function createPartitionProducer(
   /** The number of a record that may be in the log must not be given to another one. */
   function refused(kind: TopicFailure['kind'], error: unknown): TopicFailure {
     producer = null;
+    trouble.clear();
     const why = error === null ? 'Kafka has been away for longer than it remembers producers' : explainKafka(error);
     return new TopicFailure(why, { kind, cause: error });
   }

@@ -10,7 +10,7 @@ import { createMembership, type Assignment, type Identity } from './membership.t
 import { createOffsetCommits, FENCED } from './offset-commits.ts';
 import { openRequests } from './requests.ts';
 import { createTenures } from './tenures.ts';
-import { combined, createTrouble } from './trouble.ts';
+import { createTroubles } from './trouble.ts';
 
 export type ReaderDeps = { readonly clock: Clock; readonly log: Log; readonly random: () => number };
 
@@ -53,10 +53,8 @@ export async function openTopicReader(
     openRequests(settings, 'offsets', { connectMs, requestMs }),
     openRequests(settings, 'reader', { connectMs, requestMs }),
   ]);
-  const membersTrouble = createTrouble(log, 'member');
-  const trouble = createTrouble(log, 'offsets');
-  const fetchTrouble = createTrouble(log, 'reader');
-  const { isUp, reason } = combined([membersTrouble, trouble, fetchTrouble]);
+  const troubles = createTroubles(log, 'reader');
+  const [membersTrouble, trouble, fetchTrouble] = [troubles.part(), troubles.part(), troubles.part()];
   const member = createMembership(
     { clock, requests: membersRequests },
     { topic, group, instanceId, sessionMs, rebalanceMs },
@@ -74,11 +72,12 @@ export async function openTopicReader(
   /** When the last request was sent by whose answer the group knows that this member lives. */
   let aliveAt = 0;
   let wakeUp = new AbortController();
+  let missedBeats = 0;
 
   return {
     run,
-    isUp,
-    trouble: reason,
+    isUp: troubles.isUp,
+    trouble: troubles.reason,
     isMember: () => member.identity() !== null,
     held: () => (of === null ? null : { partitions: held(), of }),
   };
@@ -95,7 +94,7 @@ export async function openTopicReader(
       } catch (error) {
         if (signal.aborted) break;
         failures += 1;
-        lose(error);
+        lose(error, failures);
         await pause(deps, failures, signal);
       }
     }
@@ -110,9 +109,9 @@ export async function openTopicReader(
   }
 
   /** After a failure: what is certainly or probably lost is given up. */
-  function lose(error: unknown) {
+  function lose(error: unknown, attempt: number) {
     if (hasApiError(error, REJOIN)) return;
-    membersTrouble.failed(error);
+    membersTrouble.failed(error, attempt);
     if (hasApiError(error, FENCED)) {
       member.forget();
       return tenures.endAll('the group has replaced this member');
@@ -163,11 +162,13 @@ export async function openTopicReader(
     try {
       await within(member.beat(), Math.max(heartbeatMs, aliveAt + sessionMs - sentAt));
       aliveAt = sentAt;
+      missedBeats = 0;
       membersTrouble.well();
       return true;
     } catch (error) {
       if (hasApiError(error, REJOIN) || hasApiError(error, FENCED)) throw error;
-      membersTrouble.failed(error);
+      missedBeats += 1;
+      membersTrouble.failed(error, missedBeats);
       if (error instanceof Late) membersRequests.reset();
       membersRequests.forgetCoordinator();
       return false;
@@ -179,7 +180,7 @@ export async function openTopicReader(
     try {
       return (await requests.layout(topic, { isFresh: true })).partitions.length;
     } catch (error) {
-      trouble.failed(error);
+      trouble.failed(error, 1);
       return null;
     }
   }

@@ -57,7 +57,7 @@ export function createTenures(deps: TenureDeps, { topic, group }: { topic: strin
         return holder.taken({ partition, ...start, over, ...reading(partition, topicId, over, holder) });
       } catch (error) {
         if (over.aborted) return;
-        trouble.failed(error);
+        trouble.failed(error, attempt);
         requests.forgetCoordinator();
         await pause(deps, attempt, over);
       }
@@ -86,7 +86,7 @@ export function createTenures(deps: TenureDeps, { topic, group }: { topic: strin
         if (!over.aborted) return offset;
       } catch (error) {
         if (over.aborted) break;
-        trouble.failed(error);
+        trouble.failed(error, attempt);
         await pause(deps, attempt, over);
       }
     }

@@ -1,51 +1,78 @@
-/** Whether Kafka answers, and why not: for pages, and once in the log. */
+/** Whether Kafka can be used, and why not: for pages, and once in the log. */
 import type { Log } from '../log/log.ts';
-import { explainKafka } from './errors.ts';
+import { explainKafka, hasApiError } from './errors.ts';
 
+/** Of one thing that is asked for again and again, such as the appends to one partition. */
 export type Trouble = {
-  /** null until something was answered or failed. */
-  isUp(): boolean | null;
-  /** A sentence; null while all is well. */
-  reason(): string | null;
   well(): void;
-  failed(error: unknown): void;
+  /** `attempt`: how often it has failed in a row, from 1 on. */
+  failed(error: unknown, attempt: number): void;
   /** What was asked for is not wanted any more. */
   clear(): void;
 };
 
-/** Of several parts: one that has trouble is enough. */
-export function combined(parts: readonly Trouble[]): Pick<Trouble, 'isUp' | 'reason'> {
-  return {
-    isUp() {
-      if (parts.some((part) => part.isUp() === false)) return false;
-      return parts.some((part) => part.isUp() === true) ? true : null;
-    },
-    reason: () => parts.map((part) => part.reason()).find((reason) => reason !== null) ?? null,
-  };
-}
+export type Troubles = {
+  part(): Trouble;
+  /** false while a part has trouble; null until something was answered or failed. */
+  isUp(): boolean | null;
+  /** A sentence; null while all is well. */
+  reason(): string | null;
+};
 
-/** `what`: the part that has it, as it stands in the log. */
-export function createTrouble(log: Log, what: string): Trouble {
-  let isUp: boolean | null = null;
-  let reason: string | null = null;
+/** Answers while brokers choose leaders and coordinators: no trouble unless they last. */
+const PASSING = new Set([
+  'NOT_LEADER_OR_FOLLOWER',
+  'LEADER_NOT_AVAILABLE',
+  'FENCED_LEADER_EPOCH',
+  'UNKNOWN_LEADER_EPOCH',
+  'NOT_COORDINATOR',
+  'COORDINATOR_NOT_AVAILABLE',
+  'COORDINATOR_LOAD_IN_PROGRESS',
+  'REBALANCE_IN_PROGRESS',
+  'NOT_ENOUGH_REPLICAS',
+]);
+/** With the pauses between attempts, about two seconds. */
+const LASTING = 6;
+
+/** `who`: writer or reader, as it stands in the log. */
+export function createTroubles(log: Log, who: string): Troubles {
+  const parts = new Map<object, string | null>();
+  let said: string | null = null;
 
   return {
-    isUp: () => isUp,
-    reason: () => reason,
-    well() {
-      if (reason !== null) log.info({ part: what }, 'kafka answers again');
-      isUp = true;
-      reason = null;
+    part() {
+      const self = {};
+      return {
+        well: () => note(self, null),
+        failed(error, attempt) {
+          if (attempt < LASTING && hasApiError(error, PASSING)) return;
+          note(self, explainKafka(error));
+        },
+        clear() {
+          parts.delete(self);
+          tell();
+        },
+      };
     },
-    failed(error) {
-      const next = explainKafka(error);
-      if (next !== reason) log.warn({ part: what, reason: next }, 'kafka cannot be used');
-      isUp = false;
-      reason = next;
-    },
-    clear() {
-      isUp = null;
-      reason = null;
-    },
+    isUp: () => (parts.size === 0 ? null : reason() === null),
+    reason,
   };
+
+  function note(part: object, next: string | null) {
+    parts.set(part, next);
+    tell();
+  }
+
+  function reason(): string | null {
+    for (const one of parts.values()) if (one !== null) return one;
+    return null;
+  }
+
+  function tell() {
+    const now = reason();
+    if (now === said) return;
+    if (now === null) log.info({ part: who }, 'kafka can be used again');
+    else log.warn({ part: who, reason: now }, 'kafka cannot be used');
+    said = now;
+  }
 }

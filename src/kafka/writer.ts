@@ -7,7 +7,7 @@ import type { KafkaSettings } from './client.ts';
 import { createPartitionProducer, type PartitionProducer } from './partition-producer.ts';
 import { openRequests } from './requests.ts';
 import { largestRecordBytes, maxMessageBytesIn, readTopicSettings } from './topic-facts.ts';
-import { createTrouble } from './trouble.ts';
+import { createTroubles } from './trouble.ts';
 
 export type WriterDeps = { readonly clock: Clock; readonly log: Log; readonly random: () => number };
 
@@ -15,15 +15,17 @@ export type WriterTimes = {
   readonly connectMs: number;
   /** How long the replicas may take to have a record. */
   readonly answerMs: number;
-  /** How long what the broker said of partitions and sizes is believed. */
+  /** How often the broker is asked for partitions and sizes. */
   readonly refreshMs: number;
 };
 
 const TIMES: WriterTimes = { connectMs: 5_000, answerMs: 8_000, refreshMs: 30_000 };
+/** How often whoever waits for the first answer looks whether it came unnoticed. */
+const LOOK_MS = 60_000;
 /** What an answer may take on its way beyond the time that the broker is given for it. */
 const WAY_MS = 2_000;
 
-type Facts = { readonly partitions: number; readonly maxRecordBytes: number; readonly readAt: number };
+type Facts = { readonly partitions: number; readonly maxRecordBytes: number };
 
 /** Connects when it is first used. Throws `KafkaFailure` where a file of the settings cannot be read. */
 export async function openTopicWriter(
@@ -35,19 +37,22 @@ export async function openTopicWriter(
   const { topic } = settings;
   const { connectMs, answerMs, refreshMs } = { ...TIMES, ...times };
   const requests = await openRequests(settings, 'writer', { connectMs, requestMs: answerMs + WAY_MS });
-  const trouble = createTrouble(log, 'writer');
+  const troubles = createTroubles(log, 'writer');
+  const trouble = troubles.part();
   const closing = new AbortController();
   const producers = new Map<number, PartitionProducer>();
   const underWay = new Set<number>();
   let facts: Facts | null = null;
-  let reading: Promise<void> | null = null;
+  let watching: Promise<void> | null = null;
+  /** Aborts when the facts are there. */
+  const known = new AbortController();
 
   return {
     partitionCount,
     append,
     maxRecordBytes: () => facts?.maxRecordBytes ?? largestRecordBytes(maxMessageBytesIn(new Map())),
-    isUp: trouble.isUp,
-    trouble: trouble.reason,
+    isUp: troubles.isUp,
+    trouble: troubles.reason,
     async close() {
       closing.abort();
       await requests.close();
@@ -55,40 +60,47 @@ export async function openTopicWriter(
   };
 
   async function partitionCount(signal: AbortSignal): Promise<number> {
-    if (facts !== null && clock.elapsed() - facts.readAt > refreshMs) void refresh();
-    for (let attempt = 1; ; attempt++) {
-      if (facts !== null) return facts.partitions;
-      signal.throwIfAborted();
-      if (closing.signal.aborted) throw closed();
-      await refresh();
-      if (facts === null) await pause(deps, attempt, AbortSignal.any([signal, closing.signal]));
+    watching ??= watch();
+    if (facts === null) await clock.sleep(LOOK_MS, AbortSignal.any([signal, closing.signal, known.signal]));
+    if (facts !== null) return facts.partitions;
+    signal.throwIfAborted();
+    if (closing.signal.aborted) throw closed();
+    return partitionCount(signal);
+  }
+
+  /** Asks now and then, also while nothing is appended: whether Kafka can be used is shown all the time. Never rejects. */
+  async function watch(): Promise<void> {
+    for (let failures = 0; !closing.signal.aborted;) {
+      try {
+        facts = await readFacts();
+        known.abort();
+        failures = 0;
+        trouble.well();
+        await clock.sleep(refreshMs, closing.signal);
+      } catch (error) {
+        failures += 1;
+        if (!closing.signal.aborted) trouble.failed(error, failures);
+        await pause(deps, failures, closing.signal);
+      }
     }
   }
 
-  /** Never rejects. */
-  function refresh(): Promise<void> {
-    reading ??= readFacts().finally(() => (reading = null));
-    return reading;
-  }
-
-  async function readFacts(): Promise<void> {
-    try {
-      const { partitions } = await requests.layout(topic, { isFresh: true });
-      const read = await readTopicSettings(requests, topic);
-      const maxRecordBytes = largestRecordBytes(maxMessageBytesIn(read));
-      facts = { partitions: partitions.length, maxRecordBytes, readAt: clock.elapsed() };
-      trouble.well();
-    } catch (error) {
-      if (!closing.signal.aborted) trouble.failed(error);
-    }
+  async function readFacts(): Promise<Facts> {
+    const { partitions } = await requests.layout(topic, { isFresh: true });
+    const read = await readTopicSettings(requests, topic);
+    return { partitions: partitions.length, maxRecordBytes: largestRecordBytes(maxMessageBytesIn(read)) };
   }
 
   async function append(partition: number, entry: TopicEntry): Promise<void> {
     if (underWay.has(partition)) throw new Error(`an append to partition ${partition} is under way already`);
     if (closing.signal.aborted) throw closed();
+    watching ??= watch();
     let producer = producers.get(partition);
     if (producer === undefined) {
-      producer = createPartitionProducer({ ...deps, requests, trouble }, { topic, partition, answerMs });
+      producer = createPartitionProducer(
+        { ...deps, requests, trouble: troubles.part() },
+        { topic, partition, answerMs },
+      );
       producers.set(partition, producer);
     }
     underWay.add(partition);

@@ -59,7 +59,7 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
       expect(writer.trouble()).toMatch(/no broker of KAFKA_BROKERS can be reached|closes the connection/);
       await world.kafka.restart();
       await during;
-      expect(writer.isUp()).toBe(true);
+      await until(() => (writer.isUp() === true ? true : undefined));
 
       world.kafka.freeze();
       const frozen = writer.append(0, entryOf('frozen'));
@@ -67,7 +67,7 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
       expect(writer.trouble()).toBe('Kafka does not answer');
       world.kafka.thaw();
       await frozen;
-      expect(writer.trouble()).toBeNull();
+      await until(() => (writer.trouble() === null ? true : undefined));
       expect(await valuesIn(settings)).toEqual(['before', 'killed', 'frozen']);
     });
 
@@ -102,6 +102,19 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
       await world.kafka.createTopic('later');
       await appended;
       expect(await valuesIn(settings)).toEqual(['patient']);
+    });
+
+    test('is not needed to see whether Kafka can be used', async () => {
+      const settings = { ...(await newTopic()), brokers: [world.kafka.proxied] };
+      const writer = await newWriter(settings, { refreshMs: 50 });
+      expect(writer.isUp()).toBeNull();
+      expect(await writer.partitionCount(soon())).toBe(1);
+      expect(writer.isUp()).toBe(true);
+      await world.kafka.proxy.refuse();
+      await until(() => (writer.isUp() === false ? true : undefined));
+      await world.kafka.proxy.accept();
+      await until(() => (writer.trouble() === null ? true : undefined));
+      expect(writer.isUp()).toBe(true);
     });
 
     test('that is under way when the writer is closed rejects', async () => {
