@@ -19,6 +19,8 @@ import { createManualClock } from './support/clock.ts';
 import { PROJECT, channelOn, envelopeOf } from './support/factory.ts';
 
 const CALM: HealthSnapshot = {
+  role: 'all',
+  topic: null,
   eventStore: 'ClickHouse',
   facts: { intake: 'open', unhomed: 0, deadLetters: null },
   channel: { events: 0, bytes: 0, reservedBytes: 0, isFull: false },
@@ -247,6 +249,7 @@ function worker({ accepted = 0, stored = 0, recovered = 0, isUp = true as boolea
   const metrics = createMetrics(
     {
       channel,
+      topic: null,
       flags: createFlags({ intake: 'open' }, () => {}),
       ledger: { ...createLedger(), accepted, stored, recovered },
       keeper: null,

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { checkProcess, checkStores, parseMetrics } from '../src/cli/reconcile.ts';
 
-const counts = { url: 'u', accepted: 9, stored: 4, deadLettered: 3, pending: 2, lost: 0 };
+const ofTopic = { taken: 0, replicated: 0, handedOver: 0 };
+const counts = { url: 'u', accepted: 9, stored: 4, deadLettered: 3, pending: 2, lost: 0, ...ofTopic };
 const none = { letters: 0, events: 0, bytes: 0 };
 const letters = { waiting: none, replaying: none, quarantined: none };
 const balance = { discarded: 0, imported: 0, forgotten: 0 };
@@ -20,6 +21,17 @@ describe('verdicts of doctor --reconcile', () => {
       { outcome: 'fail', detail: expect.stringContaining('off by 1') },
     ]);
     expect(checkProcess({ ...counts, lost: 1 })).toMatchObject([{ outcome: 'ok' }, { outcome: 'fail' }]);
+  });
+
+  test('with a topic, what was taken from it came too, and what it confirmed has gone', () => {
+    const through = { ...counts, taken: 5, stored: 8, replicated: 1, handedOver: 0 };
+    expect(checkProcess(through)).toMatchObject([
+      {
+        outcome: 'ok',
+        detail: 'accepted 9 + taken 5 = stored 8 + dead-lettered 3 + replicated 1 + handed over 0 + pending 2',
+      },
+    ]);
+    expect(checkProcess({ ...through, handedOver: 1 })).toMatchObject([{ outcome: 'fail' }]);
   });
 
   test.each([

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { ConfigError, parseConfig, type Config } from '../src/config/config.ts';
 import { nearestName, type Environment } from '../src/config/sources.ts';
 
+const KAFKA = { CHANNEL: 'kafka', KAFKA_BROKERS: 'kafka:9092' };
 const PRODUCTION = {
   NODE_ENV: 'production',
   DATABASE_URL: 'postgres://weir:hunter2@db:5432/weir',
@@ -240,6 +241,15 @@ describe('refusals', () => {
     ['INGEST_PROJECT_SHARE', '1.1', 'at most 1'],
     ['INGEST_DISABLED', 'yes', 'true or false'],
     ['INGEST_ACK', 'maybe', 'queued'],
+    ['CHANNEL', 'redis', 'local, kafka'],
+    ['WEIR_ROLE', 'both', 'all, ingest, flush'],
+    ['KAFKA_BROKERS', 'kafka', 'host:port'],
+    ['KAFKA_BROKERS', 'kafka:9092,', 'host:port'],
+    ['KAFKA_BROKERS', 'kafka:0', 'host:port'],
+    ['KAFKA_BROKERS', 'kafka:65536', 'host:port'],
+    ['KAFKA_BROKERS', 'kafka://kafka:9092', 'host:port'],
+    ['KAFKA_TOPIC', 'a b', 'a topic name'],
+    ['KAFKA_TOPIC', '..', 'a topic name'],
     ['INGEST_RATE_LIMIT', '0/s', 'off, or'],
     ['INGEST_RATE_LIMIT', '10/h', 'off, or'],
     ['DLQ_QUARANTINE', 'never', 'healthy, strict'],
@@ -288,6 +298,20 @@ describe('refusals', () => {
       'INGEST_BUFFER_BYTES',
     ],
     ['a journal that is off', { INGEST_ACK: 'journaled', INGEST_JOURNAL: 'off' }, 'INGEST_ACK'],
+    ['a topic without brokers', { CHANNEL: 'kafka' }, 'KAFKA_BROKERS'],
+    ['a role that needs a topic', { WEIR_ROLE: 'flush' }, 'WEIR_ROLE'],
+    ['waiting for a store that another process writes to', { ...KAFKA, INGEST_ACK: 'stored' }, 'INGEST_ACK'],
+    ['waiting for brokers that are not there', { INGEST_ACK: 'replicated' }, 'INGEST_ACK'],
+    ['a password without a mechanism', { ...KAFKA, KAFKA_PASSWORD: 'x' }, 'KAFKA_PASSWORD'],
+    ['a user without a mechanism', { ...KAFKA, KAFKA_USERNAME: 'x' }, 'KAFKA_USERNAME'],
+    ['a mechanism without a user', { ...KAFKA, KAFKA_SASL_MECHANISM: 'PLAIN', KAFKA_PASSWORD: 'x' }, 'KAFKA_USERNAME'],
+    ['a token that is missing', { ...KAFKA, KAFKA_SASL_MECHANISM: 'OAUTHBEARER' }, 'KAFKA_PASSWORD'],
+    ['an authority without TLS', { ...KAFKA, KAFKA_TLS_CA_FILE: 'ca.pem' }, 'KAFKA_TLS_CA_FILE'],
+    [
+      'a certificate without its key',
+      { ...KAFKA, KAFKA_TLS: 'true', KAFKA_TLS_CERT_FILE: 'c.pem' },
+      'KAFKA_TLS_CERT_FILE',
+    ],
     ['production without Postgres', { ...PRODUCTION, DATABASE_URL: '' }, 'DATABASE_URL'],
     ['production without ClickHouse', { ...PRODUCTION, CLICKHOUSE_URL: undefined }, 'CLICKHOUSE_URL'],
     ['a database in the URL', { CLICKHOUSE_URL: 'http://host:8123/analytics' }, 'CLICKHOUSE_URL'],
@@ -318,6 +342,35 @@ describe('refusals', () => {
       expect(problem).toMatch(/^METRICS_TOKEN: /);
       expect(problem).not.toContain(bad);
     }
+  });
+
+  test.each([
+    [{}, 'journaled'],
+    [{ INGEST_JOURNAL: 'off' }, 'queued'],
+    [KAFKA, 'journaled'],
+    [{ ...KAFKA, INGEST_JOURNAL: 'off' }, 'replicated'],
+    [{ ...KAFKA, INGEST_ACK: 'replicated' }, 'replicated'],
+  ])('with %j events are acknowledged when they are %s', (env, ack) => {
+    expect(configOf(env).ack).toBe(ack);
+  });
+
+  test('brokers are listed once each, and one that only takes events needs no ClickHouse', () => {
+    const { kafka, role } = configOf({
+      ...PRODUCTION,
+      CLICKHOUSE_URL: undefined,
+      CHANNEL: 'kafka',
+      WEIR_ROLE: 'ingest',
+      KAFKA_BROKERS: 'a.example:9092, [::1]:9093,a.example:9092',
+    });
+    expect(role).toBe('ingest');
+    expect(kafka).toEqual({
+      brokers: ['a.example:9092', '[::1]:9093'],
+      topic: 'weir.events',
+      group: 'weir.events',
+      instanceId: null,
+      tls: null,
+      sasl: null,
+    });
   });
 
   test('production with both stores is fine', () => {

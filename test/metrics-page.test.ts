@@ -36,6 +36,12 @@ function busy(changed: Partial<MetricsDeps> = {}): Metrics {
   const metrics = createMetrics(
     {
       channel: channelOn(clock),
+      topic: {
+        isUp: () => true,
+        pending: () => 3,
+        lag: () => [{ partition: 4, records: 5, events: 6, bytes: 7, seconds: 8 }],
+        counts: () => ({ removed: 9, foreign: 10 }),
+      },
       flags,
       ledger: { ...createLedger(), lost: 3, unreadableBytes: 70 },
       keeper: { kept: () => 7, notKept: () => ({ queue_full: 2, store: 0, too_large: 1, ended: 0 }) },
@@ -121,6 +127,15 @@ test('says what was lost, refused, waited for and found different', async () => 
     weir_postgres_pool_waiting: 2,
     weir_postgres_writable: 1,
     weir_schema_drift: 2,
+    weir_topic_up: 1,
+    weir_topic_partitions: 1,
+    weir_topic_pending_events: 3,
+    'weir_topic_lag_records{partition="4"}': 5,
+    'weir_topic_lag_events{partition="4"}': 6,
+    'weir_topic_lag_bytes{partition="4"}': 7,
+    'weir_topic_lag_seconds{partition="4"}': 8,
+    weir_topic_removed_records_total: 9,
+    weir_topic_foreign_records_total: 10,
     weir_rejected_events_kept_total: 7,
     'weir_rejected_events_not_kept_total{cause="queue_full"}': 2,
     'weir_rejected_events_total{door="segment",reason="missing_field"}': 8,

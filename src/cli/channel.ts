@@ -1,6 +1,5 @@
 /** The topic between intake and inserts. */
 import { InvalidArgumentError, type Command } from 'commander';
-import type { Config } from '../config/config.ts';
 import type { KafkaSettings } from '../kafka/client.ts';
 import type { ChannelStatus } from '../kafka/topic.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
@@ -18,10 +17,9 @@ type CreateOptions = {
 
 const WEEK_S = 7 * 86_400;
 
-/** `kafkaOf`: the settings of Kafka; null where the channel is not over it. */
-export function addChannel(program: Command, cli: Cli, kafkaOf: (config: Config) => KafkaSettings | null): void {
+export function addChannel(program: Command, cli: Cli): void {
   const settings = (): KafkaSettings => {
-    const found = kafkaOf(cli.config());
+    const found = cli.config().kafka;
     if (found !== null) return found;
     throw new CommandFailure(
       'There is no topic: events go straight to the store.\nSet CHANNEL=kafka and KAFKA_BROKERS.',

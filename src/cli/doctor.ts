@@ -11,6 +11,7 @@ import { checkRejections } from './rejection-check.ts';
 import { reconcile, type ReconcileOptions } from './reconcile.ts';
 import { examineClickHouse, examinePostgres, examinePostgresEvents } from './store-checks.ts';
 import { eventStoreOf } from './stores.ts';
+import { examineTopic } from './topic-checks.ts';
 
 const ANSWER_WITHIN_MS = 5_000;
 
@@ -75,7 +76,9 @@ async function examine(cli: Cli): Promise<Check[]> {
   const stores = await Promise.all([
     examineInstance(config),
     examinePostgres(cli, config),
-    eventStoreOf(config) === 'Postgres' ? examinePostgresEvents(cli, config) : examineClickHouse(cli, config),
+    // A process that only takes events in has no use for a store of them.
+    ...(config.role === 'ingest' ? [] : [examineEvents(cli, config)]),
+    ...(config.kafka === null ? [] : [examineTopic(config.kafka)]),
   ]);
   return [
     ok('configuration', `${config.effective.filter(({ source }) => source !== 'default').length} settings changed`),
@@ -84,6 +87,9 @@ async function examine(cli: Cli): Promise<Check[]> {
     ...stores.flat(),
   ];
 }
+
+const examineEvents = (cli: Cli, config: Config) =>
+  eventStoreOf(config) === 'Postgres' ? examinePostgresEvents(cli, config) : examineClickHouse(cli, config);
 
 function configOf(cli: Cli): Config | ConfigError {
   try {

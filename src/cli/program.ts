@@ -9,6 +9,7 @@ import { ConfigError, parseConfig } from '../config/config.ts';
 import type { Environment, ReadFile } from '../config/sources.ts';
 import { OperationRefused } from '../operations/refused.ts';
 import { CommandFailure, type Cli } from './cli.ts';
+import { addChannel } from './channel.ts';
 import { addConfig } from './config.ts';
 import { addCopy } from './copy.ts';
 import { addDlq } from './dlq/dlq.ts';
@@ -86,6 +87,7 @@ function buildProgram(cli: Cli): Command {
   addRejected(program, cli);
   addIdentities(program, cli);
   addCopy(program, cli);
+  addChannel(program, cli);
   addIntake(program, cli);
   addDoctor(program, cli);
   return program;

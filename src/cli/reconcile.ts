@@ -20,6 +20,10 @@ export type ProcessCounts = {
   readonly url: string;
   readonly accepted: number;
   readonly stored: number;
+  /** Of one with a topic, else 0: read from it, confirmed by it, left to another reader of it. */
+  readonly taken: number;
+  readonly replicated: number;
+  readonly handedOver: number;
   readonly deadLettered: number;
   readonly pending: number;
   readonly lost: number;
@@ -61,16 +65,25 @@ export async function reconcile(cli: Cli, options: ReconcileOptions): Promise<vo
 }
 
 /** For one process: every event it accepted has reached a known outcome. */
-export function checkProcess({ url, accepted, stored, deadLettered, pending, lost }: ProcessCounts): Check[] {
+export function checkProcess(counts: ProcessCounts): Check[] {
+  const { url, accepted, taken, stored, deadLettered, replicated, handedOver, pending, lost } = counts;
   const name = `ledger of ${url}`;
-  const placed = stored + deadLettered + pending;
+  const came = accepted + taken;
+  const placed = stored + deadLettered + replicated + handedOver + pending;
   const remedy =
     'Keep its log and search it for `batch lost`, `journal damaged` and `saved batch is damaged`; if it has none of them, this is a bug in Weir: report it with these numbers.';
-  const sum = `accepted ${grouped(accepted)} = stored ${grouped(stored)} + dead-lettered ${grouped(deadLettered)} + pending ${grouped(pending)}`;
+  const hasTopic = taken + replicated + handedOver > 0;
+  const sum = [
+    `accepted ${grouped(accepted)}`,
+    ...(hasTopic ? [` + taken ${grouped(taken)}`] : []),
+    ` = stored ${grouped(stored)} + dead-lettered ${grouped(deadLettered)}`,
+    ...(hasTopic ? [` + replicated ${grouped(replicated)} + handed over ${grouped(handedOver)}`] : []),
+    ` + pending ${grouped(pending)}`,
+  ].join('');
   const checks = [
-    accepted === placed
+    came === placed
       ? ok(name, sum)
-      : fail(name, `${sum} does not hold: off by ${grouped(Math.abs(accepted - placed))}`, remedy),
+      : fail(name, `${sum} does not hold: off by ${grouped(Math.abs(came - placed))}`, remedy),
   ];
   if (lost > 0) checks.push(fail(name, `${counted(lost, 'event')} lost`, remedy));
   return checks;
@@ -176,10 +189,15 @@ export function parseMetrics(url: string, page: string): ProcessCounts {
     return Number(line.slice(name.length + 1).split(' ', 1)[0]);
   };
   const eventsOf = (result: string) => read(`weir_events_total{result="${result}"}`);
+  // Only where there is a topic.
+  const ofTopic = (result: string) => (page.includes(`{result="${result}"}`) ? eventsOf(result) : 0);
   return {
     url,
     accepted: eventsOf('accepted'),
     stored: eventsOf('stored'),
+    taken: ofTopic('taken'),
+    replicated: ofTopic('replicated'),
+    handedOver: ofTopic('handed_over'),
     deadLettered: eventsOf('dead_lettered'),
     pending: read('weir_pending_events'),
     lost: read('weir_events_lost_total'),
@@ -225,11 +243,19 @@ function print(
 }
 
 function explainProcess(
-  { url, accepted, stored, deadLettered, pending }: ProcessCounts,
+  { url, accepted, taken, stored, deadLettered, replicated, handedOver, pending }: ProcessCounts,
   store: EventStoreName,
 ): string[][] {
+  const hasTopic = taken + replicated + handedOver > 0;
   return [
     [url, grouped(accepted), 'accepted: answered 2xx since it started'],
+    ...(hasTopic
+      ? [
+          ['', grouped(replicated), 'replicated: confirmed by the brokers, in the topic'],
+          ['', grouped(taken), 'taken: read from the topic'],
+          ['', grouped(handedOver), 'handed over: taken, and left to another reader of its partition'],
+        ]
+      : []),
     ['', grouped(stored), `stored: fresh events that ${store} confirmed`],
     ['', grouped(deadLettered), 'dead-lettered: fresh events kept in failed_events'],
     ['', grouped(pending), 'pending: in memory, on their way'],

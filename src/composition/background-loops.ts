@@ -23,7 +23,8 @@ type LoopParts = {
   readonly schema: SchemaKeeper;
   readonly connectivity: Connectivity;
   readonly control: Pick<ControlStorage, 'presence' | 'room'>;
-  readonly drain: Drain;
+  /** null for a process that does not insert. */
+  readonly drain: Drain | null;
   readonly switches: OperatorSwitches;
   readonly intake: Intake;
   readonly upkeep: StoreUpkeep;
@@ -64,7 +65,7 @@ export function startBackgroundLoops(
     migrated,
     migrated.then(() => schema.watch(stopping)),
     migrated.then(() => keepStoreUp({ upkeep, clock, random, log }, stopping)),
-    postgresReady.then(() => drain.run(stopDraining)),
+    ...(drain ? [postgresReady.then(() => drain.run(stopDraining))] : []),
     postgresReady.then(() => switches.watch(stopping)),
     postgresReady.then(maintainDiskRoom),
     parts.rejectedEvents.run(stopping),

@@ -4,7 +4,7 @@ import type { Config } from '../config/config.ts';
 import type { Log } from '../log/log.ts';
 import { createDrain } from '../pipeline/drain.ts';
 import type { DeadLetterDepth } from '../pipeline/flags.ts';
-import { createFlusher } from '../pipeline/flusher.ts';
+import { createFlusher, type FlusherDeps } from '../pipeline/flusher.ts';
 import type { InsertObservation } from '../pipeline/insert-attempt.ts';
 import { createIsolate } from '../pipeline/isolate.ts';
 import type { DeadLetterStore } from '../pipeline/dead-letter-port.ts';
@@ -21,7 +21,9 @@ type DeliveryParts = {
   readonly storage: EventStorage;
   readonly control: ControlStorage;
   readonly connectivity: Connectivity;
-  readonly intake: Intake;
+  readonly intake: Pick<Intake, 'sizeLimit'>;
+  /** From which the flusher takes batches. */
+  readonly source: FlusherDeps['channel'];
   readonly state: PipelineState;
   readonly usage: UsageSink;
   readonly onInsert: (observation: InsertObservation) => void;
@@ -30,7 +32,7 @@ type DeliveryParts = {
 };
 
 export function createDelivery(
-  { config, storage, control, connectivity, intake, state, usage, onInsert, isPaused }: DeliveryParts,
+  { config, storage, control, connectivity, intake, source, state, usage, onInsert, isPaused }: DeliveryParts,
   { clock, log, random }: { clock: Clock; log: Log; random: () => number },
 ) {
   const { events } = storage;
@@ -53,7 +55,7 @@ export function createDelivery(
     },
   };
   const flusher = createFlusher(
-    { ...shared, channel: intake.channel, flags, deadLetters: { ...deadLetters, add: spill } },
+    { ...shared, channel: source, flags, deadLetters: { ...deadLetters, add: spill } },
     { maxInFlight: config.maxInFlight },
   );
   const replayerOn = (store: DeadLetterStore) =>

@@ -76,6 +76,7 @@ export function createHttpApp(parts: HttpAppParts, { clock, log }: { clock: Cloc
         maxEvents: config.channel.maxEvents,
         maxFutureMs: config.maxFutureMs,
         defaultAck: config.ack,
+        highestAck: config.kafka === null ? 'stored' : 'replicated',
         client: config.client,
       },
       query: { ...reading.queryLimits, maxAtOnce: QUERY_SLOTS.maxOfProject },

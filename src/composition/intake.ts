@@ -16,27 +16,31 @@ import { type DurableDirs, openDurability } from './durability.ts';
 
 export type Intake = Awaited<ReturnType<typeof openIntake>>;
 
+/** Frames for a topic instead of batches for a store: what is queued when the last one has left. */
+export type Frames = { readonly newFrameId: () => BatchId; readonly maxEvents: number; readonly maxBytes: number };
+
 type IntakeOptions = {
   readonly config: Config;
   readonly dirs: DurableDirs;
   /** Identifies this process and no other. */
   readonly name: string;
   readonly ledger: Ledger;
+  /** null where the flusher takes batches from the channel itself. */
+  readonly frames: Frames | null;
   /** Called with the duration of each sync of the journal. */
   readonly onSynced: (elapsedMs: number) => void;
 };
 
 /** Opens the journal as configured. Throws `JournalUnusable` when it is required and cannot be opened. */
 export async function openIntake(
-  { config, dirs, name, ledger, onSynced }: IntakeOptions,
+  { config, dirs, name, ledger, frames, onSynced }: IntakeOptions,
   { clock, log }: { clock: Clock; log: Log },
 ) {
   const durability = await openDurability({ config, dirs, name, clock, log, onSynced });
   const { journal } = durability;
-  const inMemory = createChannel({ clock, newBatchId: () => randomUUIDv7() as BatchId }, config.channel, {
-    ...config.flush,
-    maxBytes: FLUSH_MAX_BYTES,
-  });
+  const newBatchId = frames?.newFrameId ?? (() => randomUUIDv7() as BatchId);
+  const limits = frames ? { ...frames, maxWaitMs: 0 } : { ...config.flush, maxBytes: FLUSH_MAX_BYTES };
+  const inMemory = createChannel({ clock, newBatchId }, config.channel, limits);
   const channel = journal ? journaledChannel({ channel: inMemory, journal, clock, log }) : inMemory;
   return {
     durability,

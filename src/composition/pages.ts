@@ -12,6 +12,8 @@ import type { Connectivity } from './connectivity.ts';
 import type { Intake } from './intake.ts';
 import type { SchemaKeeper } from './schema-keeper.ts';
 import type { PipelineState } from './state.ts';
+import type { Topic } from './topic.ts';
+import type { ChannelUsage } from '../pipeline/channel-port.ts';
 import type { RejectedKeeper } from '../pipeline/rejected-keeper.ts';
 import type { EventStorage } from '../pipeline/storage-port.ts';
 import type { ControlStorage } from './storage.ts';
@@ -26,6 +28,8 @@ type PageParts = {
   readonly config: Config;
   readonly version: string;
   readonly storage: EventStorage;
+  /** null without one. */
+  readonly topic: Topic | null;
   readonly control: ControlStorage;
   readonly connectivity: Connectivity;
   readonly intake: Intake;
@@ -36,17 +40,26 @@ type PageParts = {
   readonly keeper: RejectedKeeper | null;
 };
 
+const sumOf = (one: ChannelUsage, other: Pick<ChannelUsage, 'events' | 'bytes'>): ChannelUsage => ({
+  ...one,
+  events: one.events + other.events,
+  bytes: one.bytes + other.bytes,
+});
+
 export function createPages(parts: PageParts, { clock, log }: { clock: Clock; log: Log }) {
   const { config, version, storage, control, connectivity, intake, state, schema, credentials, journalSyncs } = parts;
+  const { topic } = parts;
   const { channel, durability, sizeLimit } = intake;
   const { progress } = state;
+  const usage = () => (topic === null ? channel.usage() : sumOf(channel.usage(), topic.usage()));
   const journal = durability.facts;
   const metrics = createMetrics(
     {
       ...state,
       ...connectivity,
       eventStore: storage.name,
-      channel,
+      channel: { usage },
+      topic: topic && topic.metrics,
       journal,
       journalSyncs,
       progress: progress.read,
@@ -64,10 +77,12 @@ export function createPages(parts: PageParts, { clock, log }: { clock: Clock; lo
   );
   const healthSnapshot = () =>
     readHealthSnapshot({
+      role: config.role,
+      topic: () => topic && topic.health(),
       ...state,
       ...connectivity,
       eventStore: storage.name,
-      channel,
+      channel: { usage, isFull: channel.isFull },
       credentials,
       schema: schema.facts,
       journal,

@@ -16,10 +16,10 @@ export type PipelineState = {
 };
 
 export function createPipelineState(
-  { isDisabled }: { isDisabled: boolean },
+  { intake }: { intake: 'open' | 'disabled' | 'elsewhere' },
   { clock, log, random }: { clock: Clock; log: Log; random: () => number },
 ): PipelineState {
-  const flags = createFlags({ intake: isDisabled ? 'disabled' : 'open' }, (facts) => {
+  const flags = createFlags({ intake }, (facts) => {
     log.info({ intake: facts.intake, unhomed: facts.unhomed }, 'flags changed');
   });
   const breaker = createBreaker({ clock, random, onChange: logChanges(log) });

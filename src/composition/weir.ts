@@ -3,6 +3,7 @@
  * (signals, files that identify it, embedded stores, the banner) is in `service/`.
  */
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import type { Config } from '../config/config.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { createCredentials } from '../http/access/credentials.ts';
@@ -11,11 +12,16 @@ import { type HttpServer, listen } from '../http/listener/server.ts';
 import type { Log } from '../log/log.ts';
 import { createJournalSyncs } from '../metrics/journal-syncs.ts';
 import type { KeptAnswer } from '../pipeline/ports.ts';
-import { type Leftovers, saveLeftovers, shutDown } from '../pipeline/shutdown.ts';
+import type { Breaker } from '../pipeline/breaker.ts';
+import type { Flusher } from '../pipeline/flusher.ts';
+import type { Ledger } from '../pipeline/ledger.ts';
+import { endDelivery, type Leftovers, saveLeftovers, shutDown } from '../pipeline/shutdown.ts';
+import type { TopicChannel } from '../topic/topic-channel.ts';
 import { startBackgroundLoops } from './background-loops.ts';
 import { createConnectivity } from './connectivity.ts';
 import { createDelivery } from './delivery.ts';
 import { durableDirs } from './durability.ts';
+import { dutiesOf, intakeAtStart } from './duties.ts';
 import { openIntake } from './intake.ts';
 import { type Snapshot, createPages } from './pages.ts';
 import { createRejectedEvents } from './rejected-events.ts';
@@ -24,6 +30,8 @@ import { createPipelineState } from './state.ts';
 import { type ControlStorage, type StoreAccess, openControlStorage, openEventStorage } from './storage.ts';
 import { createHttpApp } from './http-app.ts';
 import { createOperatorSwitches } from './operator-switches.ts';
+import { openNoEventStore } from './no-event-store.ts';
+import type { openTopic as OpenTopic, Topic } from './topic.ts';
 import type { WorkerContext } from './worker-context.ts';
 
 /** `isAnnounced`: load balancers still send requests here and must see the shutdown first (`SHUTDOWN_DRAIN_DELAY`). */
@@ -61,6 +69,34 @@ type WeirOptions = {
   readonly workerContext?: WorkerContext | null;
 };
 
+/** Brokers have none: what they do not take waits. */
+const NEVER_OPEN: Pick<Breaker, 'state'> = { state: () => ({ kind: 'closed', reason: null, openSince: null }) };
+
+/** Loaded only where it is used. */
+async function openTopicOf(
+  config: Config,
+  parts: { ledger: Ledger; inserts: boolean },
+  runtime: Parameters<typeof OpenTopic>[1],
+): Promise<Topic> {
+  const { openTopic } = await import('./topic.ts');
+  return openTopic({ config, settings: config.kafka!, ...parts }, runtime);
+}
+
+/** Reads the topic, once `ready`, and inserts what it has; `stop` ends both, in this order, within the time. */
+function startReading(channel: TopicChannel, { flusher, ready }: { flusher: Flusher; ready: Promise<void> }) {
+  const leaving = new AbortController();
+  const flusherDone = flusher.run();
+  const isLeaving = once(leaving.signal, 'abort');
+  const hasLeft = Promise.race([ready, isLeaving]).then(() => channel.run(leaving.signal));
+  return {
+    async stop({ breaker, clock }: { breaker: Breaker; clock: Clock }, graceMs: number) {
+      await endDelivery({ channel, flusher, flusherDone, breaker, clock }, clock.elapsed(), graceMs);
+      leaving.abort();
+      await hasLeft;
+    },
+  };
+}
+
 /** For a Weir that only delivers. */
 const NO_SERVER: HttpServer = { port: 0, close: () => Promise.resolve(), cut: () => {} };
 
@@ -73,23 +109,28 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
   const workers = workerContext?.workers ?? 1;
   const listens = workerContext?.listens ?? true;
   const name = randomUUID();
+  const duties = dutiesOf(config);
 
-  const state = createPipelineState({ isDisabled: config.disabled }, runtime);
+  const state = createPipelineState({ intake: intakeAtStart(config) }, runtime);
   const { flags, ledger, breaker } = state;
   const journalSyncs = createJournalSyncs();
+  const topic = config.kafka && (await openTopicOf(config, { ledger, inserts: duties.inserts && listens }, runtime));
   const intake = await openIntake(
     {
       config,
       dirs: workerContext?.dirs ?? durableDirs(config.dataDir),
       name,
       ledger,
+      frames: topic && topic.frames,
       onSynced: (elapsedMs) => journalSyncs.observe(elapsedMs / 1_000),
     },
     runtime,
   );
   const { channel, durability } = intake;
 
-  const storage = openEventStorage({ config, access, workers }, runtime);
+  const storage = duties.inserts
+    ? openEventStorage({ config, access, workers }, runtime)
+    : openNoEventStore(access.clickhouse === null ? 'Postgres' : 'ClickHouse');
   const control = openControlStorage({ config, access, workers }, runtime);
   const connectivity = createConnectivity({ storage, control, breaker }, runtime);
   const schema = createSchemaKeeper(
@@ -104,13 +145,26 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
   const stores = { config, storage, control, connectivity };
   const rejectedEvents = createRejectedEvents({ ...stores, rejections: state.rejections }, runtime);
   const { keeper } = rejectedEvents;
-  const pages = createPages({ ...stores, version, intake, state, schema, credentials, journalSyncs, keeper }, runtime);
+  const pages = createPages(
+    { ...stores, version, topic, intake, state, schema, credentials, journalSyncs, keeper },
+    runtime,
+  );
   const { metrics, snapshot } = pages;
   const switches = createOperatorSwitches({ control, flags, progress: state.progress, clock }, config);
   const { flusher, drain } = createDelivery(
-    { ...stores, intake, state, usage: metrics.usage, onInsert: metrics.insert, isPaused: switches.isDrainPaused },
+    {
+      ...stores,
+      intake,
+      source: topic?.channel ?? channel,
+      state,
+      usage: metrics.usage,
+      onInsert: metrics.insert,
+      isPaused: switches.isDrainPaused,
+    },
     runtime,
   );
+  /** What empties the channel of intake. */
+  const outlet = topic?.relayFrom(channel) ?? flusher;
 
   const idempotency = workerContext?.idempotency ?? createIdempotency({ clock });
   const app = createHttpApp(
@@ -135,14 +189,14 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
   const server = listens ? await listen(app, { ...runtime, signal: workerContext?.abandoned }, config) : NO_SERVER;
   // No further events arrive that a batch could wait for.
   if (!listens) channel.hurry();
-  const flusherDone = flusher.run();
+  const outletDone = outlet.run();
   const loops = startBackgroundLoops(
     {
       name,
       schema,
       connectivity,
       control,
-      drain,
+      drain: duties.inserts ? drain : null,
       switches,
       intake,
       upkeep: storage.upkeep,
@@ -153,6 +207,8 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
     },
     { stopping: stopping.signal, stopDraining: stopDraining.signal },
   );
+  // What would be read before there are tables would only be refused.
+  const reading = topic?.channel && startReading(topic.channel, { flusher, ready: loops.migrated });
   const { save } = durability;
   return {
     port: server.port,
@@ -169,7 +225,7 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
     stop,
     saveNow() {
       rejectedEvents.sayAll();
-      return saveLeftovers({ channel, flusher, save, log });
+      return saveLeftovers({ channel, flusher: outlet, save, log });
     },
   };
 
@@ -181,10 +237,25 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
     }
     // Dead letters are already durable; the remaining time belongs to what is in memory.
     stopDraining.abort();
-    const leftovers = await shutDown(
-      { flags, server, channel, flusher, flusherDone, breaker, save, clock, log },
-      { graceMs: config.shutdownGraceMs },
-    );
+    const { shutdownGraceMs: graceMs } = config;
+    const [leftovers] = await Promise.all([
+      shutDown(
+        {
+          flags,
+          server,
+          channel,
+          flusher: outlet,
+          flusherDone: outletDone,
+          breaker: topic ? NEVER_OPEN : breaker,
+          save,
+          clock,
+          log,
+        },
+        { graceMs },
+      ),
+      reading?.stop({ breaker, clock }, graceMs),
+    ]);
+    await topic?.close();
     ledger.lost += leftovers.lost;
     stopping.abort();
     await loops.ended();

@@ -32,6 +32,9 @@ export type Config = {
   /** Whether large tables are rebuilt in the background, or only when somebody asks for it. */
   readonly rebuild: 'auto' | 'off';
   readonly channel: { readonly maxEvents: number; readonly maxBytes: number; readonly projectShare: number };
+  /** What stands between intake and inserts; null for this process's own channel. */
+  readonly kafka: KafkaSettings | null;
+  readonly role: 'all' | 'ingest' | 'flush';
   readonly flush: { readonly maxEvents: number; readonly maxWaitMs: number };
   readonly maxBodyBytes: number;
   readonly maxInFlight: number;
@@ -42,7 +45,7 @@ export type Config = {
   readonly drainDelayMs: number;
   readonly shutdownGraceMs: number;
   readonly disabled: boolean;
-  readonly ack: 'queued' | 'journaled' | 'stored';
+  readonly ack: 'queued' | 'journaled' | 'replicated' | 'stored';
   /** What is stored of clients of other services besides what they send. */
   readonly client: {
     readonly ip: 'off' | 'anonymised' | 'full';
@@ -70,6 +73,29 @@ export type Config = {
   readonly production: boolean;
   /** Every setting as text, safe to print and log. */
   readonly effective: readonly EffectiveSetting[];
+};
+
+/** How to reach the brokers, and what to find there. */
+export type KafkaSettings = {
+  /** `host:port` each. */
+  readonly brokers: readonly string[];
+  readonly topic: string;
+  /** The consumer group of the processes that insert. */
+  readonly group: string;
+  /** For static membership in the group; null for none. */
+  readonly instanceId: string | null;
+  /** null without TLS. Paths of PEM files. */
+  readonly tls: {
+    readonly caFile: string | null;
+    readonly certFile: string | null;
+    readonly keyFile: string | null;
+  } | null;
+  /** null without authentication. */
+  readonly sasl: {
+    readonly mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER';
+    readonly username: string | null;
+    readonly password: string | null;
+  } | null;
 };
 
 export type EffectiveSetting = {
@@ -153,7 +179,44 @@ function impossible(values: Values): string[] {
   }
   if (values.INGEST_ACK === 'journaled' && values.INGEST_JOURNAL === 'off')
     problems.push('INGEST_ACK: journaled needs the journal; set INGEST_JOURNAL to on or prefer');
-  return [...problems, ...clickHouseProblems(values)];
+  return [...problems, ...channelProblems(values), ...clickHouseProblems(values)];
+}
+
+/** Settings of the channel that do not go together, or lack another. */
+function channelProblems(values: Values): string[] {
+  const problems: string[] = [];
+  const isKafka = values.CHANNEL === 'kafka';
+  if (isKafka && values.KAFKA_BROKERS === null)
+    problems.push(`KAFKA_BROKERS: is required with CHANNEL=kafka; accepted: ${SETTINGS.KAFKA_BROKERS.kind.accepts}`);
+  if (!isKafka && values.WEIR_ROLE !== null && values.WEIR_ROLE !== 'all')
+    problems.push(
+      `WEIR_ROLE: ${values.WEIR_ROLE} needs a topic between intake and inserts; set CHANNEL=kafka and KAFKA_BROKERS`,
+    );
+  if (isKafka && values.INGEST_ACK === 'stored')
+    problems.push(
+      'INGEST_ACK: stored needs CHANNEL=local, since with a topic another process may do the inserts; set it to replicated',
+    );
+  if (!isKafka && values.INGEST_ACK === 'replicated')
+    problems.push('INGEST_ACK: replicated needs brokers; set CHANNEL=kafka and KAFKA_BROKERS');
+  if ((values.KAFKA_TLS_CERT_FILE === null) !== (values.KAFKA_TLS_KEY_FILE === null))
+    problems.push('KAFKA_TLS_CERT_FILE: needs KAFKA_TLS_KEY_FILE, and that needs this; set both or neither');
+  for (const name of ['KAFKA_TLS_CA_FILE', 'KAFKA_TLS_CERT_FILE'] as const) {
+    if (values[name] !== null && values.KAFKA_TLS !== true) problems.push(`${name}: needs KAFKA_TLS=true`);
+  }
+  return [...problems, ...saslProblems(values)];
+}
+
+function saslProblems({ KAFKA_SASL_MECHANISM: mechanism, KAFKA_USERNAME: username, KAFKA_PASSWORD: password }: Values) {
+  if (mechanism === null) {
+    if (username === null && password === null) return [];
+    const given = username === null ? 'KAFKA_PASSWORD' : 'KAFKA_USERNAME';
+    return [`${given}: needs KAFKA_SASL_MECHANISM; accepted: ${SETTINGS.KAFKA_SASL_MECHANISM.kind.accepts}`];
+  }
+  const missing = (name: string) => `${name}: is required with KAFKA_SASL_MECHANISM=${mechanism}`;
+  return [
+    ...(username === null && mechanism !== 'OAUTHBEARER' ? [missing('KAFKA_USERNAME')] : []),
+    ...(password === null ? [missing('KAFKA_PASSWORD')] : []),
+  ];
 }
 
 function clickHouseProblems({
@@ -183,7 +246,7 @@ function clickHouseProblems({
 }
 
 /** The embedded stores are for trying out; in production they would be a surprise. */
-function missingInProduction(written: Written, { EVENT_STORE }: Values): string[] {
+function missingInProduction(written: Written, { EVENT_STORE, WEIR_ROLE }: Values): string[] {
   const problems: string[] = [];
   const expect = (name: 'DATABASE_URL' | 'CLICKHOUSE_URL', instead = '') => {
     if (written.has(name)) return;
@@ -191,7 +254,7 @@ function missingInProduction(written: Written, { EVENT_STORE }: Values): string[
     problems.push(`${name}: is required when NODE_ENV is production; ${accepted}${instead}`);
   };
   expect('DATABASE_URL');
-  if (EVENT_STORE !== 'postgres') {
+  if (EVENT_STORE !== 'postgres' && WEIR_ROLE !== 'ingest') {
     expect('CLICKHOUSE_URL', '; or set EVENT_STORE=postgres to store events in the database of DATABASE_URL');
   }
   return problems;
@@ -225,6 +288,8 @@ function assemble(values: Values, written: Written, production: boolean): Config
       maxBytes: values.INGEST_BUFFER_BYTES!,
       projectShare: values.INGEST_PROJECT_SHARE!,
     },
+    kafka: kafkaSettings(values),
+    role: values.WEIR_ROLE!,
     flush: { maxEvents: values.INGEST_FLUSH_EVENTS!, maxWaitMs: values.INGEST_FLUSH_INTERVAL! },
     maxBodyBytes: values.INGEST_MAX_BODY_BYTES!,
     maxInFlight: values.INGEST_MAX_INFLIGHT!,
@@ -233,7 +298,7 @@ function assemble(values: Values, written: Written, production: boolean): Config
     drainDelayMs: values.SHUTDOWN_DRAIN_DELAY!,
     shutdownGraceMs: values.INGEST_SHUTDOWN_GRACE!,
     disabled: values.INGEST_DISABLED!,
-    ack: values.INGEST_ACK ?? (values.INGEST_JOURNAL === 'off' ? 'queued' : 'journaled'),
+    ack: values.INGEST_ACK ?? defaultAck(values),
     client: {
       ip: values.INGEST_CLIENT_IP!,
       userAgent: values.INGEST_CLIENT_USER_AGENT === 'on',
@@ -261,6 +326,37 @@ function assemble(values: Values, written: Written, production: boolean): Config
       if (name === 'HOST') return { name, value: host, source };
       return { name, value: text === '' ? '' : SETTINGS[name].kind.show(text), source };
     }),
+  };
+}
+
+/** The highest level that is reached before any store or broker answered; without a disk that of the brokers. */
+function defaultAck({ INGEST_JOURNAL, CHANNEL }: Values): Config['ack'] {
+  if (INGEST_JOURNAL !== 'off') return 'journaled';
+  return CHANNEL === 'kafka' ? 'replicated' : 'queued';
+}
+
+function kafkaSettings(values: Values): KafkaSettings | null {
+  if (values.CHANNEL !== 'kafka') return null;
+  return {
+    brokers: values.KAFKA_BROKERS!,
+    topic: values.KAFKA_TOPIC!,
+    group: values.KAFKA_TOPIC!,
+    instanceId: values.KAFKA_INSTANCE_ID,
+    tls: values.KAFKA_TLS!
+      ? {
+          caFile: values.KAFKA_TLS_CA_FILE,
+          certFile: values.KAFKA_TLS_CERT_FILE,
+          keyFile: values.KAFKA_TLS_KEY_FILE,
+        }
+      : null,
+    sasl:
+      values.KAFKA_SASL_MECHANISM === null
+        ? null
+        : {
+            mechanism: values.KAFKA_SASL_MECHANISM,
+            username: values.KAFKA_USERNAME,
+            password: values.KAFKA_PASSWORD,
+          },
   };
 }
 

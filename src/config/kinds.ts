@@ -85,6 +85,22 @@ export const origins: Kind<readonly string[]> = plain(
   },
 );
 
+export const path: Kind<string> = matching(/^[^\0]+$/, 'the path of a file');
+
+/** Addresses to begin with; an IPv6 address stands in brackets. */
+export const brokers: Kind<readonly string[]> = plain(
+  'host:port, or several separated by commas, such as kafka-1:9092,kafka-2:9092',
+  (text) => {
+    const listed = text.split(',').map((broker) => broker.trim());
+    return listed.every(isBroker) ? [...new Set(listed)] : undefined;
+  },
+);
+
+function isBroker(text: string): boolean {
+  const [, port] = /^(?:[\w.-]+|\[[0-9a-f:.]+\]):(\d{1,5})$/i.exec(text) ?? [];
+  return port !== undefined && Number(port) >= 1 && Number(port) <= 65_535;
+}
+
 /** A connection string whose only secret is its password. */
 export function url(protocols: readonly string[], example: string): Kind<URL> {
   return {

@@ -3,12 +3,14 @@
  * knows a setting's name.
  */
 import {
+  brokers,
   duration,
   flag,
   integer,
   matching,
   oneOf,
   origins,
+  path,
   projectOrOff,
   quorum,
   rate,
@@ -89,6 +91,40 @@ export const SETTINGS = {
     'Rebuild a large table in the background when a new version needs that: auto, or off (only weir migrate --rebuild does it)',
   ),
 
+  CHANNEL: setting(
+    oneOf('local', 'kafka'),
+    'local',
+    'What stands between intake and inserts: local (this process), or kafka (a topic of KAFKA_BROKERS, for several machines)',
+  ),
+  WEIR_ROLE: setting(
+    oneOf('all', 'ingest', 'flush'),
+    'all',
+    'What this process does: all; with CHANNEL=kafka also ingest (takes events and appends them to the topic) or flush (reads the topic and inserts)',
+  ),
+  KAFKA_BROKERS: optional(brokers, 'Brokers of Kafka or Redpanda to begin with, separated by commas'),
+  KAFKA_TOPIC: setting(
+    matching(/^(?!\.{1,2}$)[\w.-]{1,249}$/, 'a topic name: up to 249 letters, digits, dots, dashes and underscores'),
+    'weir.events',
+    'Topic for accepted events; weir channel create makes it. Its name is also that of the consumer group',
+  ),
+  KAFKA_TLS: setting(flag, 'false', 'Whether connections to brokers use TLS'),
+  KAFKA_TLS_CA_FILE: optional(
+    path,
+    'Certificates of the authority that signed those of the brokers (PEM); empty: the usual ones',
+  ),
+  KAFKA_TLS_CERT_FILE: optional(path, 'Certificate that Weir shows to brokers (PEM)'),
+  KAFKA_TLS_KEY_FILE: optional(path, 'Private key of that certificate (PEM)'),
+  KAFKA_SASL_MECHANISM: optional(
+    oneOf('PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'OAUTHBEARER'),
+    'How Weir authenticates itself to brokers; empty: not at all',
+  ),
+  KAFKA_USERNAME: optional(matching(/^[\x21-\x7e]+$/, 'a user name without spaces'), 'User name for brokers'),
+  KAFKA_PASSWORD: optional(secret, 'Password for brokers; the token with OAUTHBEARER'),
+  KAFKA_INSTANCE_ID: optional(
+    matching(/^[\w.-]{1,200}$/, 'letters, digits, dots, dashes and underscores'),
+    'Name of this process among those that read the topic, such as that of its pod: it keeps its partitions over a restart. No two processes may share one',
+  ),
+
   INGEST_EVENT_BUFFER: setting(
     integer(1, 10_000_000),
     '50000',
@@ -127,8 +163,8 @@ export const SETTINGS = {
     'Maximum size of the journal; a full journal refuses new events with 503',
   ),
   INGEST_ACK: optional(
-    oneOf('queued', 'journaled', 'stored'),
-    'How safe an event is when its request is answered: queued (memory), journaled (disk), stored; empty means journaled with a journal, otherwise queued',
+    oneOf('queued', 'journaled', 'replicated', 'stored'),
+    'How safe an event is when its request is answered: queued (memory), journaled (disk), replicated (brokers, with CHANNEL=kafka), stored (with CHANNEL=local); empty means journaled with a journal, otherwise replicated or queued',
   ),
   INGEST_MAX_FUTURE: setting(duration('0s', '3650d'), '24h', "How far ahead of the server's clock a timestamp may be"),
   INGEST_ANONYMOUS_PROJECT: optional(

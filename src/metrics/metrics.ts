@@ -5,6 +5,7 @@
 import { Counter, Gauge, Registry } from '@prometheus-io/client';
 import type { JournalHealth, SchemaFacts } from '../http/health/health-snapshot.ts';
 import type { ObserveRequest } from '../http/description/route.ts';
+import { type TopicMetrics, registerTopic } from './topic-metrics.ts';
 import { createDeliveryMetrics } from './delivery-metrics.ts';
 import { journalSyncsOf } from './journal-syncs.ts';
 import { type MetricsPage, EVENTS_TOTAL, textOf } from './pages.ts';
@@ -24,7 +25,9 @@ import type { Rejections } from '../pipeline/rejections.ts';
 import type { EventStoreName } from '../pipeline/storage-port.ts';
 
 export type MetricsDeps = {
-  readonly channel: Channel;
+  readonly channel: Pick<Channel, 'usage'>;
+  /** Null without a topic. */
+  readonly topic: TopicMetrics | null;
   readonly flags: Flags;
   readonly ledger: Ledger;
   readonly rejections: Pick<Rejections, 'counts'>;
@@ -72,6 +75,7 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
   registerVersion(registry, deps);
   registerForeignViewFailures(registry, deps);
   registerRejections(registry, deps);
+  if (deps.topic) registerTopic(registry, deps.topic);
   readTotals(read, deps);
   readSums(read, deps, limits);
   readMinima(read, deps);
@@ -137,9 +141,17 @@ function registerRejections(registry: Registry, { rejections }: MetricsDeps) {
   );
 }
 
-function readTotals({ readCounter, readCounters }: ReadMetrics, { ledger, keeper, droppedLogLines }: MetricsDeps) {
+function readTotals(
+  { readCounter, readCounters }: ReadMetrics,
+  { ledger, topic, keeper, droppedLogLines }: MetricsDeps,
+) {
   readCounter(EVENTS_TOTAL, 'Events by result in this process.', 'result', {
     accepted: () => ledger.accepted,
+    ...(topic && {
+      taken: () => ledger.taken,
+      replicated: () => ledger.replicated,
+      handed_over: () => ledger.handedOver,
+    }),
     rejected: () => ledger.rejected,
     stored: () => ledger.stored,
     dead_lettered: () => ledger.deadLettered,

@@ -1,6 +1,9 @@
 /** Metrics pages as plain values, and one page merged from those of several workers. */
 import { AggregatorRegistry, type MetricObjectWithValues, type MetricValueWithName } from '@prometheus-io/client';
 
+/** Events taken from a topic and not settled: also counted as pending. Only where there is a topic. */
+export const TOPIC_PENDING = 'weir_topic_pending_events';
+
 /** Every metric with its values. Workers send theirs to each other. */
 export type MetricsPage = readonly Omit<MetricObjectWithValues<MetricValueWithName<string>>, 'collect'>[];
 
@@ -27,11 +30,13 @@ export function mergePages(current: readonly MetricsPage[], absent: readonly Met
 /**
  * Adds the counts of a process that has ended to those of earlier ones: counters must not fall because a worker died.
  * Its successor found the events that it had pending (`recovered`) and counts them again; the rest left its journal,
- * and so has landed.
+ * and so has landed, in the store or in the topic. What it had taken from a topic, another one takes again.
  */
 export function addEnded(before: MetricsPage, last: MetricsPage, recovered: number): Promise<MetricsPage> {
-  const pending = valueOf(last, 'weir_pending_events') ?? 0;
+  const leftInTopic = valueOf(last, TOPIC_PENDING);
+  const pending = (valueOf(last, 'weir_pending_events') ?? 0) - (leftInTopic ?? 0);
   const countedAgain = Math.min(pending, recovered);
+  const landedAs = leftInTopic === undefined ? 'stored' : 'replicated';
   const counted = last
     .filter(({ type }) => COUNTING.has(type))
     .map((metric) =>
@@ -41,7 +46,8 @@ export function addEnded(before: MetricsPage, last: MetricsPage, recovered: numb
             values: metric.values.map((counted) => {
               const { result } = counted.labels;
               if (result === 'accepted') return { ...counted, value: counted.value - countedAgain };
-              return result === 'stored' ? { ...counted, value: counted.value + pending - countedAgain } : counted;
+              if (result === 'handed_over') return { ...counted, value: counted.value + (leftInTopic ?? 0) };
+              return result === landedAs ? { ...counted, value: counted.value + pending - countedAgain } : counted;
             }),
           }
         : metric,

@@ -3,7 +3,11 @@
  * them. There is no `setFatal`: `fatal` is derived from batches that no store takes, so it ends when one does.
  */
 
-export type Intake = 'open' | 'disabled' | 'draining';
+/** `elsewhere`: other processes take events, and this one never does. */
+export type Intake = 'open' | 'disabled' | 'elsewhere' | 'draining';
+
+/** Which parts of the way of an event a process does; less than all only with a topic between intake and inserts. */
+export type Role = 'all' | 'ingest' | 'flush';
 
 /** The contents of `failed_events`, as the drain last measured them. */
 export type DeadLetterDepth = {
@@ -31,7 +35,7 @@ export type Facts = {
 
 export type Flags = {
   facts(): Facts;
-  /** Written by the kill switch. Has no effect once draining. */
+  /** Written by the kill switch. Has no effect once draining, and where intake is elsewhere. */
   setIntake(intake: 'open' | 'disabled'): void;
   /** Written by the shutdown, some time before it begins; final. */
   beginLeaving(): void;
@@ -44,15 +48,19 @@ export type Flags = {
 };
 
 /** Why a request must be turned away now. */
-export type ClosedReason = 'ingest_disabled' | 'shutting_down' | 'ingest_down';
+export type ClosedReason = 'ingest_disabled' | 'ingest_elsewhere' | 'shutting_down' | 'ingest_down';
 
-export function createFlags({ intake }: { intake: 'open' | 'disabled' }, onChange: (facts: Facts) => void): Flags {
+export function createFlags(
+  { intake }: { intake: Exclude<Intake, 'draining'> },
+  onChange: (facts: Facts) => void,
+): Flags {
   let facts: Facts = { intake, unhomed: 0, deadLetters: null };
 
   return {
     facts: () => facts,
     setIntake: (next) => {
-      if (facts.intake !== 'draining' && facts.intake !== next) become({ intake: next });
+      const isSwitched = facts.intake === 'open' || facts.intake === 'disabled';
+      if (isSwitched && facts.intake !== next) become({ intake: next });
     },
     beginLeaving: () => become({ isLeaving: true }),
     beginDraining: () => become({ intake: 'draining' }),
@@ -77,6 +85,7 @@ export const isFatal = (facts: Facts): boolean => facts.unhomed > 0;
 /** Why intake is closed, or null to let requests in. */
 export function closedBecause(facts: Facts): ClosedReason | null {
   if (facts.intake === 'disabled') return 'ingest_disabled';
+  if (facts.intake === 'elsewhere') return 'ingest_elsewhere';
   if (facts.intake === 'draining') return 'shutting_down';
   return isFatal(facts) ? 'ingest_down' : null;
 }

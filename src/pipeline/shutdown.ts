@@ -10,17 +10,21 @@ import type { Channel } from './channel-port.ts';
 import type { Flags } from './flags.ts';
 import type { Flusher } from './flusher.ts';
 
-export type ShutdownDeps = {
-  readonly flags: Flags;
-  readonly server: { close(): Promise<void>; cut(): void };
-  readonly channel: Channel;
+export type EndingDelivery = {
+  readonly channel: Pick<Channel, 'close'>;
   readonly flusher: Flusher;
   /** Resolves when the flusher has ended. */
   readonly flusherDone: Promise<void>;
-  readonly breaker: Breaker;
+  readonly breaker: Pick<Breaker, 'state'>;
+  readonly clock: Clock;
+};
+
+export type ShutdownDeps = EndingDelivery & {
+  readonly flags: Flags;
+  readonly server: { close(): Promise<void>; cut(): void };
+  readonly channel: Channel;
   /** Writes a batch where the next start finds it. Throws on failure. */
   readonly save: (batch: Batch) => void;
-  readonly clock: Clock;
   readonly log: Log;
 };
 
@@ -33,41 +37,54 @@ const FOR_FILES_MS = 1_000;
 
 /** Ends intake and brings every accepted event to a store or a file within `graceMs`. */
 export async function shutDown(deps: ShutdownDeps, { graceMs }: { graceMs: number }): Promise<Leftovers> {
-  const { flags, server, channel, flusher, flusherDone, breaker, clock, log } = deps;
+  const { flags, server, channel, clock, log } = deps;
   const startedAt = clock.elapsed();
-  // A grace shorter than the reserves is split in the same order.
-  const insertUntil = startedAt + Math.max(graceMs - FOR_DEAD_LETTERS_MS, graceMs / 2);
-  const spillUntil = startedAt + Math.max(graceMs - FOR_FILES_MS, graceMs * 0.8);
 
   flags.beginDraining();
   log.info({ pending: channel.usage().events }, 'shutting down');
   // Requests that wait for ack=stored are served now rather than at the next interval.
   channel.hurry();
   const closed = server.close();
-  if (!(await endsBy(closed, (startedAt + insertUntil) / 2))) server.cut();
+  if (!(await endsBy(closed, startedAt + insertingMs(graceMs) / 2, clock))) server.cut();
 
+  await endDelivery(deps, startedAt, graceMs);
+  return saveLeftovers(deps);
+}
+
+/**
+ * Closes the channel and ends its flusher: until five seconds before the end of the time it may insert, then only spill.
+ * Resolves when it has ended, or was told to give up.
+ */
+export async function endDelivery(
+  { channel, flusher, flusherDone, breaker, clock }: EndingDelivery,
+  startedAt: number,
+  graceMs: number,
+): Promise<void> {
+  // A grace shorter than the reserves is split in the same order.
+  const insertUntil = startedAt + insertingMs(graceMs);
+  const spillUntil = startedAt + Math.max(graceMs - FOR_FILES_MS, graceMs * 0.8);
   channel.close();
   if (breaker.state().kind !== 'closed') flusher.stopInserting();
-  if (!(await endsBy(flusherDone, insertUntil))) {
-    flusher.stopInserting();
-    if (!(await endsBy(flusherDone, spillUntil))) flusher.giveUp();
-  }
-  return saveLeftovers(deps);
+  if (await endsBy(flusherDone, insertUntil, clock)) return;
+  flusher.stopInserting();
+  if (!(await endsBy(flusherDone, spillUntil, clock))) flusher.giveUp();
+}
 
-  /** Whether `work` ends before the deadline. */
-  async function endsBy(work: Promise<void>, deadline: number): Promise<boolean> {
-    const timer = new AbortController();
-    const ended = await Promise.race([
-      // A flusher that ended with a bug has ended: its batches are saved below.
-      work.then(
-        () => true,
-        () => true,
-      ),
-      clock.sleep(Math.max(0, deadline - clock.elapsed()), timer.signal).then(() => false),
-    ]);
-    timer.abort();
-    return ended;
-  }
+const insertingMs = (graceMs: number) => Math.max(graceMs - FOR_DEAD_LETTERS_MS, graceMs / 2);
+
+/** Whether `work` ends before the deadline. */
+async function endsBy(work: Promise<void>, deadline: number, clock: Clock): Promise<boolean> {
+  const timer = new AbortController();
+  const ended = await Promise.race([
+    // A flusher that ended with a bug has ended: its batches are saved below.
+    work.then(
+      () => true,
+      () => true,
+    ),
+    clock.sleep(Math.max(0, deadline - clock.elapsed()), timer.signal).then(() => false),
+  ]);
+  timer.abort();
+  return ended;
 }
 
 /**

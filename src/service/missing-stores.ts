@@ -14,12 +14,12 @@ type KeptClickHouse = KeptStore & { readonly key: string };
 export type Embedded = { readonly access: StoreAccess; readonly stores: readonly KeptStore[] };
 
 /**
- * Starts each store that is not configured. The engines are loaded only then: production does not install them. Null
+ * Starts each store that is not configured; `eventStore`: null where this process stores no events. The engines are loaded only then: production does not install them. Null
  * when `signal` aborted first; then none of them is left running.
  */
 export async function startMissingStores(
   config: Config,
-  eventStore: EventStoreChoice,
+  eventStore: EventStoreChoice | null,
   { log, io, signal }: { log: Log; io: Io; signal: AbortSignal },
 ): Promise<Embedded | null> {
   const starting: Promise<KeptStore>[] = [];
@@ -72,7 +72,7 @@ export async function startMissingStores(
   };
 
   function configured() {
-    return eventStore === 'postgres' ? null : { ...config.clickhouse, url: config.clickhouse.url!, key: null };
+    return eventStore !== 'clickhouse' ? null : { ...config.clickhouse, url: config.clickhouse.url!, key: null };
   }
 }
 

@@ -83,7 +83,8 @@ async function start({
     if (signal.aborted) return;
     const runtime = claimDirectory(config, process.pid, log);
     begun.runtime = runtime;
-    const eventStore = await decideEventStore(config, { log, io });
+    // One that only takes events in has no use for a store of them.
+    const eventStore = config.role === 'ingest' ? null : await decideEventStore(config, { log, io });
     const embedded = await startMissingStores(config, eventStore, { log, io, signal });
     begun.embedded = embedded;
     if (embedded === null || signal.aborted) return;

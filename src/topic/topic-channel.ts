@@ -30,6 +30,8 @@ export type TopicChannel = Pick<Channel, 'take' | 'settle' | 'setBatchScale' | '
   lag(): readonly PartitionLag[];
   /** What keeps events in the topic, besides stores that are away: sentences for a person. */
   problems(): readonly string[];
+  /** Since the start: records that brokers removed unread, and that Weir did not write. */
+  counts(): { readonly removed: number; readonly foreign: number };
   /** Of the batches that were taken and not settled. */
   usage(): { readonly events: number; readonly bytes: number };
 };
@@ -51,6 +53,8 @@ export function createTopicChannel(
   const taken = new Map<Batch, PartitionFeed>();
   const running = new Set<Promise<void>>();
   const failed = Promise.withResolvers<never>();
+  /** Of partitions that are held no more. */
+  let before = { removed: 0, foreign: 0 };
   let turn = 0;
 
   return {
@@ -63,6 +67,7 @@ export function createTopicChannel(
     close,
     lag: () => [...feeds.values()].map((feed) => feed.lag()).sort((a, b) => a.partition - b.partition),
     problems: () => [...feeds.values()].flatMap((feed) => feed.problem() ?? []),
+    counts,
     usage,
   };
 
@@ -147,6 +152,10 @@ export function createTopicChannel(
     wakeAll();
   }
 
+  function counts() {
+    return sumOf([before, ...[...feeds.values()].map((feed) => feed.lag())]);
+  }
+
   function usage() {
     const batches = [...taken.keys()];
     return {
@@ -154,4 +163,11 @@ export function createTopicChannel(
       bytes: batches.reduce((sum, { byteCount }) => sum + byteCount, 0),
     };
   }
+}
+
+function sumOf(all: readonly { readonly removed: number; readonly foreign: number }[]) {
+  return {
+    removed: all.reduce((sum, { removed }) => sum + removed, 0),
+    foreign: all.reduce((sum, { foreign }) => sum + foreign, 0),
+  };
 }

@@ -8,6 +8,7 @@ import type {
   SchemaFacts,
   JournalHealth,
   HealthSnapshot,
+  TopicHealth,
   WorkerHealth,
 } from '../http/health/health-snapshot.ts';
 import { type MetricsPage, acceptedIn, mergePages } from '../metrics/pages.ts';
@@ -32,7 +33,7 @@ export type WorkerSnapshots = {
 };
 
 const WORST_FIRST = {
-  intake: ['draining', 'disabled', 'open'],
+  intake: ['draining', 'disabled', 'elsewhere', 'open'],
   breaker: ['open', 'half-open', 'closed'],
   journalRefusal: ['failed', 'full'],
 } as const;
@@ -96,6 +97,8 @@ export type Groups = {
 export function mergeHealthSnapshots({ listening, silent, others, acceptedBefore }: Groups): HealthSnapshot {
   const all = [...listening, ...silent, ...others];
   return {
+    role: listening[0]!.role,
+    topic: mergeTopics(listening.flatMap(({ topic }) => topic ?? [])),
     facts: {
       intake: worst<Intake>(
         WORST_FIRST.intake,
@@ -193,6 +196,28 @@ function mergeRebuilds(states: readonly (RebuildState | null)[]): RebuildState |
 }
 
 const REBUILDING = ['copying', 'checking', 'finishing'] as const;
+
+/** Each worker holds other partitions of the same topic. */
+function mergeTopics(topics: readonly TopicHealth[]): TopicHealth | null {
+  const [first] = topics;
+  if (first === undefined) return null;
+  const readings = topics.flatMap(({ reading }) => reading ?? []);
+  return {
+    name: first.name,
+    isUp: everyKnown(topics.map(({ isUp }) => isUp)),
+    trouble: firstOf(topics.map(({ trouble }) => trouble)),
+    reading:
+      readings.length === 0
+        ? null
+        : {
+            isMember: readings.every(({ isMember }) => isMember),
+            partitions: readings.reduce((sum, { partitions }) => sum + partitions, 0),
+            lagRecords: readings.reduce((sum, { lagRecords }) => sum + lagRecords, 0),
+            lagSeconds: Math.max(...readings.map(({ lagSeconds }) => lagSeconds)),
+          },
+    problems: [...new Set(topics.flatMap(({ problems }) => problems))],
+  };
+}
 
 function mergeJournals(listening: readonly JournalHealth[], others: readonly JournalHealth[]): JournalHealth | null {
   const told = listening.find(({ kind }) => kind !== 'ok') ?? listening[0];

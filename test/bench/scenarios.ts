@@ -5,6 +5,7 @@ import { scenario as counts } from './counts.bench.ts';
 import { scenario as decode } from './decode.bench.ts';
 import { scenario as drain } from './drain.bench.ts';
 import { scenario as inserts } from './inserts.bench.ts';
+import { scenario as kafka } from './kafka.bench.ts';
 import { scenario as ndjson } from './ndjson.bench.ts';
 import { scenario as outage } from './outage.bench.ts';
 import { scenario as promoted } from './promoted.bench.ts';
@@ -32,4 +33,5 @@ export const SCENARIOS: readonly Scenario[] = [
   reading,
   promoted,
   postgres,
+  kafka,
 ];

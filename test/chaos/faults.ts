@@ -33,8 +33,55 @@ const UNKNOWN_CODES = [9_001, 9_002, 8_999];
 const SPILL = /insert into "failed_events"/;
 
 export function faultsOn({ rig, primary, second, random, onBadExit }: FaultTargets): Fault[] {
+  const { clickhouseKilled, clickhouseFrozen, clickhouseRefused, onInserts, others } = onClickHouse({ rig, random });
+  const { postgresKilled, postgresFrozen, postgresRefused } = onPostgres({
+    postgres: rig.postgres,
+    server: rig.stores.postgresServer,
+  });
+  const { restarted, logBlocked, killed, secondKilled, secondWeir } = onWeir({ primary, second, onBadExit });
+
+  return [
+    postgresKilled,
+    postgresFrozen,
+    postgresRefused,
+    restarted,
+    killed,
+    secondWeir,
+    secondKilled,
+    both('both killed', clickhouseKilled, postgresKilled),
+    both('both frozen', clickhouseFrozen, postgresFrozen),
+    both('both refused', clickhouseRefused, postgresRefused),
+    both('second weir, then clickhouse killed', secondWeir, clickhouseKilled),
+    both('second weir, then postgres frozen', secondWeir, postgresFrozen),
+    both('clickhouse refused, weir terminated', clickhouseRefused, restarted),
+    both('clickhouse refused, weir killed', clickhouseRefused, killed),
+    both('both frozen, weir killed', both('', clickhouseFrozen, postgresFrozen), killed),
+    both(
+      'answers cut, weir killed',
+      onInserts('', () => ({ kind: 'cut-answer' })),
+      killed,
+    ),
+    both('both refused, weir terminated', both('', clickhouseRefused, postgresRefused), restarted),
+    both('both frozen, weir terminated', both('', clickhouseFrozen, postgresFrozen), restarted),
+    both(
+      'second weir, then answers cut',
+      secondWeir,
+      onInserts('', () => ({ kind: 'cut-answer' })),
+    ),
+    both(
+      'log not read',
+      logBlocked,
+      onInserts('', () => ({ kind: 'answer', status: 503 })),
+    ),
+    both('log not read, weir terminated', logBlocked, restarted),
+    ...others,
+  ];
+}
+
+/** Of the stores around a Weir whose events are in ClickHouse; `others`: every one that stands for itself. */
+export function onClickHouse({ rig, random }: Pick<FaultTargets, 'rig' | 'random'>) {
   const { clickhouse, postgres, stores, disk } = rig;
-  const { clickhouseServer, postgresServer } = stores;
+  const { clickhouseServer } = stores;
 
   const onInserts = (name: string, fault: () => HttpFault, maxMs = 3_000): Fault => ({
     name,
@@ -75,42 +122,13 @@ export function faultsOn({ rig, primary, second, random, onBadExit }: FaultTarge
     begin: () => clickhouse.refuse(),
     end: () => clickhouse.accept(),
   };
-  const { postgresKilled, postgresFrozen, postgresRefused } = onPostgres({ postgres, server: postgresServer });
-  const { restarted, logBlocked, killed, secondKilled, secondWeir } = onWeir({ primary, second, onBadExit });
 
-  return [
+  const others: Fault[] = [
     clickhouseKilled,
-    postgresKilled,
     clickhouseFrozen,
-    postgresFrozen,
     clickhouseRefused,
-    postgresRefused,
-    restarted,
-    killed,
-    secondWeir,
-    secondKilled,
-    both('both killed', clickhouseKilled, postgresKilled),
-    both('both frozen', clickhouseFrozen, postgresFrozen),
-    both('both refused', clickhouseRefused, postgresRefused),
-    both('second weir, then clickhouse killed', secondWeir, clickhouseKilled),
-    both('second weir, then postgres frozen', secondWeir, postgresFrozen),
-    both('clickhouse refused, weir terminated', clickhouseRefused, restarted),
-    both('clickhouse refused, weir killed', clickhouseRefused, killed),
-    both('both frozen, weir killed', both('', clickhouseFrozen, postgresFrozen), killed),
-    both(
-      'answers cut, weir killed',
-      onInserts('', () => ({ kind: 'cut-answer' })),
-      killed,
-    ),
-    both('both refused, weir terminated', both('', clickhouseRefused, postgresRefused), restarted),
-    both('both frozen, weir terminated', both('', clickhouseFrozen, postgresFrozen), restarted),
     onInserts('answers cut', () => ({ kind: 'cut-answer' })),
     onInserts('answers cut for long', () => ({ kind: 'cut-answer' }), 8_000),
-    both(
-      'second weir, then answers cut',
-      secondWeir,
-      onInserts('', () => ({ kind: 'cut-answer' })),
-    ),
     onInserts('requests cut', () => ({ kind: 'cut-request' })),
     onInserts('inserts reset', () => ({ kind: 'reset' })),
     onInserts('inserts hung', () => ({ kind: 'hang' }), 5_000),
@@ -155,12 +173,6 @@ export function faultsOn({ rig, primary, second, random, onBadExit }: FaultTarge
             },
           } satisfies Fault,
         ]),
-    both(
-      'log not read',
-      logBlocked,
-      onInserts('', () => ({ kind: 'answer', status: 503 })),
-    ),
-    both('log not read, weir terminated', logBlocked, restarted),
     onInserts('gateway error', () => ({ kind: 'answer', status: [502, 503, 504][Math.floor(random() * 3)]! })),
     onInserts('strangers answer inserts', strange),
     onInserts('no verdict', () => ({ kind: 'answer', ...oneOf(NO_VERDICTS), isForwarded: random() < 0.5 })),
@@ -212,6 +224,7 @@ export function faultsOn({ rig, primary, second, random, onBadExit }: FaultTarge
       end: () => postgres.set(null),
     },
   ];
+  return { clickhouseKilled, clickhouseFrozen, clickhouseRefused, onInserts, others };
 }
 
 /** Of a Postgres behind a proxy. */

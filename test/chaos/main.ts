@@ -1,5 +1,5 @@
 /**
- * npm run chaos -- --minutes 2 --seed 7 [--store postgres] [--rate 300] [--only pattern] [--json] [--keep-logs]
+ * npm run chaos -- --minutes 2 --seed 7 [--store postgres] [--channel kafka] [--rate 300] [--only pattern] [--json] [--keep-logs]
  *
  * Hurts a real Weir between real stores for a while and checks that every
  * acknowledged event is where it should be, once. Exits 1 when one is not.
@@ -14,6 +14,7 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '300' },
     only: { type: 'string' },
     store: { type: 'string', default: 'clickhouse' },
+    channel: { type: 'string', default: 'local' },
     json: { type: 'boolean', default: false },
     'keep-logs': { type: 'boolean', default: false },
   },
@@ -24,6 +25,7 @@ const say = (line: string) => process.stderr.write(`${new Date().toISOString().s
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 
 if (!['clickhouse', 'postgres'].includes(values.store)) throw new Error('--store: clickhouse or postgres');
+if (!['local', 'kafka'].includes(values.channel)) throw new Error('--channel: local or kafka');
 say(`seed ${values.seed}`);
 const report = await runChaos({
   seconds: Number(values.minutes) * 60,
@@ -31,6 +33,7 @@ const report = await runChaos({
   eventsPerSecond: Number(values.rate),
   readyWithinMs: 10_000,
   store: values.store as 'clickhouse' | 'postgres',
+  channel: values.channel as 'local' | 'kafka',
   only: values.only ?? null,
   keepLogs: values['keep-logs'],
   onProgress: say,

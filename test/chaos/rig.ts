@@ -10,6 +10,7 @@ import { createProjects } from '../../src/postgres/accounts/projects.ts';
 import { createTokens } from '../../src/postgres/accounts/tokens.ts';
 import { readRuntime } from '../../src/service/runtime-file.ts';
 import { type HttpProxy, type TcpProxy, startHttpProxy, startTcpProxy } from '../support/fault-proxy.ts';
+import { type Kafka, startKafka } from '../support/kafka.ts';
 import { isSkipped, moveToSmallDisk, type SmallDisk } from '../support/small-disk.ts';
 import { type PostgresStores, type Stores, startPostgresStores, startStores } from '../support/stores.ts';
 
@@ -26,6 +27,9 @@ export type WeirPlace = {
   terminate(): Promise<number | null>;
   /** SIGKILL; resolves when it is gone. */
   kill(): Promise<void>;
+  /** SIGSTOP, as a machine that swaps or a hypervisor that migrates it does; and SIGCONT. */
+  freeze(): void;
+  thaw(): void;
   /** How often it ended without being told to. */
   crashes(): number;
   /** Stops reading what it logs, as a collector that hangs, and goes on. */
@@ -86,6 +90,34 @@ export async function startRig({ diskMiB = null }: { diskMiB?: number | null } =
 export async function startPostgresRig(): Promise<PostgresRig> {
   const stores = await startPostgresStores();
   return { stores, clickhouse: null, ...(await startPlaces(stores, { EVENT_STORE: 'postgres' })) };
+}
+
+/** The same with a broker; its topic stands between the Weirs that take events and those that insert. */
+export type KafkaRig = Rig & { readonly kafka: Kafka };
+
+const TOPIC = 'weir.chaos';
+const PARTITIONS = 4;
+
+export async function startKafkaRig(): Promise<KafkaRig> {
+  const [stores, kafka] = await Promise.all([startStores(), startKafka()]);
+  const [clickhouse] = await Promise.all([
+    startHttpProxy(stores.clickhouseUrl),
+    kafka.createTopic(TOPIC, { partitions: PARTITIONS }),
+  ]);
+  const settings = {
+    CHANNEL: 'kafka',
+    KAFKA_BROKERS: kafka.proxied,
+    KAFKA_TOPIC: TOPIC,
+  };
+  const { stop, ...rig } = await startPlaces(stores, { CLICKHOUSE_URL: clickhouse.url, ...settings });
+  return {
+    stores,
+    clickhouse,
+    kafka,
+    disk: null,
+    ...rig,
+    stop: (options) => stop(options, async () => void (await Promise.all([clickhouse.stop(), kafka.stop()]))),
+  };
 }
 
 /** Places for Weirs with these settings, behind a proxy in front of Postgres. */
@@ -151,6 +183,8 @@ function createPlace(dataDir: string, env: Record<string, string>, children: Set
     async kill() {
       await end('SIGKILL');
     },
+    freeze: () => void child?.kill('SIGSTOP'),
+    thaw: () => void child?.kill('SIGCONT'),
     crashes: () => crashes,
     blockLog: () => child?.stderr?.unpipe(),
     readLog: () => child?.stderr?.pipe(createWriteStream(logFile, { flags: 'a' })),
@@ -224,6 +258,7 @@ export type Health = {
   readonly pending_bytes: number;
   readonly unhomed_batches: number;
   readonly breaker: string;
+  readonly topic: { readonly reading: { readonly lag_records: number } | null } | null;
 };
 
 export async function isReady(url: string | null): Promise<boolean> {
@@ -247,7 +282,11 @@ export async function until(what: string, holds: () => Promise<boolean> | boolea
 export async function isQuiet(rig: Rig | PostgresRig, places: readonly WeirPlace[]): Promise<boolean> {
   const healths = await Promise.all(places.map(({ url }) => healthOf(url())));
   const isEmpty = (health: Health | null) =>
-    health !== null && health.pending === 0 && health.pending_bytes === 0 && health.unhomed_batches === 0;
+    health !== null &&
+    health.pending === 0 &&
+    health.pending_bytes === 0 &&
+    health.unhomed_batches === 0 &&
+    (health.topic?.reading?.lag_records ?? 0) === 0;
   if (!healths.every(isEmpty)) return false;
   const { rows } = await rig.stores.postgres.pool.query(
     'SELECT 1 FROM failed_events WHERE quarantined_at IS NULL LIMIT 1',

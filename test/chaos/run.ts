@@ -16,14 +16,17 @@ import {
   wrongIn,
 } from '../support/load.ts';
 import { type Fault, faultsOn } from './faults.ts';
+import { kafkaFaultsOn } from './kafka-faults.ts';
 import { postgresFaultsOn } from './postgres-faults.ts';
 import {
   healthOf,
   isQuiet,
   isReady,
+  startKafkaRig,
   startPostgresRig,
   startRig,
   until,
+  type KafkaRig,
   type PostgresRig,
   type Rig,
   type WeirPlace,
@@ -33,6 +36,8 @@ export type ChaosOptions = {
   readonly seconds: number;
   /** What stores the events. */
   readonly store: 'clickhouse' | 'postgres';
+  /** What stands between intake and inserts; `kafka` with ClickHouse alone. */
+  readonly channel: 'local' | 'kafka';
   readonly seed: number;
   readonly eventsPerSecond: number;
   /** A process that is not ready this long after a fault has broken a promise. */
@@ -85,30 +90,23 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   // Apart, so that the schedule does not depend on how many requests were sent.
   const randomSchedule = randomOf(seed);
   const randomLoad = randomOf(seed ^ 0x5eed);
-  const rig = options.store === 'postgres' ? await startPostgresRig() : await startRig({ diskMiB: DISK_MIB });
+  const badExits: (number | null)[] = [];
+  const cast = await castOf(options, { random: randomSchedule, onBadExit: (code) => badExits.push(code) });
+  const { rig, places } = cast;
+  const [primary] = places;
   try {
     await addPoisonConstraint(rig.stores);
-    const primary = rig.place('primary');
-    const second = rig.place('second');
-    await primary.start();
-    await until('the first weir is ready', () => isReady(primary.url()));
+    await Promise.all(cast.standing.map((place) => place.start()));
+    for (const place of cast.standing) await until('every weir is ready', () => isReady(place.url()));
 
     const tally = createTally();
-    const urls = () => [primary.url(), second.url()].filter((url) => url !== null);
+    const urls = () => cast.intake.map((place) => place.url()).filter((url) => url !== null);
     const load = createLoad({ tally, urls, random: randomLoad }, { token: rig.token, poisonShare: 0.01 });
-    const watch = watchMemory([primary, second]);
+    const watch = watchMemory(places);
     const stopLoad = new AbortController();
     const loading = load.run(eventsPerSecond, stopLoad.signal);
     const loadFailed = loading.then(() => null);
-    const badExits: (number | null)[] = [];
-    const targets = {
-      primary,
-      second,
-      random: randomSchedule,
-      onBadExit: (code: number | null) => badExits.push(code),
-    };
-    const all = rig.clickhouse !== null ? faultsOn({ rig, ...targets }) : postgresFaultsOn({ rig, ...targets });
-    const faults = all.filter(({ name }) => options.only === null || new RegExp(options.only).test(name));
+    const faults = cast.faults.filter(({ name }) => options.only === null || new RegExp(options.only).test(name));
 
     const endsAt = performance.now() + options.seconds * 1_000;
     const report = setInterval(() => {
@@ -127,8 +125,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
         current = fault.name;
         counts[fault.name] = (counts[fault.name] ?? 0) + 1;
         await strike(fault, between(fault.minMs, fault.maxMs));
-        if (primary.pid() === null) await primary.start();
-        longestRecoveryMs = Math.max(longestRecoveryMs, await recovery(primary));
+        for (const place of cast.standing) if (place.pid() === null) await place.start();
+        longestRecoveryMs = Math.max(longestRecoveryMs, ...(await Promise.all(cast.standing.map(recovery))));
         current = 'nothing';
       }
     } finally {
@@ -138,14 +136,14 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     onProgress('healed; waiting for rest');
     await loading;
     // Whatever a killed process left in its journal is for its next one to deliver.
-    const places = [primary, second].filter(({ dataDir }) => existsSync(dataDir));
-    for (const place of places) if (place.pid() === null) await place.start();
+    const used = places.filter(({ dataDir }) => existsSync(dataDir));
+    for (const place of used) if (place.pid() === null) await place.start();
     const stopTrickle = new AbortController();
     const trickling = trickle(load, stopTrickle.signal);
-    const restAfterMs = await rest(rig, places, options);
+    const restAfterMs = await rest(rig, used, options);
     stopTrickle.abort();
     await trickling;
-    if (restAfterMs === null) await explainUnrest(rig, primary, onProgress);
+    if (restAfterMs === null) await explainUnrest(rig, used, onProgress);
     const audit = await auditOf(rig.stores, tally);
     const { maxRssMiB, trend } = watch.stop();
     const partial = {
@@ -160,7 +158,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
       rssTrendMiBPerMinute: trend,
       rewrittenTokens: rig.clickhouse?.rewrittenTokens() ?? [],
       badExits,
-      crashes: primary.crashes() + second.crashes(),
+      crashes: places.reduce((sum, place) => sum + place.crashes(), 0),
       logs: options.keepLogs ? primary.logFile : null,
     };
     return { ...partial, broken: brokenPromises(partial, options) };
@@ -171,6 +169,41 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   function between(min: number, max: number): number {
     return min + randomSchedule() * (max - min);
   }
+}
+
+/** Who plays: the places, those of them that run whenever nothing hurts them, and those that clients know. */
+type Cast = {
+  readonly rig: Rig | PostgresRig | KafkaRig;
+  readonly places: readonly [WeirPlace, ...WeirPlace[]];
+  readonly standing: readonly WeirPlace[];
+  readonly intake: readonly WeirPlace[];
+  readonly faults: readonly Fault[];
+};
+
+type Chances = { readonly random: () => number; readonly onBadExit: (code: number | null) => void };
+
+async function castOf({ store, channel }: ChaosOptions, chances: Chances): Promise<Cast> {
+  if (channel === 'kafka') {
+    const rig = await startKafkaRig();
+    // Each partition is cut by itself: as many batches as without a topic.
+    const intake = { WEIR_ROLE: 'ingest', INGEST_FLUSH_INTERVAL: '800ms' };
+    const ingest = [
+      rig.place('ingest', intake),
+      rig.place('ingest-in-memory', { ...intake, INGEST_JOURNAL: 'off' }),
+    ] as const;
+    const flush = [
+      rig.place('flush', { WEIR_ROLE: 'flush' }),
+      rig.place('flush-static', { WEIR_ROLE: 'flush', KAFKA_INSTANCE_ID: 'flush-static' }),
+    ] as const;
+    const places = [...ingest, ...flush] as const;
+    const faults = kafkaFaultsOn({ rig, ingest, flush, ...chances });
+    return { rig, places, standing: places, intake: ingest, faults };
+  }
+  const rig = store === 'postgres' ? await startPostgresRig() : await startRig({ diskMiB: DISK_MIB });
+  const [primary, second] = [rig.place('primary'), rig.place('second')];
+  const targets = { primary, second, ...chances };
+  const faults = rig.clickhouse !== null ? faultsOn({ rig, ...targets }) : postgresFaultsOn({ rig, ...targets });
+  return { rig, places: [primary, second], standing: [primary], intake: [primary, second], faults };
 }
 
 async function strike(fault: Fault, lastsMs: number): Promise<void> {
@@ -233,10 +266,10 @@ async function trickle(load: Load, stop: AbortSignal): Promise<void> {
 /** What a person would look at first. */
 async function explainUnrest(
   rig: Rig | PostgresRig,
-  place: WeirPlace,
+  places: readonly WeirPlace[],
   onProgress: (line: string) => void,
 ): Promise<void> {
-  onProgress(`never at rest: ${JSON.stringify(await healthOf(place.url()))}`);
+  for (const place of places) onProgress(`never at rest: ${JSON.stringify(await healthOf(place.url()))}`);
   const { rows } = await rig.stores.postgres.pool.query<object>(
     `SELECT id, generation, event_count, error_class, error_code, last_error, ambiguous, attempt_count, lease_token,
        visible_at - now() AS due_in, now() - last_attempt_at AS last_try

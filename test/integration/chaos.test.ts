@@ -7,6 +7,7 @@ test('a dozen seconds of faults cost no event', { timeout: 180_000 }, async () =
     seconds: 12,
     seed: 7,
     store: 'clickhouse',
+    channel: 'local',
     eventsPerSecond: 100,
     // Other tests run beside this one.
     readyWithinMs: 60_000,

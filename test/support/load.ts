@@ -13,13 +13,13 @@ const decompress = promisify(zstdDecompress);
 /** An event with this name breaks the constraint that `addPoisonConstraint` adds to the table. */
 export const POISON = 'poison';
 
-/** How one request ended. `uncertain`: no answer, so it may have been accepted; it is not sent again. */
+/** How one request ended. `uncertain`: it may have been accepted, so it is not sent again. */
 export type Outcome = 'acknowledged' | 'refused' | 'uncertain';
 
 export type SentEvent = { readonly id: string; readonly isPoison: boolean };
 
 /** `queued` is the weakest promise: only it may be broken by kill -9. */
-type Ack = 'queued' | 'journaled' | 'dead-lettered' | 'stored';
+type Ack = 'queued' | 'journaled' | 'replicated' | 'dead-lettered' | 'stored';
 
 export type Tally = {
   /** Generates ids that no other run uses. */
@@ -136,6 +136,8 @@ export function createLoad(
         tally.acknowledge(ids, answer.headers.get('weir-ack') ?? 'queued');
         return 'acknowledged';
       }
+      // What brokers have not confirmed may be there all the same.
+      if (answer.status === 503 && text.includes('"not_replicated"')) return 'uncertain';
       if ([429, 500, 503].includes(answer.status)) return 'refused';
       throw new UnexpectedAnswer(`unexpected answer ${answer.status}: ${text}`);
     } catch (error) {

@@ -38,8 +38,18 @@ const REFUSALS = {
   headers_too_large: { status: 431, retryAfterS: null, message: 'the headers are larger than this service accepts' },
   internal: { status: 500, retryAfterS: 5, message: 'an internal error; the request may be sent again' },
   ingest_disabled: { status: 503, retryAfterS: 300, message: 'ingest is switched off by its operator' },
+  ingest_elsewhere: {
+    status: 503,
+    retryAfterS: 5,
+    message: 'this process takes no events (WEIR_ROLE=flush); send them to one that does',
+  },
   shutting_down: { status: 503, retryAfterS: 1, message: 'this process is shutting down' },
   ingest_down: { status: 503, retryAfterS: 5, message: 'no store can accept events at the moment' },
+  not_replicated: {
+    status: 503,
+    retryAfterS: 5,
+    message: 'the brokers have not confirmed the events in time; they may arrive all the same',
+  },
   channel_full: { status: 503, retryAfterS: 1, message: 'this process has no capacity at the moment' },
   store_unavailable: { status: 503, retryAfterS: 5, message: 'the store of the events does not answer at the moment' },
 } as const satisfies Record<string, Row>;

@@ -29,7 +29,8 @@ export const healthOperation = operation('Everything about the state of this pro
         status: oneOf('ok', 'degraded', 'down'),
         reasons: { type: 'array', items: TEXT, description: 'Each departure from normal operation, as a sentence.' },
         version: TEXT,
-        intake: oneOf('open', 'disabled', 'draining'),
+        role: { ...oneOf('all', 'ingest', 'flush'), description: 'What this process does: `WEIR_ROLE`.' },
+        intake: oneOf('open', 'disabled', 'elsewhere', 'draining'),
         enqueued: { ...COUNT, description: 'Events accepted since the start.' },
         dropped: { type: 'integer', const: 0, description: 'No accepted event is ever dropped.' },
         pending: { ...COUNT, description: 'Events accepted and not yet settled.' },
@@ -39,6 +40,17 @@ export const healthOperation = operation('Everything about the state of this pro
         unhomed_batches: { ...COUNT, description: 'Batches that neither store accepted.' },
         breaker: oneOf('closed', 'half-open', 'open'),
         journal: orNull(answerSchema({ state: TEXT, bytes: COUNT, max_bytes: COUNT })),
+        topic: orNull({
+          ...answerSchema({
+            name: TEXT,
+            connected: FLAG,
+            reading: orNull(
+              answerSchema({ member: FLAG, partitions: COUNT, lag_records: COUNT, lag_seconds: { type: 'number' } }),
+            ),
+          }),
+          description:
+            'With CHANNEL=kafka the topic between intake and inserts; `reading` is null for a process that only appends, and its lag is that of the partitions it holds.',
+        }),
         postgres_connected: FLAG,
         dlq: orNull(
           answerSchema({
@@ -101,6 +113,8 @@ export const readyOperation = operation('Whether this process would accept an ev
       status: oneOf('not_ready'),
       reason: oneOf(
         'ingest_disabled',
+        'ingest_elsewhere',
+        'topic_unavailable',
         'shutting_down',
         'ingest_down',
         'channel_full',
@@ -119,7 +133,7 @@ export const storesOperation = operation('Whether the stores answer and are migr
     schema: answerSchema({
       status: oneOf('not_ready'),
       error: TEXT,
-      missing: { type: 'array', items: oneOf('clickhouse', 'postgres'), minItems: 1 },
+      missing: { type: 'array', items: oneOf('clickhouse', 'postgres', 'kafka'), minItems: 1 },
     }),
   },
 });

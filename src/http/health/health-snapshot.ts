@@ -1,7 +1,7 @@
 /** Everything that the health paths report, at one moment, as a plain value. */
 import type { Breaker, BreakerState } from '../../pipeline/breaker.ts';
 import type { Channel, ChannelUsage } from '../../pipeline/channel-port.ts';
-import { type Facts, type Flags } from '../../pipeline/flags.ts';
+import { type Facts, type Flags, type Role } from '../../pipeline/flags.ts';
 import type { Heartbeat } from '../../pipeline/heartbeat.ts';
 import type { Ledger } from '../../pipeline/ledger.ts';
 import type { Progress } from '../../pipeline/progress.ts';
@@ -31,8 +31,32 @@ export type JournalHealth = {
   readonly isHeld: boolean;
 };
 
+/** The topic between intake and inserts, as this process sees it. */
+export type TopicHealth = {
+  readonly name: string;
+  /** Whether brokers answer; null until they did or failed to. */
+  readonly isUp: boolean | null;
+  /** Why they do not, for a person; null where they do, or nothing more is known. */
+  readonly trouble: string | null;
+  /** What this process reads of it; null for one that only appends. */
+  readonly reading: {
+    readonly isMember: boolean;
+    /** The partitions it holds. */
+    readonly partitions: number;
+    /** In those: records that were not stored yet. */
+    readonly lagRecords: number;
+    /** How long the oldest of them has waited. */
+    readonly lagSeconds: number;
+  } | null;
+  /** What does not get on, one sentence each. */
+  readonly problems: readonly string[];
+};
+
 /** Everything that the health paths report, at one moment. A plain value: workers send theirs to each other. */
 export type HealthSnapshot = {
+  readonly role: Role;
+  /** null where this process's own channel stands between intake and inserts. */
+  readonly topic: TopicHealth | null;
   readonly facts: Facts;
   readonly eventStore: EventStoreName;
   readonly channel: ChannelUsage & { readonly isFull: boolean };
@@ -63,8 +87,10 @@ export type HealthSnapshot = {
 };
 
 export type HealthSnapshotDeps = {
+  readonly role: Role;
+  readonly topic: () => TopicHealth | null;
   readonly flags: Flags;
-  readonly channel: Channel;
+  readonly channel: Pick<Channel, 'usage' | 'isFull'>;
   readonly ledger: Ledger;
   readonly rejections: Pick<Rejections, 'recent'>;
   readonly breaker: Breaker;
@@ -99,6 +125,8 @@ export type ServiceHealth = {
 export function readHealthSnapshot(deps: HealthSnapshotDeps): HealthSnapshot {
   const { flags, channel, ledger, breaker, events, postgres } = deps;
   return {
+    role: deps.role,
+    topic: deps.topic(),
     facts: flags.facts(),
     eventStore: deps.eventStore,
     channel: { ...channel.usage(), isFull: channel.isFull(1) },

@@ -12,7 +12,7 @@ import {
   storesOperation,
 } from './health-operations.ts';
 import type { Operation, Route } from '../description/route.ts';
-import type { HealthSnapshot, ServiceHealth } from './health-snapshot.ts';
+import type { HealthSnapshot, ServiceHealth, TopicHealth } from './health-snapshot.ts';
 import { stallReasons } from './stalls.ts';
 import type { RejectingDoor } from '../../pipeline/rejections.ts';
 import type { RebuildState } from '../../pipeline/storage-port.ts';
@@ -46,9 +46,10 @@ export function healthRoutes(
     probe('/health/ready', readyOperation, ready),
     probe('/readyz', readyOperation, ready),
     probe('/ready', storesOperation, async (c) => {
-      const { eventStore, eventsUp, postgresUp, schema } = (await service()).healthSnapshot;
+      const { role, eventStore, eventsUp, postgresUp, schema, topic } = (await service()).healthSnapshot;
       const missing = new Set([
-        ...(eventsUp && schema.eventsReady ? [] : [eventStore.toLowerCase()]),
+        ...(role === 'ingest' || (eventsUp && schema.eventsReady) ? [] : [eventStore.toLowerCase()]),
+        ...(topic === null || topic.isUp ? [] : ['kafka']),
         ...(postgresUp && schema.postgresReady ? [] : ['postgres']),
       ]);
       const names = [...missing];
@@ -78,6 +79,7 @@ export function healthRoutes(
       status: isDown ? 'down' : reasons.length > 0 ? 'degraded' : 'ok',
       reasons,
       version,
+      role: healthSnapshot.role,
       intake: facts.intake,
       enqueued: healthSnapshot.accepted,
       dropped: 0,
@@ -88,9 +90,11 @@ export function healthRoutes(
       unhomed_batches: facts.unhomed,
       breaker: healthSnapshot.breaker.kind,
       journal: journal && { state: journal.kind, bytes: journal.bytes, max_bytes: journal.maxBytes },
-      ...(healthSnapshot.eventStore === 'ClickHouse' && {
-        clickhouse_connected: healthSnapshot.eventsUp ?? false,
-      }),
+      topic: topicOf(healthSnapshot.topic),
+      ...(healthSnapshot.role !== 'ingest' &&
+        healthSnapshot.eventStore === 'ClickHouse' && {
+          clickhouse_connected: healthSnapshot.eventsUp ?? false,
+        }),
       postgres_connected: healthSnapshot.postgresUp ?? false,
       dlq: facts.deadLetters && {
         depth: facts.deadLetters.rows,
@@ -112,6 +116,21 @@ function rejectingOf({ door, since, last, rejected, reasons }: RejectingDoor) {
   return { door, rejected, reasons, since: new Date(since).toISOString(), last: new Date(last).toISOString() };
 }
 
+function topicOf(topic: TopicHealth | null) {
+  if (topic === null) return null;
+  const { name, isUp, reading } = topic;
+  return {
+    name,
+    connected: isUp ?? false,
+    reading: reading && {
+      member: reading.isMember,
+      partitions: reading.partitions,
+      lag_records: reading.lagRecords,
+      lag_seconds: reading.lagSeconds,
+    },
+  };
+}
+
 /** null when there is nothing to rebuild. It is no reason to worry: everything works meanwhile. */
 function rebuildOf(state: RebuildState | null) {
   if (state === null || state.kind === 'done') return null;
@@ -126,25 +145,34 @@ function probe(path: string, operation: Operation, handler: Handler): Route {
 
 /** Why an event sent now would not be accepted, or null. */
 function whyNotReady({
+  role,
+  topic,
   facts,
   channel,
+  journal,
   journalRefusal,
   postgresUp,
   schema,
   knowsTokens,
 }: HealthSnapshot): string | null {
+  if (role === 'flush' && facts.intake === 'elsewhere') {
+    if (isEnding(facts)) return 'shutting_down';
+    return topic?.reading?.isMember ? null : 'topic_unavailable';
+  }
   const closed = closedBecause(facts);
   if (closed) return closed;
   if (isEnding(facts)) return 'shutting_down';
   if (channel.isFull) return 'channel_full';
   if (journalRefusal !== null) return `journal_${journalRefusal}`;
+  // Where nothing else keeps events meanwhile, they are accepted once the brokers have them.
+  if (topic !== null && journal === null && topic.isUp !== true) return 'topic_unavailable';
   const canLookUp = postgresUp === true && schema.postgresReady;
   return canLookUp || knowsTokens ? null : 'tokens_unavailable';
 }
 
 /** Every deviation from normal operation, one sentence each, for a person. */
 function healthReasons(healthSnapshot: HealthSnapshot, depth503Threshold: number): string[] {
-  const { facts, eventStore, breaker, eventsUp, postgresUp, schema, journal } = healthSnapshot;
+  const { role, topic, facts, eventStore, breaker, eventsUp, postgresUp, schema, journal } = healthSnapshot;
   const { intake, unhomed, deadLetters } = facts;
   const { drift, postgresReady } = schema;
   const { kind, reason, openSince } = breaker;
@@ -157,7 +185,8 @@ function healthReasons(healthSnapshot: HealthSnapshot, depth503Threshold: number
   if (intake === 'disabled') reasons.push('ingest is switched off');
   if (intake === 'draining') reasons.push('this process is shutting down');
   else if (isEnding(facts)) reasons.push('this process is about to shut down and still accepts events');
-  if (!isShared) {
+  if (topic !== null) reasons.push(...topicReasons(topic));
+  if (!isShared && role !== 'ingest') {
     if (!eventsUp) reasons.push(healthSnapshot.eventsTrouble ?? `${eventStore} does not answer`);
     else if (!schema.eventsReady)
       reasons.push(`${eventStore} is not migrated yet${because(postgresReady ? schema.problem : null)}`);
@@ -194,6 +223,13 @@ function healthReasons(healthSnapshot: HealthSnapshot, depth503Threshold: number
     isPostgresWritable: postgresUp === true && !healthSnapshot.postgresReadOnly,
   });
   return [...reasons, ...stalls, ...healthSnapshot.notices, ...drift];
+}
+
+function topicReasons({ name, isUp, trouble, reading, problems }: TopicHealth): string[] {
+  if (!isUp) return [`no broker of the topic ${name} answers${because(trouble)}`, ...problems];
+  return reading && !reading.isMember
+    ? [`this process has not joined the readers of ${name} yet`, ...problems]
+    : [...problems];
 }
 
 const because = (problem: string | null) => (problem === null ? '' : `: ${problem}`);

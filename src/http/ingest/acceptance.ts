@@ -18,7 +18,13 @@ import { bodyOf } from './door-refusals.ts';
 import type { Door, DoorAnswer, RequestHead } from './doors/door.ts';
 import type { Answer, Idempotency } from './idempotency.ts';
 import type { RejectedCapture } from './rejected-capture.ts';
-import { type IngestRefusal, JOURNAL_REFUSALS, KEY_UNAVAILABLE, OFFER_REFUSALS } from './ingest-refusals.ts';
+import {
+  type IngestRefusal,
+  JOURNAL_REFUSALS,
+  KEY_UNAVAILABLE,
+  NOT_REPLICATED,
+  OFFER_REFUSALS,
+} from './ingest-refusals.ts';
 
 export const MAX_KEY_LENGTH = 200;
 
@@ -76,6 +82,8 @@ export type Acceptance = {
 
 /** Clients of others give up sooner than those who ask to wait. */
 const MAX_SDK_WAIT_MS = 5_000;
+/** Longer than any connection lasts. */
+const MAX_SLEEP_MS = 24 * 60 * 60_000;
 
 export function createAcceptance(deps: AcceptanceDeps): Acceptance {
   const { channel, accept, idempotency, ledger, clock, newEventId } = deps;
@@ -144,7 +152,7 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
       return answer;
     }
 
-    const settled = ack === 'stored' ? Promise.withResolvers<Destination>() : null;
+    const settled = ack === 'stored' || ack === 'replicated' ? Promise.withResolvers<Destination>() : null;
     const taken = accept(
       { projectId, eventCount: decoded.accepted, rows: decoded.rows },
       {
@@ -158,15 +166,26 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
       rejection?.refused();
       return OFFER_REFUSALS[taken];
     }
-    return taken.then((reached): Promise<Answer> | Answer | IngestRefusal => {
+    return taken.then((reached): Promise<Answer | IngestRefusal> | Answer | IngestRefusal => {
       if (reached === 'not-journaled') {
         rejection?.refused();
         return JOURNAL_REFUSALS.failed;
       }
-      rejection?.answered();
+      if (settled === null || ack === 'stored' || reached === 'journaled') rejection?.answered();
       if (settled === null) return { ...answer, ack: reached };
       const maxWaitMs = door.tokens ? MAX_SDK_WAIT_MS : MAX_ACK_WAIT_MS;
-      return onceSettled(request, answer, reached, settled.promise, { channel, clock, maxWaitMs });
+      const waiting = (ms: number) =>
+        onceSettled(request, answer, reached, settled.promise, { channel, clock, maxWaitMs: ms });
+      if (ack === 'stored' || reached === 'journaled') return waiting(maxWaitMs);
+      // Memory is less than was asked for. A key has to know what became of its events, however long that takes.
+      return waiting(key ? MAX_SLEEP_MS : maxWaitMs).then((safest) => {
+        if (safest.ack === 'queued') {
+          rejection?.refused();
+          return NOT_REPLICATED;
+        }
+        rejection?.answered();
+        return safest;
+      });
     });
   }
 

@@ -6,17 +6,33 @@ import type { Reply } from '../answers/reply.ts';
 import type { Answer } from './idempotency.ts';
 import type { IngestRefusal } from './ingest-refusals.ts';
 
-/** How safe accepted events must be before the answer. `journaled` is the highest level below `stored`. */
-export const ACKS = ['queued', 'journaled', 'stored'] as const;
+/**
+ * How safe accepted events must be before the answer. What comes after `journaled` is where they go from this process:
+ * `stored` where it inserts them itself, `replicated` where it appends them to a topic.
+ */
+export const ACKS = ['queued', 'journaled', 'replicated', 'stored'] as const;
 export type Ack = (typeof ACKS)[number];
 export type Level = 'queued' | 'journaled' | Destination;
 /** The values of `Weir-Ack`. */
-export const LEVELS = ['queued', 'journaled', 'stored', 'dead-lettered'] as const satisfies readonly Level[];
+export const LEVELS = [
+  'queued',
+  'journaled',
+  'replicated',
+  'stored',
+  'dead-lettered',
+] as const satisfies readonly Level[];
 
-/** How long an answer waits for ClickHouse before it reports the level reached. */
+/** How long an answer waits for a store or for brokers before it reports the level reached. */
 export const MAX_ACK_WAIT_MS = 30_000;
-/** The level that the target of a request asks for. */
-export function requestedAck(target: string, byDefault: Ack): Ack | IngestRefusal {
+
+/** Where events go from this process, and so the highest level an answer can wait for. */
+export type HighestAck = 'replicated' | 'stored';
+
+/**
+ * The level that the target of a request asks for. Where events are stored by another process, waiting for `stored`
+ * ends with `replicated`, and `Weir-Ack` says so.
+ */
+export function requestedAck(target: string, byDefault: Ack, highest: HighestAck = 'stored'): Ack | IngestRefusal {
   const queryAt = target.indexOf('?');
   if (queryAt < 0) return byDefault;
   const query = new URLSearchParams(target.slice(queryAt));
@@ -27,12 +43,15 @@ export function requestedAck(target: string, byDefault: Ack): Ack | IngestRefusa
   }
   const ack = wanted === null ? byDefault : ACKS.find((known) => known === wanted);
   if (ack === undefined) return { refused: 'invalid_query', message: `ack must be one of ${ACKS.join(', ')}` };
-  return wait === 'true' ? 'stored' : ack;
+  if (ack === 'replicated' && highest === 'stored') {
+    return { refused: 'invalid_query', message: 'ack=replicated needs brokers, which this service does not use' };
+  }
+  return ack === 'stored' || wait === 'true' ? highest : ack;
 }
 
 /**
- * The answer once the events are settled in a store, or with the level they have reached after `maxWaitMs`. The wait ends
- * when the client disconnects.
+ * The answer once the events are settled in a store or in the topic, or with the level they have reached after
+ * `maxWaitMs`. The wait ends when the client disconnects.
  */
 export async function onceSettled(
   { onGone }: Pick<DoorRequest, 'onGone'>,

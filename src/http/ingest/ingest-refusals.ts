@@ -15,8 +15,10 @@ export const INGEST_REFUSALS = [
   'rate_limited',
   'internal',
   'ingest_disabled',
+  'ingest_elsewhere',
   'shutting_down',
   'ingest_down',
+  'not_replicated',
   'channel_full',
 ] as const satisfies readonly RefusalCode[];
 export type IngestRefusal = Refusal<(typeof INGEST_REFUSALS)[number] | DoorRefusal>;
@@ -35,6 +37,9 @@ export const JOURNAL_REFUSALS: Record<'full' | 'failed', IngestRefusal> = {
   full: { refused: 'channel_full', message: 'the journal is full at the moment' },
   failed: { refused: 'ingest_down', message: 'events cannot be written to disk at the moment' },
 };
+
+/** They stay in memory and are appended all the same once brokers answer, unless this process ends first. */
+export const NOT_REPLICATED: IngestRefusal = { refused: 'not_replicated' };
 
 export const KEY_UNAVAILABLE: IngestRefusal = {
   refused: 'ingest_down',

@@ -30,7 +30,7 @@ import {
   type RequestContext,
   createAcceptance,
 } from './acceptance.ts';
-import { type Ack, createAckHeaders, requestedAck } from './acknowledgement.ts';
+import { type Ack, type HighestAck, createAckHeaders, requestedAck } from './acknowledgement.ts';
 import { type ClientFacts, type ClientFactsOptions, clientFactsOf, NO_FACTS } from './client-facts.ts';
 import { createDoorCredentials } from './door-credentials.ts';
 import { type Refuse, refuserOf } from './door-refusals.ts';
@@ -55,6 +55,8 @@ export type IngestOptions = {
   readonly maxEvents?: number;
   readonly maxFutureMs: number;
   readonly defaultAck: Ack;
+  /** absent: `stored`. */
+  readonly highestAck?: HighestAck;
   /** What is stored of clients of other services besides what they send; absent: nothing. */
   readonly client?: ClientFactsOptions;
 };
@@ -100,7 +102,7 @@ export function ingest(
     if (door.declines?.(head)) return replyTo({ refused: 'not_found' });
     const closed = whyClosed(request);
     if (closed) return own.refuse(closed, head);
-    const ack = isSdk ? options.defaultAck : requestedAck(target, options.defaultAck);
+    const ack = isSdk ? options.defaultAck : requestedAck(target, options.defaultAck, options.highestAck);
     if (typeof ack !== 'string') return own.refuse(ack, head);
 
     const receivedAt = clock.now();
