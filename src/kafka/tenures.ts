@@ -52,8 +52,7 @@ export function createTenures(deps: TenureDeps, { topic, group }: { topic: strin
         const start = await findStart(requests, { topic, group }, partition);
         if (over.aborted) return;
         trouble.well();
-        const { topicId, removed } = start;
-        if (removed > 0) log.error({ partition, records: removed }, 'kafka removed records before they were read');
+        const { topicId } = start;
         return holder.taken({ partition, ...start, over, ...reading(partition, topicId, over, holder) });
       } catch (error) {
         if (over.aborted) return;

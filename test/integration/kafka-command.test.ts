@@ -26,18 +26,25 @@ describe.skipIf(isWithoutKafka)('the topic, for operators', () => {
       },
       input: { ask: () => Promise.resolve(''), readAll: () => Promise.resolve(''), bytes: () => Readable.from([]) },
       clock: systemClock,
-      config: () => parseConfig({}, () => ''),
+      config: () =>
+        parseConfig(
+          settings === null
+            ? {}
+            : { CHANNEL: 'kafka', KAFKA_BROKERS: settings.brokers.join(','), KAFKA_TOPIC: settings.topic },
+          () => '',
+        ),
       exitWith: () => {},
       user: 'tester',
     };
     const program = new Command().exitOverride().configureOutput({ writeErr: () => {} });
-    addChannel(program, cli, () => settings);
+    addChannel(program, cli);
     await program.parseAsync(args.split(' '), { from: 'user' });
     return { stdout, stderr };
   }
 
   test('is made once, and shown', async () => {
-    const settings = settingsOf('weir.events');
+    // The group of a topic bears its name.
+    const settings = { ...settingsOf('weir.events'), group: 'weir.events' };
     expect(await examineTopic(settings)).toMatchObject([
       { name: 'Kafka topic', outcome: 'fail', remedy: 'Make it: weir channel create' },
     ]);
@@ -58,7 +65,7 @@ describe.skipIf(isWithoutKafka)('the topic, for operators', () => {
     await (await reader.holding(1)).commit(1);
     const { stdout } = await run('channel status', settings);
     expect(stdout).toMatch(/^ +1 +1 +1 of 1 +0 +2 +1 +1$/m);
-    expect(stdout).toContain('weir.events: 1 record to store; group group-of-weir.events: 1 member (Stable)');
+    expect(stdout).toContain('weir.events: 1 record to store; group weir.events: 1 member (Stable)');
     expect(stdout).toMatch(/^flush-1 +127\.0\.0\.1 +0, 1$/m);
     expect(JSON.parse((await run('channel status --json', settings)).stdout)).toMatchObject({
       topic: 'weir.events',
