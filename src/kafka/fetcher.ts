@@ -107,7 +107,9 @@ export function createFetcher(deps: FetcherDeps, { topic }: { topic: string }): 
       const layout = await requests.layout(topic, { isFresh: isStale });
       isStale = false;
       // The topic was deleted and made anew.
-      for (const { reader } of waiting()) if (reader.topicId !== layout.id) reader.onGone();
+      for (const { reader } of waiting()) {
+        if (reader.topicId !== layout.id && !reader.over.aborted) reader.onGone();
+      }
       const leaderOf = (partition: number) => layout.partitions[partition]?.leader ?? -1;
       const byLeader = Map.groupBy(waiting(), ({ reader }) => leaderOf(reader.partition));
       for (const [leader, wanted] of byLeader) {

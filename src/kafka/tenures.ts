@@ -43,10 +43,11 @@ export function createTenures(deps: TenureDeps, { topic, group }: { topic: strin
   }
 
   /** Never rejects. */
-  async function begin(partition: number, holder: TopicHolder): Promise<void> {
+  async function begin(partition: number, holder: TopicHolder, { isAnew = false } = {}): Promise<void> {
     const ending = new AbortController();
     endings.set(partition, ending);
     const over = ending.signal;
+    if (isAnew) await pause(deps, 1, over);
     for (let attempt = 1; !over.aborted; attempt++) {
       try {
         const start = await findStart(requests, { topic, group }, partition);
@@ -95,7 +96,8 @@ export function createTenures(deps: TenureDeps, { topic, group }: { topic: strin
   /** The broker has nothing where the tenure would read: it was removed, or is gone since an election. */
   function beginAnew(partition: number, holder: TopicHolder) {
     end(partition, 'the broker has no records at that offset');
-    void begin(partition, holder);
+    // Whatever the reason is, it may be the same the next time.
+    void begin(partition, holder, { isAnew: true });
   }
 
   function endAll(why: string) {

@@ -8,7 +8,7 @@ import { openRequests, type Requests } from '../../src/kafka/requests.ts';
 import { readOffsets } from '../../src/kafka/start-offsets.ts';
 import type { Tenure } from '../../src/topic/topic-port.ts';
 import { API } from '../support/kafka-proxy.ts';
-import { readAll, startReader, until } from '../support/kafka-reader.ts';
+import { readAll, startReader, until, type TestReader } from '../support/kafka-reader.ts';
 import { entryOf, inKafkaWorld, isWithoutKafka } from '../support/kafka-topics.ts';
 
 describe.skipIf(isWithoutKafka)('members of a group on a real broker', () => {
@@ -126,6 +126,54 @@ describe.skipIf(isWithoutKafka)('members of a group on a real broker', () => {
       const after = await newReader(fixed);
       expect(await after.holds(1)).toEqual([mine]);
       expect(kept.over.aborted).toBe(false);
+    });
+  });
+
+  describe('records', () => {
+    /** Reads on, in whatever tenure there is, until that many have been seen. */
+    async function readAcross(reader: TestReader, count: number): Promise<string[]> {
+      const seen = new Map<number, string>();
+      while (seen.size < count) {
+        const tenure = await reader.holding(0);
+        const records = await readAll(tenure).catch(() => []);
+        for (const { offset, value } of records) seen.set(offset, value.toString().trim());
+      }
+      return [...seen].sort(([a], [b]) => a - b).map(([, value]) => value);
+    }
+
+    test.each(['fetch', 'joinGroup', 'syncGroup', 'heartbeat'] as const)(
+      'are read while answers to %s are lost',
+      async (api) => {
+        const settings = await newTopic();
+        await append(settings, 3);
+        world.kafka.proxy.set({ kind: 'cut-answer', api: API[api] }, { times: 3 });
+        onTestFinished(() => world.kafka.proxy.set(null));
+        const hits = world.kafka.proxy.hits();
+        const reader = await newReader({ ...settings, brokers: [world.kafka.proxied] });
+        const lost = until(() => (world.kafka.proxy.hits() - hits === 3 ? true : undefined));
+        const [read] = await Promise.all([readAcross(reader, 3), lost]);
+        expect(read).toEqual(['0-0', '0-1', '0-2']);
+      },
+    );
+
+    test('are read when the broker is killed and comes back, and when it freezes', async () => {
+      const settings = await newTopic();
+      await append(settings, 2);
+      const reader = await newReader(settings);
+      expect(await readAcross(reader, 2)).toHaveLength(2);
+      await world.kafka.kill();
+      await until(() => (reader.reader.isUp() === false ? true : undefined));
+      await world.kafka.restart();
+      await append(settings, 1);
+      expect(await readAcross(reader, 3)).toHaveLength(3);
+
+      world.kafka.freeze();
+      await until(() => (reader.reader.isUp() === false ? true : undefined));
+      expect(reader.reader.trouble()).toBe('Kafka does not answer');
+      world.kafka.thaw();
+      await append(settings, 1);
+      expect(await readAcross(reader, 4)).toHaveLength(4);
+      await until(() => (reader.reader.trouble() === null ? true : undefined));
     });
   });
 
