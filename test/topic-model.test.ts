@@ -161,6 +161,17 @@ test.each(SEEDS)('every accepted event is stored once, whoever dies and whatever
   liveThrough(ACTIONS, seed),
 );
 
+/** Long enough for a store that remembers few inserts to forget what a frozen process still holds. */
+const LONG_PAUSES: Record<string, Action> = {
+  wait: { weight: 30, act: ({ world, random }) => world.clock.advance(upTo(180_000, random)) },
+  freeze: { weight: 8, act: ({ flushers }) => flushers.freeze(40 * MINUTE_MS) },
+};
+
+test.each(SEEDS.slice(0, 8))(
+  'so it is with a store that soon forgets, and processes that are frozen for long (SEED=%i)',
+  (seed) => liveThrough({ ...ACTIONS, ...LONG_PAUSES }, seed, { window: 100 }),
+);
+
 async function liveThrough(actions: Record<string, Action>, seed: number, given: TopicWorldSettings = {}) {
   const random = randomOf(seed);
   const world = createTopicWorld(random, { partitionCount: 1 + (seed % 4), ...given });

@@ -211,6 +211,7 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
     const mayBeElsewhere = batch.mayBeElsewhere || isTwin === null || !isCommon(first);
     const doubts = { mayHaveLanded: first < tenure.takenAt, mayBeElsewhere };
     settlement.add({ id, chunks, eventCount, byteCount, useByProject, ...doubts, inLog }, batch);
+    deps.onChange();
   }
 
   function settle(batch: Batch, { isLeft }: { readonly isLeft: boolean }): void {

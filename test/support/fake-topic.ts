@@ -126,9 +126,15 @@ export function createFakeTopic(
 
   function writer(life: Life): TopicWriter {
     let isClosed = false;
+    let isKnown = false;
     const underWay = new Set<number>();
     return {
-      partitionCount: () => answerTo(life, async () => (await reached(), partitions.length)),
+      partitionCount: () =>
+        answerTo(life, async () => {
+          if (!isKnown) await reached();
+          isKnown = true;
+          return partitions.length;
+        }),
       append: (partition, entry) => answerTo(life, () => append(partition, entry)),
       maxRecordBytes: () => topic.maxRecordBytes,
       isUp: () => !topic.down,
