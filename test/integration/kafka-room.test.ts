@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { KafkaSettings } from '../../src/kafka/client.ts';
 import { topicFindings } from '../../src/kafka/topic-findings.ts';
 import { createTopic, describeTopic, readChannelStatus } from '../../src/kafka/topic.ts';
-import { AUTHORITY_FILE, LOGIN } from '../support/kafka.ts';
+import { AUTHORITY_FILE, GUEST, LOGIN } from '../support/kafka.ts';
 import { API } from '../support/kafka-proxy.ts';
 import { readAll, until } from '../support/kafka-reader.ts';
 import { entryOf, inKafkaWorld, isWithoutKafka, soon } from '../support/kafka-topics.ts';
@@ -162,6 +162,24 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
       await until(() => writer.trouble() ?? undefined);
       expect(writer.trouble()).toMatch(message);
       expect(writer.trouble()).not.toContain('wrong');
+    });
+
+    test('refuses who has no rights: what was to be appended is denied, and what is missing named', async () => {
+      const sasl = { mechanism: 'PLAIN', ...GUEST } as const;
+      const settings = { ...(await newTopic()), brokers: [world.kafka.guarded], tls, sasl };
+      const writer = await newWriter(settings);
+      await expect(writer.append(0, entryOf('denied'))).rejects.toMatchObject({
+        kind: 'denied',
+        message: expect.stringMatching(/IdempotentWrite|Read, Write and Describe/) as string,
+      });
+      void writer.partitionCount(soon()).catch(() => {});
+      await until(() => writer.trouble() ?? undefined);
+      expect(writer.trouble()).toContain('it needs Read, Write and Describe (TOPIC_AUTHORIZATION_FAILED)');
+      const { reader } = await newReader(settings);
+      await until(() => reader.trouble() ?? undefined);
+      expect(reader.trouble()).toContain('KAFKA_GROUP: it needs Read (GROUP_AUTHORIZATION_FAILED)');
+      expect(reader.isMember()).toBe(false);
+      await expect(describeTopic(settings)).rejects.toThrow('it needs Read, Write and Describe');
     });
 
     test('names a file that cannot be read', async () => {

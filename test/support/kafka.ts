@@ -28,6 +28,8 @@ const JVM = [
 ];
 
 export const LOGIN = { username: 'weir', password: 'correct horse' } as const;
+/** Somebody who may log in and has no rights. */
+export const GUEST = { username: 'guest', password: 'welcome' } as const;
 const tlsFile = (name: string) => fileURLToPath(new URL(`../fixtures/tls/${name}.pem`, import.meta.url));
 export const AUTHORITY_FILE = tlsFile('authority');
 
@@ -147,7 +149,9 @@ function propertiesOf(dir: string, { direct, behindProxy, guarded, controller }:
     'listener.name.guarded.ssl.keystore.type': 'PEM',
     'listener.name.guarded.ssl.keystore.location': tlsFile('server'),
     'listener.name.guarded.sasl.enabled.mechanisms': 'PLAIN,SCRAM-SHA-256',
-    'listener.name.guarded.plain.sasl.jaas.config': `org.apache.kafka.common.security.plain.PlainLoginModule required user_${LOGIN.username}="${LOGIN.password}";`,
+    'listener.name.guarded.plain.sasl.jaas.config': `org.apache.kafka.common.security.plain.PlainLoginModule required user_${LOGIN.username}="${LOGIN.password}" user_${GUEST.username}="${GUEST.password}";`,
+    'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+    'super.users': `User:ANONYMOUS;User:${LOGIN.username}`,
     'listener.name.guarded.scram-sha-256.sasl.jaas.config':
       'org.apache.kafka.common.security.scram.ScramLoginModule required;',
   })
