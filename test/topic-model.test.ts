@@ -1,12 +1,21 @@
 /**
  * Relay, topic, flushers, stores: everything fails, on a clock that only the test moves. Everything follows from the
  * seed: `SEED=17` repeats a run.
+ *
+ * What it was seen to catch, of 60 runs, when these bugs were put in on purpose:
+ *
+ * | a bug | runs that fail |
+ * |---|---|
+ * | a frame that was appended twice is stored twice; a frame is not marked as a repeat after a refusal | 46; 26 |
+ * | the limits of a batch are the reader's; its id depends on who cuts it | 40; 53 |
+ * | what was left to the next holder counts as settled | 2 |
+ * | a repeat does not wait for what a dead process has sent | 2 |
  */
-import { afterAll, beforeAll, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { randomOf } from './support/factory.ts';
 import type { Kind } from './support/rows.ts';
 import { SEED } from './support/seed.ts';
-import { type TopicWorldSettings, createTopicWorld } from './support/topic-world.ts';
+import { createTopicWorld } from './support/topic-world.ts';
 
 const MINUTE_MS = 60_000;
 const REST_WITHIN_MS = 30 * MINUTE_MS;
@@ -158,32 +167,51 @@ afterAll(() => {
 });
 
 test.each(SEEDS)('every accepted event is stored once, whoever dies and whatever fails (SEED=%i)', (seed) =>
-  liveThrough(ACTIONS, seed),
+  liveThrough(seed),
 );
 
-/** Long enough for a store that remembers few inserts to forget what a frozen process still holds. */
-const LONG_PAUSES: Record<string, Action> = {
-  wait: { weight: 30, act: ({ world, random }) => world.clock.advance(upTo(180_000, random)) },
-  freeze: { weight: 8, act: ({ flushers }) => flushers.freeze(40 * MINUTE_MS) },
-};
+test('a process that was frozen for longer than the store remembers doubles nothing of what others landed meanwhile', async () => {
+  const world = createTopicWorld(randomOf(SEED), { partitionCount: 1, window: 40 });
+  const { clock, topic, events, ingest, flush } = world;
+  const frozen = flush();
+  await clock.advance(1_000);
+  events.down = true;
+  for (let n = 0; n < 8; n++) {
+    ingest.offer(['good']);
+    await clock.advance(3_000);
+  }
+  frozen.freeze();
+  await clock.advance(10_000);
+  topic.expire(frozen.life);
+  flush();
+  events.down = false;
+  // As fast as the store surely remembers, for three times as long.
+  for (let n = 0; n < 60; n++) {
+    ingest.offer(['good']);
+    await clock.advance(16_000);
+  }
+  expect(events.stored.size).toBe(68);
+  // It does not know yet that it is a member no more.
+  frozen.thaw();
+  await clock.advance(5_000);
+  world.checkStores();
+  topic.rejoin(frozen.life);
+  await clock.advance(60_000);
+  world.checkEnd();
+});
 
-test.each(SEEDS.slice(0, 8))(
-  'so it is with a store that soon forgets, and processes that are frozen for long (SEED=%i)',
-  (seed) => liveThrough({ ...ACTIONS, ...LONG_PAUSES }, seed, { window: 100 }),
-);
-
-async function liveThrough(actions: Record<string, Action>, seed: number, given: TopicWorldSettings = {}) {
+async function liveThrough(seed: number) {
   const random = randomOf(seed);
-  const world = createTopicWorld(random, { partitionCount: 1 + (seed % 4), ...given });
+  const world = createTopicWorld(random, { partitionCount: 1 + (seed % 4) });
   const flushers = createFlushers(world, random);
   makeDifficult(world, random);
   flushers.start();
   const done: string[] = [];
   try {
     for (let step = 0; step < 120; step++) {
-      const name = someAction(actions, random);
+      const name = someAction(random);
       done.push(name);
-      await actions[name]!.act({ world, flushers, random });
+      await ACTIONS[name]!.act({ world, flushers, random });
       await world.clock.advance(0);
       check({ world, flushers, random });
     }
@@ -239,8 +267,8 @@ function makeDifficult({ topic, events, deadLetters }: Parts['world'], random: (
   events.explains = random() < 0.7;
 }
 
-function someAction(actions: Record<string, Action>, random: () => number): string {
-  const all = Object.entries(actions);
+function someAction(random: () => number): string {
+  const all = Object.entries(ACTIONS);
   let left = random() * all.reduce((sum, [, { weight }]) => sum + weight, 0);
   return all.find(([, { weight }]) => (left -= weight) < 0)![0];
 }

@@ -15,6 +15,7 @@ import type { Channel } from '../pipeline/channel-port.ts';
 import type { Ledger } from '../pipeline/ledger.ts';
 import { createPartitionTurns } from '../topic/partition-turns.ts';
 import { type Relay, createRelay } from '../topic/relay.ts';
+import { serialWriter } from '../topic/serial-writer.ts';
 import { type TopicChannel, createTopicChannel } from '../topic/topic-channel.ts';
 import type { TopicReader } from '../topic/topic-port.ts';
 import type { Frames } from './intake.ts';
@@ -51,7 +52,8 @@ export async function openTopic(
   { settings, config, ledger, inserts }: TopicParts,
   runtime: { clock: Clock; log: Log; random: () => number },
 ): Promise<Topic> {
-  const writer = await openTopicWriter(runtime, settings);
+  // Frames and ticks go to the same partitions.
+  const writer = serialWriter(await openTopicWriter(runtime, settings));
   const reader = inserts ? await openTopicReader(runtime, settings) : null;
   const turns = createPartitionTurns({ newUuid: randomUUIDv7 });
   const { maxEvents, maxWaitMs } = config.flush;

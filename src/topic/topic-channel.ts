@@ -11,11 +11,11 @@ import { createBell } from './bell.ts';
 import { type PartitionFeed, type PartitionLag, createPartitionFeed } from './partition-feed.ts';
 import { createPauseWatch } from './pause-watch.ts';
 import { createReadBudget } from './read-budget.ts';
-import { serialWriter } from './serial-writer.ts';
 import type { Tenure, TopicReader, TopicWriter } from './topic-port.ts';
 
 export type TopicChannelDeps = {
   readonly reader: Pick<TopicReader, 'run'>;
+  /** Serial: a partition that was lost and is back may have two that tick for a moment. */
   readonly writer: Pick<TopicWriter, 'append'>;
   readonly clock: Clock;
   readonly log: Log;
@@ -40,12 +40,10 @@ const LAST_COMMITS_MS = 2_000;
 
 /** `maxBytes`: of all rows that are held in memory. */
 export function createTopicChannel(
-  { reader, writer: ticking, clock, log }: TopicChannelDeps,
+  { reader, writer, clock, log }: TopicChannelDeps,
   { maxBytes }: { readonly maxBytes: number },
 ): TopicChannel {
   const budget = createReadBudget(maxBytes);
-  // A partition that was lost and is back may have two that tick for a moment.
-  const writer = serialWriter({ append: ticking.append });
   const pauses = createPauseWatch({ clock });
   const changed = createBell();
   const closed = new AbortController();

@@ -20,6 +20,7 @@ import type { CutLimits } from '../../src/topic/frame.ts';
 import { createPartitionTurns } from '../../src/topic/partition-turns.ts';
 import { createRelay } from '../../src/topic/relay.ts';
 import type { Tenure } from '../../src/topic/topic-port.ts';
+import { serialWriter } from '../../src/topic/serial-writer.ts';
 import { createTopicChannel } from '../../src/topic/topic-channel.ts';
 import { createManualClock, type ManualClock } from './clock.ts';
 import { OTHER_PROJECT, PROJECT } from './factory.ts';
@@ -274,7 +275,7 @@ function createFlushNode(
   const clock = gatedClock(worldClock, gate);
   const stop = new AbortController();
   const mine = <T extends object>(store: T) => gated(store, life, gate);
-  const writer = mine(topic.writer(life));
+  const writer = serialWriter(mine(topic.writer(life)));
   const reader = topic.reader(life);
   const channel = createTopicChannel(
     {
