@@ -157,8 +157,7 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
 
   async function cutSome(): Promise<void> {
     while (hasRoom() && records.length > 0 && !end.aborted) {
-      const [record] = records.splice(0, 1);
-      for (const batch of cut(record!)) {
+      for (const batch of cut(records.shift()!)) {
         adding = batch.first;
         const isTwin = batch.repeatOf !== null && (await isThereAlready(batch, batch.repeatOf));
         if (end.aborted) return;
