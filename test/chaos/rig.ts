@@ -258,7 +258,7 @@ export type Health = {
   readonly pending_bytes: number;
   readonly unhomed_batches: number;
   readonly breaker: string;
-  readonly topic: { readonly reading: { readonly lag_records: number } | null } | null;
+  readonly topic: { readonly reading: { readonly partitions: number; readonly lag_records: number } | null } | null;
 };
 
 export async function isReady(url: string | null): Promise<boolean> {
@@ -279,7 +279,7 @@ export async function until(what: string, holds: () => Promise<boolean> | boolea
 }
 
 /** Whether nothing is on its way any more: all memory empty, no dead letter that is still replayed. */
-export async function isQuiet(rig: Rig | PostgresRig, places: readonly WeirPlace[]): Promise<boolean> {
+export async function isQuiet(rig: Rig | PostgresRig | KafkaRig, places: readonly WeirPlace[]): Promise<boolean> {
   const healths = await Promise.all(places.map(({ url }) => healthOf(url())));
   const isEmpty = (health: Health | null) =>
     health !== null &&
@@ -288,6 +288,9 @@ export async function isQuiet(rig: Rig | PostgresRig, places: readonly WeirPlace
     health.unhomed_batches === 0 &&
     (health.topic?.reading?.lag_records ?? 0) === 0;
   if (!healths.every(isEmpty)) return false;
+  // What nobody reads lags unseen.
+  const readings = healths.flatMap((health) => health?.topic?.reading ?? []);
+  if ('kafka' in rig && readings.reduce((sum, { partitions }) => sum + partitions, 0) !== PARTITIONS) return false;
   const { rows } = await rig.stores.postgres.pool.query(
     'SELECT 1 FROM failed_events WHERE quarantined_at IS NULL LIMIT 1',
   );

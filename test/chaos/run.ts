@@ -139,7 +139,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     const used = places.filter(({ dataDir }) => existsSync(dataDir));
     for (const place of used) if (place.pid() === null) await place.start();
     const stopTrickle = new AbortController();
-    const trickling = trickle(load, stopTrickle.signal);
+    const trickling = trickle(load, cast.trickleMs, stopTrickle.signal);
     const restAfterMs = await rest(rig, used, options);
     stopTrickle.abort();
     await trickling;
@@ -178,6 +178,8 @@ type Cast = {
   readonly standing: readonly WeirPlace[];
   readonly intake: readonly WeirPlace[];
   readonly faults: readonly Fault[];
+  /** Between clean events while all comes to rest: longer than one of them takes. */
+  readonly trickleMs: number;
 };
 
 type Chances = { readonly random: () => number; readonly onBadExit: (code: number | null) => void };
@@ -197,13 +199,14 @@ async function castOf({ store, channel }: ChaosOptions, chances: Chances): Promi
     ] as const;
     const places = [...ingest, ...flush] as const;
     const faults = kafkaFaultsOn({ rig, ingest, flush, ...chances });
-    return { rig, places, standing: places, intake: ingest, faults };
+    return { rig, places, standing: places, intake: ingest, faults, trickleMs: 4 * TRICKLE_MS };
   }
   const rig = store === 'postgres' ? await startPostgresRig() : await startRig({ diskMiB: DISK_MIB });
   const [primary, second] = [rig.place('primary'), rig.place('second')];
   const targets = { primary, second, ...chances };
   const faults = rig.clickhouse !== null ? faultsOn({ rig, ...targets }) : postgresFaultsOn({ rig, ...targets });
-  return { rig, places: [primary, second], standing: [primary], intake: [primary, second], faults };
+  const intake = [primary, second];
+  return { rig, places: [primary, second], standing: [primary], intake, faults, trickleMs: TRICKLE_MS };
 }
 
 async function strike(fault: Fault, lastsMs: number): Promise<void> {
@@ -256,10 +259,10 @@ async function rest(
  * A clean event now and then. A row that was refused all alone is blamed only
  * once something else landed; in a silence it waits for that.
  */
-async function trickle(load: Load, stop: AbortSignal): Promise<void> {
+async function trickle(load: Load, everyMs: number, stop: AbortSignal): Promise<void> {
   while (!stop.aborted) {
     await load.send(1, { ack: 'stored', stop });
-    await sleep(TRICKLE_MS);
+    await sleep(everyMs);
   }
 }
 
