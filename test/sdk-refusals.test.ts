@@ -1,5 +1,7 @@
 /** Every refusal in the words of every family: the status and the wait that make its clients keep their events. */
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
+import { REFUSAL_CODES, rowOf } from '../src/http/answers/refusals.ts';
+import { sdkDoors } from '../src/http/ingest/doors/sdk-doors.ts';
 import { send } from './support/recorded.ts';
 import { serveApp, TOKEN } from './support/served-app.ts';
 
@@ -159,6 +161,23 @@ describe.each(Object.entries(FAMILIES))(
       });
       expect(await sent()).toMatchObject({ status: failed, after: '5' });
     });
+  },
+);
+
+test.each(REFUSAL_CODES.filter((code) => rowOf(code).status === 503))(
+  'for %s, which passes, no client of others throws its events away',
+  (code) => {
+    for (const { ownRefusals, paths } of sdkDoors) {
+      const head = {
+        method: 'POST',
+        path: paths[0]!,
+        target: paths[0]!,
+        headers: {},
+        query: () => new URLSearchParams(),
+      };
+      const status = ownRefusals?.status?.(code, head) ?? 503;
+      expect([429, 503], `${paths[0]}: ${status}`).toContain(status);
+    }
   },
 );
 

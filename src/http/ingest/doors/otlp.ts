@@ -39,7 +39,9 @@ const RPC_CODES: Partial<Record<RefusalCode, number>> = {
   channel_full: 14,
   shutting_down: 14,
   ingest_disabled: 14,
+  ingest_elsewhere: 14,
   ingest_down: 14,
+  not_replicated: 14,
   internal: 13,
 };
 

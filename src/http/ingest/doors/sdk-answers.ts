@@ -2,7 +2,7 @@
 import type { Decoded } from '../../../event/decode.ts';
 import type { JsonSchema } from '../../../event/kinds.ts';
 import { COUNTS, rejectionsSchema } from '../../description/answer-schema.ts';
-import type { RefusalCode } from '../../answers/refusals.ts';
+import { type RefusalCode, rowOf } from '../../answers/refusals.ts';
 import { type DoorRefusal, listed, type OwnRefusals } from './door.ts';
 
 /** Why a body of another service's client may be refused as a whole. */
@@ -19,15 +19,14 @@ export function sdkStatus({ busy, off, shuttingDown }: Later = ALWAYS_503) {
     rate_limited: busy,
     channel_full: busy,
     shutting_down: shuttingDown,
-    ingest_disabled: off,
-    ingest_down: off,
     unauthorized: 401,
     forbidden: 403,
     body_too_large: 413,
     unsupported_encoding: 415,
     internal: 500,
   };
-  return (code: RefusalCode): number => own[code] ?? 400;
+  // Whatever else passes is a reason to keep the events, whatever its name.
+  return (code: RefusalCode): number => own[code] ?? (rowOf(code).status === 503 ? off : 400);
 }
 
 /** Refusals in the common error shape, under the statuses of a family. */
