@@ -169,7 +169,7 @@ test.each(REFUSAL_CODES.filter((code) => rowOf(code).status === 503))(
   (code) => {
     for (const { ownRefusals, paths } of sdkDoors) {
       const head = {
-        method: 'POST',
+        method: 'POST' as const,
         path: paths[0]!,
         target: paths[0]!,
         headers: {},
