@@ -170,8 +170,8 @@ test.each(REFUSAL_CODES.filter((code) => rowOf(code).status === 503))(
     for (const { ownRefusals, paths } of sdkDoors) {
       const head = {
         method: 'POST' as const,
-        path: paths[0]!,
-        target: paths[0]!,
+        path: paths[0],
+        target: paths[0],
         headers: {},
         query: () => new URLSearchParams(),
       };

@@ -20,6 +20,7 @@ export function openNoEventStore(name: EventStorage['name']): EventStorage {
       inspect: refuse,
       findStored: refuse,
       countInserts: refuse,
+      readMemory: refuse,
     },
     schema: {
       rebuild: {
