@@ -46,11 +46,19 @@ export async function keepTicking(deps: TickKeeperDeps): Promise<void> {
       dueAt = clock.elapsed() + open.limits.maxWaitMs;
     }
     if (clock.elapsed() < dueAt) {
-      await clock.sleep(dueAt - clock.elapsed(), end);
+      await sleepUntilDue();
       continue;
     }
     await tick();
     dueAt = clock.elapsed() + Math.max(TICK_RETRY_MS, open.limits.maxWaitMs);
+  }
+
+  /** Or until something changes: another batch may be open then, and due sooner. */
+  async function sleepUntilDue() {
+    const awake = new AbortController();
+    const due = clock.sleep(dueAt - clock.elapsed(), AbortSignal.any([end, awake.signal]));
+    await Promise.race([due, changed()]);
+    awake.abort();
   }
 
   async function tick() {

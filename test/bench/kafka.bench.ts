@@ -15,10 +15,10 @@ const PATH = '/api/v1/ingest/events';
 const PARTITIONS = 4;
 const CONNECTIONS = 16;
 const BATCH_EVENTS = 500;
-/** A whole round fits in: what is measured is not how often requests are refused. */
-const ROOM = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
-const POLL_MS = 20;
-const STORED_WITHIN_MS = 300_000;
+/** A whole round fits in, and its rest does not wait: neither refusals are measured nor the flush interval. */
+const ROOM = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB', INGEST_FLUSH_INTERVAL: '200ms' };
+const POLL_MS = 50;
+const STORED_WITHIN_MS = 120_000;
 
 type Round = {
   readonly acknowledgedPerS: number;
@@ -39,12 +39,15 @@ export const scenario: Scenario = {
     const kafka = await startKafka();
     const grounds = await openGrounds({ settings: ROOM });
     try {
-      await kafka.createTopic('bench', { partitions: PARTITIONS });
-      const through = { CHANNEL: 'kafka', KAFKA_BROKERS: kafka.broker, KAFKA_TOPIC: 'bench' };
+      // Those that share a topic share its partitions.
+      const through = async (topic: string) => {
+        await kafka.createTopic(topic, { partitions: PARTITIONS });
+        return { CHANNEL: 'kafka', KAFKA_BROKERS: kafka.broker, KAFKA_TOPIC: topic };
+      };
       const weirs = {
         local: await grounds.startBenched(),
-        topic: await grounds.startBenched(through),
-        memory: await grounds.startBenched({ ...through, INGEST_JOURNAL: 'off' }),
+        topic: await grounds.startBenched(await through('journaled')),
+        memory: await grounds.startBenched({ ...(await through('in-memory')), INGEST_JOURNAL: 'off' }),
       };
       const bodies = createBodies(seed);
       const events = isQuick ? 40_000 : 200_000;
