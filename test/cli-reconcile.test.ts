@@ -35,6 +35,18 @@ describe('verdicts of doctor --reconcile', () => {
   });
 
   test.each([
+    [9, 0, 'ok'],
+    [8, 3, 'ok'],
+    [8, 0, 'fail'],
+  ])('of nine that brokers confirmed %i are kept, with %i records to store: %s', (landed, records, outcome) => {
+    const events = { rows: landed, distinctRows: landed, counted: landed, landed };
+    const stores = { store: 'ClickHouse' as const, events, letters, balance };
+    const ingest = { ...counts, stored: 0, deadLettered: 0, pending: 0, replicated: 9 };
+    const found = checkStores(stores, [ingest], null, { name: 'weir.events', records });
+    expect(found.find(({ name }) => name === 'confirmed by brokers against kept')?.outcome).toBe(outcome);
+  });
+
+  test.each([
     [7, {}, 'ok'],
     [6, {}, 'fail'],
     [5, { discarded: 2 }, 'ok'],

@@ -51,8 +51,10 @@ export async function reconcile(cli: Cli, options: ReconcileOptions): Promise<vo
   cli.io.stderr('Counting…\n');
   for (let round = 1; ; round++) {
     const processes = await askProcesses(cli, options);
+    // Before the stores: a record that is stored in between then counts twice rather than not at all.
+    const topic = await readTopic(cli);
     const stores = await countStores(cli, projectId);
-    const checks = [...processes.flatMap(checkProcess), ...checkStores(stores, processes, projectId)];
+    const checks = [...processes.flatMap(checkProcess), ...checkStores(stores, processes, projectId, topic)];
     const isOff = checks.some(({ outcome }) => outcome === 'fail');
     if (isOff && round < ROUNDS) {
       await cli.clock.sleep(BETWEEN_ROUNDS_MS);
@@ -89,17 +91,37 @@ export function checkProcess(counts: ProcessCounts): Check[] {
   return checks;
 }
 
+/** `topic`: where there is one, and how many of its records are not stored yet. */
 export function checkStores(
   stores: StoreCounts,
   processes: readonly ProcessCounts[],
   projectId: string | null,
+  topic: WaitingTopic | null = null,
 ): Check[] {
   return [
     checkRollup(stores),
     // The counters of a process are not kept by project.
     ...(projectId === null && processes.length > 0 ? [checkArrival(stores, processes)] : []),
+    ...(projectId === null && processes.length > 0 && topic !== null ? [checkTopic(stores, processes, topic)] : []),
     checkQuarantine(stores.letters),
   ];
+}
+
+export type WaitingTopic = { readonly name: string; readonly records: number };
+
+/** What brokers confirmed to these processes must be in the stores, or in records that nobody has stored yet. */
+function checkTopic(stores: StoreCounts, processes: readonly ProcessCounts[], { name, records }: WaitingTopic): Check {
+  const subject = 'confirmed by brokers against kept';
+  const replicated = processes.reduce((sum, counts) => sum + counts.replicated, 0);
+  const kept = keptOf(stores);
+  const waiting = `${counted(records, 'record')} of ${name} to store`;
+  const detail = `confirmed ${grouped(replicated)}, kept or taken out by operators ${grouped(kept)}, ${waiting}`;
+  if (kept >= replicated || records > 0) return ok(subject, detail);
+  return fail(
+    subject,
+    `${detail}: ${grouped(replicated - kept)} missing`,
+    'Look for `records were removed from the topic unread` in the logs of the flush processes, and whether somebody set offsets: weir channel status.',
+  );
 }
 
 /** What the tables are called, and why the counts may differ from the rows. */
@@ -152,6 +174,21 @@ function checkQuarantine({ quarantined }: CountByState): Check {
 
 function keptOf({ events, letters, balance }: StoreCounts): number {
   return events.landed + totalOf(letters).events + balance.discarded + balance.forgotten - balance.imported;
+}
+
+async function readTopic({ config }: Cli): Promise<WaitingTopic | null> {
+  const { kafka } = config();
+  if (kafka === null) return null;
+  const [{ readChannelStatus }, { explainKafka }] = await Promise.all([
+    import('../kafka/topic.ts'),
+    import('../kafka/errors.ts'),
+  ]);
+  try {
+    const { partitions } = await readChannelStatus(kafka);
+    return { name: kafka.topic, records: partitions.reduce((sum, { lag }) => sum + lag, 0) };
+  } catch (error) {
+    throw new CommandFailure(`The topic ${kafka.topic} cannot be asked: ${explainKafka(error)}`, { cause: error });
+  }
 }
 
 async function askProcesses({ config }: Cli, { url, project }: ReconcileOptions): Promise<ProcessCounts[]> {
