@@ -58,7 +58,7 @@ export async function keepTicking(deps: TickKeeperDeps): Promise<void> {
     const awake = new AbortController();
     const due = clock.sleep(dueAt - clock.elapsed(), AbortSignal.any([end, awake.signal]));
     await Promise.race([due, changed()]);
-    awake.abort();
+    awake.abort('awake');
   }
 
   async function tick() {
