@@ -61,17 +61,6 @@ describe('a batch to which nothing comes any more', () => {
     expect(topic.lagOf(0)).toBe(0);
   });
 
-  test('has its own interval, also right behind one that was closed so', async () => {
-    const parts = start();
-    const { clock, topic, taken, settle } = parts;
-    for (const n of [1, 2, 3]) {
-      topic.append(0, frameOf({ n, at: clock.now() }));
-      await clock.advance(2_900);
-      expect([taken.length, ticksOf(parts)]).toEqual([n, n]);
-      settle(taken.at(-1)!);
-    }
-  });
-
   test('gets another tick only when that one does not come', async () => {
     const parts = start();
     const { clock, topic, taken, channel } = parts;

@@ -1,6 +1,6 @@
 /** The topic between intake and inserts. */
 import { InvalidArgumentError, type Command } from 'commander';
-import type { KafkaSettings } from '../kafka/client.ts';
+import type { KafkaSettings } from '../config/kafka-settings.ts';
 import type { ChannelStatus } from '../kafka/topic.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
 import { counted, grouped } from './format.ts';

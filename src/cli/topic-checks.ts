@@ -1,6 +1,6 @@
 /** What `weir doctor` says of the topic. */
 import { MAX_ROW_BYTES } from '../event/row.ts';
-import type { KafkaSettings } from '../kafka/client.ts';
+import type { KafkaSettings } from '../config/kafka-settings.ts';
 import { fail, type Check } from './checks.ts';
 
 export async function examineTopic(settings: KafkaSettings): Promise<Check[]> {

@@ -5,7 +5,8 @@
  */
 import { randomUUIDv7 } from 'node:crypto';
 import type { Clock } from '../runtime/clock.ts';
-import { type Config, FLUSH_MAX_BYTES, type KafkaSettings } from '../config/config.ts';
+import { type Config, FLUSH_MAX_BYTES } from '../config/config.ts';
+import type { KafkaSettings } from '../config/kafka-settings.ts';
 import type { TopicHealth } from '../http/health/health-snapshot.ts';
 import { openTopicReader } from '../kafka/reader.ts';
 import { openTopicWriter } from '../kafka/writer.ts';

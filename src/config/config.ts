@@ -4,8 +4,9 @@
  * every other part is given the values it needs.
  */
 import type { LogLevel } from '../log/log.ts';
+import { type KafkaSettings, channelProblems, kafkaSettings } from './kafka-settings.ts';
 import { postgresUrlProblems } from './postgres-url.ts';
-import { SETTINGS, SETTING_NAMES, type SettingName } from './settings.ts';
+import { SETTINGS, SETTING_NAMES, type SettingName, type Values } from './settings.ts';
 import { readSources, type Environment, type ReadFile, type Source, type Written } from './sources.ts';
 
 export type Config = {
@@ -75,29 +76,6 @@ export type Config = {
   readonly effective: readonly EffectiveSetting[];
 };
 
-/** How to reach the brokers, and what to find there. */
-export type KafkaSettings = {
-  /** `host:port` each. */
-  readonly brokers: readonly string[];
-  readonly topic: string;
-  /** The consumer group of the processes that insert. */
-  readonly group: string;
-  /** For static membership in the group; null for none. */
-  readonly instanceId: string | null;
-  /** null without TLS. Paths of PEM files. */
-  readonly tls: {
-    readonly caFile: string | null;
-    readonly certFile: string | null;
-    readonly keyFile: string | null;
-  } | null;
-  /** null without authentication. */
-  readonly sasl: {
-    readonly mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER';
-    readonly username: string | null;
-    readonly password: string | null;
-  } | null;
-};
-
 export type EffectiveSetting = {
   readonly name: SettingName;
   /** Secrets redacted; empty when unset. */
@@ -121,10 +99,6 @@ const EVERY_ADDRESS = '0.0.0.0';
 
 /** The largest batch in bytes. Not a setting: what suits ClickHouse does not depend on the installation. */
 export const FLUSH_MAX_BYTES = 8 * 1024 * 1024;
-
-type Values = {
-  readonly [Name in SettingName]: NonNullable<ReturnType<(typeof SETTINGS)[Name]['kind']['parse']>> | null;
-};
 
 /** Throws `ConfigError` with every problem. */
 export function parseConfig(env: Environment, readFile: ReadFile): Config {
@@ -180,43 +154,6 @@ function impossible(values: Values): string[] {
   if (values.INGEST_ACK === 'journaled' && values.INGEST_JOURNAL === 'off')
     problems.push('INGEST_ACK: journaled needs the journal; set INGEST_JOURNAL to on or prefer');
   return [...problems, ...channelProblems(values), ...clickHouseProblems(values)];
-}
-
-/** Settings of the channel that do not go together, or lack another. */
-function channelProblems(values: Values): string[] {
-  const problems: string[] = [];
-  const isKafka = values.CHANNEL === 'kafka';
-  if (isKafka && values.KAFKA_BROKERS === null)
-    problems.push(`KAFKA_BROKERS: is required with CHANNEL=kafka; accepted: ${SETTINGS.KAFKA_BROKERS.kind.accepts}`);
-  if (!isKafka && values.WEIR_ROLE !== null && values.WEIR_ROLE !== 'all')
-    problems.push(
-      `WEIR_ROLE: ${values.WEIR_ROLE} needs a topic between intake and inserts; set CHANNEL=kafka and KAFKA_BROKERS`,
-    );
-  if (isKafka && values.INGEST_ACK === 'stored')
-    problems.push(
-      'INGEST_ACK: stored needs CHANNEL=local, since with a topic another process may do the inserts; set it to replicated',
-    );
-  if (!isKafka && values.INGEST_ACK === 'replicated')
-    problems.push('INGEST_ACK: replicated needs brokers; set CHANNEL=kafka and KAFKA_BROKERS');
-  if ((values.KAFKA_TLS_CERT_FILE === null) !== (values.KAFKA_TLS_KEY_FILE === null))
-    problems.push('KAFKA_TLS_CERT_FILE: needs KAFKA_TLS_KEY_FILE, and that needs this; set both or neither');
-  for (const name of ['KAFKA_TLS_CA_FILE', 'KAFKA_TLS_CERT_FILE'] as const) {
-    if (values[name] !== null && values.KAFKA_TLS !== true) problems.push(`${name}: needs KAFKA_TLS=true`);
-  }
-  return [...problems, ...saslProblems(values)];
-}
-
-function saslProblems({ KAFKA_SASL_MECHANISM: mechanism, KAFKA_USERNAME: username, KAFKA_PASSWORD: password }: Values) {
-  if (mechanism === null) {
-    if (username === null && password === null) return [];
-    const given = username === null ? 'KAFKA_PASSWORD' : 'KAFKA_USERNAME';
-    return [`${given}: needs KAFKA_SASL_MECHANISM; accepted: ${SETTINGS.KAFKA_SASL_MECHANISM.kind.accepts}`];
-  }
-  const missing = (name: string) => `${name}: is required with KAFKA_SASL_MECHANISM=${mechanism}`;
-  return [
-    ...(username === null && mechanism !== 'OAUTHBEARER' ? [missing('KAFKA_USERNAME')] : []),
-    ...(password === null ? [missing('KAFKA_PASSWORD')] : []),
-  ];
 }
 
 function clickHouseProblems({
@@ -333,31 +270,6 @@ function assemble(values: Values, written: Written, production: boolean): Config
 function defaultAck({ INGEST_JOURNAL, CHANNEL }: Values): Config['ack'] {
   if (INGEST_JOURNAL !== 'off') return 'journaled';
   return CHANNEL === 'kafka' ? 'replicated' : 'queued';
-}
-
-function kafkaSettings(values: Values): KafkaSettings | null {
-  if (values.CHANNEL !== 'kafka') return null;
-  return {
-    brokers: values.KAFKA_BROKERS!,
-    topic: values.KAFKA_TOPIC!,
-    group: values.KAFKA_TOPIC!,
-    instanceId: values.KAFKA_INSTANCE_ID,
-    tls: values.KAFKA_TLS!
-      ? {
-          caFile: values.KAFKA_TLS_CA_FILE,
-          certFile: values.KAFKA_TLS_CERT_FILE,
-          keyFile: values.KAFKA_TLS_KEY_FILE,
-        }
-      : null,
-    sasl:
-      values.KAFKA_SASL_MECHANISM === null
-        ? null
-        : {
-            mechanism: values.KAFKA_SASL_MECHANISM,
-            username: values.KAFKA_USERNAME,
-            password: values.KAFKA_PASSWORD,
-          },
-  };
 }
 
 /**

@@ -232,6 +232,11 @@ export const SETTINGS = {
 
 export type SettingName = keyof typeof SETTINGS;
 
+/** What each setting says; null where it says nothing. */
+export type Values = {
+  readonly [Name in SettingName]: NonNullable<ReturnType<(typeof SETTINGS)[Name]['kind']['parse']>> | null;
+};
+
 export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[];
 
 export function isSettingName(name: string): name is SettingName {

@@ -2,31 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import type { Base, BaseOptions } from '@platformatic/kafka';
+import type { KafkaSettings } from '../config/kafka-settings.ts';
 import { KafkaFailure } from './errors.ts';
-
-export type SaslMechanism = 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER';
-
-export type KafkaSettings = {
-  /** `host:port` of some brokers; they tell of the others. */
-  readonly brokers: readonly string[];
-  readonly topic: string;
-  /** The consumer group: one for a topic, since two would store every event twice. */
-  readonly group: string;
-  /** Makes this process a static member: a restart within the session keeps its partitions. */
-  readonly instanceId: string | null;
-  /** null: without TLS. Without `caFile` the authorities that Node trusts. */
-  readonly tls: {
-    readonly caFile: string | null;
-    readonly certFile: string | null;
-    readonly keyFile: string | null;
-  } | null;
-  /** null: without a login. For OAUTHBEARER the password is the token. */
-  readonly sasl: {
-    readonly mechanism: SaslMechanism;
-    readonly username: string | null;
-    readonly password: string | null;
-  } | null;
-};
 
 /** The driver's module, which is loaded only where Kafka is used. */
 export type Driver = typeof import('@platformatic/kafka');

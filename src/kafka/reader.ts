@@ -3,7 +3,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../log/log.ts';
 import type { TopicHolder, TopicReader } from '../topic/topic-port.ts';
 import { pause } from './backoff.ts';
-import type { KafkaSettings } from './client.ts';
+import type { KafkaSettings } from '../config/kafka-settings.ts';
 import { hasApiError } from './errors.ts';
 import { createFetcher } from './fetcher.ts';
 import { createMembership, type Assignment, type Identity } from './membership.ts';

@@ -18,7 +18,8 @@ import type {
   produceV11,
   syncGroupV5,
 } from '@platformatic/kafka';
-import { createClient, loadDriver, type ClientTimes, type Driver, type KafkaSettings } from './client.ts';
+import type { KafkaSettings } from '../config/kafka-settings.ts';
+import { createClient, loadDriver, type ClientTimes, type Driver } from './client.ts';
 import { answerIn, KafkaFailure, NotAsked } from './errors.ts';
 
 /** What is asked and answered; older versions take the same arguments and leave out of the answer what they lack. */

@@ -1,5 +1,5 @@
 /** What is wrong with a topic for Weir, and what mends it: as data, for `weir doctor`. */
-import type { KafkaSettings } from './client.ts';
+import type { KafkaSettings } from '../config/kafka-settings.ts';
 import { largestRecordBytes } from './topic-facts.ts';
 import type { TopicDescription, TopicSettings } from './topic.ts';
 

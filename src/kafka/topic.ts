@@ -1,7 +1,7 @@
 /** The topic for those who operate it: what it is like, making it, and how far the group has read. */
 import { systemClock } from '../runtime/clock.ts';
 import { pause } from './backoff.ts';
-import type { KafkaSettings } from './client.ts';
+import type { KafkaSettings } from '../config/kafka-settings.ts';
 import { apiErrorsOf, explainKafka, hasApiError, isUnknownTopic, KafkaFailure } from './errors.ts';
 import { openRequests, type PartitionLayout, type Requests } from './requests.ts';
 import { noteOf, readOffsets } from './start-offsets.ts';

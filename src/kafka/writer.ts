@@ -3,7 +3,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../log/log.ts';
 import { TopicFailure, type TopicEntry, type TopicWriter } from '../topic/topic-port.ts';
 import { pause } from './backoff.ts';
-import type { KafkaSettings } from './client.ts';
+import type { KafkaSettings } from '../config/kafka-settings.ts';
 import { createPartitionProducer, type PartitionProducer } from './partition-producer.ts';
 import { openRequests } from './requests.ts';
 import { largestRecordBytes, maxMessageBytesIn, readTopicSettings } from './topic-facts.ts';

@@ -6,7 +6,7 @@ import { addChannel } from '../../src/cli/channel.ts';
 import type { Cli } from '../../src/cli/cli.ts';
 import { examineTopic } from '../../src/cli/topic-checks.ts';
 import { parseConfig } from '../../src/config/config.ts';
-import type { KafkaSettings } from '../../src/kafka/client.ts';
+import type { KafkaSettings } from '../../src/config/kafka-settings.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { entryOf, inKafkaWorld, isWithoutKafka } from '../support/kafka-topics.ts';
 

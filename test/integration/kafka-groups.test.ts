@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { KafkaSettings } from '../../src/kafka/client.ts';
+import type { KafkaSettings } from '../../src/config/kafka-settings.ts';
 import { openRequests, type Requests } from '../../src/kafka/requests.ts';
 import { readOffsets } from '../../src/kafka/start-offsets.ts';
 import type { Tenure } from '../../src/topic/topic-port.ts';

@@ -1,7 +1,7 @@
 /** The topic on a real broker: what is appended is read, once and byte for byte, whatever the broker does meanwhile. */
 import { Producer } from '@platformatic/kafka';
 import { describe, expect, test } from 'vitest';
-import type { KafkaSettings } from '../../src/kafka/client.ts';
+import type { KafkaSettings } from '../../src/config/kafka-settings.ts';
 import { topicFindings } from '../../src/kafka/topic-findings.ts';
 import { createTopic, describeTopic, readChannelStatus } from '../../src/kafka/topic.ts';
 import { AUTHORITY_FILE, GUEST, LOGIN } from '../support/kafka.ts';

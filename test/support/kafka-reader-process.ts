@@ -3,7 +3,7 @@
  * commits what it is told on stdin: `partition offset` a line.
  */
 import { createInterface } from 'node:readline';
-import type { KafkaSettings } from '../../src/kafka/client.ts';
+import type { KafkaSettings } from '../../src/config/kafka-settings.ts';
 import { startReader, until } from './kafka-reader.ts';
 
 const settings = JSON.parse(process.argv[2]!) as KafkaSettings;

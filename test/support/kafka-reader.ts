@@ -1,6 +1,6 @@
 /** A member of a group that reads a topic, for tests: what it was given, and when. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { KafkaSettings } from '../../src/kafka/client.ts';
+import type { KafkaSettings } from '../../src/config/kafka-settings.ts';
 import { openTopicReader, type ReaderTimes } from '../../src/kafka/reader.ts';
 import { createLog } from '../../src/log/log.ts';
 import { systemClock } from '../../src/runtime/clock.ts';

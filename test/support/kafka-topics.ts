@@ -1,6 +1,6 @@
 /** A broker for a file of tests, and what they need of it. Closes what a test opened. */
 import { afterAll, beforeAll, expect, onTestFinished } from 'vitest';
-import type { KafkaSettings } from '../../src/kafka/client.ts';
+import type { KafkaSettings } from '../../src/config/kafka-settings.ts';
 import { openTopicWriter } from '../../src/kafka/writer.ts';
 import { createLog } from '../../src/log/log.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
