@@ -259,13 +259,16 @@ export function onPostgres({ postgres, server }: { postgres: TcpProxy; server: S
   return { postgresKilled, postgresFrozen, postgresRefused };
 }
 
+/** Ends a place in order, if it runs, and tells when that did not end well. */
+export const terminating = (onBadExit: FaultTargets['onBadExit']) => async (place: WeirPlace) => {
+  if (place.pid() === null) return;
+  const code = await place.terminate();
+  if (code !== 0) onBadExit(code);
+};
+
 /** Of Weir itself. */
 export function onWeir({ primary, second, onBadExit }: Pick<FaultTargets, 'primary' | 'second' | 'onBadExit'>) {
-  const terminate = async (place: WeirPlace) => {
-    if (place.pid() === null) return;
-    const code = await place.terminate();
-    if (code !== 0) onBadExit(code);
-  };
+  const terminate = terminating(onBadExit);
   const restarted: Fault = {
     name: 'weir terminated',
     minMs: 50,

@@ -3,7 +3,7 @@
  * stores, and of several of them at once.
  */
 import { API } from '../support/kafka-proxy.ts';
-import { type Fault, both, onClickHouse, onPostgres } from './faults.ts';
+import { type Fault, both, onClickHouse, onPostgres, terminating } from './faults.ts';
 import type { KafkaRig, WeirPlace } from './rig.ts';
 
 export type KafkaFaultTargets = {
@@ -63,14 +63,12 @@ export function kafkaFaultsOn({ rig, ingest, flush, random, onBadExit }: KafkaFa
     begin: () => place.kill(),
     end: () => place.start(),
   });
+  const terminate = terminating(onBadExit);
   const terminated = (name: string, place: WeirPlace): Fault => ({
     name,
     minMs: 50,
     maxMs: 2_000,
-    async begin() {
-      const code = await place.terminate();
-      if (code !== 0) onBadExit(code);
-    },
+    begin: () => terminate(place),
     end: () => place.start(),
   });
   /** Longer than its session: when it wakes up, others have what it held. */

@@ -14,7 +14,7 @@ import { dirname, join } from 'node:path';
 import { configOf } from '../../src/embedded/clickhouse-config.ts';
 import { startStore } from '../../src/embedded/store-process.ts';
 import { startPartExchange } from './part-exchange.ts';
-import { freePort } from './pgbouncer.ts';
+import { freePort } from './ports.ts';
 import { startZooKeeper, type ZooKeeper } from './zookeeper.ts';
 
 /** The cluster of both, as `CLICKHOUSE_CLUSTER` names it. */

@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { freePort } from './pgbouncer.ts';
+import { freePort } from './ports.ts';
 
 const JAR = '/usr/share/java/zookeeper.jar';
 const JAVA = '/usr/bin/java';
