@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { parseMetrics } from '../src/cli/reconcile.ts';
-import { checkProcess, checkStores } from '../src/cli/reconcile-checks.ts';
+import { parseMetrics } from '../src/operations/examination/ledger.ts';
+import { checkProcess, checkStores } from '../src/operations/examination/reconcile-checks.ts';
 
 const ofTopic = { taken: 0, replicated: 0, handedOver: 0 };
 const counts = { url: 'u', accepted: 9, stored: 4, deadLettered: 3, pending: 2, lost: 0, ...ofTopic };

@@ -8,9 +8,10 @@ import {
   checkAddedViews,
   checkJournalVolume,
   checkMigrations,
-} from '../src/cli/checks.ts';
+} from '../src/operations/examination/checks.ts';
 import { runProgram } from '../src/cli/program.ts';
-import { createTable, printable, textTable } from '../src/cli/table.ts';
+import { createTable, textTable } from '../src/cli/table.ts';
+import { printable } from '../src/operations/wording.ts';
 import type { Environment } from '../src/config/sources.ts';
 import { createManualClock } from './support/clock.ts';
 

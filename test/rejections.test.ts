@@ -2,7 +2,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { kindOfReason } from '../src/event/rejection-kind.ts';
-import { checkRejections } from '../src/cli/rejection-check.ts';
+import { checkRejections } from '../src/operations/examination/rejection-check.ts';
 import { createRejections } from '../src/pipeline/rejections.ts';
 import { createManualClock } from './support/clock.ts';
 

@@ -3,7 +3,7 @@ import { InvalidArgumentError, type Command } from 'commander';
 import type { KafkaSettings } from '../config/kafka-settings.ts';
 import type { ChannelStatus } from '../kafka/topic.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
-import { counted, grouped } from './format.ts';
+import { counted, grouped } from '../operations/wording.ts';
 import { parseRetention, showRetention } from './retention.ts';
 import { createTable, textTable } from './table.ts';
 

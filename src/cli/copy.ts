@@ -6,7 +6,7 @@ import { createLog } from '../log/log.ts';
 import type { ComparedMonth, CopiedEvents, CopyProgress } from '../operations/copy-events.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
 import { parseProject } from './dlq/selection.ts';
-import { counted, grouped } from './format.ts';
+import { counted, grouped } from '../operations/wording.ts';
 import { createProgress, withProgress } from './progress.ts';
 import { withClickHouse, withPostgres } from './stores.ts';
 import { createTable } from './table.ts';

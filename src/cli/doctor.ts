@@ -1,19 +1,16 @@
-import { existsSync } from 'node:fs';
 import { InvalidArgumentError, type Command } from 'commander';
 import { ConfigError, type Config } from '../config/config.ts';
-import { bytesIn, volumeOf } from '../journal/volume.ts';
+import { fail, ok, warn, type Check } from '../operations/examination/checks.ts';
+import { examineSurroundings } from '../operations/examination/surroundings.ts';
 import { readRuntime } from '../service/runtime-file.ts';
-import { workerDirectoryOf } from '../workers/worker-directories.ts';
-import { checkDirectory, checkJournalVolume, fail, linesOf, ok, warn, type Check } from './checks.ts';
+import { surroundingsOf } from '../workers/surroundings.ts';
+import { linesOf } from './check-lines.ts';
 import { printJson, type Cli } from './cli.ts';
 import { parseProject } from './dlq/selection.ts';
-import { checkRejections } from './rejection-check.ts';
+import { examineInstance as askInstance } from '../operations/examination/instance-check.ts';
 import { reconcile, type ReconcileOptions } from './reconcile.ts';
-import { examineClickHouse, examinePostgres, examinePostgresEvents } from './store-checks.ts';
+import { examineClickHouseOf, examinePostgresEvents, examinePostgresOf } from './store-checks.ts';
 import { eventStoreOf } from './stores.ts';
-import { examineTopic } from './topic-checks.ts';
-
-const ANSWER_WITHIN_MS = 5_000;
 
 export function addDoctor(program: Command, cli: Cli): void {
   program
@@ -52,15 +49,6 @@ Examples:
     });
 }
 
-function examineJournal({ journal, workers, dataDir }: Config): Check[] {
-  // A directory that does not exist yet is created at the first start, so its future disk is checked instead.
-  const volume = journal.mode === 'off' || !existsSync(dataDir) ? null : volumeOf(dataDir);
-  if (volume === null) return [];
-  const dirs = Array.from({ length: workers }, (_, index) => workerDirectoryOf(dataDir, index + 1).journalDir);
-  const used = { maxBytes: journal.maxBytes, workers, ownBytes: bytesIn(dirs) };
-  return [checkJournalVolume('volume of the journal', volume, used)];
-}
-
 function collectUrl(text: string, earlier: readonly string[] = []): string[] {
   if (!/^https?:\/\//.test(text) || !URL.canParse(text)) {
     throw new InvalidArgumentError('A URL such as http://localhost:8080.');
@@ -75,21 +63,21 @@ async function examine(cli: Cli): Promise<Check[]> {
   }
   const stores = await Promise.all([
     examineInstance(config),
-    examinePostgres(cli, config),
+    examinePostgresOf(cli, config),
     // A process that only takes events in has no use for a store of them.
     ...(config.role === 'ingest' ? [] : [examineEvents(cli, config)]),
-    ...(config.kafka === null ? [] : [examineTopic(config.kafka)]),
+    ...(config.kafka === null ? [] : [topicChecks(config.kafka)]),
   ]);
-  return [
-    ok('configuration', `${config.effective.filter(({ source }) => source !== 'default').length} settings changed`),
-    checkDirectory(`disk of ${config.dataDir}`, config.dataDir),
-    ...examineJournal(config),
-    ...stores.flat(),
-  ];
+  return [...examineSurroundings(surroundingsOf(config)), ...stores.flat()];
 }
 
 const examineEvents = (cli: Cli, config: Config) =>
-  eventStoreOf(config) === 'Postgres' ? examinePostgresEvents(cli, config) : examineClickHouse(cli, config);
+  eventStoreOf(config) === 'Postgres' ? examinePostgresEvents(cli, config) : examineClickHouseOf(cli, config);
+
+async function topicChecks(kafka: NonNullable<Config['kafka']>): Promise<Check[]> {
+  const { examineTopic } = await import('../operations/examination/topic-checks.ts');
+  return examineTopic(kafka);
+}
 
 function configOf(cli: Cli): Config | ConfigError {
   try {
@@ -109,29 +97,5 @@ async function examineInstance({ dataDir }: Config): Promise<Check[]> {
     return [warn(name, `the one in ${dataDir} (process ${runtime.pid}) is gone`, remedy)];
   }
   if (runtime.url === null) return [ok(name, `process ${runtime.pid} is starting`)];
-  return askHealth(name, runtime.url);
-}
-
-async function askHealth(name: string, url: string): Promise<Check[]> {
-  try {
-    const answer = await fetch(new URL('/health', url), { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
-    const health = (await answer.json()) as { status?: unknown; reasons?: unknown; rejecting?: unknown };
-    const rejected = checkRejections('rejected events', health.rejecting);
-    const detail = `${url} is ${String(health.status)}${reasonsIn(health.reasons)}`;
-    if (health.status === 'ok') return [ok(name, detail), ...rejected];
-    const remedy = 'See docs/OPERATIONS.md for what each reason means.';
-    return [health.status === 'down' ? fail(name, detail, remedy) : warn(name, detail, remedy), ...rejected];
-  } catch {
-    // Refused, too slow, or no JSON: for the operator all of these mean that it does not answer.
-    const remedy = 'Check its log; if it hangs, stop it with SIGTERM and start it again.';
-    return [fail(name, `${url} does not answer`, remedy)];
-  }
-}
-
-function reasonsIn(reasons: unknown): string {
-  return Array.isArray(reasons) && reasons.length > 0 ? `: ${reasons.map(textOf).join(', ')}` : '';
-}
-
-function textOf(reason: unknown): string {
-  return typeof reason === 'string' ? reason : JSON.stringify(reason);
+  return askInstance(runtime.url);
 }

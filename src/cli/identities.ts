@@ -11,7 +11,7 @@ import { parseProject } from './dlq/selection.ts';
 import { createProgress } from './progress.ts';
 import { withEvents } from './stores.ts';
 import { textTable } from './table.ts';
-import { counted } from './format.ts';
+import { counted } from '../operations/wording.ts';
 
 type Options = { project?: string; apply?: boolean; yes?: boolean; actor?: string; json?: boolean };
 type Done = RemovedLinks & { readonly project: string };

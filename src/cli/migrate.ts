@@ -3,10 +3,10 @@ import type { Pool } from 'pg';
 import type { Config } from '../config/config.ts';
 import { createLog } from '../log/log.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
-import type { EventSchema, RebuildState } from '../pipeline/storage-port.ts';
+import type { EventSchema } from '../pipeline/storage-port.ts';
 import { createProgress } from './progress.ts';
 import { eventStoreOf, findClickHouse, findPostgres, openPostgresEventsOf } from './stores.ts';
-import { grouped } from './format.ts';
+import { describeRebuild } from '../operations/rebuild-text.ts';
 
 export function addMigrate(program: Command, cli: Cli): void {
   program
@@ -48,17 +48,6 @@ Examples:
 }
 
 type Options = { readonly rebuild?: boolean; readonly json?: boolean };
-
-/** A sentence for an operator; only what `weir doctor` puts behind its name when the rebuild is done. */
-export function describeRebuild(state: RebuildState): string {
-  if (state.kind === 'done') return 'sorted so that copies of an event collapse';
-  if (state.kind === 'blocked')
-    return `events_raw_v1 is sorted as in earlier versions and cannot be rebuilt: ${state.why}.`;
-  const { doing, rows, total, waitsFor } = state;
-  const part = total === 0 ? '' : `, ${Math.floor((100 * rows) / total)} % of ${grouped(total)} rows`;
-  const waits = waitsFor === null ? '' : `; waits for ${waitsFor}`;
-  return `events_raw_v1 is being rebuilt: ${doing}${part}${waits}. weir serve does so in the background, weir migrate --rebuild without pauses.`;
-}
 
 async function migrateFound(cli: Cli, { rebuild = false }: Options) {
   const { clock, config } = cli;

@@ -1,6 +1,6 @@
 import type { Progress } from '../operations/progress.ts';
 import type { Cli } from './cli.ts';
-import { counted } from './format.ts';
+import { counted } from '../operations/wording.ts';
 
 const EVERY_MS = 1_000;
 

@@ -6,7 +6,7 @@ import { CommandFailure, printJson, type Cli } from './cli.ts';
 import { confirmed } from './confirm.ts';
 import { createProgress } from './progress.ts';
 import { eventStoreOf, withEvents, withPostgres } from './stores.ts';
-import { counted, grouped } from './format.ts';
+import { counted, grouped } from '../operations/wording.ts';
 
 type Options = { keepEvents?: boolean; yes?: boolean; actor?: string; json?: boolean };
 

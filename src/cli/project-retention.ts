@@ -10,7 +10,7 @@ import { confirmed } from './confirm.ts';
 import { createProgress } from './progress.ts';
 import { parseRetention, showRetention } from './retention.ts';
 import { eventStoreOf, withEvents, withPostgres } from './stores.ts';
-import { counted, grouped } from './format.ts';
+import { counted, grouped } from '../operations/wording.ts';
 
 type Options = { existing?: boolean; dryRun?: boolean; yes?: boolean; actor?: string; json?: boolean };
 

@@ -5,7 +5,7 @@ import type { PropertyStores } from '../operations/promote-property.ts';
 import { PROPERTY_TYPES, type PropertyType, columnOf } from '../clickhouse/migrations/promoted-properties.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
 import { confirmed } from './confirm.ts';
-import { counted, grouped } from './format.ts';
+import { counted, grouped } from '../operations/wording.ts';
 import { createProgress } from './progress.ts';
 import { eventStoreOf, withClickHouse, withPostgres } from './stores.ts';
 import { textTable } from './table.ts';

@@ -1,134 +1,44 @@
-/**
- * The ledger: checks that every accepted event is where it should be. The counters of a process begin with its start,
- * while the stores keep what all processes ever wrote, so the two are compared by inequalities: what a process handed
- * over must be in the stores, which may hold more.
- */
+/** `weir doctor --reconcile`: the ledger, printed. */
+import type { Check } from '../operations/examination/checks.ts';
+import type { ProcessCounts, StoreCounts } from '../operations/examination/reconcile-checks.ts';
+import { grouped } from '../operations/wording.ts';
 import type { StoredCounts } from '../pipeline/operator-port.ts';
 import type { EventStoreName } from '../pipeline/storage-port.ts';
 import { readRuntime } from '../service/runtime-file.ts';
-import { linesOf, type Check } from './checks.ts';
-import { CommandFailure, printJson, type Cli } from './cli.ts';
+import { linesOf } from './check-lines.ts';
+import { printJson, type Cli } from './cli.ts';
 import { withEvents, withPostgres } from './stores.ts';
 import { createTable } from './table.ts';
-import { grouped } from './format.ts';
-import {
-  type ProcessCounts,
-  type StoreCounts,
-  type WaitingTopic,
-  checkProcess,
-  checkStores,
-} from './reconcile-checks.ts';
 
 export type ReconcileOptions = { project?: string; url?: readonly string[]; json?: boolean };
 
-const ANSWER_WITHIN_MS = 5_000;
-/**
- * Numbers read one after the other differ while events flow; a difference that persists for this many rounds is real.
- */
-const ROUNDS = 3;
-const BETWEEN_ROUNDS_MS = 700;
-
 export async function reconcile(cli: Cli, options: ReconcileOptions): Promise<void> {
-  const projectId = options.project ?? null;
   cli.io.stderr('Counting…\n');
-  for (let round = 1; ; round++) {
-    const processes = await askProcesses(cli, options);
-    // Before the stores: a record that is stored in between then counts twice rather than not at all.
-    const topic = await readTopic(cli);
-    const stores = await countStores(cli, projectId);
-    const checks = [...processes.flatMap(checkProcess), ...checkStores(stores, processes, projectId, topic)];
-    const isOff = checks.some(({ outcome }) => outcome === 'fail');
-    if (isOff && round < ROUNDS) {
-      await cli.clock.sleep(BETWEEN_ROUNDS_MS);
-      continue;
-    }
-    print(cli, { processes, stores, checks }, options);
-    if (isOff) cli.exitWith(1);
-    return;
-  }
+  const { clock } = cli;
+  const { kafka, metricsToken } = cli.config();
+  const { readLedger, isBalanced } = await import('../operations/examination/ledger.ts');
+  const ledger = await withPostgres(cli, (db) =>
+    withEvents(cli, (events) =>
+      readLedger(
+        { db, events, clock, kafka },
+        { projectId: options.project ?? null, urls: urlsOf(cli, options), metricsToken },
+      ),
+    ),
+  );
+  print(cli, ledger, options);
+  if (!isBalanced(ledger.checks)) cli.exitWith(1);
 }
 
-async function readTopic({ config }: Cli): Promise<WaitingTopic | null> {
-  const { kafka } = config();
-  if (kafka === null) return null;
-  const [{ readChannelStatus }, { explainKafka }] = await Promise.all([
-    import('../kafka/topic.ts'),
-    import('../kafka/errors.ts'),
-  ]);
-  try {
-    const { partitions } = await readChannelStatus(kafka);
-    return { name: kafka.topic, records: partitions.reduce((sum, { lag }) => sum + lag, 0) };
-  } catch (error) {
-    throw new CommandFailure(`The topic ${kafka.topic} cannot be asked: ${explainKafka(error)}`, { cause: error });
-  }
-}
-
-async function askProcesses({ config }: Cli, { url, project }: ReconcileOptions): Promise<ProcessCounts[]> {
-  if (project !== undefined) return [];
-  const { dataDir, metricsToken } = config();
-  if (url !== undefined && url.length > 0) return Promise.all(url.map((one) => askProcess(one, metricsToken)));
-  const runtime = readRuntime(dataDir);
-  return runtime.kind === 'running' && runtime.url !== null ? [await askProcess(runtime.url, metricsToken)] : [];
-}
-
-async function askProcess(url: string, metricsToken: string | null): Promise<ProcessCounts> {
-  const headers: Record<string, string> = metricsToken === null ? {} : { Authorization: `Bearer ${metricsToken}` };
-  let page: string;
-  try {
-    const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
-    const answer = await fetch(new URL('/internal/metrics', url), { headers, signal });
-    if (answer.status === 401)
-      throw new CommandFailure(`${url} requires its METRICS_TOKEN: set it for this command too.`);
-    if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
-    page = await answer.text();
-  } catch (error) {
-    if (error instanceof CommandFailure) throw error;
-    throw new CommandFailure(`${url} does not answer /internal/metrics. Name a running Weir with --url.`, {
-      cause: error,
-    });
-  }
-  return parseMetrics(url, page);
-}
-
-/** The counters from a metrics page. */
-export function parseMetrics(url: string, page: string): ProcessCounts {
-  const read = (name: string) => {
-    const line = page.split('\n').find((line) => line.startsWith(`${name} `));
-    if (line === undefined) throw new CommandFailure(`${url} has no ${name} on its metrics page: is that a Weir?`);
-    return Number(line.slice(name.length + 1).split(' ', 1)[0]);
-  };
-  const eventsOf = (result: string) => read(`weir_events_total{result="${result}"}`);
-  // Only where there is a topic.
-  const ofTopic = (result: string) => (page.includes(`{result="${result}"}`) ? eventsOf(result) : 0);
-  return {
-    url,
-    accepted: eventsOf('accepted'),
-    stored: eventsOf('stored'),
-    taken: ofTopic('taken'),
-    replicated: ofTopic('replicated'),
-    handedOver: ofTopic('handed_over'),
-    deadLettered: eventsOf('dead_lettered'),
-    pending: read('weir_pending_events'),
-    lost: read('weir_events_lost_total'),
-  };
-}
-
-async function countStores(cli: Cli, projectId: string | null): Promise<StoreCounts> {
-  return withPostgres(cli, async (db) => {
-    const { createDeadLetterQueries } = await import('../postgres/dead-letters/dead-letter-queries.ts');
-    const queries = createDeadLetterQueries(db);
-    // Dead letters are read before events: an event that lands in between is counted twice rather than missed.
-    const letters = await queries.count(projectId === null ? { by: 'all' } : { by: 'project', projectId });
-    const balance = await queries.balance(projectId);
-    return withEvents(cli, async ({ name: store, countStored }) => {
-      return { letters, balance, store, events: await countStored(projectId) };
-    });
-  });
+/** Those that were named, else the one that runs here. */
+function urlsOf({ config }: Cli, { url }: ReconcileOptions): readonly string[] {
+  if (url !== undefined && url.length > 0) return url;
+  const runtime = readRuntime(config().dataDir);
+  return runtime.kind === 'running' && runtime.url !== null ? [runtime.url] : [];
 }
 
 function print(
   { io }: Cli,
-  { processes, stores, checks }: { processes: ProcessCounts[]; stores: StoreCounts; checks: Check[] },
+  { processes, stores, checks }: { processes: readonly ProcessCounts[]; stores: StoreCounts; checks: readonly Check[] },
   { json, project }: ReconcileOptions,
 ): void {
   if (json) return printJson(io, { processes, stores, checks });

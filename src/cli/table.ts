@@ -1,3 +1,5 @@
+import { printable } from '../operations/wording.ts';
+
 export type Column = { readonly name: string; readonly isNumeric: boolean };
 
 /** Cells in aligned columns, two spaces apart. A cell wider than its column pushes its own line out; nothing is cut. */
@@ -25,10 +27,4 @@ export function textTable(names: readonly string[], rows: readonly (readonly str
     rows,
   );
   return [table.header(), ...rows.map((row) => table.line(row))].join('');
-}
-
-/** Values from clients may hold escape sequences that a terminal must not interpret. */
-export function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
 }

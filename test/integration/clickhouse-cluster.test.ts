@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createClickHouse } from '../../src/clickhouse/connection/client.ts';
 import { type InsertQuorum, createEventStore } from '../../src/clickhouse/event-store/event-store.ts';
 import { createEventSchema } from '../../src/clickhouse/migrations/event-schema.ts';
-import { checkLayout } from '../../src/cli/layout-check.ts';
+import { checkLayout } from '../../src/operations/examination/layout-check.ts';
 import { describeLayout } from '../../src/clickhouse/operations/described-layout.ts';
 import { createEventOperations } from '../../src/clickhouse/operations/event-operations.ts';
 import { setProperties } from '../../src/clickhouse/operations/property-columns.ts';

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
 import { addChannel } from '../../src/cli/channel.ts';
 import type { Cli } from '../../src/cli/cli.ts';
-import { examineTopic } from '../../src/cli/topic-checks.ts';
+import { examineTopic } from '../../src/operations/examination/topic-checks.ts';
 import { parseConfig } from '../../src/config/config.ts';
 import type { KafkaSettings } from '../../src/config/kafka-settings.ts';
 import { systemClock } from '../../src/runtime/clock.ts';

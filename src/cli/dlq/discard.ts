@@ -8,7 +8,7 @@ import { printJson, type Cli } from '../cli.ts';
 import { confirmed } from '../confirm.ts';
 import { deadLetterProgress } from '../progress.ts';
 import { withPostgres } from '../stores.ts';
-import { counted } from '../format.ts';
+import { counted } from '../../operations/wording.ts';
 import { type SelectionOptions, collectId, parseProject, selectionOf } from './selection.ts';
 
 type Options = SelectionOptions & { reason: string; yes?: boolean; actor?: string; json?: boolean };

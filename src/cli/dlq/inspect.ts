@@ -5,7 +5,7 @@ import { printJson, type Cli } from '../cli.ts';
 import { withProgress } from '../progress.ts';
 import { withPostgres } from '../stores.ts';
 import { createTable, textTable } from '../table.ts';
-import { age, counted, grouped } from '../format.ts';
+import { age, counted, grouped } from '../../operations/wording.ts';
 import { queriesOf, parseCount, parseId, parseProject } from './selection.ts';
 
 const SHOWN = 20;

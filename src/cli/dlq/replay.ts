@@ -8,7 +8,7 @@ import { printJson, type Cli } from '../cli.ts';
 import { deadLetterProgress } from '../progress.ts';
 import { withEvents, withPostgres } from '../stores.ts';
 import { textTable } from '../table.ts';
-import { counted, grouped } from '../format.ts';
+import { counted, grouped } from '../../operations/wording.ts';
 import { type SelectionOptions, collectId, parseCount, parseProject, selectionOf } from './selection.ts';
 
 type Options = SelectionOptions & {

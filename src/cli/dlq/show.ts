@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 import { jsonOrText, printJson, type Cli } from '../cli.ts';
 import { withPostgres } from '../stores.ts';
-import { printable } from '../table.ts';
-import { counted } from '../format.ts';
+import { counted, printable } from '../../operations/wording.ts';
 import { parseCount, parseId } from './selection.ts';
 
 const SHOWN = 10;

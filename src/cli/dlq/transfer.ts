@@ -6,7 +6,7 @@ import { ACTOR_OPTION, actorOf } from '../actor.ts';
 import { CommandFailure, printJson, type Cli } from '../cli.ts';
 import { createProgress, deadLetterProgress } from '../progress.ts';
 import { withPostgres } from '../stores.ts';
-import { counted, grouped } from '../format.ts';
+import { counted, grouped } from '../../operations/wording.ts';
 import { type SelectionOptions, collectId, parseProject, selectionOf } from './selection.ts';
 
 type ExportOptions = SelectionOptions & { rowsOnly?: boolean };

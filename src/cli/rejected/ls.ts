@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { printJson, type Cli } from '../cli.ts';
 import { parseCount, parseProject } from '../dlq/selection.ts';
-import { counted, grouped } from '../format.ts';
+import { counted, grouped } from '../../operations/wording.ts';
 import { withProgress } from '../progress.ts';
 import { withPostgres } from '../stores.ts';
 import { textTable } from '../table.ts';

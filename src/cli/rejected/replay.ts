@@ -4,7 +4,7 @@ import type { RejectedSelection } from '../../postgres/rejected-events/rejected-
 import { ACTOR_OPTION, actorOf } from '../actor.ts';
 import { printJson, type Cli } from '../cli.ts';
 import { idsShownBy, parseProject } from '../dlq/selection.ts';
-import { counted, grouped } from '../format.ts';
+import { counted, grouped } from '../../operations/wording.ts';
 import { createProgress } from '../progress.ts';
 import { withPostgres } from '../stores.ts';
 import { textTable } from '../table.ts';

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { jsonOrText, printJson, type Cli } from '../cli.ts';
 import { idsShownBy } from '../dlq/selection.ts';
 import { withPostgres } from '../stores.ts';
-import { printable } from '../table.ts';
+import { printable } from '../../operations/wording.ts';
 
 export function addShow(rejected: Command, cli: Cli): void {
   rejected

@@ -2,13 +2,13 @@
  * What the ledger must say, as verdicts over counts: of one process everything that came has gone somewhere; in the
  * stores there is what was handed over, or more.
  */
-import { totalOf } from '../operations/selected-dead-letters.ts';
-import type { StoredCounts } from '../pipeline/operator-port.ts';
-import type { EventStoreName } from '../pipeline/storage-port.ts';
-import type { Balance } from '../postgres/dead-letters/audit.ts';
-import type { CountByState } from '../postgres/dead-letters/dead-letter-statistics.ts';
+import { totalOf } from '../selected-dead-letters.ts';
+import type { StoredCounts } from '../../pipeline/operator-port.ts';
+import type { EventStoreName } from '../../pipeline/storage-port.ts';
+import type { Balance } from '../../postgres/dead-letters/audit.ts';
+import type { CountByState } from '../../postgres/dead-letters/dead-letter-statistics.ts';
 import { fail, ok, warn, type Check } from './checks.ts';
-import { counted, grouped } from './format.ts';
+import { counted, grouped } from '../wording.ts';
 
 /** What a process counted since it started. */
 export type ProcessCounts = {

@@ -1,8 +1,8 @@
 /** What `weir doctor` says of where the tables are: on one server, or on several that share them. */
-import type { Layout } from '../clickhouse/connection/layout.ts';
-import type { DescribedLayout } from '../clickhouse/operations/described-layout.ts';
+import type { Layout } from '../../clickhouse/connection/layout.ts';
+import type { DescribedLayout } from '../../clickhouse/operations/described-layout.ts';
 import { type Check, fail, ok, warn } from './checks.ts';
-import { counted, grouped } from './format.ts';
+import { counted, grouped } from '../wording.ts';
 
 const HOUR_MS = 3_600_000;
 const SEE = 'See "Several ClickHouse servers" in docs/OPERATIONS.md.';

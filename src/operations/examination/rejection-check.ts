@@ -1,7 +1,6 @@
 /** What `weir doctor` says of the events that a running Weir rejects, as its health page lists them. */
 import { ok, warn, type Check } from './checks.ts';
-import { counted, grouped } from './format.ts';
-import { printable } from './table.ts';
+import { counted, grouped, printable } from '../wording.ts';
 
 /** How many reasons a line names. */
 const REASONS = 3;

@@ -1,11 +1,10 @@
 /** Turns what `weir doctor` measured into a verdict and a remedy. */
 import { statfsSync } from 'node:fs';
-import type { SeenTwice } from '../clickhouse/operations/seen-twice.ts';
-import type { RebuildState } from '../pipeline/storage-port.ts';
-import { shellWord } from '../clickhouse/migrations/promoted-properties.ts';
-import type { DescribedProperties } from '../clickhouse/operations/property-columns.ts';
-import { counted, grouped } from './format.ts';
-import { printable } from './table.ts';
+import type { SeenTwice } from '../../clickhouse/operations/seen-twice.ts';
+import type { RebuildState } from '../../pipeline/storage-port.ts';
+import { shellWord } from '../../clickhouse/migrations/promoted-properties.ts';
+import type { DescribedProperties } from '../../clickhouse/operations/property-columns.ts';
+import { counted, grouped } from '../wording.ts';
 
 export type Check = {
   readonly name: string;
@@ -14,14 +13,6 @@ export type Check = {
   /** The remedy; null when none is needed. */
   readonly remedy: string | null;
 };
-
-const MARKS = { ok: 'ok  ', warn: 'WARN', fail: 'FAIL' } as const;
-
-/** As it is printed: a line, and one for the remedy. */
-export function linesOf({ name, outcome, detail, remedy }: Check): string {
-  const line = `${MARKS[outcome]}  ${name}: ${printable(detail)}\n`;
-  return remedy === null ? line : `${line}      ${remedy}\n`;
-}
 
 const GIB = 1024 ** 3;
 // Merges need room for a second copy of the largest parts, so a disk is in trouble well before it is full.
