@@ -27,12 +27,13 @@ type DeliveryParts = {
   readonly state: PipelineState;
   readonly usage: UsageSink;
   readonly onInsert: (observation: InsertObservation) => void;
+  readonly onStored: FlusherDeps['onStored'];
   /** Whether an operator stopped the drain. */
   readonly isPaused: () => boolean;
 };
 
 export function createDelivery(
-  { config, storage, control, connectivity, intake, source, state, usage, onInsert, isPaused }: DeliveryParts,
+  { config, storage, control, connectivity, intake, source, state, usage, onInsert, onStored, isPaused }: DeliveryParts,
   { clock, log, random }: { clock: Clock; log: Log; random: () => number },
 ) {
   const { events } = storage;
@@ -55,7 +56,7 @@ export function createDelivery(
     },
   };
   const flusher = createFlusher(
-    { ...shared, channel: source, flags, deadLetters: { ...deadLetters, add: spill } },
+    { ...shared, channel: source, onStored, flags, deadLetters: { ...deadLetters, add: spill } },
     { maxInFlight: config.maxInFlight },
   );
   const replayerOn = (store: DeadLetterStore) =>

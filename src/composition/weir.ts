@@ -159,6 +159,7 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
       state,
       usage: metrics.usage,
       onInsert: metrics.insert,
+      onStored: metrics.stored,
       isPaused: switches.isDrainPaused,
     },
     runtime,

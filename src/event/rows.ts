@@ -32,6 +32,13 @@ export function idsOf(row: Buffer): RowIds | null {
   return head && tail ? { projectId: head[1]!, eventId: head[2]!, receivedAt: tail[1]! } : null;
 }
 
+/** When the last row of an NDJSON text arrived, in epoch milliseconds; null where Weir did not write it. */
+export function arrivalOf(rows: Buffer): number | null {
+  const tail = TAIL.exec(rows.toString('latin1', Math.max(0, rows.length - TAIL_BYTES)));
+  const at = tail === null ? NaN : Date.parse(tail[1]!);
+  return Number.isNaN(at) ? null : at;
+}
+
 /** The most ordinary event, with every field filled: a schema that cannot read it is not what Weir created. */
 export function ordinaryRow(receivedAt: number): Buffer {
   const encode = rowEncoder({

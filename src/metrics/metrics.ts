@@ -11,7 +11,9 @@ import { journalSyncsOf } from './journal-syncs.ts';
 import { type MetricsPage, EVENTS_TOTAL, textOf } from './pages.ts';
 import { type ReadMetrics, createReadMetrics } from './read-metrics.ts';
 import { createRequestMetrics } from './requests.ts';
+import { createStoredLatency, observeStored, storedLatencyOf } from './stored-latency.ts';
 import type { Tally } from './tally.ts';
+import type { Batch } from '../pipeline/batch.ts';
 import type { Breaker } from '../pipeline/breaker.ts';
 import type { Channel, ChannelLimits } from '../pipeline/channel-port.ts';
 import type { Flags } from '../pipeline/flags.ts';
@@ -61,6 +63,8 @@ export type Metrics = {
   page(): Promise<MetricsPage>;
   request: ObserveRequest;
   insert(observation: InsertObservation): void;
+  /** As many events of the batch landed. */
+  stored(batch: Batch, events: number): void;
   /** The usage sink: how many events of a project landed. */
   usage: UsageSink;
 };
@@ -71,6 +75,7 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
   const registry = new Registry();
   const requests = createRequestMetrics();
   const deliveries = createDeliveryMetrics(registry);
+  const storedLatency = createStoredLatency();
   const read = createReadMetrics(registry);
   registerVersion(registry, deps);
   registerForeignViewFailures(registry, deps);
@@ -86,6 +91,7 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
     page,
     request: requests.observe,
     insert: deliveries.insert,
+    stored: (batch, events) => observeStored(storedLatency, batch, events, deps.now()),
     usage: deliveries.usage,
   };
 
@@ -94,6 +100,7 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
       ...(await registry.getMetricsAsJSON()),
       ...requests.page(),
       journalSyncsOf(deps.journalSyncs),
+      storedLatencyOf(storedLatency),
       ...(await deps.processPage()),
     ];
   }

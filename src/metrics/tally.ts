@@ -5,7 +5,8 @@
 import type { MetricsPage } from './pages.ts';
 
 export type Tally = {
-  observe(value: number): void;
+  /** `times`: how often it occurred; 1 by default. */
+  observe(value: number, times?: number): void;
   /** For each bound, how many values were at most that; then the count and the sum of all values. */
   read(): { readonly atMost: readonly number[]; readonly count: number; readonly sum: number };
 };
@@ -16,11 +17,11 @@ export function createTally(bounds: readonly number[]): Tally {
   let sum = 0;
 
   return {
-    observe(value) {
+    observe(value, times = 1) {
       let place = 0;
       while (place < bounds.length && value > bounds[place]!) place++;
-      counts[place]!++;
-      sum += value;
+      counts[place]! += times;
+      sum += value * times;
     },
     read() {
       let count = 0;

@@ -17,6 +17,8 @@ export type FlusherDeps = Omit<InsertAttemptDeps, 'onVerdict'> &
     };
     readonly ledger: Ledger;
     readonly usage: UsageSink;
+    /** Told of every batch of which some landed, and how many of its events did. */
+    readonly onStored: (batch: Batch, events: number) => void;
   };
 
 export type Flusher = {
@@ -39,7 +41,7 @@ export type Flusher = {
 const MAX_BATCH_SCALE = 8;
 
 export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight: number }): Flusher {
-  const { channel, ledger, usage } = deps;
+  const { channel, ledger, usage, onStored } = deps;
   const inserts = createInsertAttempts({ ...deps, onVerdict: adapt });
   const delivery = createBatchDelivery({ ...deps, inserts });
   const held = new Set<Batch>();
@@ -87,7 +89,7 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
       return;
     }
     held.delete(batch);
-    account(delivered);
+    account(batch, delivered);
     // Settling comes last: until then the batch counts against the channel.
     channel.settle(batch, delivered.destination, delivered.takenOut);
   }
@@ -98,7 +100,7 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
     channel.letGo?.(batch);
   }
 
-  function account({ destination, remainder, takenOut }: Delivered) {
+  function account(batch: Batch, { destination, remainder, takenOut }: Delivered) {
     ledger.deadLettered += takenOut.length;
     if (remainder === null) return;
     if (destination === 'dead-lettered') {
@@ -106,6 +108,7 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
       return;
     }
     ledger.stored += remainder.eventCount;
+    onStored(batch, remainder.eventCount);
     for (const [projectId, { events }] of remainder.useByProject) if (events > 0) usage(projectId, events);
   }
 

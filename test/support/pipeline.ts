@@ -154,6 +154,7 @@ export function createPipeline(world: World, settings: Settings = {}) {
       log,
       usage,
       onInsert: () => {},
+      onStored: () => {},
     },
     { maxInFlight: settings.maxInFlight ?? 4 },
   );

@@ -307,6 +307,7 @@ function createFlushNode(
       log,
       usage: () => {},
       onInsert: () => {},
+      onStored: () => {},
     },
     { maxInFlight: settings.maxInFlight ?? 4 },
   );
