@@ -154,6 +154,7 @@ describe('querySlots of several workers', () => {
         snapshot: () => Promise.reject(new Error('not asked')),
         demo: () => Promise.reject(new Error('not asked')),
         remember: () => Promise.reject(new Error('not asked')),
+        pending: () => Promise.reject(new Error('not asked')),
       };
       const own = createIpcChannel<WorkerRequests, WorkerMessage, SupervisorRequests, SupervisorMessage>({
         send: (value) => void (isFrozen || supervisors.receive(value)),

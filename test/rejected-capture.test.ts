@@ -128,7 +128,7 @@ describe('the rejected events of a request are counted and kept', () => {
     });
     const door = segmentDoors[0]!;
     const entered = await acceptance.enter(
-      { request: {} as never, receivedAt: 0, reservation: {} as never, ack: 'queued' },
+      { request: {} as never, requestId: 'r', receivedAt: 0, reservation: {} as never, ack: 'queued' },
       {
         credential: { projectId: PROJECT, kind: 'public', retentionSeconds: null, allowedOrigins: [] },
         key: null,
