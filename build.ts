@@ -1,0 +1,69 @@
+/**
+ * Builds the console's page: `src/console/page/` → `dist/console/`, with hashed names and a manifest.
+ *
+ *     node build.ts               builds it
+ *     node build.ts --if-older    builds it where it is missing, or older than what it is made of
+ */
+import { existsSync, globSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('.', import.meta.url));
+const BUILT = join(ROOT, 'dist/console');
+const MANIFEST = join(BUILT, 'manifest.json');
+/** What the page is made of. Of the other rooms it takes types alone, which leave no trace in it. */
+const SOURCES = ['src/console/page/**/*', 'package-lock.json', 'build.ts'];
+
+/** Whether the page is missing, or older than what it is made of. */
+function isOlder(): boolean {
+  if (!existsSync(MANIFEST)) return true;
+  const built = statSync(MANIFEST).mtimeMs;
+  return globSync(SOURCES, { cwd: ROOT }).some((file) => statSync(join(ROOT, file)).mtimeMs > built);
+}
+
+/** Builds beside the old page and changes them over, so that nobody is served half of one. Rejects when it cannot. */
+async function buildPage(): Promise<void> {
+  const { build } = await import('vite');
+  const beside = `${BUILT}-${process.pid}`;
+  try {
+    await build({
+      configFile: false,
+      root: join(ROOT, 'src/console/page'),
+      logLevel: 'warn',
+      build: {
+        outDir: beside,
+        emptyOutDir: true,
+        manifest: 'manifest.json',
+        target: 'es2022',
+        modulePreload: { polyfill: false },
+        // Its policy allows no data in scripts and styles, and there is nothing so small.
+        assetsInlineLimit: 0,
+      },
+    });
+    mkdirSync(BUILT, { recursive: true });
+    renameSync(BUILT, `${beside}-old`);
+    renameSync(beside, BUILT);
+  } finally {
+    rmSync(beside, { recursive: true, force: true });
+    rmSync(`${beside}-old`, { recursive: true, force: true });
+  }
+}
+
+/** Builds the page where it is missing or older than its sources. */
+export async function buildPageIfOlder(): Promise<void> {
+  if (isOlder()) await buildPage();
+}
+
+if (import.meta.main) {
+  const isOptional = process.argv.includes('--if-older');
+  try {
+    await (isOptional ? buildPageIfOlder() : buildPage());
+  } catch (error) {
+    const isWithoutVite = (error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND';
+    if (!isWithoutVite || !isOptional) throw error;
+    // Weir needs no page to take events in.
+    process.stderr.write(
+      "The console's page was not built: its tools are not installed here. `npm ci && npm run build` does it.\n",
+    );
+  }
+}

@@ -1,0 +1,25 @@
+/** The browser's time: the one place of the page that has timers. */
+
+/** Calls `run` after `ms`, unless the returned function is called first. */
+export function after(ms: number, run: () => void): () => void {
+  const timer = setTimeout(run, ms);
+  return () => clearTimeout(timer);
+}
+
+/**
+ * Calls `run` at once, and again `ms` after it has settled, for as long as somebody looks: not while the page is hidden.
+ * The returned function ends it.
+ */
+export function repeat(ms: number, run: (signal: AbortSignal) => Promise<unknown>): () => void {
+  const ended = new AbortController();
+  let cancel: (() => void) | null = null;
+  const turn = async () => {
+    if (!document.hidden) await run(ended.signal).catch(() => {});
+    if (!ended.signal.aborted) cancel = after(ms, () => void turn());
+  };
+  void turn();
+  return () => {
+    ended.abort();
+    cancel?.();
+  };
+}

@@ -1,0 +1,109 @@
+/** Intake and drain: how they stand, and turning them. */
+import { useState } from 'preact/hooks';
+import { get, put } from './parts/api.ts';
+import { Confirm } from './parts/dialog.tsx';
+import { Status } from './parts/feedback.tsx';
+import { useLoaded } from './parts/load.ts';
+import { mayChange } from './parts/session.ts';
+
+const EVERY_MS = 10_000;
+
+type Position = { readonly said: string; readonly other: string; readonly act: string; readonly means: string };
+type Switch = {
+  readonly path: string;
+  readonly name: string;
+  /** The position in which Weir does its work. */
+  readonly usual: string;
+  readonly positions: Readonly<Record<string, Position>>;
+};
+
+const INTAKE: Switch = {
+  path: '/intake',
+  name: 'Intake',
+  usual: 'open',
+  positions: {
+    open: {
+      said: 'open',
+      other: 'disabled',
+      act: 'Close intake',
+      means:
+        'Within five seconds every process answers new events with 503 ingest_disabled. Clients that keep events send them later; others lose them. What was accepted is stored all the same.',
+    },
+    disabled: {
+      said: 'closed',
+      other: 'open',
+      act: 'Open intake',
+      means: 'Within five seconds every process takes events in again.',
+    },
+  },
+};
+
+const DRAIN: Switch = {
+  path: '/drain',
+  name: 'Drain',
+  usual: 'running',
+  positions: {
+    running: {
+      said: 'running',
+      other: 'paused',
+      act: 'Pause drain',
+      means:
+        'Within five seconds no process replays dead letters any more. They stay where they are, and new ones join them.',
+    },
+    paused: {
+      said: 'paused',
+      other: 'running',
+      act: 'Resume drain',
+      means: 'Within five seconds dead letters that are due are replayed again.',
+    },
+  },
+};
+
+export function Switches() {
+  return (
+    <>
+      <SwitchView of={INTAKE} />
+      <SwitchView of={DRAIN} />
+    </>
+  );
+}
+
+function SwitchView({ of: { path, name, usual, positions } }: { of: Switch }) {
+  const { value, error, reload } = useLoaded(path, (signal) => get<{ position: string }>(path, {}, { signal }), {
+    everyMs: EVERY_MS,
+  });
+  const [isAsking, setAsking] = useState(false);
+  const position = value === null ? undefined : positions[value.position];
+  if (position === undefined) {
+    return (
+      <span>
+        {name} <Status tone="calm">{error === null ? 'asked for' : 'unknown'}</Status>
+      </span>
+    );
+  }
+  const change = async () => {
+    await put(path, { position: position.other });
+    reload();
+  };
+  return (
+    <span>
+      {name} <Status tone={value?.position === usual ? 'good' : 'warn'}>{position.said}</Status>
+      {mayChange() && (
+        <button type="button" class="small" onClick={() => setAsking(true)}>
+          {position.act} …
+        </button>
+      )}
+      {isAsking && (
+        <Confirm
+          title={`${position.act}?`}
+          act={position.act}
+          run={change}
+          close={() => setAsking(false)}
+          isDangerous={value?.position === usual}
+        >
+          <p>{position.means}</p>
+        </Confirm>
+      )}
+    </span>
+  );
+}

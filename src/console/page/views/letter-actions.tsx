@@ -1,0 +1,119 @@
+/** What operators do to dead letters, each only after they saw what it touches. */
+import { useState } from 'preact/hooks';
+import { addressOf, post, type Query } from '../parts/api.ts';
+import { Confirm } from '../parts/dialog.tsx';
+import { Problem, Waiting } from '../parts/feedback.tsx';
+import { Field } from '../parts/form.tsx';
+import { begin } from '../parts/jobs.tsx';
+import { useLoaded } from '../parts/load.ts';
+import { mayChange } from '../parts/session.ts';
+import { counted, grouped } from '../parts/words.ts';
+import type { LetterCount, Selection } from '../parts/expected.ts';
+
+type Act = 'try' | 'replay' | 'discard';
+
+export function LetterActions({ selection }: { selection: Selection }) {
+  const [asked, setAsked] = useState<Act | null>(null);
+  const close = () => setAsked(null);
+  return (
+    <div class="buttons">
+      <button type="button" onClick={() => setAsked('try')}>
+        Dry run …
+      </button>
+      {mayChange() && (
+        <>
+          <button type="button" class="chief" onClick={() => setAsked('replay')}>
+            Replay …
+          </button>
+          <button type="button" onClick={() => setAsked('discard')}>
+            Discard …
+          </button>
+        </>
+      )}
+      <a class="button" href={addressOf('/letters/export', exportOf(selection))} download>
+        Export
+      </a>
+      {asked === 'try' && <Try selection={selection} close={close} />}
+      {asked === 'replay' && <Replay selection={selection} close={close} />}
+      {asked === 'discard' && <Discard selection={selection} close={close} />}
+    </div>
+  );
+}
+
+type Asked = { readonly selection: Selection; readonly close: () => void };
+
+function Try({ selection, close }: Asked) {
+  return (
+    <Confirm title="Dry run?" act="Dry run" run={() => begin('/letters/try', { selection })} close={close}>
+      <p>The event store is asked which of these events it would take. Nothing is changed.</p>
+      <Touched selection={selection} />
+    </Confirm>
+  );
+}
+
+function Replay({ selection, close }: Asked) {
+  return (
+    <Confirm title="Replay?" act="Replay" run={() => begin('/letters/replay', { selection })} close={close}>
+      <p>
+        They become due at once, those in quarantine too, with all their tries restored. The running Weir replays them;
+        what lands, lands once.
+      </p>
+      <Touched selection={selection} />
+    </Confirm>
+  );
+}
+
+function Discard({ selection, close }: Asked) {
+  const [reason, setReason] = useState('');
+  return (
+    <Confirm
+      title="Discard?"
+      act="Discard for good"
+      run={() => begin('/letters/discard', { selection, reason })}
+      close={close}
+      isDangerous
+      isBlocked={reason.trim() === ''}
+    >
+      <p>
+        <b>Their events are deleted for good and will never be stored.</b> Export them first if anybody may want them.
+      </p>
+      <Touched selection={selection} />
+      <Field label="Reason, for the audit" value={reason} change={setReason} required />
+    </Confirm>
+  );
+}
+
+/** What an action would touch. */
+function Touched({ selection }: { selection: Selection }) {
+  const { value, error } = useLoaded(JSON.stringify(selection), (signal) =>
+    post<LetterCount>('/letters/count', { selection }, { signal }),
+  );
+  if (value === null) return error === null ? <Waiting what="Counting …" /> : <Problem error={error} />;
+  const { waiting, replaying, quarantined } = value;
+  const letters = waiting.letters + replaying.letters + quarantined.letters;
+  const events = waiting.events + replaying.events + quarantined.events;
+  return (
+    <p role="status">
+      This touches <b>{counted(letters, 'letter')}</b> with <b>{counted(events, 'event')}</b>:{' '}
+      {grouped(waiting.letters)} waiting, {grouped(quarantined.letters)} quarantined
+      {replaying.letters > 0 && `; ${counted(replaying.letters, 'letter')} being replayed right now are left alone`}.
+    </p>
+  );
+}
+
+/** A selection as the query of a link. */
+function exportOf(selection: Selection): Query {
+  switch (selection.by) {
+    case 'ids':
+      return { ids: selection.ids.join(',') };
+    case 'group':
+      return { group: selection.group };
+    case 'project':
+      return { project: selection.projectId };
+    case 'quarantined':
+      return { state: 'quarantined' };
+  }
+}
+
+/** The kinds of jobs that these begin. */
+export const LETTER_JOBS = ['letters.try', 'letters.replay', 'letters.discard'];

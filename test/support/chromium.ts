@@ -1,0 +1,27 @@
+/** A browser for the console's page, and what is asked of every page. */
+import axe from 'axe-core';
+import { type Browser, type Page, chromium } from 'playwright-core';
+import { findChromium } from './sdk-app.ts';
+
+/** Starts the browser of this machine. It has no sandbox: tests often run as root. */
+export const startChromium = (): Promise<Browser> =>
+  chromium.launch({ executablePath: findChromium()!, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+
+type Result = {
+  readonly id: string;
+  readonly nodes: { readonly target: unknown[]; readonly failureSummary?: string }[];
+};
+
+/** What axe finds wrong with the page as it stands, one line a finding. */
+export async function axeFindings(page: Page): Promise<string[]> {
+  // Not as an element of the page, whose policy runs nothing that is not its own.
+  await page.evaluate(axe.source);
+  const violations = await page.evaluate<Result[]>('axe.run().then(({ violations }) => violations)');
+  return violations.flatMap(({ id, nodes }) =>
+    nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary ?? ''}`),
+  );
+}
+
+/** By how many pixels the page is wider than its window. */
+export const overflowOf = (page: Page): Promise<number> =>
+  page.evaluate<number>('document.documentElement.scrollWidth - document.documentElement.clientWidth');
