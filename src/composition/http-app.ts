@@ -34,7 +34,7 @@ type HttpAppParts = {
 
 export function createHttpApp(parts: HttpAppParts, { clock, log }: { clock: Clock; log: Log }) {
   const { config, version, intake, state, reading, credentials, idempotency, pages, workerContext } = parts;
-  const { channel, accept, durability } = intake;
+  const { channel, accept, durability, watch } = intake;
   const { flags, ledger } = state;
   const ownRateLimit = () => config.rateLimit && createRateLimit(config.rateLimit);
   return createApp(
@@ -43,6 +43,7 @@ export function createHttpApp(parts: HttpAppParts, { clock, log }: { clock: Cloc
         flags,
         channel,
         accept,
+        watch,
         journalRefusal: durability.refusal,
         credentials,
         idempotency,

@@ -11,6 +11,7 @@ import type { BatchId } from '../pipeline/batch.ts';
 import { createChannel } from '../pipeline/channel.ts';
 import { journaledChannel } from '../pipeline/journaled-channel.ts';
 import type { Ledger } from '../pipeline/ledger.ts';
+import { type WatchPoint, watchedChannel } from '../pipeline/watch-port.ts';
 import { createSizeLimit } from '../pipeline/size-limit.ts';
 import { type DurableDirs, openDurability } from './durability.ts';
 
@@ -41,10 +42,14 @@ export async function openIntake(
   const newBatchId = frames?.newFrameId ?? (() => randomUUIDv7() as BatchId);
   const limits = frames ? { ...frames, maxWaitMs: 0 } : { ...config.flush, maxBytes: FLUSH_MAX_BYTES };
   const inMemory = createChannel({ clock, newBatchId }, config.channel, limits);
-  const channel = journal ? journaledChannel({ channel: inMemory, journal, clock, log }) : inMemory;
+  /** Whoever looks at the events. */
+  const watch: WatchPoint = { watcher: null };
+  const kept = journal ? journaledChannel({ channel: inMemory, journal, clock, log }) : inMemory;
+  const channel = watchedChannel(kept, watch);
   return {
     durability,
     channel,
+    watch,
     accept: createAccept({ channel, journal, ledger }, { isRequired: config.journal.mode === 'on' }),
     sizeLimit: createSizeLimit({ clock, log }, channel.setBatchBytes),
   };

@@ -16,6 +16,7 @@ import type { Breaker } from '../pipeline/breaker.ts';
 import type { Flusher } from '../pipeline/flusher.ts';
 import type { Ledger } from '../pipeline/ledger.ts';
 import { endDelivery, type Leftovers, saveLeftovers, shutDown } from '../pipeline/shutdown.ts';
+import type { OpenWatch } from '../watch/messages.ts';
 import type { TopicChannel } from '../topic/topic-channel.ts';
 import { startBackgroundLoops } from './background-loops.ts';
 import { createConnectivity } from './connectivity.ts';
@@ -26,6 +27,7 @@ import { openIntake } from './intake.ts';
 import { type Snapshot, createPages } from './pages.ts';
 import { createRejectedEvents } from './rejected-events.ts';
 import { createSchemaKeeper } from './schema-keeper.ts';
+import { watchOf } from './watch.ts';
 import { createPipelineState } from './state.ts';
 import { type ControlStorage, type StoreAccess, openControlStorage, openEventStorage } from './storage.ts';
 import { createHttpApp } from './http-app.ts';
@@ -49,6 +51,8 @@ export type Weir = {
   /** Attributes requests without a token to the project, at the doors that allow it. */
   admitAnonymous(projectId: string): void;
   snapshot(): Promise<Snapshot>;
+  /** Tells of events as they are accepted, for as long as somebody looks. */
+  readonly openWatch: OpenWatch;
   /** Whether every accepted or recovered event has another home. */
   isDelivered(): boolean;
   /** Keeps answers to idempotency keys in its journal; resolves when they are on disk. Rejects when it cannot. */
@@ -219,6 +223,7 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
     tokens: control.tokens,
     admitAnonymous: credentials.admitAnonymous,
     snapshot,
+    openWatch: watchOf({ intake, outlets: [outlet] }, runtime),
     isDelivered: () => channel.usage().events === 0 && durability.isEmpty(),
     remember: async (answers) => {
       await Promise.all(answers.map(async (answer) => durability.journal?.remember(answer)));

@@ -16,6 +16,8 @@ export type ChunkListener = {
 
 export type BatchQueue = {
   isEmpty(): boolean;
+  /** The rows of all envelopes, in order. */
+  rows(): readonly Buffer[];
   /** `journalSequence`: where the journal has the envelope; null when it does not. */
   add(envelope: Envelope, journalSequence: number | null, onSettled: OnSettled | undefined): void;
   /** Whether to cut a batch now: enough is queued, or the oldest envelope has waited long enough or is hurried. */
@@ -60,6 +62,7 @@ export function createBatchQueue(
 
   return {
     isEmpty,
+    rows: () => queue.slice(head).map((queued) => queued!.envelope.rows),
     add,
     isDue,
     dueInMs,

@@ -104,4 +104,6 @@ export type Channel = {
   /** Accepts no more offers; what is queued can still be taken. */
   close(): void;
   usage(): ChannelUsage;
+  /** The rows that are in no batch yet, in order. */
+  queued(): readonly Buffer[];
 };

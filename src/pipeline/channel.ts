@@ -59,6 +59,7 @@ export function createChannel(
     setBatchBytes: queue.setMaxBytes,
     close,
     usage,
+    queued: () => [...adopted.flatMap(({ chunks }) => chunks), ...queue.rows()],
   };
 
   function usage() {

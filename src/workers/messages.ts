@@ -11,6 +11,7 @@ import type { Leftovers } from '../pipeline/shutdown.ts';
 import type { StopOptions } from '../composition/weir.ts';
 import type { Snapshot } from '../composition/pages.ts';
 import type { StoreAccess } from '../composition/storage.ts';
+import type { PendingAnswer, PendingQuestion, StreamOrder, WatchReport } from '../watch/messages.ts';
 import type { WorkerSnapshots } from './aggregated-pages.ts';
 
 /** `serve`: a worker that listens. `deliver`: one that delivers an abandoned directory and ends. */
@@ -41,6 +42,8 @@ export type WorkerMessage =
   | { readonly kind: 'release'; readonly claim: number; readonly answer: Answer | null }
   /** The worker returns its query slot, or no longer waits for one. */
   | { readonly kind: 'leave query slot'; readonly slot: number }
+  /** What the console is told of events. */
+  | { readonly kind: 'watched'; readonly report: WatchReport }
   | ({ readonly kind: 'stopped' } & Leftovers);
 
 export type SupervisorMessage =
@@ -49,7 +52,9 @@ export type SupervisorMessage =
   | ({ readonly kind: 'stop' } & StopOptions)
   /** Save what is in memory and end at once. */
   | { readonly kind: 'leave' }
-  | { readonly kind: 'admit'; readonly projectId: string };
+  | { readonly kind: 'admit'; readonly projectId: string }
+  /** What the console wants to be told; null: it is gone. */
+  | { readonly kind: 'watch'; readonly streams: readonly StreamOrder[] | null };
 
 export type ClaimRequest = {
   /** Unique within the worker. */
@@ -86,4 +91,6 @@ export type SupervisorRequests = {
   demo: { asks: null; answers: { demo: Demo | null } };
   /** Writes the answers to the worker's own journal. */
   remember: { asks: readonly KeptAnswer[]; answers: 'remembered' };
+  /** Looks for events that are pending in the worker. */
+  pending: { asks: PendingQuestion; answers: PendingAnswer };
 };

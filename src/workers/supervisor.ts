@@ -19,6 +19,8 @@ import type { Answerers } from './ipc-channel.ts';
 import type { WorkerRequests, Assignment, WorkerRole, WorkerMessage } from './messages.ts';
 import { createAbandonedDeliveries } from './abandoned-deliveries.ts';
 import { createSnapshotCollector } from './snapshot-collector.ts';
+import type { OpenWatch } from '../watch/messages.ts';
+import { createSharedWatch } from './shared-watch.ts';
 import { abandonedWorkers } from './worker-directories.ts';
 import { type WorkerSlot, type WorkerSlotEvents, createWorkerSlot } from './worker-slot.ts';
 import { createQuerySlotKeeper } from './shared-query-slots.ts';
@@ -33,6 +35,8 @@ export type Supervisor = {
   stop(how: StopOptions): Promise<{ readonly lost: number; readonly unclean: number }>;
   /** Tells every worker to save its events and end at once. Synchronous; they end by themselves. */
   leave(): void;
+  /** Tells of the events of all workers. */
+  readonly openWatch: OpenWatch;
 };
 
 export type SupervisorDeps = {
@@ -92,6 +96,7 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
     log,
   });
   const allSlots = () => [...slots, ...deliveries.slots()];
+  const watch = createSharedWatch(allSlots);
   const snapshots = createSnapshotCollector(allSlots);
 
   const ends = slots.map((slot) => slot.run());
@@ -105,7 +110,7 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
     throw error;
   }
   const collecting = collectRegularly();
-  return { port: config.port, findDemo, admitAnonymous, stop, leave };
+  return { port: config.port, findDemo, admitAnonymous, stop, leave, openWatch: watch.open };
 
   function createSlot(worker: number, role: WorkerRole, events: Partial<WorkerSlotEvents>): WorkerSlot {
     const answerers: Answerers<WorkerRequests> = {
@@ -160,6 +165,8 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
         return claims.release(worker, message.claim, message.answer);
       case 'leave query slot':
         return querySlots.leave(worker, message.slot);
+      case 'watched':
+        return watch.receive(worker, message.report);
       case 'stopped':
         lost += message.lost;
         return;

@@ -55,6 +55,7 @@ const supervisor = createIpcChannel<WorkerRequests, WorkerMessage, SupervisorReq
       await (await starting).remember(answers);
       return 'remembered';
     },
+    pending: async (question) => (await starting).findPending(question),
   },
   onMessage(message) {
     if (message.kind === 'start') assigned.resolve(message);
@@ -64,6 +65,7 @@ const supervisor = createIpcChannel<WorkerRequests, WorkerMessage, SupervisorReq
       process.exit(1);
     }
     // Not awaited: a worker that does not start admits no requests.
+    if (message.kind === 'watch') starting.then((worker) => worker.watch(message.streams), ignore);
     if (message.kind === 'admit') starting.then((worker) => worker.admitAnonymous(message.projectId), ignore);
   },
   onFailure: (error, about) => log.warn({ err: error, about }, 'request from the supervisor failed'),

@@ -14,12 +14,17 @@ import { type StopOptions, type Weir, startWeir } from '../composition/weir.ts';
 import { type Snapshot, type Pages } from '../composition/pages.ts';
 import type { IpcChannel } from './ipc-channel.ts';
 import type { WorkerRequests, Assignment, WorkerMessage } from './messages.ts';
+import type { PendingAnswer, PendingQuestion, StreamOrder } from '../watch/messages.ts';
 import { claimWorkerDirectory, workerDirectoryOf } from './worker-directories.ts';
 import { createSharedIdempotency, createSharedRateLimit } from './shared-limits.ts';
+import { createWorkerWatch } from './shared-watch.ts';
 import { createSharedQuerySlots } from './shared-query-slots.ts';
 import { type WorkerSnapshots, healthOf, metricsOf } from './aggregated-pages.ts';
 
 export type Worker = Pick<Weir, 'snapshot' | 'remember' | 'admitAnonymous' | 'saveNow'> & {
+  /** What the console wants to be told from now on; null: nothing. */
+  watch(streams: readonly StreamOrder[] | null): Promise<void>;
+  findPending(question: PendingQuestion): Promise<PendingAnswer>;
   findDemo(): Promise<Demo | null>;
   stop(how: StopOptions): Promise<Leftovers>;
   /** For a worker that delivers: resolves when nothing is left. Never for others. */
@@ -74,7 +79,10 @@ export async function startWorker({
   idempotency.report();
   supervisor.tell({ kind: 'running' });
   const { snapshot, remember, admitAnonymous, saveNow } = weir;
+  const watch = createWorkerWatch(weir.openWatch, (report) => supervisor.tell({ kind: 'watched', report }));
   return {
+    watch: watch.order,
+    findPending: watch.find,
     snapshot,
     remember,
     admitAnonymous,

@@ -9,6 +9,7 @@ import type { Channel, Destination, Reservation } from '../../pipeline/channel-p
 import type { Ledger } from '../../pipeline/ledger.ts';
 import type { Credential } from '../../pipeline/ports.ts';
 import type { RejectedKeeper } from '../../pipeline/rejected-keeper.ts';
+import type { WatchedRequest, WatchPoint } from '../../pipeline/watch-port.ts';
 import { ownText } from '../../runtime/own-text.ts';
 import { type SyncOrAsync, whenResolved } from '../../runtime/sync-or-async.ts';
 import { isRefusal } from '../answers/refusals.ts';
@@ -31,6 +32,8 @@ export const MAX_KEY_LENGTH = 200;
 export type AcceptanceDeps = {
   readonly channel: Channel;
   readonly accept: Accept;
+  /** Told of every request while somebody looks. */
+  readonly watch?: WatchPoint;
   readonly idempotency: Idempotency;
   readonly ledger: Pick<Ledger, 'rejected'>;
   readonly clock: Clock;
@@ -63,6 +66,8 @@ export type ReadRequest = {
 /** What is known of a request apart from its body. */
 export type RequestContext = {
   readonly request: DoorRequest;
+  /** As the answer carries it. */
+  readonly requestId: string;
   readonly receivedAt: number;
   readonly reservation: Reservation;
   readonly ack: Ack;
@@ -91,11 +96,11 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
   return { enter };
 
   function enter(
-    { request, receivedAt, reservation, ack }: RequestContext,
+    { request, requestId, receivedAt, reservation, ack }: RequestContext,
     { credential, eventCount, decode, bodyHash, key: ownKey, head, bodyBytes, door, capture }: ReadRequest,
   ): SyncOrAsync<Entered | IngestRefusal> {
     const of = { credential, eventCount, decode, head, bodyBytes, door, capture };
-    const taking = { ...of, request, receivedAt, reservation, ack };
+    const taking = { ...of, request, requestId, receivedAt, reservation, ack };
     const given = door.tokens ? undefined : (request.headers['idempotency-key'] as string | undefined);
     // It is remembered for a day.
     const key = given ?? (ownKey === null ? null : ownText(ownKey));
@@ -148,24 +153,24 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
       ...headersOf(answered, decoded.rejected, door),
     };
     if (decoded.accepted === 0) {
+      deps.watch?.watcher?.took(watchedRequestOf(taking, decoded), null, null);
       rejection?.answered();
       return answer;
     }
 
     const settled = ack === 'stored' || ack === 'replicated' ? Promise.withResolvers<Destination>() : null;
-    const taken = accept(
-      { projectId, eventCount: decoded.accepted, rows: decoded.rows },
-      {
-        level: ack === 'queued' ? 'queued' : 'journaled',
-        reservation,
-        answer: key && { ...key, projectId, answer: JSON.stringify({ ...answer, ack: 'journaled' }), at: receivedAt },
-        onSettled: settled?.resolve,
-      },
-    );
+    const envelope = { projectId, eventCount: decoded.accepted, rows: decoded.rows };
+    const taken = accept(envelope, {
+      level: ack === 'queued' ? 'queued' : 'journaled',
+      reservation,
+      answer: key && { ...key, projectId, answer: JSON.stringify({ ...answer, ack: 'journaled' }), at: receivedAt },
+      onSettled: settled?.resolve,
+    });
     if (typeof taken === 'string') {
       rejection?.refused();
       return OFFER_REFUSALS[taken];
     }
+    deps.watch?.watcher?.took(watchedRequestOf(taking, decoded), envelope, taken);
     return taken.then((reached): Promise<Answer | IngestRefusal> | Answer | IngestRefusal => {
       if (reached === 'not-journaled') {
         rejection?.refused();
@@ -229,6 +234,13 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
 }
 
 type Rejection = { answered(): void; refused(): void };
+
+function watchedRequestOf(
+  { requestId, credential: { projectId }, receivedAt, door: { source }, ack }: Taking,
+  { rejected }: Decoded,
+): WatchedRequest {
+  return { requestId, projectId, receivedAt, rejected, source, ack };
+}
 
 /** What an answer has besides the headers of all answers of its door. */
 function headersOf(

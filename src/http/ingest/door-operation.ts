@@ -31,7 +31,7 @@ export function doorRoutes(door: Door, deps: IngestDeps, options: IngestOptions)
       needsAllHeaders: needsAllHeaders || isFoldable,
       isFoldable,
       ...(door.preflight && { preflight: door.preflight }),
-      receive: (request) => take(request, path),
+      receive: (request, requestId) => take(request, path, requestId),
       refuse: (refusal, { target, headers }) =>
         refuseWith(refusal, { method, path, target, headers, query: () => queryOf(target) }),
     })),

@@ -93,7 +93,7 @@ export function createDoorRouter(
 
     function received(): SyncOrAsync<Reply> {
       try {
-        return receive(request);
+        return receive(request, requestId);
       } catch (error) {
         return failed(error);
       }

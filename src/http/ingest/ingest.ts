@@ -86,7 +86,7 @@ export function ingest(
   door: Door,
   deps: IngestDeps,
   options: IngestOptions,
-): (request: DoorRequest, path: string) => SyncOrAsync<Reply> {
+): (request: DoorRequest, path: string, requestId?: string) => SyncOrAsync<Reply> {
   const { flags, channel, journalRefusal, rateLimit, scheduler, clock, newEventId } = deps;
   const credentials = createDoorCredentials(door, deps.credentials);
   const acceptance = createAcceptance(deps);
@@ -96,7 +96,7 @@ export function ingest(
   const own = voiceOf(door);
   const voices = new Map([[door, own]]);
 
-  return (request, path) => {
+  return (request, path, requestId = '') => {
     const { method, headers, target } = request;
     const head = { method, path, target, headers, query: () => queryOf(target) };
     if (door.declines?.(head)) return replyTo({ refused: 'not_found' });
@@ -109,7 +109,8 @@ export function ingest(
     return whenResolved(credentials.fromHeaders(request, head), (fromHeaders) => {
       if (fromHeaders && isRefusal(fromHeaders)) return own.refuse(fromHeaders, head);
       const reservation = channel.reserve(fromHeaders ? 'known' : 'unknown');
-      const arrival: Arrival = { request, head, fromHeaders, fromBody: null, receivedAt, reservation, ack, voice: own };
+      const context = { request, requestId, receivedAt, reservation, ack };
+      const arrival: Arrival = { ...context, head, fromHeaders, fromBody: null, voice: own };
       return whenResolved(
         givingBack(reservation, () => enter(arrival)),
         (entered) => replyWhenAnswered(entered, arrival.head, arrival.voice.refuse),

@@ -18,8 +18,8 @@ export type DoorRequest = {
   onGone(listener: () => void): () => void;
 };
 
-/** Handles a request. Never fails except for a bug. */
-export type Receive = (request: DoorRequest) => SyncOrAsync<Reply>;
+/** Handles a request, whose answer will carry the id. Never fails except for a bug. */
+export type Receive = (request: DoorRequest, requestId: string) => SyncOrAsync<Reply>;
 
 /** Listens to a body. Nothing follows `end` or `gone`. */
 export type BodyListener = {

@@ -1,0 +1,107 @@
+/**
+ * Which events the requests of a while ago brought, by the id that their answers carry. In rings of fixed size, so that
+ * remembering one allocates nothing.
+ */
+import type { WatchedRequest } from '../pipeline/watch-port.ts';
+import type { RecentRequest } from './messages.ts';
+
+export type RecentRequests = {
+  add(
+    request: Pick<WatchedRequest, 'requestId' | 'projectId' | 'receivedAt' | 'rejected'>,
+    rows: Buffer | null,
+    accepted: number,
+  ): void;
+  /** The latest ones with that id first. */
+  find(requestId: string): readonly RecentRequest[];
+  /** The arrival of the oldest one that is remembered, in epoch ms; null without any. */
+  since(): number | null;
+};
+
+const REQUESTS = 16_384;
+/** The longest id of a request that an answer carries. */
+const REQUEST_ID_BYTES = 128;
+const EVENTS = 65_536;
+const MAX_EVENTS_OF_ONE = 16;
+const UUID_BYTES = 36;
+/** Where the id stands in a row. */
+const EVENT_ID_AT = '{"project_id":"'.length + UUID_BYTES + '","event_id":"'.length;
+const LINE_END = 0x0a;
+const MAX_FOUND = 10;
+
+export function createRecentRequests(): RecentRequests {
+  const ids = Buffer.alloc(REQUESTS * REQUEST_ID_BYTES);
+  const idLengths = new Uint8Array(REQUESTS);
+  const projects: string[] = Array.from({ length: REQUESTS }, () => '');
+  const receivedAt = new Float64Array(REQUESTS);
+  const accepted = new Uint32Array(REQUESTS);
+  const rejected = new Uint32Array(REQUESTS);
+  /** The number of its first event, and how many follow. */
+  const firstEvent = new Float64Array(REQUESTS);
+  const eventCount = new Uint8Array(REQUESTS);
+  const events = Buffer.alloc(EVENTS * UUID_BYTES);
+  let requests = 0;
+  let written = 0;
+
+  return { add, find, since };
+
+  function add(request: Parameters<RecentRequests['add']>[0], rows: Buffer | null, acceptedEvents: number) {
+    const slot = requests % REQUESTS;
+    idLengths[slot] = ids.write(request.requestId, slot * REQUEST_ID_BYTES, REQUEST_ID_BYTES, 'latin1');
+    projects[slot] = request.projectId;
+    receivedAt[slot] = request.receivedAt;
+    accepted[slot] = acceptedEvents;
+    rejected[slot] = request.rejected;
+    firstEvent[slot] = written;
+    eventCount[slot] = rows === null ? 0 : noteEvents(rows);
+    requests += 1;
+  }
+
+  function noteEvents(rows: Buffer): number {
+    let count = 0;
+    for (let start = 0; start < rows.length && count < MAX_EVENTS_OF_ONE; count += 1) {
+      const at = (written % EVENTS) * UUID_BYTES;
+      rows.copy(events, at, start + EVENT_ID_AT, start + EVENT_ID_AT + UUID_BYTES);
+      written += 1;
+      start = nextRow(rows, start);
+    }
+    return count;
+  }
+
+  function find(requestId: string): readonly RecentRequest[] {
+    const wanted = Buffer.from(requestId, 'latin1');
+    const found: RecentRequest[] = [];
+    const oldest = Math.max(0, requests - REQUESTS);
+    for (let number = requests - 1; number >= oldest && found.length < MAX_FOUND; number -= 1) {
+      const slot = number % REQUESTS;
+      if (idLengths[slot] !== wanted.length) continue;
+      const at = slot * REQUEST_ID_BYTES;
+      if (ids.compare(wanted, 0, wanted.length, at, at + wanted.length) === 0) found.push(requestAt(slot, requestId));
+    }
+    return found;
+  }
+
+  function requestAt(slot: number, requestId: string): RecentRequest {
+    const first = firstEvent[slot]!;
+    const count = first < written - EVENTS ? 0 : eventCount[slot]!;
+    return {
+      requestId,
+      projectId: projects[slot]!,
+      receivedAt: receivedAt[slot]!,
+      accepted: accepted[slot]!,
+      rejected: rejected[slot]!,
+      ids: Array.from({ length: count }, (_, index) => {
+        const at = ((first + index) % EVENTS) * UUID_BYTES;
+        return events.toString('latin1', at, at + UUID_BYTES);
+      }),
+    };
+  }
+
+  function since() {
+    return requests === 0 ? null : receivedAt[Math.max(0, requests - REQUESTS) % REQUESTS]!;
+  }
+}
+
+function nextRow(rows: Buffer, start: number): number {
+  const end = rows.indexOf(LINE_END, start);
+  return end < 0 ? rows.length : end + 1;
+}
