@@ -49,21 +49,24 @@ async function buildPage(): Promise<void> {
   }
 }
 
-/** Builds the page where it is missing or older than its sources. */
-export async function buildPageIfOlder(): Promise<void> {
-  if (isOlder()) await buildPage();
+/** What builds the page and what it is made of; production installs none of it. */
+const TOOLS = ['vite', 'preact', '@preact/signals', 'uplot'];
+
+function areToolsInstalled(): boolean {
+  return TOOLS.every((name) => existsSync(join(ROOT, 'node_modules', name)));
+}
+
+/** Builds the page where it is missing or older than its sources. False where it should, and its tools are missing. */
+export async function buildPageIfOlder(): Promise<boolean> {
+  if (!isOlder()) return true;
+  if (!areToolsInstalled()) return false;
+  await buildPage();
+  return true;
 }
 
 if (import.meta.main) {
-  const isOptional = process.argv.includes('--if-older');
-  try {
-    await (isOptional ? buildPageIfOlder() : buildPage());
-  } catch (error) {
-    const isWithoutVite = (error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND';
-    if (!isWithoutVite || !isOptional) throw error;
-    // Weir needs no page to take events in.
-    process.stderr.write(
-      "The console's page was not built: its tools are not installed here. `npm ci && npm run build` does it.\n",
-    );
-  }
+  if (!process.argv.includes('--if-older')) await buildPage();
+  // Weir needs no page to take events in.
+  else if (!(await buildPageIfOlder()))
+    process.stderr.write("The console's page was not built: its tools are not installed here. `npm ci` brings them.\n");
 }
