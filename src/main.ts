@@ -7,6 +7,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
 import { constants, userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
+import { Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
@@ -37,7 +38,7 @@ process.exitCode = await runProgram(process.argv.slice(2), {
     send,
     isTTY: process.stdin.isTTY && process.stderr.isTTY,
   },
-  input: { ask, readAll: () => text(process.stdin), bytes: () => process.stdin as AsyncIterable<Buffer> },
+  input: { ask, askSecret, readAll: () => text(process.stdin), bytes: () => process.stdin as AsyncIterable<Buffer> },
   env: process.env,
   readFile: (path) => readFileSync(path, 'utf8'),
   clock: systemClock,
@@ -62,6 +63,19 @@ async function ask(question: string): Promise<string> {
     return await terminal.question(question);
   } finally {
     terminal.close();
+  }
+}
+
+/** The terminal repeats nothing of the answer. */
+async function askSecret(question: string): Promise<string> {
+  process.stderr.write(question);
+  const unseen = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const terminal = createInterface({ input: process.stdin, output: unseen, terminal: true });
+  try {
+    return await terminal.question('');
+  } finally {
+    terminal.close();
+    process.stderr.write('\n');
   }
 }
 

@@ -7,7 +7,13 @@ import { parseConfig } from '../src/config/config.ts';
 import { createLog } from '../src/log/log.ts';
 import { claimDirectory } from '../src/service/claim-directory.ts';
 
-const ENDPOINTS = { url: 'http://127.0.0.1:8080', clickhouseUrl: null, clickhouseKey: null, databaseUrl: null };
+const ENDPOINTS = {
+  url: 'http://127.0.0.1:8080',
+  clickhouseUrl: null,
+  clickhouseKey: null,
+  databaseUrl: null,
+  consoleUrl: null,
+};
 
 test.each(['on', 'prefer', 'off'])(
   'a runtime file that can no longer be written is said and ends nothing: %s',

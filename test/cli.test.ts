@@ -30,6 +30,7 @@ async function run(args: string, { env = NOWHERE, answer }: { env?: Environment;
     },
     input: {
       ask: () => Promise.resolve(answer ?? ''),
+      askSecret: () => Promise.resolve(answer ?? ''),
       readAll: () => Promise.resolve(''),
       bytes: () => Readable.from([]),
     },

@@ -1,10 +1,9 @@
 import { Hono } from 'hono';
 import { describe, expect, test } from 'vitest';
-import { createConsoleApp } from '../src/console/app.ts';
 import type { ConsoleEnv } from '../src/console/env.ts';
 import { OperationRefused } from '../src/operations/refused.ts';
 import { PostgresFailure } from '../src/postgres/connection/errors.ts';
-import { createLog } from '../src/log/log.ts';
+import { createConsoleWorld } from './support/console-app.ts';
 
 describe('an error of a handler', () => {
   test.each([
@@ -19,7 +18,7 @@ describe('an error of a handler', () => {
       const answer = await answerTo(() => {
         throw new OperationRefused(reason, 'what to do');
       });
-      expect(answer).toEqual({ status, body: { error: 'what to do', code } });
+      expect(answer).toMatchObject({ status, json: { error: 'what to do', code } });
     },
   );
 
@@ -27,28 +26,22 @@ describe('an error of a handler', () => {
     const answer = await answerTo(() => {
       throw new PostgresFailure(Object.assign(new Error('secret'), { code: 'ECONNREFUSED' }));
     });
-    expect(answer).toMatchObject({ status: 503, body: { code: 'store_unavailable' } });
-    expect(JSON.stringify(answer)).not.toContain('secret');
+    expect(answer).toMatchObject({ status: 503, json: { code: 'store_unavailable' } });
+    expect(answer.text).not.toContain('secret');
   });
 
   test('that is a bug is 500 and says nothing of it', async () => {
     const answer = await answerTo(() => {
       throw new Error('secret');
     });
-    expect(answer).toMatchObject({ status: 500, body: { code: 'internal' } });
-    expect(JSON.stringify(answer)).not.toContain('secret');
+    expect(answer).toMatchObject({ status: 500, json: { code: 'internal' } });
+    expect(answer.text).not.toContain('secret');
   });
 });
 
 async function answerTo(handler: () => never) {
-  const family = new Hono<ConsoleEnv>().get('/thing', handler);
-  const app = createConsoleApp({
-    address: { host: '127.0.0.1', port: 8081, publicOrigin: null },
-    families: [family],
-    newRequestId: () => 'id',
-    log: createLog('silent'),
-  });
-  const answer = await app.request('http://x/api/v1/operator/thing', { headers: { Host: '127.0.0.1:8081' } });
+  const world = await createConsoleWorld([new Hono<ConsoleEnv>().get('/thing', handler)]);
+  const answer = await world.ask('GET', '/api/v1/operator/thing', world.signIn('viewer'));
   expect(answer.headers.get('Cache-Control')).toBe('no-store');
-  return { status: answer.status, body: await answer.json() };
+  return answer;
 }

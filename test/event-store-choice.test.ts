@@ -81,7 +81,7 @@ describe('a later start', () => {
 });
 
 describe('a command', () => {
-  const endpoints = { url: 'http://h', clickhouseKey: null, databaseUrl: URLS.DATABASE_URL };
+  const endpoints = { url: 'http://h', clickhouseKey: null, databaseUrl: URLS.DATABASE_URL, consoleUrl: null };
 
   test.each([
     ['http://h:8123', 'ClickHouse'],

@@ -21,6 +21,7 @@ const ENDPOINTS = {
   clickhouseUrl: 'http://127.0.0.1:8123',
   clickhouseKey: 'abc',
   databaseUrl: 'postgres://x@y/z',
+  consoleUrl: 'http://127.0.0.1:8081',
 };
 
 let dataDir: string;
@@ -69,15 +70,25 @@ test('uses the documented field names and is for the owner alone', () => {
     clickhouse_url: ENDPOINTS.clickhouseUrl,
     clickhouse_key: ENDPOINTS.clickhouseKey,
     database_url: ENDPOINTS.databaseUrl,
+    console_url: ENDPOINTS.consoleUrl,
   });
   expect(statSync(path()).mode & 0o777).toBe(0o600);
   expect(readdirSync(dataDir)).toEqual(['runtime.json']);
 });
 
-test('understands the file of a version that knew no key', () => {
+test('understands the file of a version that knew no key and no console', () => {
   claimRuntime(dataDir, process.pid).publish(ENDPOINTS);
-  edit({ clickhouse_key: undefined });
-  expect(readRuntime(dataDir)).toEqual({ kind: 'running', pid: process.pid, ...ENDPOINTS, clickhouseKey: null });
+  edit({ clickhouse_key: undefined, console_url: undefined });
+  const { url, clickhouseUrl, databaseUrl } = ENDPOINTS;
+  expect(readRuntime(dataDir)).toEqual({
+    kind: 'running',
+    pid: process.pid,
+    url,
+    clickhouseUrl,
+    databaseUrl,
+    clickhouseKey: null,
+    consoleUrl: null,
+  });
 });
 
 test('makes the data directory when it is missing', () => {

@@ -37,7 +37,7 @@ const ONLY_IMPORTED_BY: Record<string, readonly string[]> = {
   // Everything else knows the port, so that the channel can be exchanged in one place.
   'pipeline/channel': ['composition/intake'],
   'pipeline/journaled-channel': ['composition/intake'],
-  'config/config': ['service/', 'composition/', 'workers/', 'cli/'],
+  'config/config': ['service/', 'console/', 'composition/', 'workers/', 'cli/'],
 };
 
 /** The process’s time, and the browser’s. */
@@ -49,7 +49,7 @@ const ONLY_IN: readonly { what: string; pattern: RegExp; homes: RegExp }[] = [
     what: 'the process: it belongs to whoever owns signals and exit codes',
     // A file that says who runs asks whether that process still lives; a lock says which process holds it.
     pattern: /\bprocess\.[a-z]|^(?!import \{ (kill|pid) \} ).*from '(node:)?process'/m,
-    homes: /^(main|service\/serve|embedded\/.*|workers\/(fork|worker-host))$/,
+    homes: /^(main|service\/serve|embedded\/.*|workers\/(fork|worker-host)|console\/console-host)$/,
   },
   { what: 'other processes of ours', pattern: /from 'node:cluster'/, homes: /^workers\/(fork|worker-host)$/ },
   { what: 'timers: time is an argument', pattern: /\bset(Timeout|Interval)\b|node:timers/, homes: CLOCKS },

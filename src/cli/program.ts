@@ -11,6 +11,7 @@ import { OperationRefused } from '../operations/refused.ts';
 import { CommandFailure, type Cli } from './cli.ts';
 import { addChannel } from './channel.ts';
 import { addConfig } from './config.ts';
+import { addConsole } from './console.ts';
 import { addCopy } from './copy.ts';
 import { addDlq } from './dlq/dlq.ts';
 import { addDoctor } from './doctor.ts';
@@ -18,6 +19,7 @@ import { addIdentities } from './identities.ts';
 import { addIntake } from './intake.ts';
 import type { Input, Io } from '../runtime/io.ts';
 import { addMigrate } from './migrate.ts';
+import { addOperator } from './operator.ts';
 import { addProject } from './project.ts';
 import { addProperty } from './property.ts';
 import { addQuery } from './query.ts';
@@ -89,6 +91,8 @@ function buildProgram(cli: Cli): Command {
   addCopy(program, cli);
   addChannel(program, cli);
   addIntake(program, cli);
+  addConsole(program, cli);
+  addOperator(program, cli);
   addDoctor(program, cli);
   return program;
 }

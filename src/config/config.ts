@@ -4,6 +4,7 @@
  * every other part is given the values it needs.
  */
 import type { LogLevel } from '../log/log.ts';
+import { type ConsoleSettings, consoleSettings } from './console-settings.ts';
 import { type KafkaSettings, channelProblems, kafkaSettings } from './kafka-settings.ts';
 import { postgresUrlProblems } from './postgres-url.ts';
 import { SETTINGS, SETTING_NAMES, type SettingName, type Values } from './settings.ts';
@@ -69,6 +70,7 @@ export type Config = {
     readonly quarantine: 'healthy' | 'strict';
     readonly ballastBytes: number;
   };
+  readonly console: ConsoleSettings;
   readonly dataDir: string;
   readonly workers: number;
   readonly production: boolean;
@@ -255,6 +257,7 @@ function assemble(values: Values, written: Written, production: boolean): Config
       quarantine: values.DLQ_QUARANTINE!,
       ballastBytes: values.DLQ_BALLAST_BYTES!,
     },
+    console: consoleSettings(values, production),
     dataDir: values.WEIR_DATA_DIR!,
     workers: values.WEIR_WORKERS!,
     production,

@@ -85,6 +85,20 @@ export const origins: Kind<readonly string[]> = plain(
   },
 );
 
+/** As a browser writes it: no path, and no port where it is the scheme's own. */
+export const webOrigin: Kind<string> = plain('an origin such as https://weir.example.com, without a path', (text) => {
+  return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text ? text : undefined;
+});
+
+export const portOrOff: Kind<number | 'auto' | 'off'> = plain(
+  'off (or 0), auto for the first free port from 8081, or a port up to 65535',
+  (text) => {
+    if (text === 'off' || text === '0') return 'off';
+    if (text === 'auto') return text;
+    return /^\d{1,5}$/.test(text) ? within(Number(text), 1, 65_535) : undefined;
+  },
+);
+
 export const path: Kind<string> = matching(/^[^\0]+$/, 'the path of a file');
 
 /** Addresses to begin with; an IPv6 address stands in brackets. */

@@ -11,6 +11,7 @@ import {
   oneOf,
   origins,
   path,
+  portOrOff,
   projectOrOff,
   quorum,
   rate,
@@ -19,6 +20,7 @@ import {
   share,
   size,
   url,
+  webOrigin,
   type Kind,
 } from './kinds.ts';
 import { postgresUrl } from './postgres-url.ts';
@@ -212,6 +214,24 @@ export const SETTINGS = {
     size('0', '1GiB'),
     '16MiB',
     'Disk space reserved in Postgres, which Weir frees when the disk is full so that dead letters can leave; 0 reserves none',
+  ),
+
+  CONSOLE_PORT: optional(
+    portOrOff,
+    'TCP port of the console, a page for operators; empty means off with NODE_ENV=production, otherwise auto',
+  ),
+  CONSOLE_HOST: setting(
+    matching(/^[\w.:%-]+$/, 'an address or host name'),
+    '127.0.0.1',
+    'Address that the console listens on',
+  ),
+  CONSOLE_ORIGIN: optional(
+    webOrigin,
+    'Origin of the console as browsers see it, where a proxy is in front of it; empty means http://CONSOLE_HOST:CONSOLE_PORT',
+  ),
+  CONSOLE_SHOW_EVENTS: optional(
+    oneOf('operators', 'everyone', 'off'),
+    'Who sees the contents of events in the console: operators, everyone (viewers too) or off (nobody); empty means off with NODE_ENV=production, otherwise operators',
   ),
 
   WEIR_DATA_DIR: setting(

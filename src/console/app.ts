@@ -1,14 +1,22 @@
 /** Everything that the console serves over HTTP, put together. */
 import { Hono, type MiddlewareHandler } from 'hono';
 import type { Log } from '../log/log.ts';
+import type { Clock } from '../runtime/clock.ts';
 import type { ConsoleEnv } from './env.ts';
 import { refusalOf, refuse } from './refusals.ts';
 import { type ConsoleAddress, knownHost, ownPage } from './session/own-page.ts';
+import { boundedBody, onlyJson } from './session/request-bodies.ts';
+import { type SignInDeps, sessionRoutes, signInRoute } from './session/session-routes.ts';
+import { signedIn } from './session/signed-in.ts';
 
 export type ConsoleAppDeps = {
   readonly address: ConsoleAddress;
-  /** The routes of the operator API, relative to `API`. */
+  readonly signIn: SignInDeps;
+  /** The routes of the operator API, relative to its path: behind the check of the session, all of them. */
   readonly families: readonly Hono<ConsoleEnv>[];
+  /** The page and its files. */
+  readonly page: Hono<ConsoleEnv>;
+  readonly clock: Pick<Clock, 'elapsed'>;
   readonly newRequestId: () => string;
   readonly log: Log;
 };
@@ -29,11 +37,16 @@ const HEADERS = {
 } as const;
 
 /** Answers every request of the console. */
-export function createConsoleApp({ address, families, newRequestId, log }: ConsoleAppDeps): Hono<ConsoleEnv> {
+export function createConsoleApp(deps: ConsoleAppDeps): Hono<ConsoleEnv> {
+  const { address, signIn, clock, log } = deps;
   const app = new Hono<ConsoleEnv>();
-  app.use(everyAnswer(newRequestId), knownHost(address));
-  app.use(`${API}/*`, ownPage(address));
-  for (const family of families) app.route(API, family);
+  app.use(everyAnswer(deps.newRequestId), knownHost(address));
+  app.use(`${API}/*`, ownPage(address), onlyJson, boundedBody);
+  app.route(API, signInRoute(signIn));
+  app.use(`${API}/*`, signedIn({ find: signIn.sessions.find, clock, showEvents: signIn.showEvents }));
+  for (const family of [sessionRoutes(signIn), ...deps.families]) app.route(API, family);
+  app.route('/', deps.page);
+  answerOtherMethods(app);
   app.notFound((c) => refuse(c, { refused: 'not_found' }));
   app.onError((error, c) => {
     const refusal = refusalOf(error);
@@ -44,12 +57,28 @@ export function createConsoleApp({ address, families, newRequestId, log }: Conso
   return app;
 }
 
+/** Behind every handler: a request that gets there has the right path and the wrong method. */
+function answerOtherMethods(app: Hono<ConsoleEnv>): void {
+  const routes = app.routes.filter(({ method }) => method !== 'ALL');
+  for (const [path, known] of Map.groupBy(routes, ({ path }) => path)) {
+    const methods = known.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+    const allowed = [...new Set(methods)].join(', ');
+    app.all(path, (c) => {
+      c.header('Allow', allowed);
+      return refuse(c, { refused: 'method_not_allowed' });
+    });
+  }
+}
+
 function everyAnswer(newRequestId: () => string): MiddlewareHandler<ConsoleEnv> {
   return async (c, next) => {
     const requestId = newRequestId();
     c.set('requestId', requestId);
     await next();
     c.res.headers.set('X-Request-Id', requestId);
-    for (const [name, value] of Object.entries(HEADERS)) c.res.headers.set(name, value);
+    for (const [name, value] of Object.entries(HEADERS)) {
+      // Only files whose names change with their contents say something else: that they may be kept.
+      if (!c.res.headers.has(name)) c.res.headers.set(name, value);
+    }
   };
 }

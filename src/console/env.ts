@@ -1,4 +1,5 @@
 /** What every handler of the console finds in the context of its request. */
+import type { IncomingMessage } from 'node:http';
 
 /** Who is signed in. The session's check sets it before any handler of the operator API runs. */
 export type Operator = {
@@ -11,4 +12,7 @@ export type Operator = {
 };
 
 /** The environment of the console's Hono apps. */
-export type ConsoleEnv = { Variables: { operator: Operator; requestId: string } };
+export type ConsoleEnv = {
+  Variables: { operator: Operator; requestId: string };
+  Bindings: { incoming: IncomingMessage };
+};

@@ -12,6 +12,8 @@ export type Io = {
 export type Input = {
   /** Asks the person a question. Only when `isTTY`. */
   readonly ask: (question: string) => Promise<string>;
+  /** The same without showing what is typed. */
+  readonly askSecret: (question: string) => Promise<string>;
   /** Everything on stdin. */
   readonly readAll: () => Promise<string>;
   /** Everything on stdin, as the bytes arrive. */

@@ -1,14 +1,19 @@
 import type { StoreAccess } from '../composition/storage.ts';
 import type { Config } from '../config/config.ts';
+import type { ConsoleProcess } from '../console/fork.ts';
 import type { Log } from '../log/log.ts';
 import type { Io } from '../runtime/io.ts';
 import { banner } from './banner.ts';
 import type { Embedded } from './missing-stores.ts';
-import type { RuntimeClaim } from './runtime-file.ts';
+import type { Endpoints, RuntimeClaim } from './runtime-file.ts';
 import type { Service } from './start-service.ts';
 
 type Running = {
   readonly service: Service;
+  /** Where clients of this machine send events. */
+  readonly url: string;
+  /** null where it is off. */
+  readonly openedConsole: ConsoleProcess | null;
   readonly embedded: Embedded;
   readonly runtime: RuntimeClaim;
   readonly config: Config;
@@ -16,27 +21,48 @@ type Running = {
   readonly io: Io;
 };
 
+/** What the banner prints: good until it is used, at most an hour. */
+const FIRST_LINK = { name: 'console', validMs: 3_600_000 } as const;
+
 /**
  * Announces the running service to scripts (runtime.json), to the log and, outside production, to the person at the
  * terminal.
  */
-export async function announce({ service, embedded, runtime, config, log, io }: Running): Promise<void> {
-  const host = config.host === '0.0.0.0' || config.host === '::' ? 'localhost' : config.host;
-  const url = `http://${host}:${service.port}`;
+export async function announce({
+  service,
+  url,
+  openedConsole,
+  embedded,
+  runtime,
+  config,
+  log,
+  io,
+}: Running): Promise<void> {
   const { databaseUrl, clickhouse } = embedded.access;
-  runtime.publish({
+  const endpoints: Endpoints = {
     url,
     clickhouseUrl: clickhouse && withCredentials(clickhouse),
     clickhouseKey: clickhouse?.key ?? null,
     databaseUrl,
-  });
+    consoleUrl: null,
+  };
+  runtime.publish(endpoints);
   log.info({ url, settings: config.effective.filter(({ source }) => source !== 'default') }, 'listening');
+  const consoleUrl = (await openedConsole?.listening) ?? null;
+  if (consoleUrl !== null) runtime.publish({ ...endpoints, consoleUrl });
   if (config.production) return;
 
   const demo = await service.findDemo();
   if (demo && config.anonymousProject === null) service.admitAnonymous(demo.project_id);
+  const link = consoleUrl === null ? null : await openedConsole!.link(FIRST_LINK.name, FIRST_LINK.validMs);
   io.stdout(
-    banner({ url, dataDir: config.dataDir, token: demo?.public_token ?? null, isEmbedded: embedded.stores.length > 0 }),
+    banner({
+      url,
+      dataDir: config.dataDir,
+      token: demo?.public_token ?? null,
+      isEmbedded: embedded.stores.length > 0,
+      console: consoleUrl === null ? null : (link ?? consoleUrl),
+    }),
   );
 }
 

@@ -20,6 +20,8 @@ export type Endpoints = {
   /** The key of the embedded ClickHouse. */
   readonly clickhouseKey: string | null;
   readonly databaseUrl: string | null;
+  /** Where people open the console. */
+  readonly consoleUrl: string | null;
 };
 
 export type Instance = Endpoints & { readonly pid: number };
@@ -49,9 +51,10 @@ const RuntimeJson = v.object({
   started: NullableText,
   url: NullableText,
   clickhouse_url: NullableText,
-  /** Absent in files of earlier versions. */
+  /** This and the console's are absent in files of earlier versions. */
   clickhouse_key: v.optional(NullableText, null),
   database_url: NullableText,
+  console_url: v.optional(NullableText, null),
 });
 type RuntimeJson = v.InferOutput<typeof RuntimeJson>;
 
@@ -60,7 +63,8 @@ export function readRuntime(dataDir: string): Runtime {
   const found = readJson(pathIn(dataDir));
   if (found === null) return { kind: 'absent' };
   const { pid, url, clickhouse_url: clickhouseUrl, clickhouse_key: clickhouseKey, database_url: databaseUrl } = found;
-  return { kind: isSameProcess(found) ? 'running' : 'stale', pid, url, clickhouseUrl, clickhouseKey, databaseUrl };
+  const endpoints: Endpoints = { url, clickhouseUrl, clickhouseKey, databaseUrl, consoleUrl: found.console_url };
+  return { kind: isSameProcess(found) ? 'running' : 'stale', pid, ...endpoints };
 }
 
 /**
@@ -73,7 +77,13 @@ export function claimRuntime(dataDir: string, pid: number): RuntimeClaim {
   const path = pathIn(dataDir);
   const draft = `${path}.${pid}`;
   const own = { pid, started: startOf(pid) };
-  const unknown: Endpoints = { url: null, clickhouseUrl: null, clickhouseKey: null, databaseUrl: null };
+  const unknown: Endpoints = {
+    url: null,
+    clickhouseUrl: null,
+    clickhouseKey: null,
+    databaseUrl: null,
+    consoleUrl: null,
+  };
 
   try {
     write(draft, own, unknown);
@@ -120,8 +130,15 @@ function pathIn(dataDir: string): string {
 }
 
 function write(path: string, { pid, started }: Pick<RuntimeJson, 'pid' | 'started'>, endpoints: Endpoints): void {
-  const { url, clickhouseUrl: clickhouse_url, clickhouseKey: clickhouse_key, databaseUrl: database_url } = endpoints;
-  const written: RuntimeJson = { pid, started, url, clickhouse_url, clickhouse_key, database_url };
+  const written: RuntimeJson = {
+    pid,
+    started,
+    url: endpoints.url,
+    clickhouse_url: endpoints.clickhouseUrl,
+    clickhouse_key: endpoints.clickhouseKey,
+    database_url: endpoints.databaseUrl,
+    console_url: endpoints.consoleUrl,
+  };
   // A draft that a crash left behind keeps its mode, so it is not reused.
   rmSync(path, { force: true });
   writeFileSync(path, `${JSON.stringify(written, null, 2)}\n`, { mode: 0o600, flag: 'wx' });

@@ -7,9 +7,11 @@ import { announce } from './announce.ts';
 import type { Io } from '../runtime/io.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Config } from '../config/config.ts';
+import type { ConsoleProcess } from '../console/fork.ts';
 import { CannotListen, findFreePort } from '../http/listener/server.ts';
 import type { Output } from '../log/output.ts';
 import { type Log, createLog, openStandardError, relayTo } from '../log/log.ts';
+import { checkConsolePort, openConsole, urlOf } from './open-console.ts';
 import { type Embedded, startMissingStores } from './missing-stores.ts';
 import { claimDirectory } from './claim-directory.ts';
 import { type EventStoreChoice, chooseEventStore, rememberEventStore } from './event-store.ts';
@@ -34,7 +36,12 @@ const ORCHESTRATORS = 'SIGTERM';
 const ANSWERED_BEFORE = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM'] as const;
 
 /** What has begun so far and must be ended. */
-type Begun = { runtime: RuntimeClaim | null; embedded: Embedded | null; service: Service | null };
+type Begun = {
+  runtime: RuntimeClaim | null;
+  embedded: Embedded | null;
+  service: Service | null;
+  console: ConsoleProcess | null;
+};
 
 /**
  * Runs until a signal or a fatal error ends the process; returns only when it could not start, with the exit code. The
@@ -44,7 +51,7 @@ export async function serve(config: Config, io: Io): Promise<number> {
   const output = openStandardError(systemClock);
   const log = createLog(config.logLevel, output);
   surviveBrokenOutput(output, log);
-  const begun: Begun = { runtime: null, embedded: null, service: null };
+  const begun: Begun = { runtime: null, embedded: null, service: null, console: null };
   const stopping = new AbortController();
   const starting = start({ config, begun, output, log, io, signal: stopping.signal });
   const signals = stopOnSignals({ begun, starting, stopping, config, log });
@@ -80,6 +87,7 @@ async function start({
     const wait = { ...waitingFor(config, log), signal };
     if (readRuntime(config.dataDir).kind !== 'running') await waitForPredecessors(config.dataDir, wait);
     const port = await findFreePort(config);
+    await checkConsolePort(config.console);
     if (signal.aborted) return;
     const runtime = claimDirectory(config, process.pid, log);
     begun.runtime = runtime;
@@ -93,9 +101,13 @@ async function start({
     begun.service = service;
     if (signal.aborted) return;
     // Not awaited: a demo may wait for the stores. A failure is a bug, unless the service ended first.
-    void announce({ service, embedded, runtime, config, log, io }).catch((error: unknown) => {
-      if (!signal.aborted) throw error;
-    });
+    const url = urlOf(config, service.port);
+    begun.console = await openConsole({ config, access: embedded.access, service, url, relay, log });
+    void announce({ service, url, openedConsole: begun.console, embedded, runtime, config, log, io }).catch(
+      (error: unknown) => {
+        if (!signal.aborted) throw error;
+      },
+    );
   } catch (error) {
     await Promise.all((begun.embedded?.stores ?? []).map((store) => store.stop()));
     begun.runtime?.release();
@@ -180,7 +192,8 @@ function stopOnSignals({
       const isAnnounced = signal === ORCHESTRATORS && begun.service !== null;
       stopping.abort();
       await starting;
-      const { lost, unclean } = (await begun.service?.stop({ isAnnounced })) ?? { lost: 0, unclean: 0 };
+      const [ended] = await Promise.all([begun.service?.stop({ isAnnounced }), begun.console?.stop()]);
+      const { lost, unclean } = ended ?? { lost: 0, unclean: 0 };
       await Promise.all((begun.embedded?.stores ?? []).map((store) => store.stop()));
       begun.runtime?.release();
       log.info({ lost }, 'stopped');

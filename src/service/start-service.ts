@@ -11,6 +11,7 @@ import { abandonedWorkers } from '../workers/worker-directories.ts';
 /** What one process does alone, or a supervisor has its workers do. */
 export type Service = {
   readonly port: number;
+  readonly version: string;
   /** null where none is wanted. May wait for the stores. */
   findDemo(): Promise<Demo | null>;
   admitAnonymous(projectId: string): void;
@@ -46,6 +47,7 @@ export async function startService({
     const supervisor = await startSupervisor({ ...shared, fork: createFork(relay), random: Math.random, signal });
     return {
       ...supervisor,
+      version: parts.version,
       leave(why) {
         supervisor.leave();
         log.fatal({ workers: config.workers }, why);
@@ -55,6 +57,7 @@ export async function startService({
   const weir = await startWeir(parts);
   return {
     ...weir,
+    version: parts.version,
     findDemo: () => provideDemo(config, weir),
     stop: async (how) => ({ lost: (await weir.stop(how)).lost, unclean: 0 }),
     leave: (why) => log.fatal({ ...weir.saveNow() }, why),

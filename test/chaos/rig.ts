@@ -199,6 +199,7 @@ function createPlace(dataDir: string, env: Record<string, string>, children: Set
         HOME: process.env['HOME'],
         HOST: '127.0.0.1',
         PORT: '0',
+        CONSOLE_PORT: 'off',
         WEIR_DATA_DIR: dataDir,
         ...env,
         ...more,

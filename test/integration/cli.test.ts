@@ -239,6 +239,7 @@ describe('after the migrations', () => {
       databaseUrl: stores.databaseUrl,
       clickhouseUrl: stores.clickhouseUrl,
       clickhouseKey: null,
+      consoleUrl: null,
     });
     const options = { cwd, env: { WEIR_DATA_DIR: dataDir } };
     expect((await runWeir(['project', 'list'], options)).code).toBe(0);

@@ -24,7 +24,12 @@ describe.skipIf(isWithoutKafka)('the topic, for operators', () => {
         send: () => Promise.resolve(),
         isTTY: false,
       },
-      input: { ask: () => Promise.resolve(''), readAll: () => Promise.resolve(''), bytes: () => Readable.from([]) },
+      input: {
+        ask: () => Promise.resolve(''),
+        askSecret: () => Promise.resolve(''),
+        readAll: () => Promise.resolve(''),
+        bytes: () => Readable.from([]),
+      },
       clock: systemClock,
       config: () =>
         parseConfig(

@@ -199,7 +199,7 @@ describe('an event that is rejected', () => {
     const dataDir = mkdtempSync(join(tmpdir(), 'weir-doctor-'));
     const { databaseUrl, clickhouseUrl } = operator.stores;
     const claim = claimRuntime(dataDir, process.pid);
-    claim.publish({ url: door.url, databaseUrl, clickhouseUrl, clickhouseKey: null });
+    claim.publish({ url: door.url, databaseUrl, clickhouseUrl, clickhouseKey: null, consoleUrl: null });
     const env = { ...operator.env, WEIR_DATA_DIR: dataDir };
     const said = (await commandWeir(['doctor'], { cwd: operator.cwd, env })).stdout;
     expect(said).toMatch(/^WARN {2}rejected events: segment: 1 event since 2\S+ \(invalid_field 1\)$/m);

@@ -35,7 +35,7 @@ export function startWeir(
 ): Running {
   const child = spawn(process.execPath, [...NODE_FLAGS, main, ...args], {
     cwd,
-    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
+    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], CONSOLE_PORT: 'off', ...env },
     stdio: 'pipe',
   });
   let stdout = '';
@@ -72,6 +72,7 @@ export async function commandWeir(
     },
     input: {
       ask: () => Promise.reject(new Error('nobody is there')),
+      askSecret: () => Promise.reject(new Error('nobody is there')),
       readAll: () => Promise.resolve(stdin),
       async *bytes() {
         yield Buffer.from(stdin);

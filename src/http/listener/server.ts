@@ -90,7 +90,7 @@ export async function listen(
     socket.once('close', () => plain.delete(socket));
   });
   const opened = Promise.withResolvers<void>();
-  server.once('error', (error: NodeJS.ErrnoException) => opened.reject(explain(error, host, port)));
+  server.once('error', (error: NodeJS.ErrnoException) => opened.reject(listenTrouble(error, { host, port })));
   const giveUpListening = () => opened.reject(new CannotListen('the process that shares the socket is gone'));
   signal?.addEventListener('abort', giveUpListening);
   if (signal?.aborted) giveUpListening();
@@ -211,10 +211,13 @@ function connectionsOf(
  * The port to listen on: a free one where none is named. Throws `CannotListen` when the port is taken, so that the
  * person learns it before slower parts are started; `listen` decides in the end.
  */
-export async function findFreePort({ host, port }: { host: string; port: number }): Promise<number> {
+export async function findFreePort(
+  { host, port }: { host: string; port: number },
+  names: AddressNames = OWN_NAMES,
+): Promise<number> {
   const probe = createSocketServer();
   const opened = Promise.withResolvers<void>();
-  probe.once('error', (error: NodeJS.ErrnoException) => opened.reject(explain(error, host, port)));
+  probe.once('error', (error: NodeJS.ErrnoException) => opened.reject(listenTrouble(error, { host, port }, names)));
   probe.listen(port, host, opened.resolve);
   await opened.promise;
   const free = (probe.address() as AddressInfo).port;
@@ -222,19 +225,31 @@ export async function findFreePort({ host, port }: { host: string; port: number 
   return free;
 }
 
-function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {
+/** The settings of an address, for messages. */
+type AddressNames = { readonly host: string; readonly port: string };
+const OWN_NAMES: AddressNames = { host: 'HOST', port: 'PORT' };
+
+/** Why an address cannot be listened on, and what to do. */
+export function listenTrouble(
+  error: NodeJS.ErrnoException,
+  { host, port }: { host: string; port: number },
+  names: AddressNames = OWN_NAMES,
+): CannotListen {
+  const explained = { cause: error };
   if (error.code === 'EADDRINUSE') {
     return new CannotListen(
-      `port ${port} is already in use: stop the process that listens there, or set PORT to another port`,
-      {
-        cause: error,
-      },
+      `port ${port} is already in use: stop the process that listens there, or set ${names.port} to another port`,
+      explained,
     );
   }
   if (error.code === 'EACCES') {
-    return new CannotListen(`port ${port} needs privileges this process does not have: set PORT to 1024 or above`, {
-      cause: error,
-    });
+    return new CannotListen(
+      `port ${port} needs privileges this process does not have: set ${names.port} to 1024 or above`,
+      explained,
+    );
   }
-  return new CannotListen(`cannot listen on ${host}:${port} (${error.code}): check HOST and PORT`, { cause: error });
+  return new CannotListen(
+    `cannot listen on ${host}:${port} (${error.code}): check ${names.host} and ${names.port}`,
+    explained,
+  );
 }

@@ -194,6 +194,51 @@ export const rejectedEvents = pgTable(
   ],
 );
 
+/** The people who may sign in to the console. A disabled one keeps its row: the audit names it. */
+export const operators = pgTable(
+  'operators',
+  {
+    name: text('name').primaryKey(),
+    role: text('role', { enum: ['viewer', 'operator'] }).notNull(),
+    /** `scrypt$N$r$p$salt$hash`. */
+    passwordHash: text('password_hash').notNull(),
+    createdAt: instant('created_at').notNull().defaultNow(),
+    disabledAt: instant('disabled_at'),
+  },
+  (table) => [check('operators_role_known', sql`${table.role} in ('viewer', 'operator')`)],
+);
+
+/** Who is signed in to the console. Neither a cookie nor the token of its changes can be made from a row. */
+export const consoleSessions = pgTable(
+  'console_sessions',
+  {
+    /** Lowercase hex SHA-256 of the cookie. */
+    idHash: text('id_hash').primaryKey(),
+    /** The name that the audit records. */
+    name: text('name').notNull(),
+    role: text('role', { enum: ['viewer', 'operator'] }).notNull(),
+    /** The account; null for a session that began with a link. */
+    operator: text('operator').references(() => operators.name),
+    createdAt: instant('created_at').notNull().defaultNow(),
+    /** Accurate to a minute. */
+    lastSeenAt: instant('last_seen_at').notNull().defaultNow(),
+  },
+  (table) => [
+    index('console_sessions_operator').on(table.operator),
+    index('console_sessions_created_at').on(table.createdAt),
+    check('console_sessions_role_known', sql`${table.role} in ('viewer', 'operator')`),
+  ],
+);
+
+/** Links that sign in once. A used one is gone. */
+export const consoleLinks = pgTable('console_links', {
+  /** Lowercase hex SHA-256 of the secret. */
+  secretHash: text('secret_hash').primaryKey(),
+  /** Who made it: the name of the session. */
+  name: text('name').notNull(),
+  expiresAt: instant('expires_at').notNull(),
+});
+
 /** Switches that operators set and that outlive a restart, such as the intake's. */
 export const settings = pgTable('settings', {
   key: text('key').primaryKey(),

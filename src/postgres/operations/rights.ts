@@ -4,9 +4,12 @@ import { getTableName } from '../connection/drizzle.ts';
 import { plainAnswerOf } from '../connection/errors.ts';
 import {
   apiTokens,
+  consoleLinks,
+  consoleSessions,
   failedEvents,
   failedEventsAudit,
   failedEventsAuditLetters,
+  operators,
   projects,
   rejectedEvents,
   settings,
@@ -14,9 +17,12 @@ import {
 
 export const TABLES = [
   apiTokens,
+  consoleLinks,
+  consoleSessions,
   failedEvents,
   failedEventsAudit,
   failedEventsAuditLetters,
+  operators,
   projects,
   rejectedEvents,
   settings,
