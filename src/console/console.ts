@@ -21,6 +21,7 @@ import { createGuesses } from './session/guesses.ts';
 import { originsOf } from './session/own-page.ts';
 import { createPasswordChecks } from './session/password-checks.ts';
 import type { SignInDeps } from './session/session-routes.ts';
+import { createWatch } from './watch/watch.ts';
 
 export type Console = {
   readonly port: number;
@@ -62,7 +63,8 @@ export async function startConsole(
     service,
     log,
   };
-  const families: readonly Hono<ConsoleEnv>[] = [];
+  const watch = createWatch({ service: { url: serviceUrl, metricsToken: config.metricsToken }, clock });
+  const families: readonly Hono<ConsoleEnv>[] = [watch.routes];
   const newRequestId = createRequestIds(randomFillSync);
   const makeApp = (port: number) =>
     createConsoleApp({
@@ -78,13 +80,17 @@ export async function startConsole(
     await pool.end();
     throw error;
   });
+  const stopping = new AbortController();
+  const watching = watch.run(stopping.signal);
   const [origin] = originsOf({ host, port: server.port, publicOrigin });
   return {
     port: server.port,
     origin: origin!,
     link: (of) => makeConsoleLink(db, { origin: origin!, ...of }),
     async stop() {
+      stopping.abort();
       await server.close();
+      await watching;
       await pool.end();
     },
   };
