@@ -28,7 +28,9 @@ afterAll(() => server.close());
 
 async function watching<T>(metricsToken: string | null, use: (get: (path: string) => Promise<Response>) => Promise<T>) {
   const stop = new AbortController();
-  const watch = createWatch({ service: { url, metricsToken }, clock: systemClock });
+  const service = { url, metricsToken, order: () => {}, findPending: () => Promise.resolve(null) };
+  const stores = { db: {} as never, events: null };
+  const watch = createWatch({ service, stores, isSignedIn: () => Promise.resolve(true), clock: systemClock });
   const running = watch.run(stop.signal);
   try {
     return await use(async (path) => watch.routes.request(path));

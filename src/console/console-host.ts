@@ -6,8 +6,7 @@
 import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import closeWithGrace from 'close-with-grace';
-import type { RequestsByName } from '../workers/messages.ts';
-import type { ConsoleMessage, ConsoleRequests, ServiceMessage } from './messages.ts';
+import type { ConsoleMessage, ConsoleRequests, ServiceMessage, ServiceRequests } from './messages.ts';
 
 // Before any module is loaded.
 const LEFT_TO_SERVICE = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR2'] as const;
@@ -27,6 +26,8 @@ process.on('exit', () => output.finish(FOR_LAST_LINES_MS));
 
 /** Time for the last log lines when their reader is slow or absent. */
 const FOR_LAST_LINES_MS = 500;
+/** Longer than the service waits for its workers. */
+const PENDING_WITHIN_MS = 8_000;
 /** Time for what is under way to end. */
 const GRACE_MS = 3_000;
 
@@ -36,12 +37,13 @@ const send = (message: unknown) => {
   // The code below notices the end of the service.
   if (process.connected) process.send!(message, undefined, undefined, () => {});
 };
-const service = createIpcChannel<RequestsByName, ConsoleMessage, ConsoleRequests, ServiceMessage>({
+const service = createIpcChannel<ServiceRequests, ConsoleMessage, ConsoleRequests, ServiceMessage>({
   send,
   clock: systemClock,
   answerers: { link: async (of) => ({ url: await (await starting).link(of) }) },
   onMessage(message) {
     if (message.kind === 'start') assigned.resolve(message);
+    else if (message.kind === 'watched') starting.then(({ receive }) => receive(message.report), ignore);
     else leave();
   },
   onFailure: (error, about) => log.warn({ err: error, about }, 'request from the service failed'),
@@ -54,7 +56,14 @@ if (!process.connected) leave();
 const assignment = await assigned.promise;
 if (assignment === null) process.exit(0);
 const log = createLog(assignment.config.logLevel, output).child({ part: 'console' });
-const starting = startConsole(assignment, { clock: systemClock, log });
+const starting = startConsole(assignment, {
+  watched: {
+    order: (streams) => service.tell({ kind: 'watch', streams }),
+    findPending: (question) => service.ask('pending', question, PENDING_WITHIN_MS),
+  },
+  clock: systemClock,
+  log,
+});
 
 const ending = closeWithGrace({ delay: GRACE_MS, logger: false, skip: [...LEFT_TO_SERVICE] }, async ({ err }) => {
   if (err) log.fatal({ err }, 'unexpected error: the console ends');
@@ -81,3 +90,5 @@ function leave() {
   assigned.resolve(null);
   stopped.resolve();
 }
+
+function ignore() {}

@@ -11,6 +11,7 @@ import { findSignIn } from '../postgres/accounts/operators.ts';
 import { isPassword } from '../postgres/accounts/password-hash.ts';
 import { createPostgres } from '../postgres/connection/pool.ts';
 import type { Clock } from '../runtime/clock.ts';
+import type { WatchReport } from '../watch/messages.ts';
 import { createConsoleApp } from './app.ts';
 import type { ConsoleEnv } from './env.ts';
 import { listenConsole } from './listener.ts';
@@ -21,7 +22,8 @@ import { createGuesses } from './session/guesses.ts';
 import { originsOf } from './session/own-page.ts';
 import { createPasswordChecks } from './session/password-checks.ts';
 import type { SignInDeps } from './session/session-routes.ts';
-import { createWatch } from './watch/watch.ts';
+import { isStillSignedIn } from './session/signed-in.ts';
+import { type WatchAccess, openWatch } from './watch/open-watch.ts';
 
 export type Console = {
   readonly port: number;
@@ -29,6 +31,8 @@ export type Console = {
   readonly origin: string;
   /** A link that signs in, once, under that name. Throws `PostgresFailure`. */
   link(of: { readonly name: string; readonly validMs: number }): Promise<string>;
+  /** Call it with what the service tells of events. */
+  receive(report: WatchReport): void;
   stop(): Promise<void>;
 };
 
@@ -39,7 +43,7 @@ const PAGE = join(import.meta.dirname, '../../dist/console');
 /** Throws `CannotListen`; never waits for a store. */
 export async function startConsole(
   { config, access, version, serviceUrl, port }: ConsoleAssignment,
-  { clock, log }: { clock: Clock; log: Log },
+  { watched, clock, log }: { watched: Pick<WatchAccess, 'order' | 'findPending'>; clock: Clock; log: Log },
 ): Promise<Console> {
   const { host, publicOrigin, showEvents } = config.console;
   const { pool, db } = createPostgres({ url: access.databaseUrl, maxConnections: POSTGRES_CONNECTIONS }, log);
@@ -63,7 +67,8 @@ export async function startConsole(
     service,
     log,
   };
-  const watch = createWatch({ service: { url: serviceUrl, metricsToken: config.metricsToken }, clock });
+  const isSignedIn = isStillSignedIn({ find: signIn.sessions.find, showEvents });
+  const watch = openWatch({ config, access, serviceUrl, ...watched, isSignedIn }, { clock, log });
   const families: readonly Hono<ConsoleEnv>[] = [watch.routes];
   const newRequestId = createRequestIds(randomFillSync);
   const makeApp = (port: number) =>
@@ -77,20 +82,17 @@ export async function startConsole(
       log,
     });
   const server = await listenConsole(makeApp, { host, port, log }).catch(async (error: unknown) => {
-    await pool.end();
+    await Promise.all([watch.close(), pool.end()]);
     throw error;
   });
-  const stopping = new AbortController();
-  const watching = watch.run(stopping.signal);
   const [origin] = originsOf({ host, port: server.port, publicOrigin });
   return {
     port: server.port,
     origin: origin!,
     link: (of) => makeConsoleLink(db, { origin: origin!, ...of }),
+    receive: watch.receive,
     async stop() {
-      stopping.abort();
-      await server.close();
-      await watching;
+      await Promise.all([watch.close(), server.close()]);
       await pool.end();
     },
   };

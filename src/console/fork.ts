@@ -5,10 +5,17 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Log } from '../log/log.ts';
 import type { Clock } from '../runtime/clock.ts';
+import type { OpenWatch } from '../watch/messages.ts';
 import { type IpcChannel, createIpcChannel } from '../workers/ipc-channel.ts';
-import type { RequestsByName } from '../workers/messages.ts';
 import { createRestarts } from '../workers/restarts.ts';
-import type { ConsoleAssignment, ConsoleMessage, ConsoleRequests, ServiceMessage } from './messages.ts';
+import { createViewer } from '../workers/shared-watch.ts';
+import type {
+  ConsoleAssignment,
+  ConsoleMessage,
+  ConsoleRequests,
+  ServiceMessage,
+  ServiceRequests,
+} from './messages.ts';
 
 export type ConsoleProcess = {
   /** Where people open it, once it listens; null when the first of its processes ended before it did. */
@@ -21,6 +28,8 @@ export type ConsoleProcess = {
 
 export type ConsoleProcessDeps = {
   readonly assignment: ConsoleAssignment;
+  /** Lets it look at the service's events. */
+  readonly openWatch: OpenWatch;
   /** Receives its log lines; null where it can write them itself. */
   readonly relay: ((line: string) => void) | null;
   readonly clock: Clock;
@@ -84,15 +93,17 @@ export function startConsoleProcess(deps: ConsoleProcessDeps): ConsoleProcess {
   async function runOnce() {
     const child = fork(HOST, [], { serialization: 'advanced', silent: deps.relay !== null });
     let reason: string | null = null;
-    const channel = createIpcChannel<ConsoleRequests, ServiceMessage, RequestsByName, ConsoleMessage>({
+    const viewer = createViewer(deps.openWatch, (report) => channel.tell({ kind: 'watched', report }));
+    const channel = createIpcChannel<ConsoleRequests, ServiceMessage, ServiceRequests, ConsoleMessage>({
       send: (message) => {
         // The reply, or the end of the process, shows whether it arrived.
         if (child.connected) child.send(message as object, () => {});
       },
       clock,
-      answerers: {},
+      answerers: { pending: viewer.find },
       onMessage(message) {
-        if (message.kind === 'cannot start') reason = message.message;
+        if (message.kind === 'watch') void viewer.order(message.streams);
+        else if (message.kind === 'cannot start') reason = message.message;
         else noteListening(message);
       },
       onFailure: (error, about) => log.error({ err: error, about }, 'request from the console failed'),
@@ -110,6 +121,7 @@ export function startConsoleProcess(deps: ConsoleProcessDeps): ConsoleProcess {
     if (!ended.signal.aborted) await once(ended.signal, 'abort');
     running = null;
     channel.close();
+    await viewer.order(null);
     return { pid: child.pid ?? null, code: child.exitCode, signal: child.signalCode, reason };
   }
 

@@ -75,6 +75,33 @@ export type WrongLinks = {
 };
 export type RemovedLinks = { readonly removed: number; readonly restored: number; readonly left: number };
 
+/** Which stored events somebody looks for. */
+export type EventSearch = {
+  /** `user`: their id, or the anonymous one. */
+  readonly by:
+    | { readonly kind: 'ids'; readonly ids: readonly string[] }
+    | { readonly kind: 'user'; readonly user: string };
+  /** null: of every project. */
+  readonly projectId: string | null;
+  /** Those that arrived since then, in epoch ms; null: all. */
+  readonly sinceMs: number | null;
+  readonly limit: number;
+  readonly withinMs: number;
+};
+
+/** A stored event, as far as it is needed to recognise it. */
+export type StoredEvent = {
+  readonly projectId: string;
+  readonly id: string;
+  readonly event: string;
+  readonly anonymousId: string | null;
+  readonly userId: string | null;
+  /** The front door. */
+  readonly source: string;
+  /** Epoch ms. */
+  readonly receivedAt: number;
+};
+
 export type EventOperations = {
   readonly name: EventStoreName;
   /** Counts everything, or one project. Reads all of it. */
@@ -94,6 +121,8 @@ export type EventOperations = {
     rewrite: RetentionRewrite,
     onProgress: (progress: RetentionRewriteProgress) => void,
   ): Promise<RewrittenRetention>;
+  /** Newest first, each once; null where it would take longer. */
+  findEvents(search: EventSearch): Promise<readonly StoredEvent[] | null>;
   /** By project and id, largest count first. */
   findWrongLinks(projectId: string | null): Promise<readonly WrongLinks[]>;
   /**

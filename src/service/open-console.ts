@@ -33,7 +33,7 @@ export async function openConsole({
 }: {
   config: Config;
   access: StoreAccess;
-  service: Pick<Service, 'version'>;
+  service: Pick<Service, 'version' | 'openWatch'>;
   /** The service's. */
   url: string;
   relay: ((line: string) => void) | null;
@@ -43,5 +43,6 @@ export async function openConsole({
   if (port === 'off') return null;
   const { startConsoleProcess } = await import('../console/fork.ts');
   const assignment = { config, access, version: service.version, serviceUrl: url, port };
-  return startConsoleProcess({ assignment, relay, clock: systemClock, random: Math.random, log });
+  const { openWatch } = service;
+  return startConsoleProcess({ assignment, openWatch, relay, clock: systemClock, random: Math.random, log });
 }

@@ -5,6 +5,7 @@ import { type StopOptions, startWeir } from '../composition/weir.ts';
 import type { Config } from '../config/config.ts';
 import type { Log } from '../log/log.ts';
 import { systemClock } from '../runtime/clock.ts';
+import type { OpenWatch } from '../watch/messages.ts';
 import { startSupervisor } from '../workers/supervisor.ts';
 import { abandonedWorkers } from '../workers/worker-directories.ts';
 
@@ -12,6 +13,8 @@ import { abandonedWorkers } from '../workers/worker-directories.ts';
 export type Service = {
   readonly port: number;
   readonly version: string;
+  /** Tells of events as they are accepted. */
+  readonly openWatch: OpenWatch;
   /** null where none is wanted. May wait for the stores. */
   findDemo(): Promise<Demo | null>;
   admitAnonymous(projectId: string): void;

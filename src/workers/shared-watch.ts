@@ -69,8 +69,8 @@ export function createSharedWatch(slots: () => readonly Pick<WorkerSlot, 'tell' 
 
 const shareOf = (credits: number, index: number, of: number) => Math.floor((credits + index) / of);
 
-/** A worker's part: looks at its own events when it is told to. */
-export function createWorkerWatch(openWatch: OpenWatch, report: (report: WatchReport) => void) {
+/** Looks at events when it is told to, by whoever is at the other end of a channel between processes. */
+export function createViewer(openWatch: OpenWatch, report: (report: WatchReport) => void) {
   let open: Promise<WatchEnd> | null = null;
 
   return {

@@ -17,7 +17,7 @@ import type { WorkerRequests, Assignment, WorkerMessage } from './messages.ts';
 import type { PendingAnswer, PendingQuestion, StreamOrder } from '../watch/messages.ts';
 import { claimWorkerDirectory, workerDirectoryOf } from './worker-directories.ts';
 import { createSharedIdempotency, createSharedRateLimit } from './shared-limits.ts';
-import { createWorkerWatch } from './shared-watch.ts';
+import { createViewer } from './shared-watch.ts';
 import { createSharedQuerySlots } from './shared-query-slots.ts';
 import { type WorkerSnapshots, healthOf, metricsOf } from './aggregated-pages.ts';
 
@@ -79,7 +79,7 @@ export async function startWorker({
   idempotency.report();
   supervisor.tell({ kind: 'running' });
   const { snapshot, remember, admitAnonymous, saveNow } = weir;
-  const watch = createWorkerWatch(weir.openWatch, (report) => supervisor.tell({ kind: 'watched', report }));
+  const watch = createViewer(weir.openWatch, (report) => supervisor.tell({ kind: 'watched', report }));
   return {
     watch: watch.order,
     findPending: watch.find,

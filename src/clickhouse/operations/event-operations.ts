@@ -5,6 +5,7 @@ import { askOf } from '../connection/ask.ts';
 import { readLayout, replicasIn } from '../connection/layout.ts';
 import { createEventStore } from '../event-store/event-store.ts';
 import { countLanded, countRows, eraseProject } from './erase-project.ts';
+import { findEvents } from './find-events.ts';
 import { findWrongLinks, removeWrongLinks } from './identity-links.ts';
 import { queryNdjson, queryTable } from './operator-query.ts';
 import { measureRetentionState, rewriteRetention } from './retention-rewrite.ts';
@@ -35,6 +36,7 @@ export function createEventOperations(
     measureRetention: (projectId, retentionSeconds) => measureRetentionState(client, projectId, retentionSeconds),
     rewriteRetention: async (rewrite, onProgress) =>
       rewriteRetention(await deps(), rewrite, ({ rows, partsToDo }) => onProgress({ rows, ...inParts(partsToDo) })),
+    findEvents: (search) => findEvents(client, search),
     findWrongLinks: (projectId) => findWrongLinks(client, projectId),
     removeWrongLinks: async (projectId, onProgress) =>
       removeWrongLinks(await deps(), projectId, (partsToDo) => onProgress(inParts(partsToDo))),

@@ -109,3 +109,109 @@ export type NowAnswer = {
   readonly workers: readonly WorkerState[] | null;
   readonly topic: TopicState | null;
 };
+
+/** An event as it was accepted; `event` and `distinctId` are null for whom contents are hidden. */
+export type LiveEvent = {
+  /** Its arrival, in epoch ms. */
+  readonly at: number;
+  readonly projectId: string;
+  readonly id: string;
+  readonly event: string | null;
+  /** The user's id, or else the anonymous one. */
+  readonly distinctId: string | null;
+  /** The `X-Request-Id` of its answer. */
+  readonly requestId: string;
+  /** How safe its sender wanted it to be. */
+  readonly ack: string;
+  /** Absent where contents are hidden, or the event is too large to show. */
+  readonly properties?: unknown;
+  readonly isCut?: true;
+};
+
+/** `event: batch` of `GET /live`, since the frame before. */
+export type LiveBatch = {
+  readonly events: readonly LiveEvent[];
+  readonly shown: number;
+  /** Events that were accepted and match, as far as they were looked at. */
+  readonly matched: number;
+  /** Events that passed too fast to be looked at. */
+  readonly unexamined: number;
+  /** Those that this page was too slow for. */
+  readonly dropped: number;
+};
+
+/** `event: steps`: what became of events that were shown. */
+export type EventStep = {
+  readonly id: string;
+  readonly projectId: string;
+  /** `replicated`: in the topic. `refused`: the journal failed, and the sender was told. */
+  readonly stage: 'journaled' | 'batched' | 'stored' | 'dead-lettered' | 'replicated' | 'refused';
+  readonly at: number;
+  readonly batchId: string | null;
+  /** The dead letter, where it is known. */
+  readonly letterId: string | null;
+};
+
+/** `event: rates`, once a second. */
+export type LiveRates = { readonly rates: Rates; readonly pending: NowAnswer['pending'] };
+
+/** `event: end`, the last one. */
+export type LiveEnd = { readonly why: string };
+
+/** Where an event is; `gone`: it was accepted, and is in no place that was looked into. */
+export type EventPlace = 'stored' | 'dead-letter' | 'pending' | 'replicated' | 'rejected' | 'gone';
+
+/** One event and its way so far. Times are in epoch ms; null where they are not known. */
+export type FoundEvent = {
+  readonly place: EventPlace;
+  readonly projectId: string;
+  /** null for a rejected event: it has none yet. */
+  readonly id: string | null;
+  /** null where contents are hidden, too. */
+  readonly event: string | null;
+  readonly distinctId: string | null;
+  /** The front door. */
+  readonly source: string | null;
+  readonly requestId: string | null;
+  /** Its arrival: it was accepted then, or rejected. */
+  readonly acceptedAt: number | null;
+  readonly journaledAt: number | null;
+  readonly batchId: string | null;
+  readonly batchedAt: number | null;
+  /** Known for events that somebody saw in the live view; null for others that are stored. */
+  readonly storedAt: number | null;
+  /** The dead letter that holds it. */
+  readonly letter: {
+    readonly id: string;
+    readonly state: string;
+    readonly group: string;
+    readonly errorClass: string;
+    readonly lastError: string;
+    readonly createdAt: number;
+  } | null;
+  readonly rejection: { readonly id: string; readonly kind: string; readonly reason: string | null } | null;
+};
+
+/** How a place was looked through. */
+export type LookedThrough = 'all' | 'a part' | 'unavailable';
+
+/** `GET /events/find`. */
+export type FindAnswer = {
+  readonly events: readonly FoundEvent[];
+  /** Of a question by request id: the requests with that id, as far as they are remembered. */
+  readonly requests: readonly {
+    readonly requestId: string;
+    readonly projectId: string;
+    readonly receivedAt: number;
+    readonly accepted: number;
+    readonly rejected: number;
+  }[];
+  /** Since when requests are remembered. */
+  readonly requestsSince: number | null;
+  readonly looked: {
+    readonly pending: LookedThrough;
+    readonly store: LookedThrough;
+    readonly letters: LookedThrough;
+    readonly rejected: LookedThrough;
+  };
+};

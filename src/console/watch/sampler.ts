@@ -3,7 +3,7 @@
  * has an hour to show.
  */
 import type { Clock } from '../../runtime/clock.ts';
-import type { Health, NowAnswer, Series } from './answers.ts';
+import type { Health, LiveRates, NowAnswer, Series } from './answers.ts';
 import { type Counted, readCounted } from './metrics-text.ts';
 import { SERVICE_SILENT, explained } from './reasons.ts';
 import { createSamples } from './samples.ts';
@@ -17,6 +17,8 @@ export type Sampler = {
   /** Of a moment ago at most, unless the service does not answer. */
   now(): Promise<NowAnswer>;
   series(seconds: number, after: number | null): Series;
+  /** The latest numbers, for somebody who looks. */
+  rates(): LiveRates;
 };
 
 const LOOKED_AT_MS = 1_000;
@@ -38,7 +40,7 @@ export function createSampler({ pages, clock }: { readonly pages: ServicePages; 
   let wake = new AbortController();
   let sampled = Promise.withResolvers<void>();
 
-  return { run, look, now, series };
+  return { run, look, now, series, rates };
 
   async function run(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => wake.abort('stopped'), { once: true });
@@ -92,26 +94,31 @@ export function createSampler({ pages, clock }: { readonly pages: ServicePages; 
 
   function answerOf(): NowAnswer {
     const health = isSilent ? null : (seen?.health ?? null);
-    const { pendingEvents, pendingBytes, limitEvents, limitBytes } = seen?.counted ?? {
-      pendingEvents: NaN,
-      pendingBytes: NaN,
-      limitEvents: NaN,
-      limitBytes: NaN,
-    };
-    const isKnown = !Number.isNaN(pendingEvents + pendingBytes + limitEvents + limitBytes);
     return {
       at: lastAt,
       health,
       reasons: isSilent ? [SERVICE_SILENT] : (health?.reasons ?? []).map(explained),
       rates: samples.rates(),
       latency: samples.latency(),
-      pending: isKnown ? { events: pendingEvents, bytes: pendingBytes, limitEvents, limitBytes } : null,
+      pending: pending(),
       breaker: health?.breaker ?? null,
       stores: health === null ? [] : storesOf(health),
       journal: health?.journal ?? null,
       workers: health?.workers ?? null,
       topic: health?.topic ?? null,
     };
+  }
+
+  function rates(): LiveRates {
+    look();
+    return { rates: samples.rates(), pending: pending() };
+  }
+
+  function pending(): NowAnswer['pending'] {
+    if (seen === null) return null;
+    const { pendingEvents: events, pendingBytes: bytes, limitEvents, limitBytes } = seen.counted;
+    const isKnown = !Number.isNaN(events + bytes + limitEvents + limitBytes);
+    return isKnown ? { events, bytes, limitEvents, limitBytes } : null;
   }
 
   function series(seconds: number, after: number | null): Series {

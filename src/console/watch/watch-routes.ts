@@ -1,16 +1,21 @@
-/** The paths that watch the service: what it does now. */
+/** The paths that watch the service: what it does now, events as they are accepted, where one is. */
 import { type Context, Hono } from 'hono';
 import type { ConsoleEnv } from '../env.ts';
 import { refuse } from '../refusals.ts';
+import type { FindDeps } from './find.ts';
+import { eventsFind } from './find-route.ts';
+import { type LiveDeps, live } from './live-route.ts';
 import type { Sampler } from './sampler.ts';
 
-export type WatchDeps = { readonly sampler: Pick<Sampler, 'now' | 'series'> };
+export type WatchDeps = LiveDeps & { readonly sampler: Pick<Sampler, 'now' | 'series'>; readonly find: FindDeps };
 
 const MAX_SECONDS = 3_600;
 
 /** Relative to the operator API. */
-export function watchRoutes({ sampler }: WatchDeps): Hono<ConsoleEnv> {
+export function watchRoutes({ sampler, hub, isSignedIn, find }: WatchDeps): Hono<ConsoleEnv> {
   return new Hono<ConsoleEnv>()
+    .get('/live', live({ hub, isSignedIn }))
+    .get('/events/find', eventsFind(find))
     .get('/now', async (c) => c.json(await sampler.now()))
     .get('/now/series', (c) => {
       const seconds = numberIn(c, 'seconds', MAX_SECONDS);

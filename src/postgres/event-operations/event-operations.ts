@@ -3,6 +3,7 @@ import type { EventOperations } from '../../pipeline/operator-port.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { createEventStore } from '../event-store/event-store.ts';
 import { countLanded, countRows, eraseProject } from './erase-project.ts';
+import { findEvents } from './find-events.ts';
 import { findWrongLinks, removeWrongLinks } from './identity-links.ts';
 import { queryNdjson, queryTable } from './operator-query.ts';
 import { measureRetention, rewriteRetention } from './retention-rewrite.ts';
@@ -18,6 +19,7 @@ export function createEventOperations({ pool, clock }: { pool: Pool; clock: Cloc
     eraseProject: (projectId, onProgress) => eraseProject(pool, projectId, onProgress),
     measureRetention: (projectId, retentionSeconds) => measureRetention(pool, projectId, retentionSeconds),
     rewriteRetention: (rewrite, onProgress) => rewriteRetention(pool, rewrite, onProgress),
+    findEvents: (search) => findEvents(pool, search),
     findWrongLinks: (projectId) => findWrongLinks(pool, projectId),
     removeWrongLinks: (projectId, onProgress) => removeWrongLinks(pool, projectId, onProgress),
     inspection: (timeoutMs) => createEventStore({ pool, clock }, { timeoutMs }),

@@ -1,0 +1,178 @@
+/** "Where is my event?": every place is asked, and what is known of one event is put together. */
+import type { FoundEvents, InLetter } from '../../operations/find-events.ts';
+import type { PendingAnswer, PendingEvent, PendingQuestion, RecentRequest } from '../../watch/messages.ts';
+import type { EventQuestion } from '../../operations/find-events.ts';
+import type { StoredEvent } from '../../pipeline/operator-port.ts';
+import type { FindAnswer, FoundEvent } from './answers.ts';
+import { readRow } from './live-events.ts';
+import type { Way } from './trail-book.ts';
+
+export type FindQuestion =
+  | { readonly by: 'id'; readonly id: string; readonly projectId: string | null }
+  | { readonly by: 'user'; readonly user: string; readonly projectId: string | null }
+  | { readonly by: 'request'; readonly requestId: string };
+
+export type FindDeps = {
+  readonly findPending: (question: PendingQuestion) => Promise<PendingAnswer | null>;
+  readonly findEvents: (question: EventQuestion) => Promise<FoundEvents>;
+  readonly wayOf: (projectId: string, eventId: string) => Way | null;
+};
+
+type Asked = {
+  readonly stores: EventQuestion;
+  readonly pending: PendingQuestion;
+  /** Whether rejected events can belong to it: those of another request may have arrived at the same moment. */
+  readonly mayBeRejected: boolean;
+};
+
+/** `showsEvents`: with what events say. Never rejects because a place cannot be asked: the answer says so. */
+export async function findWay(
+  deps: FindDeps,
+  question: FindQuestion,
+  { showsEvents }: { readonly showsEvents: boolean },
+): Promise<FindAnswer> {
+  const recent =
+    question.by === 'request' ? await deps.findPending({ by: 'request', requestId: question.requestId }) : null;
+  const requests = recent?.requests ?? [];
+  const asked = question.by === 'request' ? requests.map(ofRequest) : [askedOf(question)];
+  const answers = await Promise.all(
+    asked.map(async ({ stores, pending, mayBeRejected }) => {
+      // What is pending first: it may be stored meanwhile, and is found there then.
+      const waiting = await deps.findPending(pending);
+      const places = await deps.findEvents(stores);
+      return { waiting, places: mayBeRejected ? places : { ...places, rejected: [] } };
+    }),
+  );
+  const events = answers.flatMap(({ waiting, places }) => placesOf(waiting?.events ?? [], places, deps));
+  const known = question.by === 'request' ? withGone(events, requests) : events;
+  const waitings =
+    question.by === 'request' ? [recent, ...answers.map(({ waiting }) => waiting)] : [answers[0]!.waiting];
+  return {
+    events: showsEvents ? known : known.map(hidden),
+    requests: requests.map(({ requestId, projectId, receivedAt, accepted, rejected }) => ({
+      requestId,
+      projectId,
+      receivedAt,
+      accepted,
+      rejected,
+    })),
+    requestsSince: recent?.requestsSince ?? null,
+    looked: {
+      pending: waitings.includes(null)
+        ? 'unavailable'
+        : waitings.some((one) => one!.isCutShort || one!.silent > 0)
+          ? 'a part'
+          : 'all',
+      store: worst(answers.map(({ places }) => places.looked.store)),
+      letters: worst(answers.map(({ places }) => places.looked.letters)),
+      rejected: worst(answers.map(({ places }) => places.looked.rejected)),
+    },
+  };
+}
+
+function askedOf(question: Exclude<FindQuestion, { by: 'request' }>): Asked {
+  const { projectId } = question;
+  return question.by === 'id'
+    ? {
+        stores: { by: { kind: 'ids', ids: [question.id] }, projectId, receivedAt: null },
+        pending: { by: 'ids', ids: [question.id] },
+        mayBeRejected: true,
+      }
+    : {
+        stores: { by: { kind: 'user', user: question.user }, projectId, receivedAt: null },
+        pending: { by: 'user', user: question.user, projectId },
+        mayBeRejected: true,
+      };
+}
+
+function ofRequest({ ids, projectId, receivedAt, rejected }: RecentRequest): Asked {
+  const stores: EventQuestion = { by: { kind: 'ids', ids }, projectId, receivedAt };
+  return { stores, pending: { by: 'ids', ids }, mayBeRejected: rejected > 0 };
+}
+
+const worst = (looked: readonly FoundEvents['looked']['store'][]) =>
+  (['unavailable', 'a part'] as const).find((one) => looked.includes(one)) ?? 'all';
+
+/** Each event once, where it is furthest: what is stored may still be in a letter, or be sent again. */
+function placesOf(waiting: readonly PendingEvent[], places: FoundEvents, { wayOf }: FindDeps): FoundEvent[] {
+  const found = new Map<string, FoundEvent>();
+  const add = (event: FoundEvent) => {
+    const key = `${event.projectId} ${event.id}`;
+    const known = found.get(key);
+    // The first place counts; a letter is worth knowing in any case.
+    if (known === undefined) found.set(key, event);
+    else if (known.letter === null && event.letter !== null) found.set(key, { ...known, letter: event.letter });
+  };
+  for (const event of places.stored) add(storedOne(event, wayOf(event.projectId, event.id)));
+  for (const one of places.inLetters)
+    addRow(one, (event) => ({ ...event, place: 'dead-letter', letter: letterOf(one) }));
+  for (const one of waiting)
+    addRow(one, (event) => ({ ...event, place: 'pending', batchId: event.batchId ?? one.batchId }));
+  const rejected = places.rejected.map(({ id, projectId, door, kind, reason, receivedAt }): FoundEvent => ({
+    ...BLANK,
+    place: 'rejected',
+    projectId,
+    source: door,
+    acceptedAt: receivedAt.getTime(),
+    rejection: { id, kind, reason },
+  }));
+  return [...found.values(), ...rejected];
+
+  function addRow(row: { readonly row: string; readonly isCut: boolean }, complete: (event: FoundEvent) => FoundEvent) {
+    const read = readRow(row);
+    if (read === null) return;
+    const { id, projectId, event, userId, anonymousId, source, receivedAt: acceptedAt } = read;
+    const way = wayOf(projectId, id);
+    const known = { ...BLANK, id, projectId, event, distinctId: userId ?? anonymousId, source, acceptedAt };
+    add(complete({ ...known, ...timesOf(way, acceptedAt) }));
+  }
+}
+
+const BLANK: FoundEvent = {
+  place: 'gone',
+  projectId: '',
+  id: null,
+  event: null,
+  distinctId: null,
+  source: null,
+  requestId: null,
+  acceptedAt: null,
+  journaledAt: null,
+  batchId: null,
+  batchedAt: null,
+  storedAt: null,
+  letter: null,
+  rejection: null,
+};
+
+function storedOne({ id, projectId, event, userId, anonymousId, source, receivedAt }: StoredEvent, way: Way | null) {
+  const known = { ...BLANK, place: 'stored' as const, id, projectId, event, distinctId: userId ?? anonymousId, source };
+  return { ...known, acceptedAt: receivedAt, ...timesOf(way, receivedAt) };
+}
+
+/** The way of an event that was sent again is that of the later one. */
+function timesOf(way: Way | null, acceptedAt: number | null) {
+  if (way === null || (acceptedAt !== null && way.acceptedAt !== acceptedAt)) return {};
+  const { requestId, journaledAt, batchId, batchedAt, outcome, outcomeAt } = way;
+  return { requestId, journaledAt, batchId, batchedAt, storedAt: outcome === 'stored' ? outcomeAt : null };
+}
+
+const letterOf = ({ letter: { createdAt, ...letter } }: InLetter) => ({ ...letter, createdAt: createdAt.getTime() });
+
+/** Events of the requests that are nowhere, and the request's id with all others. */
+function withGone(events: readonly FoundEvent[], requests: readonly RecentRequest[]): FoundEvent[] {
+  const known = events.map((event): FoundEvent => {
+    const from = requests.find(({ ids, projectId }) => projectId === event.projectId && ids.includes(event.id ?? ''));
+    return from === undefined ? event : { ...event, requestId: from.requestId };
+  });
+  const ids = new Set(known.map(({ id }) => id));
+  const gone = requests.flatMap(({ requestId, projectId, receivedAt: acceptedAt, ids: all }) =>
+    all.filter((id) => !ids.has(id)).map((id): FoundEvent => ({ ...BLANK, projectId, id, requestId, acceptedAt })),
+  );
+  return [...known, ...gone];
+}
+
+function hidden(event: FoundEvent): FoundEvent {
+  const { rejection } = event;
+  return { ...event, event: null, distinctId: null, rejection: rejection && { ...rejection, reason: null } };
+}

@@ -1,0 +1,58 @@
+/** `GET /live`: events as they are accepted, as server-sent events. */
+import type { Context, Handler } from 'hono';
+import type { EventFilter } from '../../watch/messages.ts';
+import type { ConsoleEnv } from '../env.ts';
+import { refuse } from '../refusals.ts';
+import { type LiveHub, MAX_STREAMS } from './live-hub.ts';
+
+export type LiveDeps = {
+  readonly hub: Pick<LiveHub, 'open'>;
+  /** Whether whoever sent the request is still signed in. */
+  readonly isSignedIn: (c: Context<ConsoleEnv>) => Promise<boolean>;
+};
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** As long as a text of an event may be. */
+const MAX_TEXT = 1_000;
+
+export function live({ hub, isSignedIn }: LiveDeps): Handler<ConsoleEnv> {
+  return (c) => {
+    const filter = filterIn(c);
+    if (typeof filter === 'string') return refuse(c, { refused: 'invalid_request', message: filter });
+    const stream = hub.open(filter, {
+      showsEvents: c.get('operator').showsEvents,
+      isAllowed: () => isSignedIn(c),
+      onStuck: () => c.env.incoming.socket.destroy(),
+    });
+    if (stream === null) {
+      return refuse(c, { refused: 'busy', message: `${MAX_STREAMS} pages look at live events already; close one` });
+    }
+    const encoder = new TextEncoder();
+    const body = new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        const frame = await stream.next();
+        if (frame === null) controller.close();
+        else controller.enqueue(encoder.encode(frame));
+      },
+      cancel: () => stream.end(null),
+    });
+    return c.body(body, 200, { 'Content-Type': 'text/event-stream; charset=utf-8', 'X-Accel-Buffering': 'no' });
+  };
+}
+
+/** What the query of a request asks for, or what is wrong with it. */
+export function filterIn(c: Context<ConsoleEnv>): EventFilter | string {
+  const { project, event, id, user } = c.req.query();
+  for (const [name, value] of Object.entries({ project, id })) {
+    if (value !== undefined && value !== '' && !UUID.test(value)) return `${name} must be a UUID`;
+  }
+  for (const [name, value] of Object.entries({ event, user })) {
+    if (value !== undefined && value.length > MAX_TEXT) return `${name} has at most ${MAX_TEXT} characters`;
+  }
+  return {
+    ...(project && { projectId: project.toLowerCase() }),
+    ...(event && { event }),
+    ...(id && { id: id.toLowerCase() }),
+    ...(user && { user }),
+  };
+}

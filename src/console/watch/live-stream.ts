@@ -1,0 +1,122 @@
+/**
+ * What one viewer has still to be sent, within bounds, and its frames of server-sent events. A viewer that does not read
+ * misses events, which are counted; nothing is queued for it.
+ */
+import type { StreamCounts } from '../../watch/messages.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { EventStep, LiveBatch, LiveEvent, LiveRates } from './answers.ts';
+
+export type LiveStream = {
+  /** How many more events it can take now; 0 for one that does not read. */
+  room(): number;
+  add(event: LiveEvent): void;
+  step(step: EventStep): void;
+  count(counts: Omit<StreamCounts, 'stream'>): void;
+  /** How long it has not asked for a frame. */
+  silentMs(): number;
+  /** The next frame, when there is something to say; null when the stream has ended. */
+  next(): Promise<string | null>;
+  /** `why`: told to the viewer as the last thing. */
+  end(why: string | null): void;
+};
+
+const FRAME_EVERY_MS = 250;
+const RATES_EVERY_MS = 1_000;
+const HEARTBEAT_EVERY_MS = 15_000;
+const CHECK_EVERY_MS = 30_000;
+const MAX_EVENTS = 50;
+const MAX_STEPS = 1_000;
+/** Who has not asked for that long gets no more events to miss. */
+const READS_WITHIN_MS = 1_000;
+
+export type LiveStreamDeps = {
+  readonly clock: Clock;
+  readonly rates: () => LiveRates;
+  /** Whether the viewer may still see it. */
+  readonly isAllowed: () => Promise<boolean>;
+};
+
+export function createLiveStream({ clock, rates, isAllowed }: LiveStreamDeps): LiveStream {
+  let events: LiveEvent[] = [];
+  let steps: EventStep[] = [];
+  let counts = { matched: 0, unexamined: 0, dropped: 0 };
+  let readAt = clock.elapsed();
+  let checkedAt = clock.elapsed();
+  let ratesAt = -Infinity;
+  let saidAt = -Infinity;
+  let ended: { readonly why: string | null } | null = null;
+  let hasEnded = false;
+  const ending = new AbortController();
+
+  return { room, add, step, count, silentMs, next, end };
+
+  function room() {
+    return silentMs() > READS_WITHIN_MS || ended !== null ? 0 : MAX_EVENTS - events.length;
+  }
+
+  function add(event: LiveEvent) {
+    if (events.length < MAX_EVENTS) events.push(event);
+    else counts.dropped += 1;
+  }
+
+  function step(one: EventStep) {
+    if (steps.length < MAX_STEPS) steps.push(one);
+  }
+
+  function count({ matched, unexamined }: Omit<StreamCounts, 'stream'>) {
+    counts = { ...counts, matched: counts.matched + matched, unexamined: counts.unexamined + unexamined };
+  }
+
+  function silentMs() {
+    return clock.elapsed() - readAt;
+  }
+
+  async function next(): Promise<string | null> {
+    for (;;) {
+      readAt = clock.elapsed();
+      if (hasEnded) return null;
+      await clock.sleep(FRAME_EVERY_MS, ending.signal);
+      if (ended === null && clock.elapsed() - checkedAt >= CHECK_EVERY_MS) {
+        checkedAt = clock.elapsed();
+        if (!(await isAllowed().catch(() => false))) ended = { why: 'signed out' };
+      }
+      if (ended !== null) {
+        hasEnded = true;
+        return ended.why === null ? null : frame('end', { why: ended.why });
+      }
+      const text = said();
+      if (text !== '') return text;
+    }
+  }
+
+  function said(): string {
+    const now = clock.elapsed();
+    let text = '';
+    if (events.length > 0 || counts.matched + counts.unexamined + counts.dropped > 0) {
+      text += frame('batch', { events, shown: events.length, ...counts } satisfies LiveBatch);
+      events = [];
+      counts = { matched: 0, unexamined: 0, dropped: 0 };
+    }
+    if (steps.length > 0) {
+      text += frame('steps', { steps });
+      steps = [];
+    }
+    if (now - ratesAt >= RATES_EVERY_MS) {
+      ratesAt = now;
+      text += frame('rates', rates());
+    }
+    if (text === '' && now - saidAt >= HEARTBEAT_EVERY_MS) text = ': still here\n\n';
+    if (text !== '') saidAt = now;
+    return text;
+  }
+
+  function end(why: string | null) {
+    ended ??= { why };
+    events = [];
+    steps = [];
+    ending.abort('ended');
+  }
+}
+
+/** JSON has no line ends of its own, so that data is one line. */
+const frame = (name: string, data: unknown) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
