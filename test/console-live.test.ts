@@ -50,8 +50,8 @@ function seenOf({
 const tell = (events: SeenEvent[], more: Partial<WatchReport> = {}) =>
   hub.receive({ worker: null, events, steps: [], counts: [], ...more });
 
-function open(filter = {}, { showsEvents = true, isAllowed = () => Promise.resolve(true), onStuck = () => {} } = {}) {
-  return hub.open(filter, { showsEvents, isAllowed, onStuck })!;
+function open(filter = {}, { showsEvents = true, onStuck = () => {} } = {}) {
+  return hub.open(filter, { showsEvents, onStuck })!;
 }
 
 /** The frames of one reading, by name. */
@@ -158,16 +158,6 @@ describe('a page that reads slowly', () => {
 });
 
 describe('a stream', () => {
-  test('ends with the session', async () => {
-    let isAllowed = true;
-    const stream = open({}, { isAllowed: () => Promise.resolve(isAllowed) });
-    for (let second = 0; second < 29; second += 1) expect(await read(stream, 1_000)).not.toBeNull();
-    isAllowed = false;
-    await read(stream, 1_000);
-    expect((await read(stream, 2_000))!.get('end')).toEqual({ why: 'signed out' });
-    expect(await read(stream)).toBeNull();
-  });
-
   test('ends with the console', async () => {
     const stream = open();
     const reading = stream.next();
@@ -202,7 +192,7 @@ describe('GET /live', () => {
         c.set('operator', { name: 'ann', role: 'viewer', showsEvents });
         await next();
       })
-      .get('/live', live({ hub, isSignedIn: () => Promise.resolve(true) }));
+      .get('/live', live(hub));
 
   test('streams until the page leaves', async () => {
     const answer = await appWith().request('/live?event=signup');

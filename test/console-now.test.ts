@@ -30,7 +30,7 @@ async function watching<T>(metricsToken: string | null, use: (get: (path: string
   const stop = new AbortController();
   const service = { url, metricsToken, order: () => {}, findPending: () => Promise.resolve(null) };
   const stores = { db: {} as never, events: null };
-  const watch = createWatch({ service, stores, isSignedIn: () => Promise.resolve(true), clock: systemClock });
+  const watch = createWatch({ service, stores, clock: systemClock });
   const running = watch.run(stop.signal);
   try {
     return await use(async (path) => watch.routes.request(path));

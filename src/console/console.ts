@@ -22,7 +22,6 @@ import { createGuesses } from './session/guesses.ts';
 import { originsOf } from './session/own-page.ts';
 import { createPasswordChecks } from './session/password-checks.ts';
 import type { SignInDeps } from './session/session-routes.ts';
-import { isStillSignedIn } from './session/signed-in.ts';
 import { type WatchAccess, openWatch } from './watch/open-watch.ts';
 
 export type Console = {
@@ -67,8 +66,7 @@ export async function startConsole(
     service,
     log,
   };
-  const isSignedIn = isStillSignedIn({ find: signIn.sessions.find, showEvents });
-  const watch = openWatch({ config, access, serviceUrl, ...watched, isSignedIn }, { clock, log });
+  const watch = openWatch({ config, access, serviceUrl, ...watched }, { clock, log });
   const families: readonly Hono<ConsoleEnv>[] = [watch.routes];
   const newRequestId = createRequestIds(randomFillSync);
   const makeApp = (port: number) =>

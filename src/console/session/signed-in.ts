@@ -1,6 +1,6 @@
 /** Lets nobody in without a session, and nobody change anything without its token and the role for it. */
 import { hash } from 'node:crypto';
-import type { Context, MiddlewareHandler } from 'hono';
+import type { MiddlewareHandler } from 'hono';
 import { LRUCache } from 'lru-cache';
 import {
   type ConsoleSessions,
@@ -70,24 +70,6 @@ export function signedIn({ find, clock, showEvents }: Deps): MiddlewareHandler<C
       return before.owner;
     }
   }
-}
-
-/**
- * Whether whoever sent a request, which is still being answered, is signed in as before. While Postgres is away, they are:
- * that is when people look.
- */
-export function isStillSignedIn({ find, showEvents }: Pick<Deps, 'find' | 'showEvents'>) {
-  return async (c: Context<ConsoleEnv>): Promise<boolean> => {
-    const id = sessionIdIn(c.req.header('Cookie'));
-    if (id === null) return false;
-    try {
-      const owner = await find(id);
-      return owner !== null && operatorOf(owner, showEvents).showsEvents === c.get('operator').showsEvents;
-    } catch (error) {
-      if (error instanceof PostgresFailure && error.isUnavailable) return true;
-      throw error;
-    }
-  };
 }
 
 /** What a handler knows of whoever is signed in. */

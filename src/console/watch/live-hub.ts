@@ -8,10 +8,7 @@ import { type TrailBook, createTrailBook } from './trail-book.ts';
 
 export type LiveHub = {
   /** null when there are too many. `showsEvents`: with what they say. `onStuck`: it has not been read for long. */
-  open(
-    filter: EventFilter,
-    viewer: { readonly showsEvents: boolean; readonly isAllowed: () => Promise<boolean>; readonly onStuck: () => void },
-  ): LiveStream | null;
+  open(filter: EventFilter, viewer: { readonly showsEvents: boolean; readonly onStuck: () => void }): LiveStream | null;
   /** Call it with what the service tells. */
   receive(report: WatchReport): void;
   /** Works until `signal` aborts; then all streams end. Never rejects. */
@@ -46,11 +43,11 @@ export function createLiveHub({ clock, order, rates }: LiveHubDeps): LiveHub {
 
   return { open, receive, run, wayOf: book.wayOf };
 
-  function open(filter: EventFilter, { showsEvents, isAllowed, onStuck }: Parameters<LiveHub['open']>[1]) {
+  function open(filter: EventFilter, { showsEvents, onStuck }: Parameters<LiveHub['open']>[1]) {
     if (viewers.size >= MAX_STREAMS) return null;
     last += 1;
     const number = last;
-    const stream = createLiveStream({ clock, rates, isAllowed });
+    const stream = createLiveStream({ clock, rates });
     viewers.set(number, { filter, showsEvents, stream, onStuck });
     wake.abort('somebody looks');
     return {

@@ -5,23 +5,16 @@ import type { ConsoleEnv } from '../env.ts';
 import { refuse } from '../refusals.ts';
 import { type LiveHub, MAX_STREAMS } from './live-hub.ts';
 
-export type LiveDeps = {
-  readonly hub: Pick<LiveHub, 'open'>;
-  /** Whether whoever sent the request is still signed in. */
-  readonly isSignedIn: (c: Context<ConsoleEnv>) => Promise<boolean>;
-};
-
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** As long as a text of an event may be. */
 const MAX_TEXT = 1_000;
 
-export function live({ hub, isSignedIn }: LiveDeps): Handler<ConsoleEnv> {
+export function live(hub: Pick<LiveHub, 'open'>): Handler<ConsoleEnv> {
   return (c) => {
     const filter = filterIn(c);
     if (typeof filter === 'string') return refuse(c, { refused: 'invalid_request', message: filter });
     const stream = hub.open(filter, {
       showsEvents: c.get('operator').showsEvents,
-      isAllowed: () => isSignedIn(c),
       onStuck: () => c.env.incoming.socket.destroy(),
     });
     if (stream === null) {

@@ -23,7 +23,6 @@ export type LiveStream = {
 const FRAME_EVERY_MS = 250;
 const RATES_EVERY_MS = 1_000;
 const HEARTBEAT_EVERY_MS = 15_000;
-const CHECK_EVERY_MS = 30_000;
 const MAX_EVENTS = 50;
 const MAX_STEPS = 1_000;
 /** Who has not asked for that long gets no more events to miss. */
@@ -32,16 +31,13 @@ const READS_WITHIN_MS = 1_000;
 export type LiveStreamDeps = {
   readonly clock: Clock;
   readonly rates: () => LiveRates;
-  /** Whether the viewer may still see it. */
-  readonly isAllowed: () => Promise<boolean>;
 };
 
-export function createLiveStream({ clock, rates, isAllowed }: LiveStreamDeps): LiveStream {
+export function createLiveStream({ clock, rates }: LiveStreamDeps): LiveStream {
   let events: LiveEvent[] = [];
   let steps: EventStep[] = [];
   let counts = { matched: 0, unexamined: 0, dropped: 0 };
   let readAt = clock.elapsed();
-  let checkedAt = clock.elapsed();
   let ratesAt = -Infinity;
   let saidAt = -Infinity;
   let ended: { readonly why: string | null } | null = null;
@@ -76,10 +72,6 @@ export function createLiveStream({ clock, rates, isAllowed }: LiveStreamDeps): L
       readAt = clock.elapsed();
       if (hasEnded) return null;
       await clock.sleep(FRAME_EVERY_MS, ending.signal);
-      if (ended === null && clock.elapsed() - checkedAt >= CHECK_EVERY_MS) {
-        checkedAt = clock.elapsed();
-        if (!(await isAllowed().catch(() => false))) ended = { why: 'signed out' };
-      }
       if (ended !== null) {
         hasEnded = true;
         return ended.why === null ? null : frame('end', { why: ended.why });

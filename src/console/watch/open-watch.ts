@@ -15,12 +15,11 @@ export type OpenedWatch = Pick<Watch, 'routes' | 'receive'> & {
   close(): Promise<void>;
 };
 
-export type WatchAccess = Omit<WatchParts['service'], 'url' | 'metricsToken'> &
-  Pick<WatchParts, 'isSignedIn'> & {
-    readonly config: Config;
-    readonly access: StoreAccess;
-    readonly serviceUrl: string;
-  };
+export type WatchAccess = Pick<WatchParts['service'], 'order' | 'findPending'> & {
+  readonly config: Config;
+  readonly access: StoreAccess;
+  readonly serviceUrl: string;
+};
 
 /** Two look for events at a time, in three places each. */
 const CONNECTIONS = 4;
@@ -28,7 +27,7 @@ const CONNECTIONS = 4;
 const WITHIN_MS = 15_000;
 
 export function openWatch(
-  { config, access, serviceUrl, order, findPending, isSignedIn }: WatchAccess,
+  { config, access, serviceUrl, order, findPending }: WatchAccess,
   { clock, log }: { readonly clock: Clock; readonly log: Log },
 ): OpenedWatch {
   const stopping = new AbortController();
@@ -43,7 +42,6 @@ export function openWatch(
   const watch = createWatch({
     service: { url: serviceUrl, metricsToken: config.metricsToken, order, findPending },
     stores: { db, events: config.role === 'ingest' ? null : operations },
-    isSignedIn,
     clock,
   });
   const running = watch.run(stopping.signal);

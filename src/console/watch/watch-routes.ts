@@ -4,17 +4,22 @@ import type { ConsoleEnv } from '../env.ts';
 import { refuse } from '../refusals.ts';
 import type { FindDeps } from './find.ts';
 import { eventsFind } from './find-route.ts';
-import { type LiveDeps, live } from './live-route.ts';
+import type { LiveHub } from './live-hub.ts';
+import { live } from './live-route.ts';
 import type { Sampler } from './sampler.ts';
 
-export type WatchDeps = LiveDeps & { readonly sampler: Pick<Sampler, 'now' | 'series'>; readonly find: FindDeps };
+export type WatchDeps = {
+  readonly sampler: Pick<Sampler, 'now' | 'series'>;
+  readonly hub: Pick<LiveHub, 'open'>;
+  readonly find: FindDeps;
+};
 
 const MAX_SECONDS = 3_600;
 
 /** Relative to the operator API. */
-export function watchRoutes({ sampler, hub, isSignedIn, find }: WatchDeps): Hono<ConsoleEnv> {
+export function watchRoutes({ sampler, hub, find }: WatchDeps): Hono<ConsoleEnv> {
   return new Hono<ConsoleEnv>()
-    .get('/live', live({ hub, isSignedIn }))
+    .get('/live', live(hub))
     .get('/events/find', eventsFind(find))
     .get('/now', async (c) => c.json(await sampler.now()))
     .get('/now/series', (c) => {

@@ -1,5 +1,5 @@
 /** The part of the console that watches the service, put together. */
-import type { Context, Hono } from 'hono';
+import type { Hono } from 'hono';
 import { type FindEventsDeps, findEvents } from '../../operations/find-events.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { PendingAnswer, PendingQuestion, StreamOrder, WatchReport } from '../../watch/messages.ts';
@@ -21,8 +21,6 @@ export type WatchParts = {
     readonly findPending: (question: PendingQuestion) => Promise<PendingAnswer | null>;
   };
   readonly stores: Pick<FindEventsDeps, 'db' | 'events'>;
-  /** Whether whoever sent the request is still signed in. */
-  readonly isSignedIn: (c: Context<ConsoleEnv>) => Promise<boolean>;
   readonly clock: Clock;
 };
 
@@ -35,7 +33,7 @@ export type Watch = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-export function createWatch({ service, stores, isSignedIn, clock }: WatchParts): Watch {
+export function createWatch({ service, stores, clock }: WatchParts): Watch {
   const sampler = createSampler({ pages: createServicePages(service), clock });
   const hub = createLiveHub({ clock, order: service.order, rates: sampler.rates });
   const find = {
@@ -44,7 +42,7 @@ export function createWatch({ service, stores, isSignedIn, clock }: WatchParts):
     wayOf: hub.wayOf,
   };
   return {
-    routes: watchRoutes({ sampler, hub, isSignedIn, find }),
+    routes: watchRoutes({ sampler, hub, find }),
     receive: hub.receive,
     run: async (signal) => void (await Promise.all([sampler.run(signal), hub.run(signal)])),
   };
