@@ -16,7 +16,7 @@ export type ConsoleAppDeps = {
   readonly families: readonly Hono<ConsoleEnv>[];
   /** The page and its files. */
   readonly page: Hono<ConsoleEnv>;
-  readonly clock: Pick<Clock, 'elapsed'>;
+  readonly clock: Pick<Clock, 'elapsed' | 'sleep'>;
   readonly newRequestId: () => string;
   readonly log: Log;
 };
@@ -59,7 +59,7 @@ export function createConsoleApp(deps: ConsoleAppDeps): Hono<ConsoleEnv> {
 
 /** Behind every handler: a request that gets there has the right path and the wrong method. */
 function answerOtherMethods(app: Hono<ConsoleEnv>): void {
-  const routes = app.routes.filter(({ method }) => method !== 'ALL');
+  const routes = app.routes.filter(({ method, path }) => method !== 'ALL' && !path.endsWith('*'));
   for (const [path, known] of Map.groupBy(routes, ({ path }) => path)) {
     const methods = known.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
     const allowed = [...new Set(methods)].join(', ');

@@ -27,6 +27,10 @@ export type ConsoleWorld = {
   outage: Error | null;
   /** Asks as the console's own page does, signed in as whom `cookie` says. */
   ask(method: string, path: string, asked?: Asked): Promise<Answer>;
+  /** A path that is read, its answer as it comes. */
+  open(path: string, asked: Asked): Promise<Response>;
+  /** Every route of the app. */
+  readonly routes: readonly { readonly method: string; readonly path: string }[];
   /** A session of that role, and what its page sends. */
   signIn(role: OperatorRole): { readonly cookie: string; readonly csrf: string };
 };
@@ -129,9 +133,11 @@ export async function createConsoleWorld(
         ...(body !== undefined && { body: sent }),
       });
       const text = await answer.text();
-      const isJson = answer.headers.get('Content-Type')?.startsWith('application/json');
+      const isJson = text !== '' && answer.headers.get('Content-Type')?.startsWith('application/json');
       return { status: answer.status, headers: answer.headers, text, json: isJson ? JSON.parse(text) : null };
     },
+    routes: app.routes,
+    open: async (path, { cookie = '' }) => app.request(`http://x${path}`, { headers: { Host: HOST, Cookie: cookie } }),
     signIn(role) {
       const id = begin({ name: `a ${role}`, role });
       return { cookie: `weir_console=${id}`, csrf: csrfOf(id) };

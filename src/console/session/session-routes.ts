@@ -31,7 +31,8 @@ export type SignInDeps = {
 type Session = { readonly id: string; readonly owner: SessionOwner };
 
 const MAX_CHARACTERS = 1_024;
-const Text = v.pipe(v.string(), v.minLength(1), v.maxLength(MAX_CHARACTERS));
+// Postgres keeps no NUL.
+const Text = v.pipe(v.string(), v.maxLength(MAX_CHARACTERS), v.regex(/^[^\0]+$/));
 const SignIn = v.union([v.strictObject({ link: Text }), v.strictObject({ name: Text, password: Text })]);
 const WRONG: ConsoleRefusal = { refused: 'wrong_credentials' };
 

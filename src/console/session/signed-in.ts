@@ -13,6 +13,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { ConsoleEnv, Operator } from '../env.ts';
 import { refuse } from '../refusals.ts';
 import { isCsrf, sessionIdIn } from './cookie.ts';
+import { endingWith, goesOn } from './ending-streams.ts';
 import { changes } from './own-page.ts';
 
 /** Who sees the contents of events: `CONSOLE_SHOW_EVENTS`. */
@@ -20,7 +21,7 @@ export type ShowEvents = 'operators' | 'everyone' | 'off';
 
 type Deps = {
   readonly find: ConsoleSessions['find'];
-  readonly clock: Pick<Clock, 'elapsed'>;
+  readonly clock: Pick<Clock, 'elapsed' | 'sleep'>;
   readonly showEvents: ShowEvents;
 };
 
@@ -49,7 +50,11 @@ export function signedIn({ find, clock, showEvents }: Deps): MiddlewareHandler<C
       return refuse(c, { refused: 'forbidden' });
     }
     c.set('operator', operatorOf(owner, showEvents));
-    return next();
+    await next();
+    // Of a stream in an outage nobody can say that its session has ended.
+    const isLive = async () => (await ownerOf(id, { mayRemember: true }).catch(() => owner)) !== null;
+    if (goesOn(c.res)) c.res = endingWith(c.res, { isLive, clock });
+    return undefined;
   };
 
   async function ownerOf(id: string, { mayRemember }: { mayRemember: boolean }): Promise<SessionOwner | null> {

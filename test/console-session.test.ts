@@ -1,0 +1,259 @@
+import { Hono } from 'hono';
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { ConsoleEnv } from '../src/console/env.ts';
+import { createGuesses } from '../src/console/session/guesses.ts';
+import { createPasswordChecks } from '../src/console/session/password-checks.ts';
+import { HASH_OF_NONE, hashPassword, isPassword } from '../src/postgres/accounts/password-hash.ts';
+import { PostgresFailure } from '../src/postgres/connection/errors.ts';
+import { createManualClock, settled } from './support/clock.ts';
+import { type ConsoleWorld, createConsoleWorld } from './support/console-app.ts';
+
+const SESSION = '/api/v1/operator/session';
+const READ = '/api/v1/operator/thing';
+const AWAY = new PostgresFailure(Object.assign(new Error('away'), { code: 'ECONNREFUSED' }));
+
+let world: ConsoleWorld;
+beforeEach(async () => {
+  const family = new Hono<ConsoleEnv>()
+    .get('/thing', (c) => c.json(c.get('operator')))
+    .post('/thing', (c) => c.json(c.get('operator')));
+  world = await createConsoleWorld([family]);
+});
+
+const signInBy = (body: unknown) => world.ask('POST', SESSION, { body });
+const cookieIn = (headers: Headers) => headers.get('Set-Cookie')?.split(';')[0];
+
+describe('a link', () => {
+  test('signs in once, under the name of who made it, as an operator', async () => {
+    world.links.set('secret', 'mira');
+    const answer = await signInBy({ link: 'secret' });
+    expect(answer).toMatchObject({ status: 200, json: { name: 'mira', role: 'operator', showsEvents: true } });
+    const seen = await world.ask('GET', SESSION, { cookie: cookieIn(answer.headers) });
+    expect(seen.json).toEqual(answer.json);
+    expect((await signInBy({ link: 'secret' })).status).toBe(401);
+  });
+
+  test('begins a session in a cookie that no script and no other site can use', async () => {
+    world.links.set('secret', 'mira');
+    const { headers } = await signInBy({ link: 'secret' });
+    expect(headers.get('Set-Cookie')).toMatch(
+      /^weir_console=[\w-]{43}; Path=\/; Max-Age=43200; HttpOnly; SameSite=Strict$/,
+    );
+  });
+
+  test('begins one that is sent over TLS only, where browsers come over TLS', async () => {
+    const behind = await createConsoleWorld([], { isSecure: true });
+    behind.links.set('secret', 'mira');
+    const { headers } = await behind.ask('POST', SESSION, { body: { link: 'secret' } });
+    expect(headers.get('Set-Cookie')).toMatch(/; Secure$/);
+  });
+});
+
+describe('a password', () => {
+  beforeEach(() => world.accounts.set('mira', { role: 'viewer', password: 'right' }));
+
+  test('signs in, with the role of the account', async () => {
+    const answer = await signInBy({ name: 'mira', password: 'right' });
+    expect(answer).toMatchObject({ status: 200, json: { name: 'mira', role: 'viewer', showsEvents: false } });
+  });
+
+  test('for a name that nobody has is compared like any other, and answered like a wrong one', async () => {
+    const unknown = await signInBy({ name: 'nobody', password: 'right' });
+    const wrong = await signInBy({ name: 'mira', password: 'wrong' });
+    expect(world.compared).toEqual([HASH_OF_NONE, 'right']);
+    expect([unknown.status, unknown.text]).toEqual([wrong.status, wrong.text]);
+    expect(unknown.status).toBe(401);
+  });
+
+  test('of the hash of nobody there is none', async () => {
+    expect(await isPassword('', HASH_OF_NONE)).toBe(false);
+    expect(await isPassword('A'.repeat(43), HASH_OF_NONE)).toBe(false);
+  });
+
+  test('is right however its letters are composed, and wrong in any other way', async () => {
+    const stored = await hashPassword('Ünïcödé and more');
+    expect(stored).not.toContain('more');
+    expect(await isPassword('Ünïcödé and more'.normalize('NFD'), stored)).toBe(true);
+    expect(await isPassword('Ünïcödé and mord', stored)).toBe(false);
+    expect(await hashPassword('Ünïcödé and more')).not.toBe(stored);
+  });
+
+  test('that is guessed has to wait longer and longer, the right one too, before it is compared', async () => {
+    const statuses = [];
+    for (let guess = 0; guess < 7; guess++) {
+      statuses.push((await signInBy({ name: 'mira', password: `guess ${guess}` })).status);
+    }
+    expect(statuses).toEqual([401, 401, 401, 401, 401, 429, 429]);
+    const waiting = await signInBy({ name: 'mira', password: 'right' });
+    expect(waiting).toMatchObject({ status: 429, json: { code: 'too_many_attempts' } });
+    expect(waiting.headers.get('Retry-After')).toBe('1');
+    expect(world.compared).toHaveLength(5);
+    await world.clock.advance(1_000);
+    expect((await signInBy({ name: 'mira', password: 'guess' })).status).toBe(401);
+    expect((await signInBy({ name: 'mira', password: 'right' })).headers.get('Retry-After')).toBe('2');
+    await world.clock.advance(2_000);
+    expect((await signInBy({ name: 'mira', password: 'right' })).status).toBe(200);
+    expect((await signInBy({ name: 'mira', password: 'wrong' })).status).toBe(401);
+  });
+
+  test('that is guessed a hundred times at once is compared five times', async () => {
+    await Promise.all(Array.from({ length: 100 }, (_, n) => signInBy({ name: 'mira', password: `guess ${n}` })));
+    expect(world.compared).toHaveLength(5);
+  });
+
+  test('that nobody could look at, because Postgres is away, is no guess', async () => {
+    world.outage = AWAY;
+    for (let tries = 0; tries < 20; tries++) {
+      expect((await signInBy({ name: 'mira', password: 'right' })).status).toBe(503);
+    }
+    world.outage = null;
+    expect((await signInBy({ name: 'mira', password: 'right' })).status).toBe(200);
+  });
+});
+
+describe('guesses from one address', () => {
+  test('of ever new names are slowed as well, and one good account does not help', () => {
+    const clock = createManualClock();
+    const guesses = createGuesses({ clock });
+    const own = { name: 'own', address: 'a' };
+    let allowed = 0;
+    for (let guess = 0; guess < 200; guess++) {
+      if (guesses.begin({ name: `name ${guess}`, address: 'a' }) === 0) allowed++;
+      if (guesses.begin(own) === 0) guesses.succeeded(own);
+    }
+    expect(allowed).toBe(30);
+    expect(guesses.begin({ name: 'mira', address: 'b' })).toBe(0);
+  });
+
+  test('are forgotten after a while, and wait a minute at most', async () => {
+    const clock = createManualClock();
+    const guesses = createGuesses({ clock });
+    const attempt = { name: null, address: 'a' };
+    for (let guess = 0; guess < 100; guess++) await clock.advance(guesses.begin(attempt));
+    expect(guesses.begin(attempt)).toBeLessThanOrEqual(60_000);
+    await clock.advance(15 * 60_000);
+    expect(guesses.begin(attempt)).toBe(0);
+  });
+});
+
+describe('comparing passwords', () => {
+  test('goes on for two at a time, has twenty wait, and turns others away', async () => {
+    const ends: (() => void)[] = [];
+    let most = 0;
+    let running = 0;
+    const passwords = createPasswordChecks(async () => {
+      most = Math.max(most, ++running);
+      await new Promise<void>((resolve) => ends.push(resolve));
+      running--;
+      return true;
+    });
+    const answers = Array.from({ length: 30 }, () => passwords.check('p', 'h'));
+    await settled();
+    for (let ended = 0; ended < 22; ended++) {
+      ends[ended]!();
+      await settled();
+    }
+    expect(most).toBe(2);
+    const given = await Promise.all(answers);
+    expect(given.filter((answer) => answer === null)).toHaveLength(8);
+  });
+
+  test('that fails gives its place back', async () => {
+    const passwords = createPasswordChecks((_, stored) =>
+      stored === 'broken' ? Promise.reject(new Error('unreadable')) : Promise.resolve(true),
+    );
+    for (let time = 0; time < 5; time++) await expect(passwords.check('p', 'broken')).rejects.toThrow('unreadable');
+    expect(await passwords.check('p', 'h')).toBe(true);
+  });
+});
+
+describe('while Postgres is away', () => {
+  test('whoever was seen before still reads, and changes nothing', async () => {
+    const seen = world.signIn('operator');
+    const unseen = world.signIn('operator');
+    await world.ask('GET', READ, seen);
+    world.outage = AWAY;
+    expect(await world.ask('GET', READ, seen)).toMatchObject({ status: 200, json: { name: 'a operator' } });
+    expect((await world.ask('POST', READ, seen)).status).toBe(503);
+    expect((await world.ask('GET', READ, unseen)).status).toBe(503);
+  });
+
+  test('nobody reads longer than a session lasts', async () => {
+    const seen = world.signIn('operator');
+    await world.ask('GET', READ, seen);
+    world.outage = AWAY;
+    for (let hour = 0; hour < 12; hour++) {
+      await world.clock.advance(3_600_000);
+      expect((await world.ask('GET', READ, seen)).status).toBe(200);
+    }
+    await world.clock.advance(3_600_000);
+    expect((await world.ask('GET', READ, seen)).status).toBe(401);
+  });
+
+  test('nobody reads who was gone for two hours, or was signed out before', async () => {
+    const [idle, out] = [world.signIn('operator'), world.signIn('operator')];
+    for (const session of [idle, out]) await world.ask('GET', READ, session);
+    world.sessions.delete(out.cookie.split('=')[1]!);
+    expect((await world.ask('GET', READ, out)).status).toBe(401);
+    world.outage = AWAY;
+    expect((await world.ask('GET', READ, out)).status).toBe(503);
+    await world.clock.advance(2 * 3_600_000 + 1);
+    expect((await world.ask('GET', READ, idle)).status).toBe(401);
+  });
+});
+
+describe('a stream', () => {
+  const endless = () => {
+    let isCancelled = false;
+    const family = new Hono<ConsoleEnv>().get('/stream', () => {
+      const body = new ReadableStream({
+        pull: (controller) => controller.enqueue(new TextEncoder().encode('data: 1\n\n')),
+        cancel: () => void (isCancelled = true),
+      });
+      return new Response(body, { headers: { 'Content-Type': 'text/event-stream' } });
+    });
+    return { family, isCancelled: () => isCancelled };
+  };
+
+  test('ends with its session, for its source too', async () => {
+    const { family, isCancelled } = endless();
+    world = await createConsoleWorld([family]);
+    const session = world.signIn('viewer');
+    const answer = await world.open('/api/v1/operator/stream', session);
+    const reader = answer.body!.getReader();
+    expect((await reader.read()).done).toBe(false);
+    await world.clock.advance(60_000);
+    expect((await reader.read()).done).toBe(false);
+    world.outage = AWAY;
+    await world.clock.advance(60_000);
+    expect((await reader.read()).done).toBe(false);
+    world.outage = null;
+    world.sessions.clear();
+    await world.clock.advance(30_000);
+    await settled();
+    expect((await reader.read()).done).toBe(true);
+    expect(isCancelled()).toBe(true);
+  });
+
+  test('that its reader leaves is left by its source', async () => {
+    const { family, isCancelled } = endless();
+    world = await createConsoleWorld([family]);
+    const answer = await world.open('/api/v1/operator/stream', world.signIn('viewer'));
+    await answer.body!.cancel();
+    expect(isCancelled()).toBe(true);
+  });
+});
+
+test('CONSOLE_SHOW_EVENTS decides who sees events', async () => {
+  const shows = async (showEvents: 'operators' | 'everyone' | 'off') => {
+    const asked = await createConsoleWorld([], { showEvents });
+    const seen = (['operator', 'viewer'] as const).map(async (role) => {
+      const { json } = await asked.ask('GET', SESSION, asked.signIn(role));
+      return (json as { showsEvents: boolean }).showsEvents;
+    });
+    return Promise.all(seen);
+  };
+  expect(await shows('operators')).toEqual([true, false]);
+  expect(await shows('everyone')).toEqual([true, true]);
+  expect(await shows('off')).toEqual([false, false]);
+});
