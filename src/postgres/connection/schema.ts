@@ -114,6 +114,13 @@ export const failedEvents = pgTable(
       .on(table.quarantinedAt)
       .where(sql`${table.quarantinedAt} is not null`),
     index('failed_events_fingerprint').on(table.errorFingerprint, table.createdAt),
+    // The order of lists, of all letters and of those that wait for an operator.
+    index('failed_events_age').on(table.createdAt, table.id),
+    index('failed_events_quarantined_age')
+      .on(table.createdAt, table.id)
+      .where(sql`${table.quarantinedAt} is not null`),
+    // Without a list of pending keys, so that a look-up always costs the same.
+    index('failed_events_projects').using('gin', table.projectIds).with({ fastupdate: false }),
     // For checking whether parts of a letter exist before it is put back. Most letters have no parent and are not in
     // it.
     index('failed_events_parent')

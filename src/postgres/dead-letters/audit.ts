@@ -4,7 +4,7 @@
  * history of any one of them can still be read.
  */
 import type { SQL } from 'drizzle-orm';
-import { desc, eq, sql } from '../connection/drizzle.ts';
+import { and, desc, eq, lt, sql } from '../connection/drizzle.ts';
 import { answerOf } from '../connection/errors.ts';
 import type { Database } from '../connection/pool.ts';
 import { failedEventsAudit, failedEventsAuditLetters, NO_DEAD_LETTER } from '../connection/schema.ts';
@@ -102,8 +102,16 @@ export async function readAudit(
   deadLetterId: string | null,
   limit: number,
 ): Promise<{ entries: AuditEntry[]; total: number }> {
-  const isAboutOne = deadLetterId === null ? undefined : isEntryAbout(deadLetterId);
-  const entries = await answerOf(
+  const entries = await readAuditPage(db, { deadLetterId, before: null, limit });
+  return { entries, total: await answerOf(db.$count(failedEventsAudit, aboutOne(deadLetterId))) };
+}
+
+/** A page of the same: entries with a smaller id than `before`. Throws `PostgresFailure`. */
+export function readAuditPage(
+  db: Database,
+  { deadLetterId, before, limit }: { deadLetterId: string | null; before: number | null; limit: number },
+): Promise<AuditEntry[]> {
+  return answerOf(
     db
       .select({
         id: failedEventsAudit.id,
@@ -115,12 +123,13 @@ export async function readAudit(
         detail: failedEventsAudit.detail,
       })
       .from(failedEventsAudit)
-      .where(isAboutOne)
+      .where(and(aboutOne(deadLetterId), before === null ? undefined : lt(failedEventsAudit.id, before)))
       .orderBy(desc(failedEventsAudit.id))
       .limit(limit),
   );
-  return { entries, total: await answerOf(db.$count(failedEventsAudit, isAboutOne)) };
 }
+
+const aboutOne = (deadLetterId: string | null) => (deadLetterId === null ? undefined : isEntryAbout(deadLetterId));
 
 /** Events that operators took out and put back. */
 export type Balance = { readonly discarded: number; readonly imported: number; readonly forgotten: number };

@@ -7,6 +7,7 @@ import { and, asc, desc, eq, inArray, sql } from '../connection/drizzle.ts';
 import { answerOf } from '../connection/errors.ts';
 import type { Database } from '../connection/pool.ts';
 import { type AuditEntry, type Balance, readAudit, readBalance } from './audit.ts';
+import { type DeadLetterPageRequest, type DeadLetterPlace, readIdPage } from './dead-letter-pages.ts';
 import { type CountByState, type Stats, countByState, readStats } from './dead-letter-statistics.ts';
 import { readRows } from './payload.ts';
 import { type DeadLetterState, type Selection, matches, state } from './selection.ts';
@@ -61,12 +62,20 @@ const COLUMNS = {
   quarantineReason: failedEvents.quarantineReason,
 };
 
+/** `next`: where the next page begins; null when there is none. */
+export type DeadLetterPage = { readonly letters: readonly DeadLetterEntry[]; readonly next: DeadLetterPlace | null };
+
+/** The most letters of one page of a list. */
+const LISTED = 10_000;
+
 /** How many letters are read at a time. */
 const STEP: StepLimits = { letters: 200, bytes: 8 * 1024 * 1024 };
 
 export type DeadLetterQueries = {
   /** Oldest first. */
   list(selection: Selection, only: DeadLetterState | null, limit: number): Promise<DeadLetterEntry[]>;
+  /** A page of the same; it may have fewer letters than asked for although there is a next one. */
+  page(request: DeadLetterPageRequest): Promise<DeadLetterPage>;
   count(selection: Selection): Promise<CountByState>;
   /** How many letters there are, counted no further than `most`. */
   countUpTo(most: number, selection: Selection, only: DeadLetterState | null): Promise<number>;
@@ -90,6 +99,7 @@ export type DeadLetterQueries = {
 export function createDeadLetterQueries(db: Database): DeadLetterQueries {
   return {
     list,
+    page,
     count: (selection) => countByState(db, selection),
     countUpTo,
     ends,
@@ -102,15 +112,26 @@ export function createDeadLetterQueries(db: Database): DeadLetterQueries {
   };
 
   async function list(selection: Selection, only: DeadLetterState | null, limit: number) {
-    const oldest = selection.by === 'all' && only === null ? isAmongOldest(limit) : undefined;
-    return answerOf(
-      db
-        .select(COLUMNS)
-        .from(failedEvents)
-        .where(and(oldest, conditionOf(selection, only)))
-        .orderBy(failedEvents.createdAt, failedEvents.id)
-        .limit(limit),
-    );
+    const letters: DeadLetterEntry[] = [];
+    for (let after: DeadLetterPlace | null = null; letters.length < limit;) {
+      const found: DeadLetterPage = await page({
+        selection,
+        only,
+        after,
+        limit: Math.min(limit - letters.length, LISTED),
+      });
+      letters.push(...found.letters);
+      after = found.next;
+      if (after === null) break;
+    }
+    return letters;
+  }
+
+  async function page(request: DeadLetterPageRequest): Promise<DeadLetterPage> {
+    const { ids, next } = await readIdPage(db, request);
+    if (ids.length === 0) return { letters: [], next };
+    const found = db.select(COLUMNS).from(failedEvents).where(hasIdIn(ids));
+    return { letters: await answerOf(found.orderBy(failedEvents.createdAt, failedEvents.id)), next };
   }
 
   async function countUpTo(most: number, selection: Selection, only: DeadLetterState | null) {
@@ -168,20 +189,3 @@ export function createDeadLetterQueries(db: Database): DeadLetterQueries {
 
 const conditionOf = (selection: Selection, only: DeadLetterState | null) =>
   and(matches(selection), only === null ? undefined : sql`${state} = ${only}`);
-
-/**
- * The oldest letters of all are among the oldest of each cause, and the index holds those consecutively: few letters
- * are read, however many there are. The causes themselves are found by seeking the next one each time.
- */
-const isAmongOldest = (limit: number) => sql`${failedEvents.id} in (
-  with recursive causes as (
-    (select error_fingerprint as cause from failed_events order by error_fingerprint limit 1)
-    union all
-    select (select error_fingerprint from failed_events where error_fingerprint > cause order by error_fingerprint limit 1)
-    from causes where cause is not null
-  )
-  select oldest.id from causes cross join lateral (
-    select id, created_at from failed_events as letter where letter.error_fingerprint = cause
-    order by letter.created_at, letter.id limit ${limit}
-  ) as oldest
-  order by oldest.created_at, oldest.id limit ${limit})`;

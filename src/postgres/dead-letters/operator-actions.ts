@@ -32,11 +32,14 @@ export type DiscardedDeadLetters = ChangedDeadLetters & {
 };
 
 export type DeadLetterActions = {
-  /** Makes the letters due, with all their attempts restored; `perSecond` spreads them over time. */
+  /**
+   * Makes the letters due, with all their attempts restored; `perSecond` spreads them over time. `onProgress` is also
+   * given the ids of the step.
+   */
   replay(
     selection: Selection,
     perSecond: number | null,
-    onProgress: (done: ChangedDeadLetters) => void,
+    onProgress: (done: ChangedDeadLetters, ids: readonly string[]) => void,
   ): Promise<ChangedDeadLetters>;
   /** Deletes the letters; for a project exactly its rows. */
   discard(
@@ -58,7 +61,7 @@ export function createDeadLetterActions(db: Database, { actor }: { actor: string
   async function replay(
     selection: Selection,
     perSecond: number | null,
-    onProgress: (done: ChangedDeadLetters) => void,
+    onProgress: (done: ChangedDeadLetters, ids: readonly string[]) => void,
   ) {
     const { rows: clock } = await answerOf(db.execute<{ now: string }>(sql`select now()::text as now`));
     const start = clock[0]!.now;
@@ -70,7 +73,10 @@ export function createDeadLetterActions(db: Database, { actor }: { actor: string
           : sql`${start}::timestamptz + (${done.letters} + place) / ${perSecond}::float8 * interval '1 second'`;
       const changed = await answerOf(db.transaction((tx) => replayStep(tx, stepOf(selection, ids), dueAt)));
       done = { letters: done.letters + changed.length, events: done.events + sumOf(changed) };
-      onProgress(done);
+      onProgress(
+        done,
+        changed.map(({ id }) => id),
+      );
     }
     return done;
   }

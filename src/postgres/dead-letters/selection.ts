@@ -27,7 +27,8 @@ export function matches(selection: Selection): SQL | undefined {
     case 'group':
       return eq(failedEvents.errorFingerprint, selection.group);
     case 'project':
-      return sql`${selection.projectId}::uuid = any(${failedEvents.projectIds})`;
+      // In the form that the index of projects answers.
+      return sql`${failedEvents.projectIds} @> array[${selection.projectId}::uuid]`;
     case 'quarantined':
       return sql`${failedEvents.quarantinedAt} is not null`;
     case 'all':

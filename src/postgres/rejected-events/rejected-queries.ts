@@ -2,7 +2,7 @@
 import type { SQL } from 'drizzle-orm';
 import type { RejectionKind } from '../../event/rejection-kind.ts';
 import type { RejectedEvent, RejectedFacts } from '../../pipeline/rejected-port.ts';
-import { and, asc, desc, eq, inArray, sql } from '../connection/drizzle.ts';
+import { and, asc, desc, eq, inArray, lt, sql } from '../connection/drizzle.ts';
 import { answerOf } from '../connection/errors.ts';
 import type { Database } from '../connection/pool.ts';
 import { rejectedEvents } from '../connection/schema.ts';
@@ -62,6 +62,47 @@ export function conditionOf({ ids, projectId, door, kind }: RejectedSelection): 
 export function listRejected(db: Database, selection: RejectedSelection, limit: number): Promise<RejectedEntry[]> {
   const found = db.select(ENTRY).from(rejectedEvents).where(conditionOf(selection)).orderBy(desc(rejectedEvents.id));
   return answerOf(found.limit(limit));
+}
+
+/** `next`: the id that the next page begins behind; null when there is none. */
+export type RejectedPage = { readonly events: readonly RejectedEntry[]; readonly next: string | null };
+
+/** Events that are looked through for one page, where no index fits the selection. */
+const WINDOW = 20_000;
+
+/**
+ * A page of the same, behind the event with that id. It costs the same however many there are: it may have fewer events
+ * than asked for, or none, although there is a next one.
+ */
+export async function readRejectedPage(
+  db: Database,
+  { selection, after, limit }: { selection: RejectedSelection; after: string | null; limit: number },
+): Promise<RejectedPage> {
+  const { door, kind, ...indexed } = selection;
+  const isFiltered = door !== undefined || kind !== undefined;
+  const source = and(conditionOf(indexed), after === null ? undefined : lt(rejectedEvents.id, after));
+  const size = isFiltered ? Math.max(WINDOW, limit + 1) : limit + 1;
+  const window = db.select({ id: rejectedEvents.id }).from(rejectedEvents).where(source);
+  const ids = window.orderBy(desc(rejectedEvents.id)).limit(size);
+  const found = await answerOf(
+    db
+      .select(ENTRY)
+      .from(rejectedEvents)
+      .where(and(inArray(rejectedEvents.id, ids), conditionOf(selection)))
+      .orderBy(desc(rejectedEvents.id))
+      .limit(limit + 1),
+  );
+  const events = found.slice(0, limit);
+  if (found.length > limit) return { events, next: events.at(-1)!.id };
+  const [last] = isFiltered
+    ? await answerOf(
+        window
+          .orderBy(desc(rejectedEvents.id))
+          .limit(1)
+          .offset(size - 1),
+      )
+    : [];
+  return { events, next: last?.id ?? null };
 }
 
 export function countRejected(db: Database, selection: RejectedSelection): Promise<number> {
