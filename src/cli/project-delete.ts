@@ -57,7 +57,7 @@ async function deleteProject(cli: Cli, id: string, options: Options): Promise<vo
     const name = `"${project.name}" (${id})`;
     if (options.keepEvents) {
       await confirmed(cli, options, `Delete the project ${name} and keep its events?`);
-      await closeProject(db, id);
+      await closeProject(db, id, { actor });
       if (options.json) return printJson(cli.io, { deleted: id, keptEvents: true });
       return cli.io.stderr(`Project ${id} deleted: its tokens are revoked, its events and dead letters stay.\n`);
     }

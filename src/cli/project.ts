@@ -1,10 +1,11 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { ORIGIN_RULE, isOriginPattern } from '../net/origins.ts';
 import type { Database } from '../postgres/connection/pool.ts';
-import type { Project } from '../postgres/accounts/projects.ts';
+import { ACTOR_OPTION, actorOf } from './actor.ts';
 import { printJson, type Cli } from './cli.ts';
 import { addProjectDelete } from './project-delete.ts';
 import { addProjectRetention } from './project-retention.ts';
+import { withRetention } from '../operations/retention-text.ts';
 import { parseRetention, showRetention } from './retention.ts';
 import { withPostgres } from './stores.ts';
 import { textTable } from './table.ts';
@@ -30,6 +31,7 @@ export function addProject(program: Command, cli: Cli): void {
       collectOrigin,
       [],
     )
+    .option(...ACTOR_OPTION)
     .option('--json', 'print the project as JSON')
     .addHelpText(
       'after',
@@ -38,16 +40,21 @@ Examples:
   weir project create demo
   weir project create shop --retention 90d --allow-origin https://shop.example.com`,
     )
-    .action(async (name: string, options: { retention: number | null; allowOrigin: string[]; json?: boolean }) => {
-      const wanted = { name, retentionSeconds: options.retention, allowedOrigins: options.allowOrigin };
-      const created = await withPostgres(cli, async (db) => {
-        const { createProject } = await import('../operations/create-project.ts');
-        return createProject(db, wanted);
-      });
-      if (options.json) return printJson(cli.io, withRetention(created));
-      cli.io.stdout(`${created.id}\n`);
-      cli.io.stderr(`Project "${created.name}" created. Next: weir token create --project ${created.id}\n`);
-    });
+    .action(
+      async (
+        name: string,
+        options: { retention: number | null; allowOrigin: string[]; actor?: string; json?: boolean },
+      ) => {
+        const wanted = { name, retentionSeconds: options.retention, allowedOrigins: options.allowOrigin };
+        const created = await withPostgres(cli, async (db) => {
+          const { createProject } = await import('../operations/create-project.ts');
+          return createProject(db, wanted, { actor: actorOf(cli, options) });
+        });
+        if (options.json) return printJson(cli.io, withRetention(created));
+        cli.io.stdout(`${created.id}\n`);
+        cli.io.stderr(`Project "${created.name}" created. Next: weir token create --project ${created.id}\n`);
+      },
+    );
 
   project
     .command('list')
@@ -74,11 +81,6 @@ Examples:
 async function projectsOf(db: Database) {
   const { createProjects } = await import('../postgres/accounts/projects.ts');
   return createProjects(db);
-}
-
-/** As people write it, beside the number for programs. */
-function withRetention({ retentionSeconds, ...project }: Project) {
-  return { ...project, retention: showRetention(retentionSeconds), retentionSeconds };
 }
 
 function collectOrigin(text: string, earlier: string[]): string[] {

@@ -1,12 +1,20 @@
 import type { Command } from 'commander';
 import type { Database } from '../postgres/connection/pool.ts';
 import { SAFE_KEY_CHARACTERS, checkImportedKey } from '../operations/imported-key.ts';
+import { ACTOR_OPTION, actorOf } from './actor.ts';
 import { printJson, type Cli } from './cli.ts';
 import { confirmed } from './confirm.ts';
 import { withPostgres } from './stores.ts';
 import { textTable } from './table.ts';
 
-type CreateOptions = { project: string; secret?: boolean; import?: string; name?: string; json?: boolean };
+type CreateOptions = {
+  project: string;
+  secret?: boolean;
+  import?: string;
+  name?: string;
+  actor?: string;
+  json?: boolean;
+};
 
 export function addToken(program: Command, cli: Cli): void {
   const token = program.command('token').description('create, list and revoke the tokens that clients send');
@@ -21,6 +29,7 @@ export function addToken(program: Command, cli: Cli): void {
     )
     .option('--import <key>', 'import a key that clients of another service already use; "-" reads it from stdin')
     .option('--name <name>', 'a name for people')
+    .option(...ACTOR_OPTION)
     .option('--json', 'print the token as JSON')
     .addHelpText(
       'after',
@@ -38,7 +47,7 @@ Examples:
       const { project: projectId, name = null } = options;
       const created = await withPostgres(cli, async (db) => {
         const { createToken } = await import('../operations/create-token.ts');
-        return createToken(db, { projectId, kind: kindOf(options), name, imported });
+        return createToken(db, { projectId, kind: kindOf(options), name, imported }, { actor: actorOf(cli, options) });
       });
       printToken(cli, created, { isImported: imported !== null, json: options.json });
     });
@@ -72,13 +81,14 @@ Examples:
     .description('revoke a token: it stops working within a minute, for good')
     .argument('<id>', 'the id of the token, not the token')
     .option('--yes', 'skip the confirmation')
+    .option(...ACTOR_OPTION)
     .option('--json', 'print the outcome as JSON')
     .addHelpText('after', '\nExamples:\n  weir token revoke 0198c0de-0000-7000-8000-000000000000 --yes')
-    .action(async (id: string, options: { yes?: boolean; json?: boolean }) => {
+    .action(async (id: string, options: { yes?: boolean; actor?: string; json?: boolean }) => {
       await confirmed(cli, options, `Revoke the token ${id}?`);
       await withPostgres(cli, async (db) => {
         const { revokeToken } = await import('../operations/revoke-token.ts');
-        await revokeToken(db, id);
+        await revokeToken(db, id, { actor: actorOf(cli, options) });
       });
       if (options.json) return printJson(cli.io, { revoked: id });
       cli.io.stderr(`Token ${id} revoked.\n`);

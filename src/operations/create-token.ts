@@ -1,12 +1,18 @@
 import { type NewToken, type Token, TokenExists, createTokens } from '../postgres/accounts/tokens.ts';
 import type { Database } from '../postgres/connection/pool.ts';
+import { checkedName } from './names.ts';
 import { OperationRefused } from './refused.ts';
 import { checkImportedKey } from './imported-key.ts';
 
 /** The only time the plaintext is available: only its hash is stored. Throws `OperationRefused`, `PostgresFailure`. */
-export async function createToken(db: Database, token: NewToken): Promise<Token & { readonly plaintext: string }> {
+export async function createToken(
+  db: Database,
+  { name, ...rest }: NewToken,
+  { actor }: { actor: string },
+): Promise<Token & { readonly plaintext: string }> {
+  const token = { ...rest, name: name === null ? null : checkedName(name) };
   if (token.imported !== null) checkImportedKey(token.imported, token.kind);
-  const created = await createTokens(db)
+  const created = await createTokens(db, { actor })
     .create(token)
     .catch((error: unknown) => {
       if (!(error instanceof TokenExists)) throw error;

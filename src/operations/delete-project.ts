@@ -46,7 +46,8 @@ type Stores = { readonly db: Database; readonly events: EventOperations; readonl
  * Ends the project and its tokens; its events and dead letters stay. False when there never was such a project. Throws
  * `PostgresFailure`.
  */
-export const closeProject = (db: Database, id: string): Promise<boolean> => createProjects(db).delete(id);
+export const closeProject = (db: Database, id: string, { actor }: { actor: string }): Promise<boolean> =>
+  createProjects(db, { actor }).delete(id);
 
 /**
  * Deletes the project with all its events and dead letters; those of other projects are never touched. Whatever the
@@ -58,7 +59,7 @@ export async function deleteProject(
   { id, actor }: { id: string; actor: string },
   progress: DeletionProgress = UNSEEN,
 ): Promise<DeletedProject> {
-  await closeProject(db, id);
+  await closeProject(db, id, { actor });
   progress.tokensRevoked();
   const actions = createDeadLetterActions(db, { actor });
   // First: a replay turns them into dead letters.

@@ -30,3 +30,11 @@ export function showRetention(seconds: number | null): string {
   const [unit, length] = UNITS.find(([, length]) => seconds % length === 0 && !(length === DAY && seconds === DAY))!;
   return `${seconds / length}${unit}`;
 }
+
+/** A project with its retention as people write it, beside the number for programs. */
+export function withRetention<P extends { readonly retentionSeconds: number | null }>({
+  retentionSeconds,
+  ...project
+}: P) {
+  return { ...project, retention: showRetention(retentionSeconds), retentionSeconds };
+}

@@ -1,6 +1,7 @@
 /** What operators do, called as functions: without the command line, its texts and its questions. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createEventOperations } from '../../src/clickhouse/operations/event-operations.ts';
+import { changeOrigins } from '../../src/operations/change-origins.ts';
 import { changeRetention, changeStoredRetention } from '../../src/operations/change-retention.ts';
 import { createProject } from '../../src/operations/create-project.ts';
 import { createToken } from '../../src/operations/create-token.ts';
@@ -165,15 +166,25 @@ test('both switches say whether they moved, since when, and by whom', async () =
 
 test('a project from its creation to its deletion', async () => {
   const project = { name: 'shop', retentionSeconds: null, allowedOrigins: ['https://*.example.com'] };
-  await expectRefused('invalid', createProject(db(), { ...project, allowedOrigins: ['https://a.example/path'] }));
-  const { id } = await createProject(db(), project);
+  await expectRefused(
+    'invalid',
+    createProject(db(), { ...project, allowedOrigins: ['https://a.example/path'] }, { actor }),
+  );
+  const { id } = await createProject(db(), project, { actor });
+  await expectRefused('invalid', createProject(db(), { ...project, name: ' ' }, { actor }));
+  const origins = ['https://shop.example.com'];
+  expect(await changeOrigins(db(), { projectId: id, allowedOrigins: origins, actor })).toBe(true);
+  expect(await changeOrigins(db(), { projectId: id, allowedOrigins: origins, actor })).toBe(false);
+  expect((await findProject(db(), id)).allowedOrigins).toEqual(origins);
+  await expectRefused('invalid', changeOrigins(db(), { projectId: id, allowedOrigins: ['nowhere'], actor }));
+  await expectRefused('not-found', changeOrigins(db(), { projectId: NOWHERE, allowedOrigins: [], actor }));
   const token = { projectId: id, kind: 'secret', name: null, imported: null } as const;
-  await expectRefused('not-found', createToken(db(), { ...token, projectId: NOWHERE }));
-  await expectRefused('invalid', createToken(db(), { ...token, imported: 'mere_pub_00000000' }));
-  const created = await createToken(db(), { ...token, imported: `key-of-${id}` });
-  await expectRefused('conflict', createToken(db(), { ...token, imported: `key-of-${id}` }));
-  await revokeToken(db(), created.id);
-  await expectRefused('not-found', revokeToken(db(), created.id));
+  await expectRefused('not-found', createToken(db(), { ...token, projectId: NOWHERE }, { actor }));
+  await expectRefused('invalid', createToken(db(), { ...token, imported: 'mere_pub_00000000' }, { actor }));
+  const created = await createToken(db(), { ...token, imported: `key-of-${id}` }, { actor });
+  await expectRefused('conflict', createToken(db(), { ...token, imported: `key-of-${id}` }, { actor }));
+  await revokeToken(db(), created.id, { actor });
+  await expectRefused('not-found', revokeToken(db(), created.id, { actor }));
 
   expect(await changeRetention(db(), { projectId: id, retentionSeconds: 86_400, actor })).toBe(true);
   const { clickhouse: client, database } = operator.stores;
@@ -195,6 +206,21 @@ test('a project from its creation to its deletion', async () => {
   const { letters, tables } = await deleteProject(stores, { id, actor });
   expect(letters).toMatchObject({ removed: { events: 2, shared: 1 }, left: 0 });
   expect(tables.every(({ left }) => left === 0)).toBe(true);
+
+  const own = await operator.query(
+    `select action, actor, detail from failed_events_audit where detail -> 'projects' ? $1 and event_count = 0 order by id`,
+    [id],
+  );
+  expect(own.map((entry) => entry['actor'])).toEqual(own.map(() => actor));
+  expect(own.map(({ action }) => action)).toEqual([
+    'project create',
+    'origins',
+    'token create',
+    'token revoke',
+    'retention',
+    'project delete',
+  ]);
+  expect(JSON.stringify(own)).not.toContain('key-of-');
   expect(await operator.lettersNow()).toMatchObject([{ project_ids: [OTHER_PROJECT], event_count: 1 }]);
   await expectRefused('not-found', findProject(db(), id));
 });

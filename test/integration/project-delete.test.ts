@@ -75,6 +75,7 @@ describe('project delete', () => {
     expect(rest).toMatchObject({ parent_id: shared.id, event_count: 3, project_ids: [kept] });
     expect(rest!.rows).toEqual(Buffer.concat(splitRows(shared.rows).slice(2)));
     expect(await operator.auditNow()).toMatchObject([
+      { action: 'project delete', actor: 'ada', events: 0, detail: { projects: [doomed] } },
       { letter: own.id, action: 'discard', actor: 'ada', events: 5, detail: { reason: 'project deleted' } },
       { letter: shared.id, action: 'split', events: 5 },
       { action: 'discard', events: 2, detail: { projects: [doomed] } },

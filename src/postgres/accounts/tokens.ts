@@ -3,9 +3,10 @@ import { and, asc, eq, inArray, isNull, lt, or, sql } from '../connection/drizzl
 import type { ProjectId } from '../../event/event.ts';
 import { anonymousKey, anonymousProjectOf, type Credential, type LookUpCredentials } from '../../pipeline/ports.ts';
 import { answerOf, PostgresFailure } from '../connection/errors.ts';
-import type { Database } from '../connection/pool.ts';
+import type { Database, Transaction } from '../connection/pool.ts';
+import { accountAuditEntry } from '../connection/project-audit.ts';
 import { isUuid } from '../../event/uuid.ts';
-import { apiTokens, projects } from '../connection/schema.ts';
+import { apiTokens, failedEventsAudit, projects } from '../connection/schema.ts';
 
 export type Token = {
   readonly id: string;
@@ -41,6 +42,8 @@ export type Tokens = {
   create(token: NewToken): Promise<(Token & { readonly plaintext: string }) | null>;
   /** Oldest first, including revoked ones; of every project when `projectId` is null. */
   list(projectId: string | null): Promise<Token[]>;
+  /** A page of those of a project, behind the token with that id. */
+  page(projectId: string, after: string | null, limit: number): Promise<Token[]>;
   /** For good. False when there is no live token with that id. */
   revoke(id: string): Promise<boolean>;
   /** Also records their use, in the background and at most every five minutes each. */
@@ -62,8 +65,9 @@ const PREFIXES = { public: 'mere_pub_', secret: 'mere_sec_' } as const;
 
 const lastUseIsOld = or(isNull(apiTokens.lastUsedAt), lt(apiTokens.lastUsedAt, sql`now() - interval '5 minutes'`));
 
-export function createTokens(db: Database): Tokens {
-  return { create, list, revoke, lookUp };
+/** `actor`: whose name goes into the audit with every change; null where Weir itself makes one, which is not recorded. */
+export function createTokens(db: Database, { actor }: { actor: string | null } = { actor: null }): Tokens {
+  return { create, list, page, revoke, lookUp };
 
   async function create({ projectId, kind, name, imported }: NewToken) {
     if (!isUuid(projectId)) return null;
@@ -79,6 +83,7 @@ export function createTokens(db: Database): Tokens {
         if (!project) return null;
         const values = { projectId, kind, name, tokenHash: hash('sha256', plaintext) };
         const [created] = await tx.insert(apiTokens).values(values).returning(COLUMNS);
+        await note(tx, 'token create', created!, { isImported: imported !== null });
         return created!;
       }),
     ).catch((error: unknown) => {
@@ -95,16 +100,42 @@ export function createTokens(db: Database): Tokens {
     );
   }
 
+  async function page(projectId: string, after: string | null, limit: number) {
+    const behind =
+      after === null
+        ? undefined
+        : sql`(${apiTokens.createdAt}, ${apiTokens.id}) > (select created_at, id from api_tokens where id = ${after}::uuid)`;
+    const own = and(eq(apiTokens.projectId, projectId), behind);
+    const found = db.select(COLUMNS).from(apiTokens).where(own).orderBy(asc(apiTokens.createdAt), asc(apiTokens.id));
+    return answerOf(found.limit(limit));
+  }
+
   async function revoke(id: string) {
     if (!isUuid(id)) return false;
-    const revoked = await answerOf(
-      db
-        .update(apiTokens)
-        .set({ revokedAt: sql`now()` })
-        .where(and(eq(apiTokens.id, id), isNull(apiTokens.revokedAt)))
-        .returning({ id: apiTokens.id }),
+    return answerOf(
+      db.transaction(async (tx) => {
+        const [revoked] = await tx
+          .update(apiTokens)
+          .set({ revokedAt: sql`now()` })
+          .where(and(eq(apiTokens.id, id), isNull(apiTokens.revokedAt)))
+          .returning(COLUMNS);
+        if (!revoked) return false;
+        await note(tx, 'token revoke', revoked);
+        return true;
+      }),
     );
-    return revoked.length > 0;
+  }
+
+  /** In the transaction of the change. */
+  async function note(
+    tx: Transaction,
+    action: 'token create' | 'token revoke',
+    { id: token, projectId, kind, name }: Token,
+    more: object = {},
+  ): Promise<void> {
+    if (actor === null) return;
+    const detail = { token, kind, ...(name !== null && { name }), ...more };
+    await tx.insert(failedEventsAudit).values(accountAuditEntry({ action, actor, projectId, detail }));
   }
 
   async function lookUp(keys: readonly string[]): Promise<ReadonlyMap<string, Credential>> {

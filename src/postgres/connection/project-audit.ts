@@ -25,3 +25,19 @@ export const projectAuditEntry = ({
   eventCount: Math.min(events, MAX_INT4),
   detail: { projects: [projectId], events, ...detail },
 });
+
+/** An audit entry about what a project may do, or who may send to it: no event is concerned. */
+export const accountAuditEntry = ({
+  action,
+  actor,
+  projectId,
+  detail,
+}: Pick<ProjectEntry, 'actor' | 'projectId' | 'detail'> & {
+  readonly action: 'project create' | 'project delete' | 'origins' | 'token create' | 'token revoke';
+}): typeof failedEventsAudit.$inferInsert => ({
+  failedEventId: NO_DEAD_LETTER,
+  action,
+  actor,
+  eventCount: 0,
+  detail: { projects: [projectId], ...detail },
+});
