@@ -20,15 +20,6 @@ export class CommandFailure extends Error {
   override readonly name = 'CommandFailure';
 }
 
-/** What the text says as JSON; the text itself where it is none, which may be why it is shown. */
-export function jsonOrText(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return text;
-  }
-}
-
 export function printJson({ stdout }: Io, value: unknown): void {
   stdout(`${JSON.stringify(value)}\n`);
 }

@@ -45,3 +45,12 @@ function typesOf(value: unknown): unknown {
   if (typeof value !== 'object') return `<${typeof value}>`;
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, typesOf(inner)]));
 }
+
+/** What the text says as JSON; the text itself where it is none, which may be why it is shown. */
+export function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}

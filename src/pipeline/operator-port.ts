@@ -102,8 +102,26 @@ export type StoredEvent = {
   readonly receivedAt: number;
 };
 
+/** The table of events, as far as it decides which rows it takes. Statements are for the store's own client. */
+export type DescribedTable = {
+  readonly name: string;
+  readonly columns: readonly { readonly name: string; readonly type: string; readonly isCarried: boolean }[];
+  /** What every row has to meet. */
+  readonly constraints: readonly { readonly name: string; readonly expression: string }[];
+  /** The statement that takes a constraint away. */
+  dropConstraint(name: string): string;
+  /** The statement after which a column may be without a value; null where the store has none. */
+  allowAbsence(column: string): string | null;
+};
+
+/** `day`: in UTC, such as `2026-11-30`. */
+export type EventsOfDay = { readonly day: string; readonly events: number };
+
 export type EventOperations = {
   readonly name: EventStoreName;
+  describeTable(): Promise<DescribedTable>;
+  /** The project's events by the day of their timestamps, as the hourly counts have them; days without any are missing. */
+  countByDay(projectId: string, days: { readonly since: string }): Promise<readonly EventsOfDay[]>;
   /** Counts everything, or one project. Reads all of it. */
   countStored(projectId: string | null): Promise<StoredCounts>;
   /** The project's rows in each table; the events come first. */

@@ -71,6 +71,8 @@ export type RowRefusal = {
   readonly when: 'reading' | 'storing';
   /** An ordinary event is refused for the same cause, so the schema may be to blame and not the rows. */
   readonly isOrdinaryRefused: boolean;
+  /** What of the table they do not fit, by its name there, where that is known. */
+  readonly misfit?: { readonly column?: string; readonly constraint?: string };
 };
 
 export type Inspection = {

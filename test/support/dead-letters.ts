@@ -23,6 +23,8 @@ export type LetterOptions = {
   /** Rows that ClickHouse cannot read, added to the first project's. */
   readonly unreadable?: number;
   readonly properties?: string;
+  /** As JSON. */
+  readonly sessionId?: string;
   readonly receivedAt?: number;
 };
 
@@ -49,7 +51,7 @@ export async function writeLetter(stores: Stores, options: LetterOptions): Promi
         anonymousId: '"hidden-someone"',
         userId: null,
         timestamp: Date.UTC(2026, 4, 4),
-        sessionId: null,
+        sessionId: options.sessionId ?? null,
         properties: options.properties ?? '{"plan":"hidden-pro","n":1}',
         extras: '{}',
       });

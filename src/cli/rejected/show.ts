@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { jsonOrText, printJson, type Cli } from '../cli.ts';
+import { jsonOrText } from '../../operations/hidden-values.ts';
+import { printJson, type Cli } from '../cli.ts';
 import { idsShownBy } from '../dlq/selection.ts';
 import { withPostgres } from '../stores.ts';
 import { printable } from '../../operations/wording.ts';

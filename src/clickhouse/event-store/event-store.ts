@@ -17,7 +17,7 @@ import { createTableShapeReader } from './table-shape.ts';
 import { putBack, vanishedOf } from './vanished-rows.ts';
 
 /** The columns a row carries; the others have defaults or are computed. Frozen: dead letters hold such rows. */
-const ROW_COLUMNS = [
+export const ROW_COLUMNS = [
   'project_id',
   'event_id',
   'event',

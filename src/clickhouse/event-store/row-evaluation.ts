@@ -106,7 +106,9 @@ export async function confirmViolations(
     const numbers = [...again].flatMap(([number, violated]) => (violated === place ? [number] : []));
     const own = numbers.filter((number) => !isControl.has(number)).sort((a, b) => a - b);
     const isOrdinaryRefused = numbers.length > own.length;
-    return own.length === 0 ? [] : [{ failure: violationOf(name), rows: own, when: 'storing', isOrdinaryRefused }];
+    if (own.length === 0) return [];
+    const misfit = { constraint: name };
+    return [{ failure: violationOf(name), rows: own, when: 'storing', isOrdinaryRefused, misfit }];
   });
 }
 

@@ -99,7 +99,13 @@ async function explainUnread(
     const example = await failureOf(dryRun([all[numbers[0]!]!.row]));
     if (!(example instanceof InsertFailure)) continue;
     if (!isAboutRows(example)) throw example;
-    refusals.push({ failure: inColumn(example, column), rows: numbers, when: 'reading', isOrdinaryRefused });
+    refusals.push({
+      failure: inColumn(example, column),
+      rows: numbers,
+      when: 'reading',
+      isOrdinaryRefused,
+      ...(column !== null && { misfit: { column: column.name } }),
+    });
   }
   return refusals;
 }

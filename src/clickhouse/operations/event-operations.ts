@@ -4,6 +4,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { askOf } from '../connection/ask.ts';
 import { readLayout, replicasIn } from '../connection/layout.ts';
 import { createEventStore } from '../event-store/event-store.ts';
+import { countByDay, describeTable } from './described-table.ts';
 import { countLanded, countRows, eraseProject } from './erase-project.ts';
 import { findEvents } from './find-events.ts';
 import { findWrongLinks, removeWrongLinks } from './identity-links.ts';
@@ -26,6 +27,8 @@ export function createEventOperations(
 
   return {
     name: 'ClickHouse',
+    describeTable: () => describeTable({ client, clock }, { database, cluster }),
+    countByDay: (projectId, days) => countByDay(client, projectId, days),
     countStored: (projectId) => countStored(client, projectId),
     countRows: (projectId) => countRows(client, projectId),
     countLanded: (projectId) => countLanded(client, projectId),

@@ -2,6 +2,7 @@ import type { Pool } from 'pg';
 import type { EventOperations } from '../../pipeline/operator-port.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { createEventStore } from '../event-store/event-store.ts';
+import { countByDay, describeTable } from './described-table.ts';
 import { countLanded, countRows, eraseProject } from './erase-project.ts';
 import { findEvents } from './find-events.ts';
 import { findWrongLinks, removeWrongLinks } from './identity-links.ts';
@@ -13,6 +14,8 @@ import { countStored } from './stored-counts.ts';
 export function createEventOperations({ pool, clock }: { pool: Pool; clock: Clock }): EventOperations {
   return {
     name: 'Postgres',
+    describeTable: () => describeTable(pool),
+    countByDay: (projectId, days) => countByDay(pool, projectId, days),
     countStored: (projectId) => countStored(pool, projectId),
     countRows: (projectId) => countRows(pool, projectId),
     countLanded: (projectId) => countLanded(pool, projectId),

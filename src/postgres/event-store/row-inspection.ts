@@ -45,6 +45,7 @@ export async function inspectRows(run: Run, rows: readonly Buffer[], ordinary: B
     rows: same.map(({ place }) => place).filter((place) => place < rows.length),
     when: whenOf(same[0]!),
     isOrdinaryRefused: same.some(({ place }) => place === rows.length),
+    misfit: misfitOf(same[0]!),
   }));
   return { refusals: refusals.filter((refusal) => refusal.rows.length > 0), isComplete: true };
 }
@@ -54,6 +55,10 @@ export const failureOf = (refused: Refused): InsertFailure =>
 
 const whenOf = ({ isRead }: Refused): 'reading' | 'storing' => (isRead ? 'storing' : 'reading');
 const originOf = ({ constraint, column }: Refused): Origin => ({ constraint, column });
+const misfitOf = ({ constraint, column }: Refused) => ({
+  ...(column && { column }),
+  ...(constraint && { constraint }),
+});
 const causeOf = (refused: Refused) =>
   JSON.stringify([whenOf(refused), refused.state, refused.constraint, refused.column]);
 
