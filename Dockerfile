@@ -25,6 +25,8 @@ COPY --from=dependencies /app/node_modules ./node_modules
 COPY package.json ./
 COPY drizzle ./drizzle
 COPY clickhouse-migrations ./clickhouse-migrations
+# The questions that the console offers.
+COPY docs/QUERIES.md ./docs/QUERIES.md
 COPY src ./src
 COPY --from=page /app/dist ./dist
 RUN ln -s /app/src/main.ts /usr/local/bin/weir \

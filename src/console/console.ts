@@ -16,6 +16,7 @@ import { createConsoleApp } from './app.ts';
 import type { ConsoleEnv } from './env.ts';
 import { listenConsole } from './listener.ts';
 import type { ConsoleAssignment } from './messages.ts';
+import { openOperator } from './operator/open-operator.ts';
 import { pageFiles } from './page-files.ts';
 import type { SessionAnswer } from './session/answers.ts';
 import { createGuesses } from './session/guesses.ts';
@@ -67,7 +68,8 @@ export async function startConsole(
     log,
   };
   const watch = openWatch({ config, access, serviceUrl, ...watched }, { clock, log });
-  const families: readonly Hono<ConsoleEnv>[] = [watch.routes];
+  const operator = openOperator({ config, access, serviceUrl, version }, { clock, log });
+  const families: readonly Hono<ConsoleEnv>[] = [watch.routes, operator.routes];
   const newRequestId = createRequestIds(randomFillSync);
   const makeApp = (port: number) =>
     createConsoleApp({
@@ -80,7 +82,7 @@ export async function startConsole(
       log,
     });
   const server = await listenConsole(makeApp, { host, port, log }).catch(async (error: unknown) => {
-    await Promise.all([watch.close(), pool.end()]);
+    await Promise.all([watch.close(), operator.close(), pool.end()]);
     throw error;
   });
   const [origin] = originsOf({ host, port: server.port, publicOrigin });
@@ -90,7 +92,7 @@ export async function startConsole(
     link: (of) => makeConsoleLink(db, { origin: origin!, ...of }),
     receive: watch.receive,
     async stop() {
-      await Promise.all([watch.close(), server.close()]);
+      await Promise.all([watch.close(), server.close(), operator.close()]);
       await pool.end();
     },
   };

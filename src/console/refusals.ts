@@ -12,6 +12,7 @@ type Row = {
 const REFUSALS = {
   invalid_json: { status: 400, message: 'the body is not valid JSON' },
   invalid_request: { status: 400, message: 'this is not a valid request' },
+  query_refused: { status: 400, message: 'this query is not allowed or not valid' },
   not_signed_in: {
     status: 401,
     message: 'sign in first: with a link of `weir console link`, or a name and a password',
@@ -30,6 +31,7 @@ const REFUSALS = {
     message: 'the console does not answer under this name; open its own address, or set CONSOLE_ORIGIN to this one',
   },
   too_many_attempts: { status: 429, message: 'too many wrong passwords; try again later' },
+  too_many_queries: { status: 429, message: 'too many queries are running at the moment' },
   damaged: { status: 500, message: 'stored data is unreadable' },
   internal: { status: 500, message: 'an internal error; see the log of the console for the reason' },
   busy: { status: 503, message: 'the console is busy; try again in a moment' },
@@ -37,6 +39,20 @@ const REFUSALS = {
 } as const satisfies Record<string, Row>;
 
 export type ConsoleRefusalCode = keyof typeof REFUSALS;
+
+export const statusOf = (code: ConsoleRefusalCode): Row['status'] => REFUSALS[code].status;
+
+/** Refusals that any route of the operator API may answer, for its description. */
+export const OF_EVERY_ROUTE = [
+  'not_signed_in',
+  'forbidden',
+  'foreign_page',
+  'invalid_csrf',
+  'body_too_large',
+  'unknown_host',
+  'internal',
+  'store_unavailable',
+] as const satisfies readonly ConsoleRefusalCode[];
 
 /** Why a request is not served; `message` replaces the table's where it can be more specific. */
 export type ConsoleRefusal = {

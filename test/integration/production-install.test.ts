@@ -10,7 +10,15 @@ import { startStores, type Stores } from '../support/stores.ts';
 import { runWeir, startWeir } from '../support/weir.ts';
 
 // What the Dockerfile copies, and nothing else.
-const COPIED = ['package.json', 'package-lock.json', 'src', 'dist', 'drizzle', 'clickhouse-migrations'];
+const COPIED = [
+  'package.json',
+  'package-lock.json',
+  'src',
+  'dist',
+  'drizzle',
+  'clickhouse-migrations',
+  'docs/QUERIES.md',
+];
 const TREE = fileURLToPath(new URL('../..', import.meta.url));
 const MAX_DEPENDENCY_BYTES = 80 * 1024 ** 2;
 const INSTALL_WITHIN_MS = 180_000;

@@ -1,0 +1,247 @@
+/** Looking at dead letters. */
+import * as v from 'valibot';
+import { explainDeadLetter } from '../../operations/explain-dead-letter.ts';
+import { type ExportedDeadLetter, exportDeadLetters } from '../../operations/export-dead-letters.ts';
+import { groupDeadLetters } from '../../operations/group-dead-letters.ts';
+import { readDrain } from '../../operations/drain-switch.ts';
+import { OperationRefused } from '../../operations/refused.ts';
+import { showDeadLetter } from '../../operations/show-dead-letter.ts';
+import { jsonOrText, unquoted } from '../../operations/hidden-values.ts';
+import type { Selection } from '../../postgres/dead-letters/selection.ts';
+import { readAuditPage } from '../../postgres/dead-letters/audit.ts';
+import type { DeadLetterPlace } from '../../postgres/dead-letters/dead-letter-pages.ts';
+import { createDeadLetterQueries } from '../../postgres/dead-letters/dead-letter-queries.ts';
+import { refuse } from '../refusals.ts';
+import { After, AfterNumber, Limit, Uuid, Yes } from './fields.ts';
+import type { OperatorDeps } from './operator-deps.ts';
+import { remembered } from './remembered.ts';
+import { type OperatorRoute, rawRoute, route } from './route.ts';
+import * as schemas from './schemas.ts';
+
+const MAX_GROUPS = 500;
+/** Rows of a letter that `GET /letters/:id` shows, as the command does. */
+const ROWS_SHOWN = 10;
+
+const Filter = {
+  state: v.optional(v.picklist(['waiting', 'replaying', 'quarantined'], 'must be waiting, replaying or quarantined')),
+  group: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(100))),
+  project: v.optional(Uuid),
+};
+
+export function letterRoutes(deps: OperatorDeps): OperatorRoute[] {
+  const { db, events, clock } = deps;
+  const queries = createDeadLetterQueries(db);
+  const stats = remembered(clock, queries.stats);
+  const groups = remembered(clock, () => groupDeadLetters(db));
+  const tag = 'Dead letters';
+
+  return [
+    route({
+      method: 'GET',
+      path: '/letters/stats',
+      tag,
+      summary: 'Count the dead letters, by state and class.',
+      answer: schemas.LetterStats,
+      says: 'Letters, events and bytes, as `weir dlq stats --json`.',
+      handle: async () => ({ ...(await stats()), drain: await readDrain(db) }),
+    }),
+    route({
+      method: 'GET',
+      path: '/letters/groups',
+      tag,
+      summary: 'List the causes of dead letters, largest first.',
+      answer: schemas.LetterGroups,
+      says: `The ${MAX_GROUPS} largest, as \`weir dlq groups --json\`; \`more\`: those beyond.`,
+      async handle() {
+        const found = await groups();
+        const largest = found.slice(0, MAX_GROUPS);
+        return { groups: largest, more: found.length - largest.length };
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/letters/audit',
+      tag,
+      summary: 'List what was done to dead letters, projects and switches, and by whom, newest first.',
+      query: v.strictObject({ letter: v.optional(Uuid), limit: Limit, after: AfterNumber }),
+      answer: schemas.AuditPage,
+      says: 'Entries of the audit.',
+      async handle({ query: { letter = null, limit, after = null } }) {
+        const found = await readAuditPage(db, { deadLetterId: letter, before: after, limit: limit + 1 });
+        const entries = found.slice(0, limit);
+        return {
+          entries: entries.map(({ deadLetterId: letterId, ...entry }) => ({ ...entry, letterId })),
+          next: found.length > limit ? String(entries.at(-1)!.id) : null,
+        };
+      },
+    }),
+    exportRoute(deps),
+    route({
+      method: 'GET',
+      path: '/letters',
+      tag,
+      summary: 'List dead letters, oldest first.',
+      description: 'A page may have fewer letters than asked for, or none, and still a next one.',
+      query: v.strictObject({ ...Filter, limit: Limit, after: After }),
+      answer: schemas.LetterPage,
+      says: 'Letters, as `weir dlq ls --json`.',
+      async handle({ query: { state: only = null, limit, after, ...filter }, operator }) {
+        const page = await queries.page({ selection: selectionOf(filter), only, limit, after: placeIn(after) });
+        const isUnsafe = operator.showsEvents;
+        const letters = page.letters.map((letter) => ({
+          ...letter,
+          lastError: isUnsafe ? letter.lastError : unquoted(letter.lastError),
+        }));
+        return { letters, next: page.next === null ? null : `${page.next.createdAt.getTime()}_${page.next.id}` };
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/letters/:id',
+      tag,
+      summary: 'Show one dead letter and its first rows.',
+      answer: schemas.Letter,
+      says: 'As `weir dlq show --json`; values of events are hidden from whoever may not see them.',
+      refusals: ['not_found'],
+      async handle({ id, operator }) {
+        const { letter, rows, ...shown } = await showDeadLetter(db, {
+          id,
+          maxRows: ROWS_SHOWN,
+          isUnsafe: operator.showsEvents,
+        });
+        return { ...letter, ...shown, rows: rows.map(jsonOrText) };
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/letters/:id/rows',
+      tag,
+      summary: 'Show rows of a dead letter beside the table, and why it does not take them.',
+      description:
+        'The store looks at all rows of the letter and stores none. `members` are what to look at in the event; `statement` makes the table take it, where one can be told.',
+      query: v.strictObject({ limit: Limit, after: AfterNumber, refused: Yes }),
+      answer: schemas.LetterRows,
+      says: 'Rows from the place `after` on; with `refused=true` only those that the store refuses.',
+      refusals: ['not_found', 'damaged'],
+      async handle({ id, query: { limit, after = 0, refused }, operator }) {
+        const store = events && {
+          operations: events.operations,
+          inspector: events.operations.inspection(deps.inspectWithinMs),
+          schema: events.schema,
+        };
+        const question = { id, from: after, limit, isRefusedOnly: refused === 'true', isUnsafe: operator.showsEvents };
+        const { table, rows, next, ...found } = await explainDeadLetter({ db, events: store }, question);
+        return {
+          ...found,
+          table: table?.name ?? null,
+          columns: table?.columns ?? [],
+          constraints: table?.constraints ?? [],
+          rows: rows.map(({ row, ...one }) => ({ ...one, row: jsonOrText(row) })),
+          next: next === null ? null : String(next),
+        };
+      },
+    }),
+  ];
+}
+
+function selectionOf({ group, project }: { group?: string | undefined; project?: string | undefined }): Selection {
+  if (group !== undefined && project !== undefined) {
+    throw new OperationRefused('invalid', 'group and project exclude each other.');
+  }
+  if (group !== undefined) return { by: 'group', group };
+  return project === undefined ? { by: 'all' } : { by: 'project', projectId: project };
+}
+
+/** `next` of a page. */
+function placeIn(after: string | undefined): DeadLetterPlace | null {
+  if (after === undefined) return null;
+  const [, ms, id] = /^(\d{1,15})_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(after) ?? [];
+  if (id === undefined) throw new OperationRefused('invalid', 'after: must be the next of the page before.');
+  return { createdAt: new Date(Number(ms)), id };
+}
+
+const NDJSON = 'application/x-ndjson';
+
+function exportRoute({ db, log }: OperatorDeps): OperatorRoute {
+  return rawRoute({
+    method: 'GET',
+    path: '/letters/export',
+    tag: 'Dead letters',
+    summary: 'Download dead letters, each row exactly as it is stored.',
+    description:
+      'As `weir dlq export`: the file can be put back with `weir dlq import`. Only for whoever may see the contents of events. A download that breaks off is not complete.',
+    query: v.strictObject({
+      ids: v.optional(v.pipe(v.string(), v.maxLength(40_000))),
+      group: Filter.group,
+      project: Filter.project,
+      quarantined: Yes,
+      all: Yes,
+    }),
+    answers: { 200: { description: 'Newline-delimited JSON.', mediaType: NDJSON } },
+    refusals: ['forbidden', 'not_found'],
+    async answer({ c, query, operator }) {
+      if (!operator.showsEvents) {
+        const message = 'the file holds the values of events, which are hidden from you (CONSOLE_SHOW_EVENTS)';
+        return refuse(c, { refused: 'forbidden', message });
+      }
+      const letters = exportDeadLetters(db, { selection: exportedIn(query), rowsOnly: false });
+      // The first letter, or the refusal, comes before the headers.
+      const first = await letters.next();
+      const stream = chunksOf(letters, first, (id) =>
+        log.warn({ letter: id }, 'a damaged dead letter was left out of an export'),
+      );
+      c.header('Content-Disposition', 'attachment; filename="letters.ndjson"');
+      return c.body(stream, 200, { 'Content-Type': NDJSON });
+    },
+  });
+}
+
+type Exported = AsyncGenerator<ExportedDeadLetter, void>;
+
+/** Reads no letter before the client has taken the one before. */
+function chunksOf(
+  letters: Exported,
+  first: IteratorResult<ExportedDeadLetter, void>,
+  onDamaged: (id: string) => void,
+): ReadableStream<Uint8Array> {
+  let next: typeof first | null = first;
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        for (;;) {
+          const { done, value } = next ?? (await letters.next());
+          next = null;
+          if (done) return controller.close();
+          if (value.bytes !== null) return controller.enqueue(value.bytes);
+          onDamaged(value.id);
+        }
+      },
+      cancel: async () => void (await letters.return()),
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+type ExportQuery = {
+  ids?: string | undefined;
+  group?: string | undefined;
+  project?: string | undefined;
+  quarantined: string;
+  all: string;
+};
+
+function exportedIn({ ids, group, project, quarantined, all }: ExportQuery): Selection {
+  const given = [
+    ...(ids === undefined ? [] : [{ by: 'ids', ids: ids.split(',') }]),
+    ...(group === undefined ? [] : [{ by: 'group', group }]),
+    ...(project === undefined ? [] : [{ by: 'project', projectId: project }]),
+    ...(quarantined === 'true' ? [{ by: 'quarantined' }] : []),
+    ...(all === 'true' ? [{ by: 'all' }] : []),
+  ];
+  const parsed = v.safeParse(schemas.LetterSelection, given[0]);
+  if (given.length === 1 && parsed.success) return parsed.output;
+  throw new OperationRefused(
+    'invalid',
+    'Say which letters in exactly one way: ids, group, project, quarantined=true or all=true.',
+  );
+}
