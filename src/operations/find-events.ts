@@ -71,7 +71,8 @@ type LookedThrough<Found> = { readonly found: Found; readonly looked: Looked };
 async function looked<Found>(look: () => Promise<LookedThrough<Found>>, none: Found): Promise<LookedThrough<Found>> {
   try {
     return await look();
-  } catch {
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) throw error;
     // Why a store is away is said by health.
     return { found: none, looked: 'unavailable' };
   }

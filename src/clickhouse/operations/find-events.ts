@@ -38,7 +38,7 @@ export async function findEvents(
         max_execution_time: Math.ceil(withinMs / 1_000),
         cancel_http_readonly_queries_on_client_close: 1,
       },
-      abort_signal: AbortSignal.timeout(withinMs + GRACE_MS),
+      abort_signal: AbortSignal.timeout(Math.ceil(withinMs) + GRACE_MS),
     });
     return (await answer.json<Row>()).map(eventOf);
   } catch (error) {
