@@ -1,6 +1,7 @@
 /** Every benchmark, in the order they run. */
 import { scenario as abandoned } from './abandoned.bench.ts';
 import { scenario as batches } from './batches.bench.ts';
+import { scenario as consoleLooks } from './console.bench.ts';
 import { scenario as counts } from './counts.bench.ts';
 import { scenario as decode } from './decode.bench.ts';
 import { scenario as drain } from './drain.bench.ts';
@@ -34,4 +35,5 @@ export const SCENARIOS: readonly Scenario[] = [
   promoted,
   postgres,
   kafka,
+  consoleLooks,
 ];

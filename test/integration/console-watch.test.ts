@@ -24,8 +24,9 @@ afterEach(async () => {
 });
 
 async function open(env: Record<string, string> = {}) {
-  weir = await grounds.newWeir({ CONSOLE_PORT: String(await freePort()), ...env });
-  visitor = await visitConsole(rig.stores, weir.dataDir);
+  const port = await freePort();
+  weir = await grounds.newWeir({ CONSOLE_PORT: String(port), ...env });
+  visitor = await visitConsole(rig.stores, port);
 }
 
 type Sent = { readonly requestId: string; readonly ids: readonly string[] };

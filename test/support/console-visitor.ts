@@ -1,5 +1,4 @@
 /** Somebody who is signed in to a console that runs, without a browser. */
-import { readRuntime } from '../../src/service/runtime-file.ts';
 import { createConsoleLinks } from '../../src/postgres/accounts/console-links.ts';
 import { until } from '../chaos/rig.ts';
 import type { Stores } from './stores.ts';
@@ -28,18 +27,14 @@ export type Visitor = {
   leave(): void;
 };
 
-/** Signs in to the console of the Weir in that directory, once it listens. */
-export async function visitConsole({ postgres: { db } }: Pick<Stores, 'postgres'>, dataDir: string): Promise<Visitor> {
-  let origin: string | null = null;
-  await until('a console', async () => {
-    const runtime = readRuntime(dataDir);
-    origin = runtime.kind === 'running' ? runtime.consoleUrl : null;
-    return origin !== null;
-  });
+/** Signs in to the console on that port, once it listens. */
+export async function visitConsole({ postgres: { db } }: Pick<Stores, 'postgres'>, port: number): Promise<Visitor> {
+  const origin = `http://127.0.0.1:${port}`;
+  await until('a console', async () => (await fetch(origin).catch(() => null)) !== null);
   const link = await createConsoleLinks(db).make({ name: 'visitor', validMs: LINK_VALID_MS });
   const signedIn = await fetch(`${origin}${API}/session`, {
     method: 'POST',
-    headers: { Origin: origin!, 'Content-Type': 'application/json' },
+    headers: { Origin: origin, 'Content-Type': 'application/json' },
     body: JSON.stringify({ link }),
   });
   if (!signedIn.ok) throw new Error(`cannot sign in: ${signedIn.status} ${await signedIn.text()}`);
@@ -49,7 +44,7 @@ export async function visitConsole({ postgres: { db } }: Pick<Stores, 'postgres'
     fetch(`${origin}${API}${path}`, { headers: { Cookie: cookie }, ...(signal && { signal }) });
 
   return {
-    origin: origin!,
+    origin,
     get: (path) => get(path),
     async read<Body>(path: string) {
       const answer = await get(path);

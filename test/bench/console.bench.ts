@@ -1,0 +1,105 @@
+/**
+ * What a console that looks costs: events stored a second with a page that reads the live view, by turns with a service
+ * that has no console. The page is open only during its rounds, and so is nothing of it beside the others.
+ */
+import type { LiveBatch } from '../../src/console/watch/answers.ts';
+import { type LiveReader, type Visitor, visitConsole } from '../support/console-visitor.ts';
+import { freePort } from '../support/ports.ts';
+import { type Bodies, createBodies } from './support/bodies.ts';
+import { type BenchedWeir, type Grounds, openGrounds } from './support/grounds.ts';
+import type { Figure, Scenario } from './support/scenario.ts';
+import { measureSending, prepare, targetOf } from './support/sending.ts';
+import { alternately, eachOf, figureOf, ratioOf } from './support/statistics.ts';
+
+const PATH = '/api/v1/ingest/events';
+/** A whole round fits in: what is measured is not how often requests are refused. */
+const ROOM = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
+
+type Cell = {
+  readonly name: string;
+  readonly size: number;
+  readonly connections: number;
+  readonly events: number;
+  readonly rounds: number;
+  /** What the page asks for. */
+  readonly query: string;
+};
+
+const FULL: readonly Cell[] = [
+  { name: 'batches of 500', size: 500, connections: 16, events: 100_000, rounds: 7, query: '' },
+  { name: 'batches of 500, a rare name', size: 500, connections: 16, events: 100_000, rounds: 7, query: '?event=rare' },
+  { name: 'single events', size: 1, connections: 64, events: 30_000, rounds: 5, query: '' },
+];
+const QUICK: readonly Cell[] = [{ ...FULL[0]!, events: 40_000, rounds: 5 }];
+
+export const scenario: Scenario = {
+  name: 'console',
+  about: 'Events stored a second, and processor time of Weir, with a console whose live view is read ÷ without one.',
+  async run({ isQuick, seed, say }) {
+    const grounds = await openGrounds({ settings: ROOM });
+    try {
+      const bodies = createBodies(seed);
+      const port = await freePort();
+      const looked = await grounds.startBenched({ CONSOLE_PORT: String(port) });
+      const alone = await grounds.startBenched({ CONSOLE_PORT: 'off' });
+      const visitor = await visitConsole(grounds.stores, port);
+      const figures: Figure[] = [];
+      for (const cell of isQuick ? QUICK : FULL) {
+        say(cell.name);
+        figures.push(...(await measureCell(grounds, { cell, bodies, looked, alone, visitor })));
+      }
+      await looked.stop();
+      await alone.stop();
+      return figures;
+    } finally {
+      await grounds.stop();
+    }
+  },
+};
+
+async function measureCell(
+  grounds: Grounds,
+  {
+    cell,
+    bodies,
+    looked,
+    alone,
+    visitor,
+  }: { cell: Cell; bodies: Bodies; looked: BenchedWeir; alone: BenchedWeir; visitor: Visitor },
+): Promise<Figure[]> {
+  const shown: number[] = [];
+  const ways = {
+    async looked() {
+      const live = await visitor.live(cell.query);
+      const measured = await measureRound(grounds, looked, cell, bodies);
+      shown.push(shownIn(live));
+      live.close();
+      return measured;
+    },
+    alone: () => measureRound(grounds, alone, cell, bodies),
+  };
+  // The first round of a kind meets code that was never run like that.
+  await alternately(1, ways);
+  const { looked: withIt, alone: without } = await alternately(cell.rounds, ways);
+  const { name } = cell;
+  return [
+    ratioOf(`${name}: stored, looked at ÷ not`, eachOf(withIt, 'storedPerS'), eachOf(without, 'storedPerS'), {
+      bar: { atLeast: 0.97 },
+    }),
+    ratioOf(
+      `${name}: CPU with the console ÷ without`,
+      eachOf(withIt, 'cpuSPerMillion'),
+      eachOf(without, 'cpuSPerMillion'),
+    ),
+    figureOf(`${name}: stored, not looked at`, eachOf(without, 'storedPerS'), 'events/s'),
+    figureOf(`${name}: shown in a round`, shown, 'events'),
+  ];
+}
+
+function measureRound(grounds: Grounds, weir: BenchedWeir, { size, connections, events }: Cell, bodies: Bodies) {
+  const target = targetOf(weir, PATH, { token: grounds.token });
+  const requests = Array.from({ length: events / size }, () => prepare(target, bodies.nativeBatch(size), size));
+  return measureSending(grounds, weir, { requests, connections });
+}
+
+const shownIn = (live: LiveReader) => live.all<LiveBatch>('batch').reduce((sum, { shown }) => sum + shown, 0);
