@@ -80,7 +80,7 @@ export function startWatching({ point, clock, report, queued, held }: WatchingDe
     recent.add(request, envelope && envelope.rows, envelope?.eventCount ?? 0);
     if (streams.length === 0 || envelope === null) return;
     const seen = lookAt(envelope);
-    if (seen.size === 0) return;
+    if (seen === null) return;
     const trail = trails.begin(envelope.rows);
     const { requestId, receivedAt: at, ack } = request;
     for (const { row, of } of seen.values()) {
@@ -95,13 +95,14 @@ export function startWatching({ point, clock, report, queued, held }: WatchingDe
     reportSoon();
   }
 
-  /** The rows to show, by where they begin, with the streams that they are for. */
+  /** The rows to show, by where they begin, with the streams that they are for; null for most envelopes. */
   function lookAt({ projectId, rows, eventCount }: Envelope) {
-    const seen = new Map<number, { readonly row: FoundRow; readonly of: number[] }>();
+    let seen: Map<number, { readonly row: FoundRow; readonly of: number[] }> | null = null;
     for (const stream of streams) {
       const { filter } = stream.order;
       if (filter.projectId !== undefined && filter.projectId !== projectId) continue;
       for (const row of rowsFor(stream, rows, eventCount)) {
+        seen ??= new Map();
         const known = seen.get(row.start);
         if (known) known.of.push(stream.order.stream);
         else seen.set(row.start, { row, of: [stream.order.stream] });
