@@ -1,12 +1,13 @@
 /**
- * Builds the console's page: `src/console/page/` → `dist/console/`, with hashed names and a manifest.
+ * Builds the console's page: `src/console/page/` → `dist/console/`, with hashed names and a manifest, each file compressed beside itself.
  *
  *     node build.ts               builds it
  *     node build.ts --if-older    builds it where it is missing, or older than what it is made of
  */
-import { existsSync, globSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { brotliCompressSync } from 'node:zlib';
 
 const ROOT = fileURLToPath(new URL('.', import.meta.url));
 const BUILT = join(ROOT, 'dist/console');
@@ -40,6 +41,8 @@ async function buildPage(): Promise<void> {
         assetsInlineLimit: 0,
       },
     });
+    for (const file of globSync('**/*.{html,js,css}', { cwd: beside }))
+      writeFileSync(join(beside, `${file}.br`), brotliCompressSync(readFileSync(join(beside, file))));
     mkdirSync(BUILT, { recursive: true });
     renameSync(BUILT, `${beside}-old`);
     renameSync(beside, BUILT);

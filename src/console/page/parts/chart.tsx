@@ -1,6 +1,7 @@
 /** Curves over time. What they show stands beside them in words, for those who cannot see them. */
 import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
+import { instant } from './words.ts';
 
 export type Curve = {
   readonly name: string;
@@ -44,9 +45,13 @@ export function Chart({
         width: Math.max(1, element.clientWidth),
         height: HEIGHT,
         legend: { show: false },
+        tzDate: (at) => uPlot.tzDate(new Date(at * MS), 'Etc/UTC'),
         cursor: { y: false, drag: { x: false, y: false } },
         scales: { y: { range: (_, _low, high) => [0, Math.max(1, high * 1.1)] } },
-        axes: [axis, { ...axis, size: 64, values: (_, marks) => marks.map((value) => shown.current(value)) }],
+        axes: [
+          { ...axis, space: 90, values: (_, marks, _at, _space, step) => marks.map((at) => timeOf(at, step)) },
+          { ...axis, size: 64, values: (_, marks) => marks.map((value) => shown.current(value)) },
+        ],
         series: [
           {},
           ...names
@@ -86,6 +91,17 @@ export function Chart({
       </ul>
     </figure>
   );
+}
+
+const MS = 1000;
+const MINUTE = 60;
+const DAY = 86_400;
+
+/** As much of a time in UTC as marks that are `step` seconds apart need. */
+function timeOf(at: number, step: number): string {
+  const [day = '', time = ''] = instant(at * MS).split(' ');
+  if (step >= DAY) return day;
+  return step >= MINUTE ? time.slice(0, 5) : time.slice(0, 8);
 }
 
 const said = (value: number | null | undefined, show: (value: number) => string) =>

@@ -1,5 +1,15 @@
 /** The browser's time: the one place of the page that has timers. */
 
+const DAY_MS = 86_400_000;
+
+/** The days up to today in UTC, such as `2026-11-30`. */
+export function daysUntilToday(count: number): string[] {
+  const today = Date.now();
+  return Array.from({ length: count }, (_, day) =>
+    new Date(today - (count - 1 - day) * DAY_MS).toISOString().slice(0, 10),
+  );
+}
+
 /** Calls `run` after `ms`, unless the returned function is called first. */
 export function after(ms: number, run: () => void): () => void {
   const timer = setTimeout(run, ms);

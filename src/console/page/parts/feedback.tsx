@@ -10,7 +10,7 @@ const MARKS: Readonly<Record<Tone, string>> = { good: '●', warn: '▲', bad: '
 export function Status({ tone, children }: { tone: Tone; children: ComponentChildren }) {
   return (
     <span class={`status ${tone}`}>
-      <span aria-hidden="true">{MARKS[tone]}</span> {children}
+      <span aria-hidden="true">{MARKS[tone]}</span> <span>{children}</span>
     </span>
   );
 }

@@ -1,9 +1,10 @@
 /** Changes that take a while: followed to their end, also by a page that was opened meanwhile. */
 import { effect, signal } from '@preact/signals';
-import type { Job } from '../../operator/answers.ts';
+import type { Job, JobPage, JobStarted } from '../../operator/answers.ts';
 import { type ApiError, get, post, session } from './api.ts';
 import { after } from './clock.ts';
 import { Problem, Status, type Tone } from './feedback.tsx';
+import { JobResult } from './job-result.tsx';
 import { mayChange } from './session.ts';
 import { grouped, moment } from './words.ts';
 
@@ -11,7 +12,7 @@ const BUSY_MS = 500;
 const IDLE_MS = 5_000;
 
 /** The console's jobs, newest first; null until they are known. */
-export const jobs = signal<readonly Job[] | null>(null);
+const jobs = signal<readonly Job[] | null>(null);
 const trouble = signal<ApiError | null>(null);
 const dismissed = signal<ReadonlySet<string>>(new Set());
 let cancel = () => {};
@@ -25,14 +26,20 @@ effect(() => {
 
 /** Begins a job, and follows it. Throws `ApiError`. */
 export async function begin(path: string, body: unknown): Promise<void> {
-  await post<{ job: unknown }>(path, body);
+  await post<JobStarted>(path, body);
   await look();
 }
+
+/** Looks again, after something else began a job. */
+export const followJobs = (): Promise<void> => look();
+
+/** How many have ended: another number says that lists may have changed. */
+export const endedJobs = (): number => (jobs.value ?? []).filter(({ state }) => state !== 'running').length;
 
 async function look(): Promise<void> {
   cancel();
   try {
-    jobs.value = (await get<{ jobs: readonly Job[] }>('/jobs', { limit: 20 })).jobs;
+    jobs.value = (await get<JobPage>('/jobs', { limit: 20 })).jobs;
     trouble.value = null;
   } catch (error) {
     trouble.value = error as ApiError;
@@ -44,7 +51,7 @@ async function look(): Promise<void> {
 const TONES: Readonly<Record<Job['state'], Tone>> = { running: 'calm', done: 'good', failed: 'bad', stopped: 'warn' };
 
 /** Those of `kinds` that run, and those that ended and were not put away. */
-export function Jobs({ kinds }: { kinds: readonly string[] }) {
+export function Jobs({ kinds }: { kinds: readonly Job['kind'][] }) {
   const shown = (jobs.value ?? [])
     .filter(({ id, kind }) => kinds.includes(kind) && !dismissed.value.has(id))
     .slice(0, 3);
@@ -66,7 +73,7 @@ function JobView({ job }: { job: Job }) {
   return (
     <div class="job">
       <p class="line">
-        <b>{NAMES[kind] ?? kind}</b> <Status tone={TONES[state]}>{state}</Status>
+        <b>{NAMES[kind]}</b> <Status tone={TONES[state]}>{state}</Status>
         <span class="quiet">
           by {by}, {moment(startedAt)} UTC
         </span>
@@ -83,10 +90,7 @@ function JobView({ job }: { job: Job }) {
       </p>
       {isRunning && (
         <>
-          <progress
-            aria-label={NAMES[kind] ?? kind}
-            {...(total === null ? {} : { max: Math.max(1, total), value: done })}
-          />
+          <progress aria-label={NAMES[kind]} {...(total === null ? {} : { max: Math.max(1, total), value: done })} />
           <p role="status">
             {step}: {grouped(done)}
             {total !== null && ` of ${grouped(total)}`}
@@ -94,24 +98,16 @@ function JobView({ job }: { job: Job }) {
         </>
       )}
       {error !== null && <p class="bad-text">{error}</p>}
-      {state === 'done' && <p role="status">{inWords(kind, result)}</p>}
+      {state !== 'running' && <JobResult kind={kind} result={result} />}
     </div>
   );
 }
 
-const NAMES: Readonly<Record<string, string>> = {
-  'letters.try': 'Dry run',
-  'letters.replay': 'Replay',
-  'letters.discard': 'Discard',
-  'rejected.replay': 'Replay of rejected events',
-  'project.delete': 'Deletion of a project',
+const NAMES: Readonly<Record<Job['kind'], string>> = {
+  try: 'Dry run',
+  replay: 'Replay',
+  discard: 'Discard',
+  'replay rejected': 'Replay of rejected events',
+  'delete project': 'Deletion of a project',
+  'change retention': 'Change of retention',
 };
-
-/** What came of it: every number of the result beside its name. */
-function inWords(_kind: string, result: unknown): string {
-  if (typeof result !== 'object' || result === null) return 'Done.';
-  const numbers = Object.entries(result).filter(([, value]) => typeof value === 'number');
-  return numbers.length === 0
-    ? 'Done.'
-    : numbers.map(([name, value]) => `${name}: ${grouped(value as number)}`).join(', ');
-}

@@ -1,6 +1,9 @@
 /** The same answer as a file and as curves. */
 import type { Curve } from '../parts/chart.tsx';
-import type { Cell, QueryAnswer } from '../parts/expected.ts';
+import type { QueryAnswer } from '../../operator/answers.ts';
+
+/** A value of a row. */
+export type Cell = string | number | boolean | null | object;
 
 const MS = 1000;
 const MAX_CURVES = 4;
@@ -9,7 +12,7 @@ const IS_NUMBER = /^(Nullable\(|LowCardinality\()*(U?Int|Float|Decimal|bigint|in
 
 /** As RFC 4180 says. A text that a spreadsheet would run as a formula is kept from it by an apostrophe. */
 export function csvOf({ columns, rows }: QueryAnswer): string {
-  const lines = [columns.map(({ name }) => name), ...rows];
+  const lines = [columns.map(({ name }): Cell => name), ...(rows as Cell[][])];
   return lines.map((line) => line.map(fieldOf).join(',')).join('\r\n') + '\r\n';
 }
 
@@ -28,7 +31,7 @@ export function curvesOf({ columns, rows }: QueryAnswer): { title: string; times
   if (first === undefined || !IS_TIME.test(first.type) || rows.length < 2) return null;
   const numbers = columns.flatMap(({ name, type }, place) => (IS_NUMBER.test(type) ? [{ name, place }] : []));
   if (numbers.length === 0) return null;
-  const points = rows
+  const points = (rows as Cell[][])
     .map((row) => ({ at: Date.parse(timeOf(row[0] ?? null)) / MS, row }))
     .filter(({ at }) => Number.isFinite(at))
     .sort((one, other) => one.at - other.at);

@@ -4,14 +4,15 @@ import { Chart } from '../parts/chart.tsx';
 import { Nothing } from '../parts/feedback.tsx';
 import { Table } from '../parts/table.tsx';
 import { counted, grouped, short, span } from '../parts/words.ts';
-import type { Cell, QueryAnswer } from '../parts/expected.ts';
-import { csvOf, curvesOf } from './answer-shapes.ts';
+import type { QueryAnswer } from '../../operator/answers.ts';
+import { type Cell, csvOf, curvesOf } from './answer-shapes.ts';
 
 const SHOWN = 100;
 const MS = 1000;
 
 export function Answered({ answer }: { answer: QueryAnswer }) {
-  const { columns, rows, stats } = answer;
+  const { columns, stats } = answer;
+  const rows = answer.rows as readonly Cell[][];
   const [page, setPage] = useState(0);
   const curves = useMemo(() => curvesOf(answer), [answer]);
   const pages = Math.ceil(rows.length / SHOWN);

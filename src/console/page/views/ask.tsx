@@ -6,7 +6,7 @@ import { Choice } from '../parts/form.tsx';
 import { useLoaded } from '../parts/load.ts';
 import { goTo } from '../parts/route.ts';
 import { bytes, grouped } from '../parts/words.ts';
-import type { CookbookAnswer, Project, QueryAnswer, SchemaAnswer } from '../parts/expected.ts';
+import type { Cookbook as CookbookAnswer, ProjectPage, ProjectSchema, QueryAnswer } from '../../operator/answers.ts';
 import { Answered } from './ask-answer.tsx';
 import { SqlEditor } from './sql-editor.tsx';
 
@@ -14,7 +14,7 @@ const FIRST = 'SELECT event, count() AS events\nFROM events\nGROUP BY event ORDE
 
 export function Ask({ path: [id] }: { path: readonly string[] }) {
   const { value, error, reload } = useLoaded('projects', (signal) =>
-    get<{ projects: readonly Project[] }>('/projects', { limit: 500 }, { signal }),
+    get<ProjectPage>('/projects', { limit: 500 }, { signal }),
   );
   const project = id ?? value?.projects[0]?.id;
   return (
@@ -40,7 +40,7 @@ export function Ask({ path: [id] }: { path: readonly string[] }) {
 
 function Question({ project }: { project: string }) {
   const path = `/projects/${encodeURIComponent(project)}`;
-  const schema = useLoaded(`schema ${project}`, (signal) => get<SchemaAnswer>(`${path}/schema`, {}, { signal }));
+  const schema = useLoaded(`schema ${project}`, (signal) => get<ProjectSchema>(`${path}/schema`, {}, { signal }));
   const [sql, setSql] = useState(FIRST);
   const { answer, error, isAsking, ask, stop } = useQuery(`${path}/query`);
   return (
@@ -98,21 +98,21 @@ const CUT_OFF = 'The answer was cut off: the question ran into a limit, or the s
 function Cookbook({ use }: { use: (sql: string) => void }) {
   const { value } = useLoaded('cookbook', (signal) => get<CookbookAnswer>('/cookbook', {}, { signal }));
   if (value === null) return null;
-  const options = value.questions.map(({ title, section }, place) => ({
+  const options = value.recipes.map(({ title, chapter }, place) => ({
     value: String(place),
-    text: section ? `${section}: ${title}` : title,
+    text: `${chapter}: ${title}`,
   }));
   return (
     <Choice
       label="Questions that people ask"
       value=""
       options={[{ value: '', text: 'choose one …' }, ...options]}
-      change={(place) => use(value.questions[Number(place)]?.sql ?? '')}
+      change={(place) => use(value.recipes[Number(place)]?.sql ?? '')}
     />
   );
 }
 
-function Limits({ limits }: { limits: SchemaAnswer['limits'] }) {
+function Limits({ limits }: { limits: ProjectSchema['limits'] }) {
   return (
     <p class="quiet">
       A question may take {grouped(limits.seconds)} s, answer {grouped(limits.rows)} rows or{' '}
@@ -122,7 +122,7 @@ function Limits({ limits }: { limits: SchemaAnswer['limits'] }) {
   );
 }
 
-function Tables({ schema }: { schema: SchemaAnswer }) {
+function Tables({ schema }: { schema: ProjectSchema }) {
   return (
     <section class="panel" aria-label="Schema">
       <h2>What there is to ask</h2>

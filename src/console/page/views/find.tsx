@@ -1,12 +1,13 @@
 /** Where is my event? */
 import { useState } from 'preact/hooks';
+import type { FindAnswer } from '../../watch/answers.ts';
 import { get } from '../parts/api.ts';
-import { Nothing, Problem, Status, type Tone, Waiting } from '../parts/feedback.tsx';
+import { Nothing, Problem, Waiting } from '../parts/feedback.tsx';
 import { Choice, Field } from '../parts/form.tsx';
 import { useLoaded } from '../parts/load.ts';
-import { goTo, linkTo, route } from '../parts/route.ts';
-import { instant } from '../parts/words.ts';
-import type { FindAnswer, FoundEvent } from '../parts/expected.ts';
+import { goTo, route } from '../parts/route.ts';
+import { counted, instant } from '../parts/words.ts';
+import { Found, isSettled } from './found-event.tsx';
 
 const EVERY_MS = 3_000;
 const BY = [
@@ -20,11 +21,12 @@ export function Find() {
   const by = BY.find(({ value }) => query.has(value))?.value ?? 'id';
   const text = query.get(by) ?? '';
   const project = query.get('project') ?? '';
+  const key = JSON.stringify([by, text, project]);
   return (
     <>
       <h1>Where is my event?</h1>
-      <Question key={`${by} ${text} ${project}`} by={by} text={text} project={project} />
-      {text !== '' && <Answer by={by} text={text} project={project} />}
+      <Question key={key} by={by} text={text} project={project} />
+      {text !== '' && <Answer key={`answer ${key}`} by={by} text={text} project={project} />}
     </>
   );
 }
@@ -37,8 +39,7 @@ function Question({ by: givenBy, text: givenText, project: givenProject }: Asked
   const [project, setProject] = useState(givenProject);
   const submit = (event: Event) => {
     event.preventDefault();
-    const of: Record<string, string> = project === '' ? {} : { project };
-    goTo(['find'], { [by]: text.trim(), ...of });
+    goTo(['find'], { [by]: text.trim(), ...(project === '' ? {} : { project }) });
   };
   return (
     <form class="line" onSubmit={submit}>
@@ -53,45 +54,57 @@ function Question({ by: givenBy, text: givenText, project: givenProject }: Asked
 }
 
 function Answer({ by, text, project }: Asked) {
+  const [isDone, setDone] = useState(false);
   const { value, error, reload } = useLoaded(
-    JSON.stringify([by, text, project]),
-    (signal) => get<FindAnswer>('/events/find', { [by]: text, project }, { signal }),
-    { everyMs: EVERY_MS },
+    `${by} ${text} ${project}`,
+    async (signal) => {
+      const found = await get<FindAnswer>('/events/find', { [by]: text, project }, { signal });
+      // Looking reads a lot: not for what does not change any more.
+      setDone(found.events.length > 0 && found.events.every(isSettled));
+      return found;
+    },
+    { everyMs: isDone ? null : EVERY_MS },
   );
   if (value === null) return error === null ? <Waiting what="Looking …" /> : <Problem error={error} retry={reload} />;
+  const { events, requests, looked } = value;
+  const partly = Object.entries(looked).filter(([, how]) => how !== 'all');
   return (
     <>
       <Problem error={error} />
-      {value.events.length === 0 && (
-        <Nothing>
-          It is nowhere: not stored, not pending, no dead letter, not among the rejected events that are kept. Either it
-          was never accepted, or it expired, or it was discarded.
-        </Nothing>
-      )}
-      {value.events.map((event, place) => (
-        <Found key={`${event.id} ${place}`} event={event} />
+      {requests.map(({ requestId, receivedAt, accepted, rejected }) => (
+        <p key={`${requestId} ${receivedAt}`}>
+          The request came at {instant(receivedAt)} UTC: {counted(accepted, 'event')} accepted, {rejected} rejected.
+        </p>
       ))}
+      <div aria-live="polite">
+        {events.length === 0 && (
+          <Nothing>
+            It is nowhere: not stored, not pending, no dead letter, not among the rejected events that are kept. Either
+            it was never accepted, or it expired, or it was discarded.
+          </Nothing>
+        )}
+        {events.map((event, place) => (
+          <Found key={`${event.id} ${place}`} event={event} />
+        ))}
+      </div>
+      {partly.length > 0 && (
+        <p class="quiet">
+          Not looked through entirely:{' '}
+          {partly
+            .map(
+              ([place, how]) => `${PLACES[place] ?? place} (${how === 'a part' ? 'only a part' : 'does not answer'})`,
+            )
+            .join(', ')}
+          . Give the project’s id, or a more exact question.
+        </p>
+      )}
     </>
   );
 }
 
-const TONES: Readonly<Record<string, Tone>> = { stored: 'good', pending: 'calm', letter: 'warn', rejected: 'bad' };
-
-function Found({ event }: { event: FoundEvent }) {
-  return (
-    <article class="panel" aria-label={`Event ${event.id ?? ''}`}>
-      <p>
-        <Status tone={TONES[event.stage] ?? 'calm'}>{event.stage}</Status> <b>{event.event}</b> <code>{event.id}</code>
-      </p>
-      <ol class="way">
-        {event.steps.map(({ step, at }) => (
-          <li key={step}>
-            {step} <span class="quiet">{at === null ? '' : `${instant(at)} UTC`}</span>
-          </li>
-        ))}
-      </ol>
-      {event.letterId && <a href={linkTo(['letters', 'letter', event.letterId])}>Why it was not taken</a>}
-      {event.rejectionId && <a href={linkTo(['rejected', event.rejectionId])}>Why it was rejected</a>}
-    </article>
-  );
-}
+const PLACES: Readonly<Record<string, string>> = {
+  pending: 'what is pending',
+  store: 'the event store',
+  letters: 'the dead letters',
+  rejected: 'the rejected events',
+};

@@ -6,17 +6,27 @@ import { Copyable } from '../parts/form.tsx';
 import { goTo } from '../parts/route.ts';
 import { openLive } from '../parts/live.ts';
 import { instant } from '../parts/words.ts';
-import type { LiveEvent, ProjectAnswer } from '../parts/expected.ts';
+import type { ProjectDetails } from '../../operator/answers.ts';
+import type { LiveEvent } from '../../watch/answers.ts';
 
 const PLACEHOLDER = 'TOKEN';
 
 /** `token`: one that was made just now; null leaves a place for one. */
-export function FirstEvent({ project, token }: { project: ProjectAnswer; token: string | null }) {
+export function FirstEvent({ project, token }: { project: ProjectDetails; token: string | null }) {
   const [isWaiting, setWaiting] = useState(false);
   const [seen, setSeen] = useState<LiveEvent | null>(null);
   useEffect(() => {
     if (!isWaiting) return;
-    return openLive({ project: project.id }, { onEvents: ([event]) => event && (setSeen(event), setWaiting(false)) });
+    return openLive(
+      { project: project.id },
+      {
+        onBatch: ({ events: [event] }) => {
+          if (event === undefined) return;
+          setSeen(event);
+          setWaiting(false);
+        },
+      },
+    );
   }, [isWaiting, project.id]);
 
   const url = session.value?.service.url ?? '';
@@ -29,7 +39,14 @@ export function FirstEvent({ project, token }: { project: ProjectAnswer; token: 
       <Copyable text={curl(url, token ?? PLACEHOLDER)} what="curl line" />
       <Copyable text={snippet(url, token ?? PLACEHOLDER)} what="snippet for a page" />
       <div class="line">
-        <button type="button" disabled={isWaiting} onClick={() => (setSeen(null), setWaiting(true))}>
+        <button
+          type="button"
+          disabled={isWaiting}
+          onClick={() => {
+            setSeen(null);
+            setWaiting(true);
+          }}
+        >
           Wait for an event
         </button>
         <span role="status">
@@ -53,11 +70,12 @@ export function FirstEvent({ project, token }: { project: ProjectAnswer; token: 
 const curl = (url: string, token: string) =>
   `curl ${url}/api/v1/ingest/events \\
   -H 'Authorization: Bearer ${token}' \\
-  -d '{"events":[{"event":"signed_up","distinct_id":"u1","properties":{"plan":"free"}}]}'`;
+  -d '{"events":[{"event":"signed_up","timestamp":'"$(date +%s)"',"user_id":"u1","properties":{"plan":"free"}}]}'`;
 
 const snippet = (url: string, token: string) =>
-  `await fetch('${url}/api/v1/ingest/events', {
+  `const timestamp = new Date;
+await fetch('${url}/api/v1/ingest/events', {
   method: 'POST',
   headers: { Authorization: 'Bearer ${token}' },
-  body: JSON.stringify({ events: [{ event: 'signed_up', distinct_id: 'u1', properties: { plan: 'free' } }] }),
+  body: JSON.stringify({ events: [{ event: 'signed_up', timestamp, user_id: 'u1', properties: { plan: 'free' } }] }),
 });`;

@@ -8,11 +8,11 @@ import { begin } from '../parts/jobs.tsx';
 import { useLoaded } from '../parts/load.ts';
 import { mayChange } from '../parts/session.ts';
 import { counted, grouped } from '../parts/words.ts';
-import type { LetterCount, Selection } from '../parts/expected.ts';
+import type { LetterCount, LetterSelection } from '../../operator/answers.ts';
 
 type Act = 'try' | 'replay' | 'discard';
 
-export function LetterActions({ selection }: { selection: Selection }) {
+export function LetterActions({ selection }: { selection: LetterSelection }) {
   const [asked, setAsked] = useState<Act | null>(null);
   const close = () => setAsked(null);
   return (
@@ -40,7 +40,7 @@ export function LetterActions({ selection }: { selection: Selection }) {
   );
 }
 
-type Asked = { readonly selection: Selection; readonly close: () => void };
+type Asked = { readonly selection: LetterSelection; readonly close: () => void };
 
 function Try({ selection, close }: Asked) {
   return (
@@ -84,14 +84,12 @@ function Discard({ selection, close }: Asked) {
 }
 
 /** What an action would touch. */
-function Touched({ selection }: { selection: Selection }) {
+function Touched({ selection }: { selection: LetterSelection }) {
   const { value, error } = useLoaded(JSON.stringify(selection), (signal) =>
     post<LetterCount>('/letters/count', { selection }, { signal }),
   );
   if (value === null) return error === null ? <Waiting what="Counting …" /> : <Problem error={error} />;
-  const { waiting, replaying, quarantined } = value;
-  const letters = waiting.letters + replaying.letters + quarantined.letters;
-  const events = waiting.events + replaying.events + quarantined.events;
+  const { waiting, replaying, quarantined, letters, events } = value;
   return (
     <p role="status">
       This touches <b>{counted(letters, 'letter')}</b> with <b>{counted(events, 'event')}</b>:{' '}
@@ -102,7 +100,7 @@ function Touched({ selection }: { selection: Selection }) {
 }
 
 /** A selection as the query of a link. */
-function exportOf(selection: Selection): Query {
+function exportOf(selection: LetterSelection): Query {
   switch (selection.by) {
     case 'ids':
       return { ids: selection.ids.join(',') };
@@ -111,9 +109,11 @@ function exportOf(selection: Selection): Query {
     case 'project':
       return { project: selection.projectId };
     case 'quarantined':
-      return { state: 'quarantined' };
+      return { quarantined: 'true' };
+    case 'all':
+      return { all: 'true' };
   }
 }
 
 /** The kinds of jobs that these begin. */
-export const LETTER_JOBS = ['letters.try', 'letters.replay', 'letters.discard'];
+export const LETTER_JOBS = ['try', 'replay', 'discard'] as const;

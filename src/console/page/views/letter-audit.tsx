@@ -5,7 +5,7 @@ import { useLoaded } from '../parts/load.ts';
 import { linkTo } from '../parts/route.ts';
 import { Pager, Table, usePages } from '../parts/table.tsx';
 import { grouped, moment } from '../parts/words.ts';
-import type { AuditEntry } from '../parts/expected.ts';
+import type { AuditPage } from '../../operator/answers.ts';
 
 const PAGE = 50;
 
@@ -13,11 +13,7 @@ const PAGE = 50;
 export function LetterAudit({ letter }: { letter: string | null }) {
   const pages = usePages();
   const { value, error, reload } = useLoaded(`${letter} ${pages.after}`, (signal) =>
-    get<{ entries: readonly AuditEntry[]; next: string | null }>(
-      '/letters/audit',
-      { letter, limit: PAGE, after: pages.after },
-      { signal },
-    ),
+    get<AuditPage>('/letters/audit', { letter, limit: PAGE, after: pages.after }, { signal }),
   );
   return (
     <>
@@ -36,7 +32,7 @@ export function LetterAudit({ letter }: { letter: string | null }) {
         <Table
           caption="Audit of dead letters, newest first"
           rows={value.entries}
-          keyOf={({ at, letterId }, place) => `${at} ${letterId} ${place}`}
+          keyOf={({ id }) => String(id)}
           columns={[
             { title: 'At (UTC)', cell: ({ at }) => moment(at) },
             { title: 'By', cell: ({ actor }) => actor },

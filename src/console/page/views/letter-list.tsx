@@ -1,12 +1,12 @@
 /** A page of dead letters. */
 import { get } from '../parts/api.ts';
 import { Nothing, Problem, Status, type Tone, Waiting } from '../parts/feedback.tsx';
-import { jobs } from '../parts/jobs.tsx';
+import { endedJobs } from '../parts/jobs.tsx';
 import { useLoaded } from '../parts/load.ts';
 import { linkTo } from '../parts/route.ts';
 import { Pager, Table, usePages } from '../parts/table.tsx';
 import { grouped, moment } from '../parts/words.ts';
-import type { Letter } from '../parts/expected.ts';
+import type { LetterPage } from '../../operator/answers.ts';
 
 /** Which letters are listed; nothing means all. */
 export type LetterFilter = { readonly state?: string; readonly group?: string; readonly project?: string };
@@ -14,7 +14,7 @@ export type LetterFilter = { readonly state?: string; readonly group?: string; r
 const PAGE = 50;
 const EVERY_MS = 5_000;
 
-export const LETTER_TONES: Readonly<Record<Letter['state'], Tone>> = {
+export const LETTER_TONES: Readonly<Record<LetterPage['letters'][number]['state'], Tone>> = {
   waiting: 'calm',
   replaying: 'good',
   quarantined: 'warn',
@@ -23,19 +23,14 @@ export const LETTER_TONES: Readonly<Record<Letter['state'], Tone>> = {
 export function LetterList({ filter }: { filter: LetterFilter }) {
   const pages = usePages();
   // What a job has done shows at once.
-  const ended = (jobs.value ?? []).filter(({ state }) => state !== 'running').length;
   const { value, error, reload } = useLoaded(
-    JSON.stringify([filter, pages.after, ended]),
-    (signal) =>
-      get<{ letters: readonly Letter[]; next: string | null }>(
-        '/letters',
-        { ...filter, limit: PAGE, after: pages.after },
-        { signal },
-      ),
+    JSON.stringify([filter, pages.after, endedJobs()]),
+    (signal) => get<LetterPage>('/letters', { ...filter, limit: PAGE, after: pages.after }, { signal }),
     { everyMs: EVERY_MS },
   );
   if (value === null) return error === null ? <Waiting what="Listing …" /> : <Problem error={error} retry={reload} />;
-  if (value.letters.length === 0 && pages.after === null) return <Nothing>There are no such dead letters.</Nothing>;
+  if (value.letters.length === 0 && pages.after === null && value.next === null)
+    return <Nothing>There are no such dead letters.</Nothing>;
   return (
     <>
       <Problem error={error} />

@@ -1,51 +1,106 @@
-/** The events of a dead letter, each beside the columns of the table. */
+/** The events of a dead letter, each beside the columns of the table, and why the store refuses it. */
+import { useState } from 'preact/hooks';
+import type { LetterRows as Rows } from '../../operator/answers.ts';
 import { get } from '../parts/api.ts';
-import { Problem, Waiting } from '../parts/feedback.tsx';
-import { Copyable } from '../parts/form.tsx';
+import { Nothing, Problem, Status, Waiting } from '../parts/feedback.tsx';
+import { Choice, Copyable } from '../parts/form.tsx';
 import { useLoaded } from '../parts/load.ts';
-import { Pager, usePages } from '../parts/table.tsx';
-import type { LetterRow } from '../parts/expected.ts';
+import { Pager, type Pages, usePages } from '../parts/table.tsx';
+import { counted, grouped } from '../parts/words.ts';
+import { linesOf } from './row-lines.ts';
 
 const PAGE = 5;
+const WHICH = [
+  { value: 'true', text: 'the refused ones' },
+  { value: 'false', text: 'all of them' },
+];
 
 export function LetterRows({ id }: { id: string }) {
-  const pages = usePages();
-  const { value, error, reload } = useLoaded(`${id} ${pages.after}`, (signal) =>
-    get<{ rows: readonly LetterRow[]; next: string | null }>(
-      `/letters/${encodeURIComponent(id)}/rows`,
-      { limit: PAGE, after: pages.after },
-      { signal },
-    ),
-  );
+  const [refused, setRefused] = useState('true');
   return (
     <section aria-label="Events">
       <h2>Its events beside the table’s columns</h2>
-      <Problem error={error} retry={reload} />
-      {value === null && error === null && <Waiting what="Decoding …" />}
-      {value?.rows.map((row) => (
-        <Row key={row.row} row={row} />
-      ))}
-      {value && <Pager pages={pages} next={value.next} what="its events" />}
+      <Choice label="Events shown" value={refused} options={WHICH} change={setRefused} />
+      <PageOfRows key={refused} id={id} refused={refused} />
     </section>
   );
 }
 
-function Row({ row: { row, members, refusal, mend } }: { row: LetterRow }) {
-  const name = `Event ${row + 1}`;
+function PageOfRows({ id, refused }: { id: string; refused: string }) {
+  const pages = usePages();
+  const { value, error, reload } = useLoaded(`${id} ${pages.after}`, (signal) =>
+    get<Rows>(`/letters/${encodeURIComponent(id)}/rows`, { limit: PAGE, after: pages.after, refused }, { signal }),
+  );
+  if (value === null) {
+    return error === null ? <Waiting what="Asking the event store …" /> : <Problem error={error} retry={reload} />;
+  }
+  return <Explained found={value} pages={pages} again={reload} />;
+}
+
+function Explained({ found, pages, again }: { found: Rows; pages: Pages; again: () => void }) {
   return (
-    <article class="panel" aria-label={name}>
-      <h3>{name}</h3>
-      {refusal && (
-        <p class="bad-text">
-          Refused{refusal.code === null ? '' : ` (${refusal.code})`}: {refusal.message}
-        </p>
+    <>
+      <div class="line">
+        <span role="status">
+          {found.isComplete === null
+            ? `The event store could not be asked: ${found.why ?? ''}`
+            : `Today the event store refuses ${grouped(found.refused)} of ${counted(found.total, 'event')}.`}
+          {found.isComplete === false && ' Not every event could be looked at.'}
+        </span>
+        <button type="button" onClick={again}>
+          Ask again
+        </button>
+      </div>
+      {found.refusals.map((refusal) => (
+        <Refusal key={refusal.message} refusal={refusal} />
+      ))}
+      {found.drift.map(({ table, problem, remedy }) => (
+        <section class="panel" key={table + problem} aria-label={`Difference of ${table}`}>
+          <p>
+            {table}: {problem}
+          </p>
+          <Copyable text={remedy} what="remedy" />
+        </section>
+      ))}
+      {found.rows.length === 0 && <Nothing>No event of it is refused: replay it, and they are stored.</Nothing>}
+      {found.rows.map((row) => (
+        <Row key={row.place} row={row} found={found} />
+      ))}
+      <Pager pages={pages} next={found.next} what="its events" />
+    </>
+  );
+}
+
+type RefusalOf = Rows['refusals'][number];
+
+function Refusal({ refusal: { message, code, isOrdinaryRefused, statement } }: { refusal: RefusalOf }) {
+  return (
+    <section class="panel" aria-label="Why it is refused">
+      <p>
+        <Status tone="bad">refused</Status> {message} {code !== null && <span class="quiet">(error {code})</span>}
+      </p>
+      {isOrdinaryRefused && (
+        <p>An ordinary event is refused as well: it is the table that has to change, not the events.</p>
       )}
-      {mend !== null && (
+      {statement !== null && (
         <>
-          <p>This statement would mend the table, so that it is taken:</p>
-          <Copyable text={mend} what="statement" />
+          <p>This statement makes the table take it. Run it with the event store’s own client:</p>
+          <Copyable text={statement} what="statement" />
         </>
       )}
+    </section>
+  );
+}
+
+function Row({ row, found }: { row: Rows['rows'][number]; found: Rows }) {
+  const name = `Event ${row.place + 1}`;
+  const refusal = row.refusal === null ? null : (found.refusals[row.refusal] ?? null);
+  return (
+    <article class="panel" aria-label={name}>
+      <h3>
+        {name} <code>{row.eventId}</code> {refusal && <Status tone="bad">refused</Status>}
+      </h3>
+      {refusal && <p class="bad-text">{refusal.message}</p>}
       <div class="scroll" role="region" aria-label={`${name}, member by member`} tabIndex={0}>
         <table>
           <thead>
@@ -56,13 +111,13 @@ function Row({ row: { row, members, refusal, mend } }: { row: LetterRow }) {
             </tr>
           </thead>
           <tbody>
-            {members.map(({ column, type, value, isOffending }) => (
-              <tr key={column} class={isOffending ? 'marked' : undefined}>
+            {linesOf(row.row, found.columns, refusal).map(({ name: column, type, value, isMarked }) => (
+              <tr key={column} class={isMarked ? 'marked' : undefined}>
                 <th scope="row">{column}</th>
                 <td>{type ?? '–'}</td>
                 <td>
                   <code>{value ?? '–'}</code>
-                  {isOffending && <b> ← refused because of this</b>}
+                  {isMarked && <b> ← refused because of this</b>}
                 </td>
               </tr>
             ))}

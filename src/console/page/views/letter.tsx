@@ -5,7 +5,7 @@ import { Jobs } from '../parts/jobs.tsx';
 import { useLoaded } from '../parts/load.ts';
 import { linkTo } from '../parts/route.ts';
 import { bytes, grouped, moment } from '../parts/words.ts';
-import type { Letter } from '../parts/expected.ts';
+import type { Letter } from '../../operator/answers.ts';
 import { LETTER_JOBS, LetterActions } from './letter-actions.tsx';
 import { LetterAudit } from './letter-audit.tsx';
 import { LETTER_TONES } from './letter-list.tsx';
@@ -17,7 +17,7 @@ const GONE = 404;
 export function LetterView({ id }: { id: string }) {
   const { value, error, reload } = useLoaded(
     id,
-    (signal) => get<{ letter: Letter }>(`/letters/${encodeURIComponent(id)}`, {}, { signal }),
+    (signal) => get<Letter>(`/letters/${encodeURIComponent(id)}`, {}, { signal }),
     { everyMs: EVERY_MS },
   );
   const isGone = error?.status === GONE;
@@ -28,7 +28,7 @@ export function LetterView({ id }: { id: string }) {
         {value && (
           <>
             {' · '}
-            <a href={linkTo(['letters', 'group', value.letter.group])}>All with this cause</a>
+            <a href={linkTo(['letters', 'group', value.group])}>All with this cause</a>
           </>
         )}
       </p>
@@ -42,9 +42,9 @@ export function LetterView({ id }: { id: string }) {
         <Problem error={error} retry={reload} />
       )}
       {value === null && error === null && <Waiting what="Opening …" />}
-      {value !== null && !isGone && <Opened letter={value.letter} />}
+      {value !== null && !isGone && <Opened letter={value} />}
       <h2>What was done to it</h2>
-      <LetterAudit key={value?.letter.attemptCount ?? -1} letter={id} />
+      <LetterAudit key={value?.attemptCount ?? -1} letter={id} />
     </>
   );
 }

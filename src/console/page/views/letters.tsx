@@ -3,18 +3,19 @@ import type { ComponentChildren } from 'preact';
 import { get } from '../parts/api.ts';
 import { Nothing, Problem, Waiting } from '../parts/feedback.tsx';
 import { Choice } from '../parts/form.tsx';
-import { Jobs } from '../parts/jobs.tsx';
+import { Jobs, endedJobs } from '../parts/jobs.tsx';
 import { useLoaded } from '../parts/load.ts';
 import { goTo, linkTo, route } from '../parts/route.ts';
 import { Table } from '../parts/table.tsx';
 import { bytes, grouped, moment } from '../parts/words.ts';
-import type { GroupAnswer, LetterStats, Selection } from '../parts/expected.ts';
+import type { LetterGroups, LetterSelection, LetterStats } from '../../operator/answers.ts';
 import { LetterActions, LETTER_JOBS } from './letter-actions.tsx';
 import { LetterAudit } from './letter-audit.tsx';
 import { LetterList, type LetterFilter } from './letter-list.tsx';
 import { LetterView } from './letter.tsx';
 
-const EVERY_MS = 5_000;
+/** Counting many letters is work. */
+const EVERY_MS = 15_000;
 
 export function Letters({ path: [kind, id] }: { path: readonly string[] }) {
   if (kind === 'group' && id !== undefined) return <Group id={id} />;
@@ -26,7 +27,7 @@ export function Letters({ path: [kind, id] }: { path: readonly string[] }) {
 }
 
 function Overview() {
-  const stats = useLoaded('stats', (signal) => get<LetterStats>('/letters/stats', {}, { signal }), {
+  const stats = useLoaded(`stats ${endedJobs()}`, (signal) => get<LetterStats>('/letters/stats', {}, { signal }), {
     everyMs: EVERY_MS,
   });
   return (
@@ -73,8 +74,8 @@ function Totals({ stats: { byState, oldestAt } }: { stats: LetterStats }) {
 
 function Groups() {
   const { value, error, reload } = useLoaded(
-    'groups',
-    (signal) => get<{ groups: readonly GroupAnswer[] }>('/letters/groups', {}, { signal }),
+    `groups ${endedJobs()}`,
+    (signal) => get<LetterGroups>('/letters/groups', {}, { signal }),
     { everyMs: EVERY_MS },
   );
   return (
@@ -135,13 +136,9 @@ function Filtered() {
 }
 
 function Group({ id }: { id: string }) {
-  const { value } = useLoaded(
-    id,
-    (signal) => get<{ groups: readonly GroupAnswer[] }>('/letters/groups', {}, { signal }),
-    {
-      everyMs: EVERY_MS,
-    },
-  );
+  const { value } = useLoaded(id, (signal) => get<LetterGroups>('/letters/groups', {}, { signal }), {
+    everyMs: EVERY_MS,
+  });
   const group = value?.groups.find(({ group }) => group === id);
   return (
     <Selected title="Dead letters with one cause" selection={{ by: 'group', group: id }} filter={{ group: id }}>
@@ -187,7 +184,7 @@ function Selected({
   children,
 }: {
   title: string;
-  selection: Selection;
+  selection: LetterSelection;
   filter: LetterFilter;
   children?: ComponentChildren;
 }) {

@@ -1,32 +1,19 @@
 /** Events as they are accepted: a sample of them when they are many. */
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
+import type { LiveEvent } from '../../watch/answers.ts';
 import { session } from '../parts/api.ts';
-import { after } from '../parts/clock.ts';
 import { Nothing, Status } from '../parts/feedback.tsx';
 import { Field } from '../parts/form.tsx';
-import { openLive } from '../parts/live.ts';
 import { linkTo } from '../parts/route.ts';
-import { Table } from '../parts/table.tsx';
-import { grouped, instant } from '../parts/words.ts';
-import type { LiveEvent, LiveRates } from '../parts/expected.ts';
-
-/** More rows than a person reads; the page stays as quick as with one. */
-const KEPT = 100;
-/** How often the table changes: more often nobody could read it. */
-const DRAWN_EVERY_MS = 250;
-
-export type LiveFilter = {
-  readonly project: string;
-  readonly event: string;
-  readonly id: string;
-  readonly user: string;
-};
-const NONE: LiveFilter = { project: '', event: '', id: '', user: '' };
+import { type Column, Table } from '../parts/table.tsx';
+import { counted, grouped, instant, rate } from '../parts/words.ts';
+import { type LiveFilter, type LiveView, NO_FILTER, useLive } from './live-events.ts';
 
 export function Live() {
-  const [filter, setFilter] = useState(NONE);
+  const [filter, setFilter] = useState(NO_FILTER);
   const [isPaused, setPaused] = useState(false);
-  const { events, rates, isOpen } = useLive(filter, isPaused);
+  const view = useLive(filter, isPaused);
+  const { events, ended, isOpen } = view;
   return (
     <>
       <h1>Live</h1>
@@ -37,14 +24,10 @@ export function Live() {
         </button>
         <span role="status">
           <Status tone={isPaused ? 'calm' : isOpen ? 'good' : 'warn'}>
-            {isPaused ? 'paused' : isOpen ? 'listening' : 'connecting'}
+            {isPaused ? 'paused' : isOpen ? 'listening' : (ended ?? 'connecting')}
           </Status>
         </span>
-        {rates && (
-          <span class="quiet">
-            {grouped(rates.shown)} of {grouped(rates.seen)} shown
-          </span>
-        )}
+        <Counts view={view} />
       </div>
       {events.length === 0 ? (
         <Nothing>Nothing has come since this page was opened.</Nothing>
@@ -52,67 +35,51 @@ export function Live() {
         <Table
           caption="Events, newest first"
           rows={events}
-          keyOf={({ id }, place) => `${id} ${place}`}
-          columns={[
-            { title: 'Accepted (UTC)', cell: ({ at }) => instant(at) },
-            { title: 'Event', cell: ({ event }) => event },
-            { title: 'User', cell: ({ distinctId }) => distinctId ?? '–' },
-            {
-              title: 'Id',
-              cell: ({ id, projectId }) => (
-                <a class="mono" href={linkTo(['find'], { id, project: projectId })}>
-                  {id}
-                </a>
-              ),
-            },
-            { title: 'Answered', cell: ({ ack }) => ack },
-            ...(session.value?.showsEvents
-              ? [{ title: 'Properties', cell: ({ properties }: LiveEvent) => <code>{asText(properties)}</code> }]
-              : []),
-          ]}
+          keyOf={({ id, at }, place) => `${id} ${at} ${place}`}
+          columns={columnsOf(view)}
         />
       )}
     </>
   );
 }
 
+/** How much of everything is seen here. */
+function Counts({ view: { shown, matched, unexamined, rates } }: { view: LiveView }) {
+  return (
+    <span class="quiet">
+      {grouped(shown)} of {counted(matched, 'event')} shown
+      {unexamined > 0 && `; ${grouped(unexamined)} more passed too fast to be looked at`}
+      {rates && `; ${rate(rates.rates.accepted)} accepted a second`}
+    </span>
+  );
+}
+
+function columnsOf({ steps }: LiveView): Column<LiveEvent>[] {
+  const columns: Column<LiveEvent>[] = [
+    { title: 'Accepted (UTC)', cell: ({ at }) => instant(at) },
+    { title: 'Event', cell: ({ event }) => event ?? <span class="quiet">hidden</span> },
+    { title: 'User', cell: ({ distinctId }) => distinctId ?? '–' },
+    {
+      title: 'Id',
+      cell: ({ id, projectId }) => (
+        <a class="mono" href={linkTo(['find'], { id, project: projectId })}>
+          {id}
+        </a>
+      ),
+    },
+    { title: 'Now', cell: ({ id }) => steps.get(id) ?? 'accepted' },
+  ];
+  if (session.value?.showsEvents) {
+    columns.push({ title: 'Properties', cell: ({ properties }) => <code>{asText(properties)}</code> });
+  }
+  return columns;
+}
+
 const asText = (properties: unknown) =>
   properties === undefined ? '–' : typeof properties === 'string' ? properties : JSON.stringify(properties);
 
-function useLive(filter: LiveFilter, isPaused: boolean) {
-  const [events, setEvents] = useState<readonly LiveEvent[]>([]);
-  const [rates, setRates] = useState<LiveRates | null>(null);
-  const [isOpen, setOpen] = useState(false);
-  const arrived = useRef<readonly LiveEvent[]>([]);
-  useEffect(() => {
-    if (isPaused) return;
-    let cancel: (() => void) | null = null;
-    const draw = () => {
-      cancel = null;
-      const fresh = arrived.current;
-      arrived.current = [];
-      setEvents((last) => [...fresh, ...last].slice(0, KEPT));
-    };
-    const close = openLive(filter, {
-      onEvents: (batch) => {
-        arrived.current = [...batch.toReversed(), ...arrived.current].slice(0, KEPT);
-        cancel ??= after(DRAWN_EVERY_MS, draw);
-      },
-      onRates: setRates,
-      onState: setOpen,
-    });
-    return () => {
-      close();
-      cancel?.();
-      setOpen(false);
-    };
-  }, [filter, isPaused]);
-  useEffect(() => setEvents([]), [filter]);
-  return { events, rates, isOpen };
-}
-
 function Filter({ apply }: { apply: (filter: LiveFilter) => void }) {
-  const [filter, setFilter] = useState(NONE);
+  const [filter, setFilter] = useState(NO_FILTER);
   const field = (name: keyof LiveFilter, label: string) => (
     <Field label={label} value={filter[name]} change={(value) => setFilter({ ...filter, [name]: value.trim() })} />
   );

@@ -2,23 +2,25 @@
 import { useState } from 'preact/hooks';
 import { get, put, remove } from '../parts/api.ts';
 import { Chart } from '../parts/chart.tsx';
+import { daysUntilToday } from '../parts/clock.ts';
 import { Confirm } from '../parts/dialog.tsx';
-import { Problem, Waiting } from '../parts/feedback.tsx';
+import { Nothing, Problem, Waiting } from '../parts/feedback.tsx';
 import { Field } from '../parts/form.tsx';
-import { Jobs } from '../parts/jobs.tsx';
+import { Jobs, followJobs } from '../parts/jobs.tsx';
 import { useLoaded } from '../parts/load.ts';
 import { linkTo } from '../parts/route.ts';
 import { mayChange } from '../parts/session.ts';
 import { moment, short } from '../parts/words.ts';
-import type { ProjectAnswer } from '../parts/expected.ts';
+import type { ProjectDetails } from '../../operator/answers.ts';
 import { FirstEvent } from './first-event.tsx';
 import { Tokens } from './tokens.tsx';
 
 const MS = 1000;
+const USAGE_DAYS = 30;
 
 export function ProjectView({ id }: { id: string }) {
   const path = `/projects/${encodeURIComponent(id)}`;
-  const { value, error, reload } = useLoaded(id, (signal) => get<ProjectAnswer>(path, {}, { signal }));
+  const { value, error, reload } = useLoaded(id, (signal) => get<ProjectDetails>(path, {}, { signal }));
   const [made, setMade] = useState<string | null>(null);
   return (
     <>
@@ -27,7 +29,7 @@ export function ProjectView({ id }: { id: string }) {
       </p>
       <h1>{value?.name ?? 'Project'}</h1>
       <Problem error={error} retry={reload} />
-      <Jobs kinds={['project.delete']} />
+      <Jobs kinds={['delete project', 'change retention']} />
       {value === null && error === null && <Waiting what="Opening …" />}
       {value !== null && (
         <>
@@ -49,7 +51,7 @@ export function ProjectView({ id }: { id: string }) {
 
 type Changing = 'retention' | 'origins' | 'delete';
 
-function Rules({ project, path, changed }: { project: ProjectAnswer; path: string; changed: () => void }) {
+function Rules({ project, path, changed }: { project: ProjectDetails; path: string; changed: () => void }) {
   const [changing, setChanging] = useState<Changing | null>(null);
   const close = () => setChanging(null);
   const shared = { project, path, close, changed };
@@ -98,7 +100,7 @@ function Rules({ project, path, changed }: { project: ProjectAnswer; path: strin
   );
 }
 
-type Change = { project: ProjectAnswer; path: string; close: () => void; changed: () => void };
+type Change = { project: ProjectDetails; path: string; close: () => void; changed: () => void };
 
 function Retention({ project, path, close, changed }: Change) {
   const [retention, setRetention] = useState(project.retention);
@@ -146,7 +148,7 @@ function Delete({ project, path, close }: Change) {
     <Confirm
       title="Delete the project and all of its events?"
       act="Delete for good"
-      run={() => remove(path)}
+      run={() => remove(path).then(followJobs)}
       close={close}
       isBlocked={typed !== project.name}
       isDangerous
@@ -160,15 +162,16 @@ function Delete({ project, path, close }: Change) {
   );
 }
 
-function UsageChart({ project: { usage } }: { project: ProjectAnswer }) {
-  if (usage.length === 0) return null;
-  const times = usage.map(({ day }) => new Date(day).getTime() / MS);
+function UsageChart({ project: { usage, why } }: { project: ProjectDetails }) {
+  if (usage === null) return <Nothing>How much it sends cannot be told now: {why}</Nothing>;
+  const days = daysUntilToday(USAGE_DAYS);
+  const counts = new Map(usage.map(({ day, events }) => [day, events]));
   return (
     <section class="panel" aria-label="Usage">
       <Chart
-        title="Events a day, the last 30 days"
-        times={times}
-        curves={[{ name: 'events', values: usage.map(({ events }) => events) }]}
+        title="Events a day, the last 30 days (UTC)"
+        times={days.map((day) => Date.parse(day) / MS)}
+        curves={[{ name: 'events', values: days.map((day) => counts.get(day) ?? 0) }]}
         show={short}
       />
     </section>

@@ -9,7 +9,7 @@ import { goTo, linkTo } from '../parts/route.ts';
 import { mayChange } from '../parts/session.ts';
 import { Pager, Table, usePages } from '../parts/table.tsx';
 import { moment } from '../parts/words.ts';
-import type { Project } from '../parts/expected.ts';
+import type { Project, ProjectPage } from '../../operator/answers.ts';
 import { ProjectView } from './project.tsx';
 
 const PAGE = 50;
@@ -22,11 +22,7 @@ function List() {
   const pages = usePages();
   const [isCreating, setCreating] = useState(false);
   const { value, error, reload } = useLoaded(`projects ${pages.after}`, (signal) =>
-    get<{ projects: readonly Project[]; next: string | null }>(
-      '/projects',
-      { limit: PAGE, after: pages.after },
-      { signal },
-    ),
+    get<ProjectPage>('/projects', { limit: PAGE, after: pages.after }, { signal }),
   );
   return (
     <>

@@ -4,16 +4,17 @@ import { get } from '../parts/api.ts';
 import { Confirm } from '../parts/dialog.tsx';
 import { Nothing, Problem, Waiting } from '../parts/feedback.tsx';
 import { Field } from '../parts/form.tsx';
-import { Jobs, begin, jobs } from '../parts/jobs.tsx';
+import { Jobs, begin, endedJobs } from '../parts/jobs.tsx';
 import { useLoaded } from '../parts/load.ts';
 import { goTo, linkTo, route } from '../parts/route.ts';
 import { mayChange } from '../parts/session.ts';
 import { Pager, Table, usePages } from '../parts/table.tsx';
 import { bytes, moment } from '../parts/words.ts';
-import type { RejectedAnswer, RejectedEntry } from '../parts/expected.ts';
+import type { RejectedEvent, RejectedPage } from '../../operator/answers.ts';
 
 const PAGE = 50;
-const JOBS = ['rejected.replay'];
+const EVERY_MS = 5_000;
+const JOBS = ['replay rejected'] as const;
 
 type Filter = { readonly project?: string; readonly door?: string; readonly kind?: string };
 
@@ -70,7 +71,7 @@ function Replay({ filter }: { filter: Filter }) {
         <Confirm
           title={`Replay ${isDefined ? 'these' : 'all'} rejected events?`}
           act="Replay"
-          run={() => begin('/rejected/replay', { selection: { ids: [], ...filter } })}
+          run={() => begin('/rejected/replay', { selection: selectionOf(filter) })}
           close={() => setAsking(false)}
         >
           <p>
@@ -83,18 +84,18 @@ function Replay({ filter }: { filter: Filter }) {
   );
 }
 
+const selectionOf = ({ project, ...rest }: Filter) => ({ ...(project && { projectId: project }), ...rest });
+
 function List({ filter }: { filter: Filter }) {
   const pages = usePages();
-  const ended = (jobs.value ?? []).filter(({ state }) => state !== 'running').length;
-  const { value, error, reload } = useLoaded(JSON.stringify([filter, pages.after, ended]), (signal) =>
-    get<{ events: readonly RejectedEntry[]; next: string | null }>(
-      '/rejected',
-      { ...filter, limit: PAGE, after: pages.after },
-      { signal },
-    ),
+  const { value, error, reload } = useLoaded(
+    JSON.stringify([filter, pages.after, endedJobs()]),
+    (signal) => get<RejectedPage>('/rejected', { ...filter, limit: PAGE, after: pages.after }, { signal }),
+    { everyMs: EVERY_MS },
   );
   if (value === null) return error === null ? <Waiting what="Listing …" /> : <Problem error={error} retry={reload} />;
-  if (value.events.length === 0) return <Nothing>No such rejected events are kept.</Nothing>;
+  if (value.events.length === 0)
+    return <Nothing>No such rejected events are kept. How many Weir keeps, INGEST_KEEP_REJECTED says.</Nothing>;
   return (
     <>
       <Table
@@ -124,7 +125,7 @@ function List({ filter }: { filter: Filter }) {
 
 function One({ id }: { id: string }) {
   const { value, error, reload } = useLoaded(id, (signal) =>
-    get<RejectedAnswer>(`/rejected/${encodeURIComponent(id)}`, {}, { signal }),
+    get<RejectedEvent>(`/rejected/${encodeURIComponent(id)}`, {}, { signal }),
   );
   const [isAsking, setAsking] = useState(false);
   return (

@@ -1,5 +1,5 @@
 /** Which names complete what is being written. */
-import type { SchemaAnswer } from '../parts/expected.ts';
+import type { ProjectSchema } from '../../operator/answers.ts';
 
 export type Completion = { readonly text: string; readonly about: string };
 
@@ -13,20 +13,20 @@ export function wordBefore(sql: string, caret: number): string {
 }
 
 /** At most eight, the best first: tables, then columns; names of events within quotes. */
-export function completionsOf(schema: SchemaAnswer, sql: string, caret: number): Completion[] {
+export function completionsOf(schema: ProjectSchema, sql: string, caret: number): Completion[] {
   const word = wordBefore(sql, caret);
   if (word.replace("'", '').length < SHORTEST) return [];
   const all = word.startsWith("'") ? eventsOf(schema) : namesOf(schema);
   const sought = word.toLowerCase();
   const found = all.filter(({ text }) => text.toLowerCase().startsWith(sought) && text !== word);
-  const once = new Map(found.map((completion) => [completion.text, completion]));
-  return [...once.values()].slice(0, OFFERED);
+  const once = found.filter(({ text }, place) => found.findIndex((other) => other.text === text) === place);
+  return once.slice(0, OFFERED);
 }
 
-const eventsOf = ({ events }: SchemaAnswer): Completion[] =>
+const eventsOf = ({ events }: ProjectSchema): Completion[] =>
   events.map((name) => ({ text: `'${name.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`, about: 'event' }));
 
-function namesOf({ tables }: SchemaAnswer): Completion[] {
+function namesOf({ tables }: ProjectSchema): Completion[] {
   const columns = tables.flatMap(({ name: table, columns }) =>
     columns.map(({ name, type }) => ({ text: name, about: `${type}, of ${table}` })),
   );

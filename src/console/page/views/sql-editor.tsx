@@ -1,6 +1,6 @@
 /** A text of SQL that completes names while they are written. */
 import { useId, useRef, useState } from 'preact/hooks';
-import type { SchemaAnswer } from '../parts/expected.ts';
+import type { ProjectSchema } from '../../operator/answers.ts';
 import { completionsOf, type Completion, wordBefore } from './sql-completion.ts';
 
 export function SqlEditor({
@@ -12,7 +12,7 @@ export function SqlEditor({
   value: string;
   change: (value: string) => void;
   submit: () => void;
-  schema: SchemaAnswer | null;
+  schema: ProjectSchema | null;
 }) {
   const id = useId();
   const area = useRef<HTMLTextAreaElement>(null);

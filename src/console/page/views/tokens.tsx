@@ -7,10 +7,10 @@ import { Choice, Copyable, Field } from '../parts/form.tsx';
 import { mayChange } from '../parts/session.ts';
 import { Table } from '../parts/table.tsx';
 import { moment } from '../parts/words.ts';
-import type { NewToken, ProjectAnswer, Token } from '../parts/expected.ts';
+import type { NewToken, ProjectDetails, Token } from '../../operator/answers.ts';
 
 /** `changed` gets a new token in plain text, which nobody can ask for again; null when one was revoked. */
-export function Tokens({ project, changed }: { project: ProjectAnswer; changed: (plaintext: string | null) => void }) {
+export function Tokens({ project, changed }: { project: ProjectDetails; changed: (plaintext: string | null) => void }) {
   const [isMaking, setMaking] = useState(false);
   const [made, setMade] = useState<NewToken | null>(null);
   const [revoked, setRevoked] = useState<Token | null>(null);
@@ -22,14 +22,14 @@ export function Tokens({ project, changed }: { project: ProjectAnswer; changed: 
           <p>
             <b>The new token. It is shown this once: Weir keeps only a hash of it.</b>
           </p>
-          <Copyable text={made.plaintext} what="token" />
+          <Copyable text={made.token ?? ''} what="token" />
         </div>
       )}
       {project.tokens.length === 0 ? (
         <Nothing>Without a token nothing can send events to this project.</Nothing>
       ) : (
         <Table
-          caption="Tokens"
+          caption="Tokens of the project"
           rows={project.tokens}
           keyOf={({ id }) => id}
           columns={[
@@ -71,7 +71,7 @@ export function Tokens({ project, changed }: { project: ProjectAnswer; changed: 
           close={() => setMaking(false)}
           done={(token) => {
             setMade(token);
-            changed(token.plaintext);
+            changed(token.token ?? null);
           }}
         />
       )}
@@ -100,7 +100,7 @@ function Make({
   close,
   done,
 }: {
-  project: ProjectAnswer;
+  project: ProjectDetails;
   close: () => void;
   done: (token: NewToken) => void;
 }) {
