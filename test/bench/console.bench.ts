@@ -7,6 +7,7 @@ import { type LiveReader, type Visitor, visitConsole } from '../support/console-
 import { freePort } from '../support/ports.ts';
 import { type Bodies, createBodies } from './support/bodies.ts';
 import { type BenchedWeir, type Grounds, openGrounds } from './support/grounds.ts';
+import { offer, percentilesOf } from './support/load.ts';
 import type { Figure, Scenario } from './support/scenario.ts';
 import { measureSending, prepare, targetOf } from './support/sending.ts';
 import { alternately, eachOf, figureOf, ratioOf } from './support/statistics.ts';
@@ -14,6 +15,9 @@ import { alternately, eachOf, figureOf, ratioOf } from './support/statistics.ts'
 const PATH = '/api/v1/ingest/events';
 /** A whole round fits in: what is measured is not how often requests are refused. */
 const ROOM = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
+
+const PACED_PER_S = 5_000;
+const PACED = `single events, ${PACED_PER_S} a second`;
 
 type Cell = {
   readonly name: string;
@@ -26,9 +30,9 @@ type Cell = {
 };
 
 const FULL: readonly Cell[] = [
-  { name: 'batches of 500', size: 500, connections: 16, events: 100_000, rounds: 7, query: '' },
-  { name: 'batches of 500, a rare name', size: 500, connections: 16, events: 100_000, rounds: 7, query: '?event=rare' },
-  { name: 'single events', size: 1, connections: 64, events: 30_000, rounds: 5, query: '' },
+  { name: 'batches of 500', size: 500, connections: 16, events: 200_000, rounds: 7, query: '' },
+  { name: 'batches of 500, a rare name', size: 500, connections: 16, events: 200_000, rounds: 5, query: '?event=rare' },
+  { name: 'single events', size: 1, connections: 64, events: 50_000, rounds: 5, query: '' },
 ];
 const QUICK: readonly Cell[] = [{ ...FULL[0]!, events: 40_000, rounds: 5 }];
 
@@ -48,6 +52,8 @@ export const scenario: Scenario = {
         say(cell.name);
         figures.push(...(await measureCell(grounds, { cell, bodies, looked, alone, visitor })));
       }
+      say(PACED);
+      figures.push(...(await measurePaced(grounds, { isQuick, bodies, looked, alone, visitor })));
       await looked.stop();
       await alone.stop();
       return figures;
@@ -100,6 +106,38 @@ function measureRound(grounds: Grounds, weir: BenchedWeir, { size, connections, 
   const target = targetOf(weir, PATH, { token: grounds.token });
   const requests = Array.from({ length: events / size }, () => prepare(target, bodies.nativeBatch(size), size));
   return measureSending(grounds, weir, { requests, connections });
+}
+
+/** Single events at a constant rate: all are stored, and what counts is how long their answers take. */
+async function measurePaced(
+  grounds: Grounds,
+  { isQuick, bodies, looked, alone, visitor }: Omit<Parameters<typeof measureCell>[1], 'cell'> & { isQuick: boolean },
+): Promise<Figure[]> {
+  const live = await visitor.live();
+  const paced = async (weir: BenchedWeir) => {
+    const target = targetOf(weir, PATH, { token: grounds.token });
+    const event = prepare(target, bodies.nativeBatch(1), 1);
+    const { statuses, failures, latency } = await offer({
+      port: weir.port,
+      maxConnections: 256,
+      durationMs: isQuick ? 2_000 : 6_000,
+      rateAt: () => PACED_PER_S,
+      next: () => ({ request: event.request }),
+    });
+    await weir.settled();
+    await grounds.forget();
+    const refused = [...statuses].reduce((sum, [status, count]) => sum + (status < 300 ? 0 : count), failures);
+    return { ...percentilesOf(latency), refused };
+  };
+  const rounds = await alternately(isQuick ? 1 : 3, { looked: () => paced(looked), alone: () => paced(alone) });
+  live.close();
+  return [
+    figureOf(`${PACED}: not accepted`, eachOf([...rounds.looked, ...rounds.alone], 'refused'), 'requests', {
+      bar: { atMost: 0 },
+    }),
+    figureOf(`${PACED}: p99, looked at`, eachOf(rounds.looked, 'p99'), 'ms'),
+    figureOf(`${PACED}: p99, not looked at`, eachOf(rounds.alone, 'p99'), 'ms'),
+  ];
 }
 
 const shownIn = (live: LiveReader) => live.all<LiveBatch>('batch').reduce((sum, { shown }) => sum + shown, 0);
