@@ -1,7 +1,9 @@
 /** "Where is my event?": what the places say, put together. */
 import { Hono } from 'hono';
+import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
 import type { ConsoleEnv } from '../src/console/env.ts';
+import { WATCHING } from '../src/console/operator/watching.ts';
 import type { FindAnswer } from '../src/console/watch/answers.ts';
 import { type FindDeps, findWay } from '../src/console/watch/find.ts';
 import { eventsFind } from '../src/console/watch/find-route.ts';
@@ -67,6 +69,7 @@ function depsOf(places: Partial<FoundEvents> = {}, more: Partial<FindDeps> = {})
     findPending: () => Promise.resolve(NOT_PENDING),
     findEvents: () => Promise.resolve({ stored: [], inLetters: [], rejected: [], looked, ...places }),
     wayOf: () => null,
+    hasTopic: false,
     ...more,
   };
 }
@@ -158,6 +161,22 @@ describe('a request', () => {
     expect(answer.events).toMatchObject([{ place: 'gone', id: ID, requestId: 'r1', acceptedAt: AT }]);
   });
 
+  test('names those that were between two places when they were looked for', async () => {
+    let looks = 0;
+    const deps = depsOf({}, remembered([REQUEST]));
+    const findEvents = async (of: Parameters<FindDeps['findEvents']>[0]) => {
+      const found = await deps.findEvents(of);
+      looks += 1;
+      return looks === 1 ? found : { ...found, stored: [STORED] };
+    };
+    expect((await find({ ...deps, findEvents }, question)).events).toMatchObject([{ place: 'stored' }]);
+  });
+
+  test('names events that are in the topic, where there is one', async () => {
+    const answer = await find(depsOf({}, { ...remembered([REQUEST]), hasTopic: true }), question);
+    expect(answer.events).toMatchObject([{ place: 'replicated', id: ID }]);
+  });
+
   test('that is not remembered has none, and it is said since when they are', async () => {
     expect(await find(depsOf({}, remembered([])), question)).toMatchObject({
       events: [],
@@ -191,6 +210,13 @@ describe('GET /events/find', () => {
       expect(answer.status).toBe(400);
     },
   );
+
+  test('answers as it is described', async () => {
+    const deps = depsOf({ stored: [STORED], inLetters: [IN_LETTER], rejected: [REJECTION] });
+    const answer: unknown = await (await appOf(deps).request(`/events/find?id=${ID}`)).json();
+    const { schema } = WATCHING.find(({ path }) => path === '/events/find')!.answers[200]!;
+    expect(v.safeParse(schema!, answer).issues ?? []).toEqual([]);
+  });
 
   test('answers two at a time', async () => {
     const held = Promise.withResolvers<PendingAnswer>();

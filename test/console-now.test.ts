@@ -2,8 +2,10 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import * as v from 'valibot';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { NowAnswer, Series } from '../src/console/watch/answers.ts';
+import { WATCHING } from '../src/console/operator/watching.ts';
 import { createWatch } from '../src/console/watch/watch.ts';
 import { systemClock } from '../src/runtime/clock.ts';
 
@@ -14,7 +16,8 @@ let accepted = 0;
 
 beforeAll(async () => {
   server = createServer((request, response) => {
-    if (request.url === '/health') return response.end(JSON.stringify({ reasons: [], postgres_connected: true }));
+    if (request.url === '/health')
+      return response.end(JSON.stringify({ status: 'ok', reasons: [], postgres_connected: true }));
     if (request.url !== '/internal/metrics') return response.writeHead(404).end();
     if (request.headers.authorization !== `Bearer ${TOKEN}`) return response.writeHead(401).end();
     accepted += 10;
@@ -30,7 +33,7 @@ async function watching<T>(metricsToken: string | null, use: (get: (path: string
   const stop = new AbortController();
   const service = { url, metricsToken, order: () => {}, findPending: () => Promise.resolve(null) };
   const stores = { db: {} as never, events: null };
-  const watch = createWatch({ service, stores, clock: systemClock });
+  const watch = createWatch({ service, stores, hasTopic: false, clock: systemClock });
   const running = watch.run(stop.signal);
   try {
     return await use(async (path) => watch.routes.request(path));
@@ -65,5 +68,15 @@ test.each(['seconds=0', 'seconds=x', 'seconds=-1', 'after=soon', 'after=1e3'])('
     const answer = await get(`/now/series?${query}`);
     expect(answer.status).toBe(400);
     expect(await answer.json()).toMatchObject({ code: 'invalid_request' });
+  });
+});
+
+test('the answers are as they are described', async () => {
+  const schemaOf = (path: string) => WATCHING.find((route) => route.path === path)!.answers[200]!.schema!;
+  await watching(TOKEN, async (get) => {
+    for (const path of ['/now', '/now/series']) {
+      const answer: unknown = await (await get(path)).json();
+      expect(v.safeParse(schemaOf(path), answer).issues ?? []).toEqual([]);
+    }
   });
 });

@@ -23,6 +23,7 @@ import { createGuesses } from './session/guesses.ts';
 import { originsOf } from './session/own-page.ts';
 import { createPasswordChecks } from './session/password-checks.ts';
 import type { SignInDeps } from './session/session-routes.ts';
+import { WATCHING } from './operator/watching.ts';
 import { type WatchAccess, openWatch } from './watch/open-watch.ts';
 
 export type Console = {
@@ -68,7 +69,7 @@ export async function startConsole(
     log,
   };
   const watch = openWatch({ config, access, serviceUrl, ...watched }, { clock, log });
-  const operator = openOperator({ config, access, serviceUrl, version }, { clock, log });
+  const operator = openOperator({ config, access, serviceUrl, version, others: WATCHING }, { clock, log });
   const families: readonly Hono<ConsoleEnv>[] = [watch.routes, operator.routes];
   const newRequestId = createRequestIds(randomFillSync);
   const makeApp = (port: number) =>

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { EventStep, FindAnswer, LiveBatch, NowAnswer, Series } from '../../src/console/watch/answers.ts';
 import { type WeirPlace, until } from '../chaos/rig.ts';
 import { type Visitor, visitConsole } from '../support/console-visitor.ts';
-import { type Grounds, NEVER, startGrounds } from '../support/grounds.ts';
+import { type Grounds, NEVER, startGrounds, startPostgresGrounds } from '../support/grounds.ts';
 import { freePort } from '../support/ports.ts';
 
 let grounds: Grounds;
@@ -32,7 +32,10 @@ async function open(env: Record<string, string> = {}) {
 type Sent = { readonly requestId: string; readonly ids: readonly string[] };
 
 /** One request with events of those names; one without a name is rejected. */
-async function send(names: readonly (string | null)[], { ack = 'journaled', user = 'u1' } = {}): Promise<Sent> {
+async function send(
+  names: readonly (string | null)[],
+  { ack = 'journaled', user = 'u1', token = rig.token } = {},
+): Promise<Sent> {
   const ids = names.map(() => grounds.tally().newId());
   const events = names.map((event, place) => ({
     ...(event !== null && { event }),
@@ -42,7 +45,7 @@ async function send(names: readonly (string | null)[], { ack = 'journaled', user
   }));
   const answer = await fetch(`${weir.url()}/api/v1/ingest/events?ack=${ack}`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${rig.token}`, connection: 'close' },
+    headers: { authorization: `Bearer ${token}`, connection: 'close' },
     body: JSON.stringify({ events }),
   });
   expect(answer.status).toBeLessThan(300);
@@ -138,6 +141,25 @@ describe.each([
     )) as [{ stored: string }];
     expect(stored).toBe('1');
   });
+});
+
+test('where Postgres stores the events, they are found there', async () => {
+  const ofPostgres = await startPostgresGrounds();
+  try {
+    const port = await freePort();
+    weir = await ofPostgres.newWeir({ CONSOLE_PORT: String(port) });
+    visitor = await visitConsole(ofPostgres.rig.stores, port);
+    const { ids, requestId } = await send(['there'], { ack: 'stored', user: 'p1', token: ofPostgres.rig.token });
+    for (const query of [`id=${ids[0]}`, `requestId=${requestId}`, `user=p1&project=${ofPostgres.rig.projectId}`]) {
+      expect((await find(query)).events).toMatchObject([
+        { place: 'stored', id: ids[0], event: 'there', source: 'native' },
+      ]);
+    }
+    expect((await find('user=nobody')).looked.store).toBe('all');
+  } finally {
+    visitor.leave();
+    await ofPostgres.rig.stop();
+  }
 });
 
 test('an event that ClickHouse does not take is in a dead letter, and stored after its replay', async () => {

@@ -158,7 +158,10 @@ export type LiveRates = { readonly rates: Rates; readonly pending: NowAnswer['pe
 /** `event: end`, the last one. */
 export type LiveEnd = { readonly why: string };
 
-/** Where an event is; `gone`: it was accepted, and is in no place that was looked into. */
+/**
+ * Where an event is. `replicated`: in the topic, or between it and the store. `gone`: it was accepted, and is in no place that
+ * was looked into.
+ */
 export type EventPlace = 'stored' | 'dead-letter' | 'pending' | 'replicated' | 'rejected' | 'gone';
 
 /** One event and its way so far. Times are in epoch ms; null where they are not known. */

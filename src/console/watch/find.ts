@@ -16,6 +16,8 @@ export type FindDeps = {
   readonly findPending: (question: PendingQuestion) => Promise<PendingAnswer | null>;
   readonly findEvents: (question: EventQuestion) => Promise<FoundEvents>;
   readonly wayOf: (projectId: string, eventId: string) => Way | null;
+  /** Whether there is a topic, in which events may be that are nowhere else. */
+  readonly hasTopic: boolean;
 };
 
 type Asked = {
@@ -31,6 +33,13 @@ export async function findWay(
   question: FindQuestion,
   { showsEvents }: { readonly showsEvents: boolean },
 ): Promise<FindAnswer> {
+  let found = await lookOnce(deps, question);
+  // One that was on its way from one place to the next is found now.
+  if (found.events.some(({ place }) => place === 'gone')) found = await lookOnce(deps, question);
+  return showsEvents ? found : { ...found, events: found.events.map(hidden) };
+}
+
+async function lookOnce(deps: FindDeps, question: FindQuestion): Promise<FindAnswer> {
   const recent =
     question.by === 'request' ? await deps.findPending({ by: 'request', requestId: question.requestId }) : null;
   const requests = recent?.requests ?? [];
@@ -44,11 +53,11 @@ export async function findWay(
     }),
   );
   const events = answers.flatMap(({ waiting, places }) => placesOf(waiting?.events ?? [], places, deps));
-  const known = question.by === 'request' ? withGone(events, requests) : events;
+  const known = question.by === 'request' ? withMissing(events, requests, deps) : events;
   const waitings =
     question.by === 'request' ? [recent, ...answers.map(({ waiting }) => waiting)] : [answers[0]!.waiting];
   return {
-    events: showsEvents ? known : known.map(hidden),
+    events: known,
     requests: requests.map(({ requestId, projectId, receivedAt, accepted, rejected }) => ({
       requestId,
       projectId,
@@ -159,17 +168,26 @@ function timesOf(way: Way | null, acceptedAt: number | null) {
 
 const letterOf = ({ letter: { createdAt, ...letter } }: InLetter) => ({ ...letter, createdAt: createdAt.getTime() });
 
-/** Events of the requests that are nowhere, and the request's id with all others. */
-function withGone(events: readonly FoundEvent[], requests: readonly RecentRequest[]): FoundEvent[] {
+/** With the events of the requests that are in no place, and the request's id with all others. */
+function withMissing(
+  events: readonly FoundEvent[],
+  requests: readonly RecentRequest[],
+  { hasTopic, wayOf }: FindDeps,
+): FoundEvent[] {
   const known = events.map((event): FoundEvent => {
     const from = requests.find(({ ids, projectId }) => projectId === event.projectId && ids.includes(event.id ?? ''));
     return from === undefined ? event : { ...event, requestId: from.requestId };
   });
   const ids = new Set(known.map(({ id }) => id));
-  const gone = requests.flatMap(({ requestId, projectId, receivedAt: acceptedAt, ids: all }) =>
-    all.filter((id) => !ids.has(id)).map((id): FoundEvent => ({ ...BLANK, projectId, id, requestId, acceptedAt })),
+  const missing = requests.flatMap(({ requestId, projectId, receivedAt: acceptedAt, ids: all }) =>
+    all
+      .filter((id) => !ids.has(id))
+      .map((id): FoundEvent => {
+        const place = hasTopic ? 'replicated' : 'gone';
+        return { ...BLANK, place, projectId, id, acceptedAt, ...timesOf(wayOf(projectId, id), acceptedAt), requestId };
+      }),
   );
-  return [...known, ...gone];
+  return [...known, ...missing];
 }
 
 function hidden(event: FoundEvent): FoundEvent {

@@ -42,6 +42,7 @@ export function openWatch(
   const watch = createWatch({
     service: { url: serviceUrl, metricsToken: config.metricsToken, order, findPending },
     stores: { db, events: config.role === 'ingest' ? null : operations },
+    hasTopic: config.kafka !== null,
     clock,
   });
   const running = watch.run(stopping.signal);

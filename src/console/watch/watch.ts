@@ -21,6 +21,8 @@ export type WatchParts = {
     readonly findPending: (question: PendingQuestion) => Promise<PendingAnswer | null>;
   };
   readonly stores: Pick<FindEventsDeps, 'db' | 'events'>;
+  /** Whether a topic stands between intake and store. */
+  readonly hasTopic: boolean;
   readonly clock: Clock;
 };
 
@@ -33,13 +35,14 @@ export type Watch = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-export function createWatch({ service, stores, clock }: WatchParts): Watch {
+export function createWatch({ service, stores, hasTopic, clock }: WatchParts): Watch {
   const sampler = createSampler({ pages: createServicePages(service), clock });
   const hub = createLiveHub({ clock, order: service.order, rates: sampler.rates });
   const find = {
     findPending: service.findPending,
     findEvents: (question: Parameters<typeof findEvents>[1]) => findEvents({ ...stores, clock }, question),
     wayOf: hub.wayOf,
+    hasTopic,
   };
   return {
     routes: watchRoutes({ sampler, hub, find }),
