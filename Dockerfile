@@ -43,7 +43,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
 # Node itself is process 1, without a shell or npm in between that would keep SIGTERM from it.
 # `docker run --init` covers the moment before Node listens; docs/OPERATIONS.md, "Stopping".
 # Give it longer to stop than INGEST_SHUTDOWN_GRACE (10 s): docker stop -t 20, terminationGracePeriodSeconds: 20.
-# The flag bounds what waits to be collected; docs/OPERATIONS.md, "Memory".
-ENTRYPOINT ["node", "--max-semi-space-size=16", "/app/src/main.ts"]
+# The flags say how much may wait to be collected; docs/OPERATIONS.md, "Memory".
+ENTRYPOINT ["node", "--max-semi-space-size=16", "--heap-growing-percent=100", "/app/src/main.ts"]
 CMD ["serve"]
 STOPSIGNAL SIGTERM

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=16
+#!/usr/bin/env -S node --max-semi-space-size=16 --heap-growing-percent=100
 /**
  * The command line's only contact with the process: arguments, environment,
  * streams and the exit code. What the commands do is in `cli/`.

@@ -1,6 +1,7 @@
 /** What is sent again, under which number, and what is said of it: against a broker that answers by a script. */
 import * as driver from '@platformatic/kafka';
 import { describe, expect, test } from 'vitest';
+import { createPacker } from '../src/kafka/packing.ts';
 import { createPartitionProducer } from '../src/kafka/partition-producer.ts';
 import type { Requests } from '../src/kafka/requests.ts';
 import type { TopicEntry } from '../src/topic/topic-port.ts';
@@ -9,7 +10,7 @@ import type { TopicEntry } from '../src/topic/topic-port.ts';
 type Answer = string;
 
 const HOUR = 60 * 60 * 1_000;
-const entry: TopicEntry = { head: Buffer.from('{}'), value: Buffer.from('row\n') };
+const entry: TopicEntry = { head: Buffer.from('{}'), chunks: [Buffer.from('row\n')] };
 
 function setUp(answers: Answer[], { waitsTakeMs }: { waitsTakeMs?: number } = {}) {
   /** The producer and the number of each record that was sent, as `producer/number`. */
@@ -36,7 +37,7 @@ function setUp(answers: Answer[], { waitsTakeMs }: { waitsTakeMs?: number } = {}
   };
   const trouble = { well: () => {}, failed: () => {}, clear: () => {} };
   const producer = createPartitionProducer(
-    { clock, random: () => 0, requests, trouble },
+    { clock, random: () => 0, requests, packer: createPacker(driver), trouble },
     { topic: 'topic', partition: 0, answerMs: 1_000 },
   );
   const append = () => producer.append(entry, new AbortController().signal);

@@ -4,8 +4,10 @@
  */
 import type { fetchV17 } from '@platformatic/kafka';
 import type { Clock } from '../runtime/clock.ts';
+import type { Driver } from './client.ts';
 import type { TopicRecord } from '../topic/topic-port.ts';
 import { pause } from './backoff.ts';
+import { ENCODING, unpack } from './packing.ts';
 import { HEAD } from './partition-producer.ts';
 import type { Requests } from './requests.ts';
 import type { Trouble } from './trouble.ts';
@@ -177,7 +179,7 @@ export function createFetcher(deps: FetcherDeps, { topic }: { topic: string }): 
       return fail(new requests.driver.ProtocolError(found.errorCode));
     }
     trouble.well();
-    const { records, next } = recordsIn(found, want.at);
+    const { records, next } = recordsIn(requests.driver, found, want.at);
     // Nothing but what nobody can read: what comes behind is asked for at once.
     if (records.length === 0 && next > want.at) return void (want.at = next);
     wants.delete(want);
@@ -186,7 +188,7 @@ export function createFetcher(deps: FetcherDeps, { topic }: { topic: string }): 
 }
 
 /** The records from `at` on, and the offset behind the last one that was looked at. */
-function recordsIn({ records: batches }: fetchV17.FetchResponsePartition, at: number) {
+function recordsIn(driver: Driver, { records: batches }: fetchV17.FetchResponsePartition, at: number) {
   const records: TopicRecord[] = [];
   let next = at;
   for (const batch of batches ?? []) {
@@ -196,8 +198,10 @@ function recordsIn({ records: batches }: fetchV17.FetchResponsePartition, at: nu
     for (const { offsetDelta, headers, value } of batch.records) {
       const offset = first + offsetDelta;
       if (offset < at) continue;
-      const head = headers.find(([name]) => name !== null && name.equals(HEAD))?.[1] ?? null;
-      records.push({ offset, head, value: value ?? EMPTY });
+      const valueOf = (key: Buffer) => headers.find(([name]) => name !== null && name.equals(key))?.[1] ?? null;
+      const head = valueOf(HEAD);
+      // Of others' records nothing but the place is needed.
+      records.push({ offset, head, value: unpack(driver, value ?? EMPTY, head && valueOf(ENCODING)) });
     }
   }
   return { records, next };

@@ -7,6 +7,7 @@ import { TopicFailure, type TopicEntry } from '../topic/topic-port.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { pause } from './backoff.ts';
 import { apiErrorsOf, explainKafka, NotAsked } from './errors.ts';
+import type { Packer } from './packing.ts';
 import type { Requests } from './requests.ts';
 import type { Trouble } from './trouble.ts';
 
@@ -14,6 +15,7 @@ export type ProducerDeps = {
   readonly clock: Clock;
   readonly random: () => number;
   readonly requests: Requests;
+  readonly packer: Packer;
   readonly trouble: Trouble;
 };
 
@@ -67,16 +69,18 @@ export function createPartitionProducer(
   deps: ProducerDeps,
   { topic, partition, answerMs }: { topic: string; partition: number; answerMs: number },
 ): PartitionProducer {
-  const { clock, requests, trouble } = deps;
+  const { clock, requests, packer, trouble } = deps;
   let producer: Producer | null = null;
 
   return { append };
 
   async function append(entry: TopicEntry, signal: AbortSignal): Promise<void> {
-    const message = { value: entry.value, headers: new Map([[HEAD, entry.head]]), topic, partition };
+    if (signal.aborted) throw closed();
+    const { value, headers } = packer.pack(entry.chunks);
+    const message = { value, headers: new Map([[HEAD, entry.head], ...headers]), topic, partition };
     let doubtSince: number | null = null;
     for (let attempt = 1; ; attempt++) {
-      if (signal.aborted) throw new TopicFailure('the writer was closed', { kind: 'closed' });
+      if (signal.aborted) throw closed();
       const outcome = await tryOnce(message, attempt);
       if (outcome === 'appended') return;
       if (outcome === 'lost') doubtSince ??= clock.elapsed();
@@ -136,7 +140,7 @@ export function createPartitionProducer(
       answerMs,
       [message],
       {
-        compression: 'lz4',
+        compression: 'none',
         producerId: id,
         producerEpoch: epoch,
         sequences: new requests.driver.NumericMap([[`${topic}:${partition}`, sequence]]),
@@ -158,3 +162,5 @@ export function createPartitionProducer(
     return new TopicFailure(why, { kind, cause: error });
   }
 }
+
+const closed = () => new TopicFailure('the writer was closed', { kind: 'closed' });

@@ -4,6 +4,7 @@ import type { Log } from '../log/log.ts';
 import { TopicFailure, type TopicEntry, type TopicWriter } from '../topic/topic-port.ts';
 import { pause } from './backoff.ts';
 import type { KafkaSettings } from '../config/kafka-settings.ts';
+import { createPacker } from './packing.ts';
 import { createPartitionProducer, type PartitionProducer } from './partition-producer.ts';
 import { openRequests } from './requests.ts';
 import { largestRecordBytes, maxMessageBytesIn, readTopicSettings } from './topic-facts.ts';
@@ -37,6 +38,7 @@ export async function openTopicWriter(
   const { topic } = settings;
   const { connectMs, answerMs, refreshMs } = { ...TIMES, ...times };
   const requests = await openRequests(settings, 'writer', { connectMs, requestMs: answerMs + WAY_MS });
+  const packer = createPacker(requests.driver);
   const troubles = createTroubles(log, 'writer');
   const trouble = troubles.part();
   const closing = new AbortController();
@@ -98,7 +100,7 @@ export async function openTopicWriter(
     let producer = producers.get(partition);
     if (producer === undefined) {
       producer = createPartitionProducer(
-        { ...deps, requests, trouble: troubles.part() },
+        { ...deps, requests, packer, trouble: troubles.part() },
         { topic, partition, answerMs },
       );
       producers.set(partition, producer);

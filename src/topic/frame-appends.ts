@@ -107,6 +107,6 @@ export function createFrameAppends(
 
   function entryOf(id: BatchId, { chunks, eventCount, useByProject }: Rows, doubts: Doubts): TopicEntry {
     const head = encodeFrame({ id, at: clock.now(), eventCount, limits: cut, useByProject, ...doubts });
-    return { head, value: Buffer.concat(chunks) };
+    return { head, chunks };
   }
 }

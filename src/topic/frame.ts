@@ -63,7 +63,7 @@ export function encodeFrame({ id, at, eventCount, limits, useByProject, isRepeat
 
 const TICK_HEAD = Buffer.from(JSON.stringify({ v: VERSION, tick: true }));
 
-export const tickEntry = (): TopicEntry => ({ head: TICK_HEAD, value: Buffer.alloc(0) });
+export const tickEntry = (): TopicEntry => ({ head: TICK_HEAD, chunks: [] });
 
 const FOREIGN: Head = { kind: 'foreign' };
 

@@ -15,8 +15,8 @@
 export type TopicEntry = {
   /** Written as one header of the record. */
   readonly head: Buffer;
-  /** Empty for a tick. */
-  readonly value: Buffer;
+  /** Its value, in pieces; none for a tick. */
+  readonly chunks: readonly Buffer[];
 };
 
 /** A record as it is read. `head` is null for one that Weir did not write. */

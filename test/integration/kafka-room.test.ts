@@ -19,11 +19,11 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
       const writer = await newWriter(settings);
       const bytes = Buffer.from(Array.from({ length: 70_000 }, (_, index) => (index * 7 + (index >> 8)) % 256));
       const head = Buffer.from('{"v":1,"use":[["ü",1,2]]}');
-      await writer.append(1, { head, value: bytes });
+      await writer.append(1, { head, chunks: [bytes.subarray(0, 100), bytes.subarray(100)] });
       const stranger = new Producer({ clientId: 'stranger', bootstrapBrokers: [world.kafka.broker] });
       await stranger.send({ messages: [{ topic: settings.topic, partition: 1, value: Buffer.from('not ours') }] });
       await stranger.close();
-      await writer.append(1, { head: Buffer.from('{"v":1,"tick":true}'), value: Buffer.alloc(0) });
+      await writer.append(1, { head: Buffer.from('{"v":1,"tick":true}'), chunks: [] });
       expect(await writer.partitionCount(soon())).toBe(2);
 
       const tenure = await (await newReader(settings)).holding(1);
@@ -82,9 +82,9 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
         largest[index] = state >> 8;
       }
       const head = Buffer.from('{}');
-      await writer.append(0, { head, value: largest });
+      await writer.append(0, { head, chunks: [largest] });
       const larger = Buffer.concat([largest, largest]);
-      await expect(writer.append(0, { head, value: larger })).rejects.toMatchObject({
+      await expect(writer.append(0, { head, chunks: [larger] })).rejects.toMatchObject({
         kind: 'too_large',
         message: expect.stringContaining('max.message.bytes') as string,
       });

@@ -15,6 +15,7 @@ import {
   type TopicRecord,
   type TopicWriter,
 } from '../../src/topic/topic-port.ts';
+import { asRead } from './frames.ts';
 
 /** A process: once it is over, nothing answers it any more, and what it sent may arrive or not. While frozen it hears nothing. */
 export type Life = { isOver: boolean };
@@ -144,14 +145,15 @@ export function createFakeTopic(
       },
     };
 
-    async function append(partition: number, entry: TopicEntry) {
+    async function append(partition: number, appended: TopicEntry) {
+      const entry = asRead(appended);
       if (underWay.has(partition)) topic.mostAtOnce = 2;
       underWay.add(partition);
       const madeAt = clock.now();
       try {
         await reached();
         if (isClosed) throw new TopicFailure('closed', { kind: 'closed' });
-        if (entry.head.length + entry.value.length > topic.maxRecordBytes) {
+        if (appended.head.length + entry.value.length > topic.maxRecordBytes) {
           throw new TopicFailure('the record is too large', { kind: 'too_large' });
         }
         const refusal = topic.refuse;

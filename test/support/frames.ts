@@ -2,7 +2,7 @@
 import type { ProjectId } from '../../src/event/event.ts';
 import type { BatchId } from '../../src/pipeline/batch.ts';
 import { type CutLimits, encodeFrame, tickEntry } from '../../src/topic/frame.ts';
-import type { TopicEntry } from '../../src/topic/topic-port.ts';
+import type { TopicEntry, TopicRecord } from '../../src/topic/topic-port.ts';
 import { PROJECT } from './factory.ts';
 import { batchIdAt } from './rows.ts';
 
@@ -30,7 +30,13 @@ export function frameOf({ n, rows = [plainRow(n)], at = 0, limits = CUT, ...more
 
 export const plainRow = (n: number, bytes = 20): Buffer => Buffer.from(`${String(n).padStart(bytes - 1, '0')}\n`);
 
-export const tick: TopicEntry = tickEntry();
+/** What readers get of an entry. */
+export const asRead = ({ head, chunks }: TopicEntry): Pick<TopicRecord, 'head' | 'value'> => ({
+  head,
+  value: Buffer.concat(chunks),
+});
+
+export const tick = asRead(tickEntry());
 
 /** What others may write into the topic. */
 export const STRANGERS: readonly { readonly head: Buffer | null; readonly value: Buffer }[] = [

@@ -29,7 +29,7 @@ if (isWithoutKafka) console.warn(`NOT RUN: the channel over Kafka. Install what 
 export const soon = (): AbortSignal => AbortSignal.timeout(60_000);
 export const entryOf = (text: string): TopicEntry => ({
   head: Buffer.from(`{"v":1,"id":"${text}"}`),
-  value: Buffer.from(`${text}\n`),
+  chunks: [Buffer.from(`${text}\n`)],
 });
 
 /** To be called in a suite: its hooks start and stop the broker. */

@@ -1,0 +1,66 @@
+/** The value of a record on its way into the topic and out of it. */
+import * as driver from '@platformatic/kafka';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type Packed, createPacker, ENCODING, unpack } from '../src/kafka/packing.ts';
+
+const encodingOf = ({ headers }: Packed): Buffer | null => headers.find(([name]) => name === ENCODING)?.[1] ?? null;
+const unpacked = (packed: Packed) => unpack(driver, packed.value, encodingOf(packed));
+const rows = (count: number, bytes: number) =>
+  Array.from({ length: count }, (_, n) => Buffer.from(`${String(n).padStart(bytes - 1, '0')}\n`));
+
+/** Bytes that do not get smaller. */
+function noise(bytes: number): Buffer {
+  const all = Buffer.alloc(bytes);
+  for (let index = 0, state = 1; index < bytes; index++) {
+    state = (state * 48_271) % 2_147_483_647;
+    all[index] = state >> 8;
+  }
+  return all;
+}
+
+describe('a value', () => {
+  test('comes back as it was, whatever was packed before it in the same memory', () => {
+    const packer = createPacker(driver);
+    const pieces = fc.array(fc.uint8Array({ maxLength: 5_000 }), { maxLength: 20 });
+    fc.assert(
+      fc.property(fc.array(pieces, { minLength: 1, maxLength: 4 }), (values) => {
+        const packed = values.map((value) => packer.pack(value.map((piece) => Buffer.from(piece))));
+        for (const [index, value] of values.entries()) {
+          expect(unpacked(packed[index]!).equals(Buffer.concat(value))).toBe(true);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('is smaller on its way', () => {
+    const packed = createPacker(driver).pack(rows(500, 200));
+    expect(encodingOf(packed)?.toString()).toBe('lz4');
+    expect(packed.value.length).toBeLessThan(20_000);
+  });
+
+  test.each([
+    ['that cannot be made smaller', [noise(70_000)]],
+    ['of a tick, which is empty', []],
+  ])('%s goes as it is', (_, chunks) => {
+    const packed = createPacker(driver).pack(chunks);
+    expect(packed.headers).toEqual([]);
+    expect(packed.value.equals(Buffer.concat(chunks))).toBe(true);
+  });
+
+  test('of many megabytes comes back as well, and small ones behind it', () => {
+    const packer = createPacker(driver);
+    const large = packer.pack(rows(40_000, 200));
+    const small = packer.pack(rows(2, 200));
+    expect(unpacked(large).equals(Buffer.concat(rows(40_000, 200)))).toBe(true);
+    expect(unpacked(small).equals(Buffer.concat(rows(2, 200)))).toBe(true);
+  });
+
+  test('that is damaged, or packed by a later version, is an error and never other bytes', () => {
+    const { value } = createPacker(driver).pack(rows(500, 200));
+    expect(() => unpack(driver, value.subarray(0, value.length / 2), Buffer.from('lz4'))).toThrow();
+    expect(() => unpack(driver, noise(1_000), Buffer.from('lz4'))).toThrow();
+    expect(() => unpack(driver, value, Buffer.from('brotli'))).toThrow(/packed as "brotli"/);
+  });
+});
