@@ -6,6 +6,7 @@ import { scenario as counts } from './counts.bench.ts';
 import { scenario as decode } from './decode.bench.ts';
 import { scenario as drain } from './drain.bench.ts';
 import { scenario as inserts } from './inserts.bench.ts';
+import { scenario as backlog } from './backlog.bench.ts';
 import { scenario as kafka } from './kafka.bench.ts';
 import { scenario as ndjson } from './ndjson.bench.ts';
 import { scenario as outage } from './outage.bench.ts';
@@ -36,4 +37,5 @@ export const SCENARIOS: readonly Scenario[] = [
   postgres,
   kafka,
   consoleLooks,
+  backlog,
 ];
