@@ -93,9 +93,9 @@ async function measureOutage({ grounds, kafka, bodies }: Place, { isQuick, say }
   return figures;
 
   function beginArrivals() {
-    let isOver = false;
+    const over = new AbortController();
     const done = (async () => {
-      while (!isOver) {
+      while (!over.signal.aborted) {
         const { statuses, failures } = await offer({
           port: ingest.port,
           maxConnections: CONNECTIONS,
@@ -112,7 +112,7 @@ async function measureOutage({ grounds, kafka, bodies }: Place, { isQuick, say }
     })();
     return {
       async end() {
-        isOver = true;
+        over.abort();
         await done;
       },
     };

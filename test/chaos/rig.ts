@@ -98,8 +98,8 @@ export type KafkaRig = Rig & { readonly kafka: Kafka };
 const TOPIC = 'weir.chaos';
 const PARTITIONS = 4;
 
-export async function startKafkaRig(): Promise<KafkaRig> {
-  const [stores, kafka] = await Promise.all([startStores(), startKafka()]);
+export async function startKafkaRig(broker: Parameters<typeof startKafka>[0] = {}): Promise<KafkaRig> {
+  const [stores, kafka] = await Promise.all([startStores(), startKafka(broker)]);
   const [clickhouse] = await Promise.all([
     startHttpProxy(stores.clickhouseUrl),
     kafka.createTopic(TOPIC, { partitions: PARTITIONS }),

@@ -2,9 +2,9 @@
  * A real broker of Apache Kafka, one node in KRaft mode, from jars that `fetch-kafka.sh` has fetched. It has a listener
  * for everybody, one whose clients all go through a proxy, and one with TLS and a login.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -48,6 +48,10 @@ export type Kafka = {
   kill(): Promise<void>;
   /** Resolves when it takes connections again. */
   restart(): Promise<void>;
+  /** Fills the disk of the broker to the last page; it gives up then. Only where `diskMiB` was given. */
+  fillDisk(): void;
+  /** Removes what `fillDisk` has added. */
+  clearDisk(): void;
   freeze(): void;
   thaw(): void;
   stop(): Promise<void>;
@@ -60,13 +64,20 @@ export function missingForKafka(): string | null {
   return existsSync(join(JARS, 'complete')) ? null : 'the jars of Kafka: test/support/fetch-kafka.sh';
 }
 
-export async function startKafka(): Promise<Kafka> {
+/** `diskMiB`: what the broker keeps is on a disk of its own of this size, which only root can mount. */
+export async function startKafka({ diskMiB = null }: { diskMiB?: number | null } = {}): Promise<Kafka> {
   const missing = missingForKafka();
   if (missing !== null) throw new Error(`No broker can be started: ${missing}`);
   const dir = mkdtempSync(join(tmpdir(), 'weir-kafka-'));
   const proxy = await startKafkaProxy();
   const [direct, behindProxy, guarded, controller] = await freePorts(4);
   proxy.leadTo(behindProxy!);
+  const data = join(dir, 'data');
+  if (diskMiB !== null) {
+    mkdirSync(data);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${diskMiB}m`, 'tmpfs', data]);
+  }
+  const filler = join(data, 'filler');
   const properties = join(dir, 'server.properties');
   const ports = { direct: direct!, behindProxy: behindProxy!, guarded: guarded!, controller: controller! };
   writeFileSync(properties, propertiesOf(dir, ports, proxy.port));
@@ -87,12 +98,15 @@ export async function startKafka(): Promise<Kafka> {
     async restart() {
       child = await launch(properties, direct!);
     },
+    fillDisk: () => fill(filler),
+    clearDisk: () => rmSync(filler),
     freeze: () => void child.kill('SIGSTOP'),
     thaw: () => void child.kill('SIGCONT'),
     async stop() {
       await admin.close();
       await kill();
       await proxy.stop();
+      if (diskMiB !== null) execFileSync('umount', ['--lazy', data]);
       rmSync(dir, { recursive: true, force: true });
     },
   };
@@ -157,6 +171,16 @@ function propertiesOf(dir: string, { direct, behindProxy, guarded, controller }:
   })
     .map(([name, value]) => `${name}=${value}\n`)
     .join('');
+}
+
+function fill(file: string): void {
+  for (const bytes of [1024 * 1024, 4096]) {
+    try {
+      for (;;) appendFileSync(file, Buffer.alloc(bytes));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+    }
+  }
 }
 
 function format(properties: string): void {

@@ -7,10 +7,10 @@ const PERIOD_MS = 50;
  * turn, so that several need not run at once. Returns what ends that.
  */
 export function throttle(pid: number, { share, phase = 0 }: { share: number; phase?: number }): () => Promise<void> {
-  let isOver = false;
+  const over = new AbortController();
   const done = (async () => {
     const startsAt = performance.now() + phase * PERIOD_MS;
-    for (let period = 0; !isOver; period += 1) {
+    for (let period = 0; !over.signal.aborted; period += 1) {
       const begin = startsAt + period * PERIOD_MS;
       await until(begin);
       process.kill(pid, 'SIGCONT');
@@ -20,9 +20,9 @@ export function throttle(pid: number, { share, phase = 0 }: { share: number; pha
     process.kill(pid, 'SIGCONT');
   })();
   return async () => {
-    isOver = true;
+    over.abort();
     await done;
   };
 }
 
-const until = async (at: number) => void (await sleep(Math.max(0, at - performance.now())));
+const until = (at: number) => sleep(Math.max(0, at - performance.now()));
