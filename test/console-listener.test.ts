@@ -16,7 +16,7 @@ const LIMITS: ListenerLimits = { maxConnections: 4, headMs: 200, requestMs: 400,
 const log = createLog('silent');
 const ends: (() => Promise<unknown> | void)[] = [];
 afterEach(async () => {
-  for (const end of ends.splice(0).reverse()) await end();
+  for (const end of ends.splice(0).toReversed()) await end();
 });
 
 async function listen(limits: ListenerLimits = LIMITS, port: number | 'auto' = 'auto') {

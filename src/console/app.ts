@@ -4,6 +4,7 @@ import type { Log } from '../log/log.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { ConsoleEnv } from './env.ts';
 import { refusalOf, refuse } from './refusals.ts';
+import { READING_POSTS } from './operator/operator-routes.ts';
 import { type ConsoleAddress, knownHost, ownPage } from './session/own-page.ts';
 import { boundedBody, onlyJson } from './session/request-bodies.ts';
 import { type SignInDeps, sessionRoutes, signInRoute } from './session/session-routes.ts';
@@ -43,7 +44,8 @@ export function createConsoleApp(deps: ConsoleAppDeps): Hono<ConsoleEnv> {
   app.use(everyAnswer(deps.newRequestId), knownHost(address));
   app.use(`${API}/*`, ownPage(address), onlyJson, boundedBody);
   app.route(API, signInRoute(signIn));
-  app.use(`${API}/*`, signedIn({ find: signIn.sessions.find, clock, showEvents: signIn.showEvents }));
+  const readingPosts = READING_POSTS.map((path) => `${API}${path}`);
+  app.use(`${API}/*`, signedIn({ find: signIn.sessions.find, clock, showEvents: signIn.showEvents, readingPosts }));
   for (const family of [sessionRoutes(signIn), ...deps.families]) app.route(API, family);
   app.route('/', deps.page);
   answerOtherMethods(app);

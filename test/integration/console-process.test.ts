@@ -93,7 +93,7 @@ describe('there is no console', () => {
     ['where it is off', { CONSOLE_PORT: 'off' }],
     ['in production, until a port is named', { CONSOLE_PORT: '', NODE_ENV: 'production', HOST: '127.0.0.1' }],
   ])('%s', async (_, env) => {
-    const { written, child } = start(env as Record<string, string>);
+    const { written, child } = start(env);
     await until('listening', () => written().includes('"listening"'));
     expect(consoles()).toEqual([]);
     expect((await commandWeir(['console', 'link'], { cwd, env: { ...storesEnv(), ...env } })).stderr).toContain(

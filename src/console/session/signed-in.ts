@@ -23,10 +23,9 @@ type Deps = {
   readonly find: ConsoleSessions['find'];
   readonly clock: Pick<Clock, 'elapsed' | 'sleep'>;
   readonly showEvents: ShowEvents;
+  /** Paths whose POST changes nothing, with `:name` for any part: a viewer may send it. */
+  readonly readingPosts: readonly string[];
 };
-
-/** What is a POST because of its size, and changes nothing: paths beneath the API. */
-const READING_POSTS = [/\/letters\/(?:count|try)$/, /\/projects\/[^/]+\/query$/];
 
 const MS_PER_HOUR = 3_600_000;
 const MAX_KNOWN = 1_000;
@@ -37,7 +36,8 @@ type Known = { readonly owner: SessionOwner; readonly since: number; seenAt: num
  * Refuses requests without a live session, changes without the session's token, and what viewers must not do; no route
  * can forget it. While Postgres is away, a session that was seen before still reads: that is when people look.
  */
-export function signedIn({ find, clock, showEvents }: Deps): MiddlewareHandler<ConsoleEnv> {
+export function signedIn({ find, clock, showEvents, readingPosts }: Deps): MiddlewareHandler<ConsoleEnv> {
+  const reading = readingPosts.map((path) => new RegExp(`^${path.replace(/:\w+/g, '[^/]+')}$`));
   const known = new LRUCache<string, Known>({ max: MAX_KNOWN });
 
   return async (c, next) => {
@@ -56,6 +56,12 @@ export function signedIn({ find, clock, showEvents }: Deps): MiddlewareHandler<C
     if (goesOn(c.res)) c.res = endingWith(c.res, { isLive, clock });
     return undefined;
   };
+
+  /** Everybody may sign out. */
+  function mayView(method: string, path: string): boolean {
+    if (method === 'DELETE') return path.endsWith('/operator/session');
+    return method === 'POST' && reading.some((pattern) => pattern.test(path));
+  }
 
   async function ownerOf(id: string, { mayRemember }: { mayRemember: boolean }): Promise<SessionOwner | null> {
     const key = hash('sha256', id);
@@ -80,10 +86,4 @@ export function signedIn({ find, clock, showEvents }: Deps): MiddlewareHandler<C
 /** What a handler knows of whoever is signed in. */
 export function operatorOf({ name, role }: SessionOwner, showEvents: ShowEvents): Operator {
   return { name, role, showsEvents: showEvents === 'everyone' || (showEvents === 'operators' && role === 'operator') };
-}
-
-/** Everybody may sign out; `READING_POSTS` read. */
-function mayView(method: string, path: string): boolean {
-  if (method === 'DELETE') return path.endsWith('/operator/session');
-  return method === 'POST' && READING_POSTS.some((pattern) => pattern.test(path));
 }
