@@ -81,7 +81,7 @@ export function explainKafka(error: unknown): string {
   const [code] = codes;
   if (code !== undefined) return `no broker of KAFKA_BROKERS can be reached (${code})`;
   if (said('Connection closed'))
-    return 'Kafka closes the connection: it is starting, or the listener wants a login (KAFKA_SASL_MECHANISM) or TLS (KAFKA_TLS)';
+    return 'Kafka closes the connection: it is starting, or the listener wants a login (KAFKA_SASL_MECHANISM), TLS (KAFKA_TLS) or a certificate that it knows (KAFKA_TLS_CERT_FILE)';
   return 'Kafka does not answer';
 }
 
@@ -95,7 +95,8 @@ const TLS: Record<TlsTrouble, string> = {
 const ANSWERS: Record<string, string> = {
   SASL_AUTHENTICATION_FAILED: 'Kafka refused the login: check KAFKA_USERNAME and KAFKA_PASSWORD',
   UNSUPPORTED_SASL_MECHANISM: 'Kafka does not offer this login on that listener: check KAFKA_SASL_MECHANISM',
-  ILLEGAL_SASL_STATE: 'Kafka expects no login on that listener: leave KAFKA_SASL_MECHANISM empty',
+  ILLEGAL_SASL_STATE:
+    'Kafka expects no login on that listener (leave KAFKA_SASL_MECHANISM empty), or did not take the token (KAFKA_PASSWORD), which may have expired',
   UNKNOWN_TOPIC_OR_PARTITION: 'the topic KAFKA_TOPIC does not exist: `weir channel create` makes it',
   UNKNOWN_TOPIC_ID: 'the topic KAFKA_TOPIC was deleted or made anew',
   INVALID_TOPIC_EXCEPTION: 'KAFKA_TOPIC is no valid name of a topic',

@@ -159,12 +159,13 @@ async function readMembers(requests: Requests, { topic, group }: KafkaSettings) 
   return { members, groupState: described?.groupState ?? 'Dead' };
 }
 
-/** A cluster that nobody has used yet, or that is starting, chooses its coordinators only when it is asked. */
+/** A cluster that nobody has used yet, or that is starting, chooses its coordinators only when it is asked, and leaders of a new topic a moment later. */
 const PASSING = new Set([
   'COORDINATOR_NOT_AVAILABLE',
   'COORDINATOR_LOAD_IN_PROGRESS',
   'NOT_COORDINATOR',
   'LEADER_NOT_AVAILABLE',
+  'NOT_LEADER_OR_FOLLOWER',
   'NOT_CONTROLLER',
 ]);
 const TRIES = 10;

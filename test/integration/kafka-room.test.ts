@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { KafkaSettings } from '../../src/config/kafka-settings.ts';
 import { topicFindings } from '../../src/kafka/topic-findings.ts';
 import { createTopic, describeTopic, readChannelStatus } from '../../src/kafka/topic.ts';
-import { AUTHORITY_FILE, GUEST, LOGIN } from '../support/kafka.ts';
+import { AUTHORITY_FILE, CLIENT_FILE, GUEST, LOGIN, STRANGER_FILE } from '../support/kafka.ts';
 import { API } from '../support/kafka-proxy.ts';
 import { readAll, until } from '../support/kafka-reader.ts';
 import { entryOf, inKafkaWorld, isWithoutKafka, soon } from '../support/kafka-topics.ts';
@@ -144,7 +144,36 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
       expect(await readAll(await reader.holding(0))).toHaveLength(1);
     });
 
+    test('is used with a token', async () => {
+      const sasl = { mechanism: 'OAUTHBEARER', username: null, password: tokenOf(60) } as const;
+      const settings = { ...(await newTopic()), brokers: [world.kafka.guarded], tls, sasl };
+      await (await newWriter(settings)).append(0, entryOf('secret'));
+      expect(await readAll(await (await newReader(settings)).holding(0))).toHaveLength(1);
+    });
+
+    test('is a certificate, where brokers want one', async () => {
+      const certified = { ...tls, certFile: CLIENT_FILE, keyFile: CLIENT_FILE };
+      const settings = { ...(await newTopic()), brokers: [world.kafka.certified], tls: certified };
+      await (await newWriter(settings)).append(0, entryOf('secret'));
+      expect(await readAll(await (await newReader(settings)).holding(0))).toHaveLength(1);
+    });
+
+    test.each<[string, Partial<KafkaSettings>]>([
+      ['no certificate', { tls }],
+      ['the certificate of a stranger', { tls: { ...tls, certFile: STRANGER_FILE, keyFile: STRANGER_FILE } }],
+    ])('says that brokers do not take %s', async (_, wrong) => {
+      const writer = await newWriter({ ...settingsOf('any'), brokers: [world.kafka.certified], ...wrong });
+      void writer.partitionCount(soon()).catch(() => {});
+      await until(() => writer.trouble() ?? undefined);
+      expect(writer.trouble()).toMatch(/KAFKA_TLS_CERT_FILE/);
+    });
+
     test.each<[string, Partial<KafkaSettings>, RegExp]>([
+      [
+        'a token that has expired',
+        { tls, sasl: { mechanism: 'OAUTHBEARER', username: null, password: tokenOf(-60) } },
+        /KAFKA_PASSWORD/,
+      ],
       ['a wrong password', { tls, sasl: login('PLAIN', 'wrong') }, /check KAFKA_USERNAME and KAFKA_PASSWORD/],
       [
         'a wrong password by SCRAM',
@@ -242,3 +271,10 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
     });
   });
 });
+
+/** One that nobody has signed, which the broker believes. */
+function tokenOf(secondsLeft: number): string {
+  const now = Math.floor(Date.now() / 1_000);
+  const parts = [{ alg: 'none' }, { sub: LOGIN.username, iat: now - 120, exp: now + secondsLeft }];
+  return `${parts.map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.`;
+}

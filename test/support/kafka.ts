@@ -32,6 +32,9 @@ export const LOGIN = { username: 'weir', password: 'correct horse' } as const;
 export const GUEST = { username: 'guest', password: 'welcome' } as const;
 const tlsFile = (name: string) => fileURLToPath(new URL(`../fixtures/tls/${name}.pem`, import.meta.url));
 export const AUTHORITY_FILE = tlsFile('authority');
+/** Certificate and key of somebody whom the authority knows, and of somebody whom it does not. */
+export const CLIENT_FILE = tlsFile('server');
+export const STRANGER_FILE = tlsFile('alone');
 
 export type Kafka = {
   /** `host:port` of the listener for everybody. */
@@ -40,8 +43,10 @@ export type Kafka = {
   /** The listener whose clients all go through the proxy, at first and for what the broker tells them. */
   readonly proxied: string;
   readonly proxy: KafkaProxy;
-  /** TLS with a certificate of `AUTHORITY_FILE`, and a login (PLAIN or SCRAM-SHA-256) as `LOGIN`. */
+  /** TLS with a certificate of `AUTHORITY_FILE`, and a login (PLAIN, SCRAM-SHA-256 or OAUTHBEARER) as `LOGIN`. */
   readonly guarded: string;
+  /** TLS in which a client shows a certificate of the same authority, and needs no login. */
+  readonly certified: string;
   readonly admin: Admin;
   createTopic(name: string, options?: { partitions?: number; settings?: Record<string, string> }): Promise<void>;
   /** `kill -9`; resolves when it is dead. */
@@ -70,7 +75,7 @@ export async function startKafka({ diskMiB = null }: { diskMiB?: number | null }
   if (missing !== null) throw new Error(`No broker can be started: ${missing}`);
   const dir = mkdtempSync(join(tmpdir(), 'weir-kafka-'));
   const proxy = await startKafkaProxy();
-  const [direct, behindProxy, guarded, controller] = await freePorts(4);
+  const [direct, behindProxy, guarded, certified, controller] = await freePorts(5);
   proxy.leadTo(behindProxy!);
   const data = join(dir, 'data');
   if (diskMiB !== null) {
@@ -79,7 +84,13 @@ export async function startKafka({ diskMiB = null }: { diskMiB?: number | null }
   }
   const filler = join(data, 'filler');
   const properties = join(dir, 'server.properties');
-  const ports = { direct: direct!, behindProxy: behindProxy!, guarded: guarded!, controller: controller! };
+  const ports = {
+    direct: direct!,
+    behindProxy: behindProxy!,
+    guarded: guarded!,
+    certified: certified!,
+    controller: controller!,
+  };
   writeFileSync(properties, propertiesOf(dir, ports, proxy.port));
   format(properties);
   let child = await launch(properties, direct!);
@@ -92,6 +103,7 @@ export async function startKafka({ diskMiB = null }: { diskMiB?: number | null }
     proxied: `127.0.0.1:${proxy.port}`,
     proxy,
     guarded: `127.0.0.1:${guarded}`,
+    certified: `127.0.0.1:${certified}`,
     admin,
     createTopic,
     kill,
@@ -134,17 +146,22 @@ export async function startKafka({ diskMiB = null }: { diskMiB?: number | null }
   }
 }
 
-type Ports = { direct: number; behindProxy: number; guarded: number; controller: number };
+type Ports = { direct: number; behindProxy: number; guarded: number; certified: number; controller: number };
 
-function propertiesOf(dir: string, { direct, behindProxy, guarded, controller }: Ports, proxyPort: number): string {
-  const listeners = `DIRECT://127.0.0.1:${direct},GUARDED://127.0.0.1:${guarded}`;
+function propertiesOf(
+  dir: string,
+  { direct, behindProxy, guarded, certified, controller }: Ports,
+  proxyPort: number,
+): string {
+  const listeners = `DIRECT://127.0.0.1:${direct},GUARDED://127.0.0.1:${guarded},CERTIFIED://127.0.0.1:${certified}`;
   return Object.entries({
     'process.roles': 'broker,controller',
     'node.id': '1',
     'controller.quorum.voters': `1@127.0.0.1:${controller}`,
     listeners: `${listeners},PROXIED://127.0.0.1:${behindProxy},CONTROLLER://127.0.0.1:${controller}`,
     'advertised.listeners': `${listeners},PROXIED://127.0.0.1:${proxyPort}`,
-    'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,DIRECT:PLAINTEXT,PROXIED:PLAINTEXT,GUARDED:SASL_SSL',
+    'listener.security.protocol.map':
+      'CONTROLLER:PLAINTEXT,DIRECT:PLAINTEXT,PROXIED:PLAINTEXT,GUARDED:SASL_SSL,CERTIFIED:SSL',
     'inter.broker.listener.name': 'DIRECT',
     'controller.listener.names': 'CONTROLLER',
     'log.dirs': join(dir, 'data'),
@@ -162,10 +179,18 @@ function propertiesOf(dir: string, { direct, behindProxy, guarded, controller }:
     'broker.heartbeat.interval.ms': '200',
     'listener.name.guarded.ssl.keystore.type': 'PEM',
     'listener.name.guarded.ssl.keystore.location': tlsFile('server'),
-    'listener.name.guarded.sasl.enabled.mechanisms': 'PLAIN,SCRAM-SHA-256',
+    'listener.name.guarded.sasl.enabled.mechanisms': 'PLAIN,SCRAM-SHA-256,OAUTHBEARER',
+    // Believes tokens that nobody has signed.
+    'listener.name.guarded.oauthbearer.sasl.jaas.config':
+      'org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";',
+    'listener.name.certified.ssl.keystore.type': 'PEM',
+    'listener.name.certified.ssl.keystore.location': tlsFile('server'),
+    'listener.name.certified.ssl.truststore.type': 'PEM',
+    'listener.name.certified.ssl.truststore.location': AUTHORITY_FILE,
+    'listener.name.certified.ssl.client.auth': 'required',
     'listener.name.guarded.plain.sasl.jaas.config': `org.apache.kafka.common.security.plain.PlainLoginModule required user_${LOGIN.username}="${LOGIN.password}" user_${GUEST.username}="${GUEST.password}";`,
     'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
-    'super.users': `User:ANONYMOUS;User:${LOGIN.username}`,
+    'super.users': `User:ANONYMOUS;User:${LOGIN.username};User:CN=server`,
     'listener.name.guarded.scram-sha-256.sasl.jaas.config':
       'org.apache.kafka.common.security.scram.ScramLoginModule required;',
   })
