@@ -7,6 +7,7 @@ import { WATCHING } from '../src/console/operator/watching.ts';
 import type { FindAnswer } from '../src/console/watch/answers.ts';
 import { type FindDeps, findWay } from '../src/console/watch/find.ts';
 import { eventsFind } from '../src/console/watch/find-route.ts';
+import { uuidOf } from '../src/event/uuid.ts';
 import type { FoundEvents } from '../src/operations/find-events.ts';
 import type { PendingAnswer, RecentRequest } from '../src/watch/messages.ts';
 import { PROJECT } from './support/factory.ts';
@@ -74,7 +75,7 @@ function depsOf(places: Partial<FoundEvents> = {}, more: Partial<FindDeps> = {})
   };
 }
 
-const byId = { by: 'id', id: ID, projectId: null } as const;
+const byId = { by: 'id', id: ID, sent: ID, projectId: null } as const;
 const find = (deps: FindDeps, question: Parameters<typeof findWay>[1] = byId, showsEvents = true) =>
   findWay(deps, question, { showsEvents });
 
@@ -140,7 +141,7 @@ describe('a request', () => {
     const asked: unknown[] = [];
     const deps = depsOf({ stored: [STORED] }, remembered([REQUEST]));
     const answer = await find({ ...deps, findEvents: (of) => (asked.push(of), deps.findEvents(of)) }, question);
-    expect(asked).toEqual([{ by: { kind: 'ids', ids: [ID] }, projectId: PROJECT, receivedAt: AT }]);
+    expect(asked).toEqual([{ by: { kind: 'ids', ids: [ID], sent: [] }, projectId: PROJECT, receivedAt: AT }]);
     expect(answer).toMatchObject({
       events: [{ place: 'stored', requestId: 'r1' }],
       requests: [{ requestId: 'r1', accepted: 1 }],
@@ -203,13 +204,30 @@ describe('GET /events/find', () => {
       })
       .get('/events/find', eventsFind(deps));
 
-  test.each(['', `id=${ID}&user=u1`, 'id=1', 'requestId=', `requestId=${'x'.repeat(129)}`, 'user=&id='])(
+  test.each(['', `id=${ID}&user=u1`, 'requestId=', `requestId=${'x'.repeat(129)}`, 'user=&id='])(
     'refuses "%s"',
     async (query) => {
       const answer = await appOf(depsOf()).request(`/events/find?${query}`);
       expect(answer.status).toBe(400);
     },
   );
+
+  test.each([
+    [ID.toUpperCase(), ID],
+    ['order-17', uuidOf('order-17')],
+  ])('looks for %s by the id that is stored, and as it was sent', async (sent, id) => {
+    const asked: unknown[] = [];
+    const deps = depsOf();
+    const app = appOf({
+      ...deps,
+      findEvents: (question) => {
+        asked.push(question.by);
+        return deps.findEvents(question);
+      },
+    });
+    await app.request(`/events/find?id=${sent}`);
+    expect(asked).toEqual([{ kind: 'ids', ids: [id], sent: [sent] }]);
+  });
 
   test('answers as it is described', async () => {
     const deps = depsOf({ stored: [STORED], inLetters: [IN_LETTER], rejected: [REJECTION] });

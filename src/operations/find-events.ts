@@ -14,7 +14,12 @@ import { unquoted } from './hidden-values.ts';
 
 export type EventQuestion = {
   readonly by:
-    | { readonly kind: 'ids'; readonly ids: readonly string[] }
+    | {
+        readonly kind: 'ids';
+        readonly ids: readonly string[];
+        /** How a rejected event may spell one of them. */
+        readonly sent: readonly string[];
+      }
     | { readonly kind: 'user'; readonly user: string };
   /** null: of every project. */
   readonly projectId: string | null;
@@ -128,7 +133,7 @@ async function rejectedOnes(
   db: Database,
   { by, projectId, receivedAt }: EventQuestion,
 ): Promise<LookedThrough<readonly FoundRejection[]>> {
-  const texts = by.kind === 'ids' ? by.ids : spellingsOf(by.user);
+  const texts = by.kind === 'ids' ? [...by.ids, ...by.sent] : spellingsOf(by.user);
   const isOfRequest = receivedAt !== null;
   const found = await searchRejected(db, { projectId, receivedAt, texts: isOfRequest ? null : texts });
   return { found, looked: 'all' };

@@ -19,14 +19,6 @@ export type SharedWatch = {
 /** Longer than a worker takes to read through all that may be pending. */
 const PENDING_WITHIN_MS = 5_000;
 
-const NOTHING_PENDING: PendingAnswer = {
-  events: [],
-  requests: [],
-  requestsSince: null,
-  isCutShort: false,
-  silent: 0,
-};
-
 /** The supervisor's part. */
 export function createSharedWatch(slots: () => readonly Pick<WorkerSlot, 'tell' | 'ask'>[]): SharedWatch {
   let viewer: ((report: WatchReport) => void) | null = null;
@@ -84,6 +76,9 @@ export function createViewer(openWatch: OpenWatch, report: (report: WatchReport)
       open ??= openWatch(report);
       (await open).order(streams);
     },
-    find: async (question: PendingQuestion): Promise<PendingAnswer> => (await open)?.find(question) ?? NOTHING_PENDING,
+    async find(question: PendingQuestion): Promise<PendingAnswer> {
+      open ??= openWatch(report);
+      return (await open).find(question);
+    },
   };
 }

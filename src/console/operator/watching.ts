@@ -58,7 +58,8 @@ const Found = v.strictObject({
 const FILTER = {
   project: v.optional(Uuid),
   event: v.optional(v.pipe(v.string(), v.maxLength(1_000))),
-  id: v.optional(Uuid),
+  /** As it was sent: another one than a UUID is stored as the UUID that is made of it. */
+  id: v.optional(v.pipe(v.string(), v.maxLength(1_000))),
   user: v.optional(v.pipe(v.string(), v.maxLength(1_000))),
 };
 

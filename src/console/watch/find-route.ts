@@ -12,10 +12,10 @@ const MAX_REQUEST_ID = 128;
 export function eventsFind(deps: FindDeps): Handler<ConsoleEnv> {
   let running = 0;
   return async (c) => {
-    const { requestId } = c.req.query();
+    const { requestId, id: sent = '' } = c.req.query();
     const filter = filterIn(c);
     if (typeof filter === 'string') return refuse(c, { refused: 'invalid_request', message: filter });
-    const question = questionOf({ ...filter, ...(requestId && { requestId }) });
+    const question = questionOf({ ...filter, sent, ...(requestId && { requestId }) });
     if (question === null) {
       return refuse(c, { refused: 'invalid_request', message: 'give one of id, requestId and user' });
     }
@@ -33,17 +33,19 @@ export function eventsFind(deps: FindDeps): Handler<ConsoleEnv> {
 
 function questionOf({
   id,
+  sent,
   user,
   requestId,
   projectId = null,
 }: {
   readonly id?: string;
+  readonly sent: string;
   readonly user?: string;
   readonly requestId?: string;
   readonly projectId?: string | null;
 }): FindQuestion | null {
   if ([id, user, requestId].filter((one) => one !== undefined).length !== 1) return null;
-  if (id !== undefined) return { by: 'id', id, projectId };
+  if (id !== undefined) return { by: 'id', id, sent, projectId };
   if (user !== undefined) return { by: 'user', user, projectId };
   return requestId!.length <= MAX_REQUEST_ID ? { by: 'request', requestId: requestId! } : null;
 }

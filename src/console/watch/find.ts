@@ -8,7 +8,8 @@ import { readRow } from './live-events.ts';
 import type { Way } from './trail-book.ts';
 
 export type FindQuestion =
-  | { readonly by: 'id'; readonly id: string; readonly projectId: string | null }
+  /** `id`: a UUID, and how its client spelled it. */
+  | { readonly by: 'id'; readonly id: string; readonly sent: string; readonly projectId: string | null }
   | { readonly by: 'user'; readonly user: string; readonly projectId: string | null }
   | { readonly by: 'request'; readonly requestId: string };
 
@@ -83,7 +84,7 @@ function askedOf(question: Exclude<FindQuestion, { by: 'request' }>): Asked {
   const { projectId } = question;
   return question.by === 'id'
     ? {
-        stores: { by: { kind: 'ids', ids: [question.id] }, projectId, receivedAt: null },
+        stores: { by: { kind: 'ids', ids: [question.id], sent: [question.sent] }, projectId, receivedAt: null },
         pending: { by: 'ids', ids: [question.id] },
         mayBeRejected: true,
       }
@@ -95,7 +96,7 @@ function askedOf(question: Exclude<FindQuestion, { by: 'request' }>): Asked {
 }
 
 function ofRequest({ ids, projectId, receivedAt, rejected }: RecentRequest): Asked {
-  const stores: EventQuestion = { by: { kind: 'ids', ids }, projectId, receivedAt };
+  const stores: EventQuestion = { by: { kind: 'ids', ids, sent: [] }, projectId, receivedAt };
   return { stores, pending: { by: 'ids', ids }, mayBeRejected: rejected > 0 };
 }
 

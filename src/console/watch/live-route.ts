@@ -1,11 +1,11 @@
 /** `GET /live`: events as they are accepted, as server-sent events. */
 import type { Context, Handler } from 'hono';
+import { isUuid, readUuid, uuidOf } from '../../event/uuid.ts';
 import type { EventFilter } from '../../watch/messages.ts';
 import type { ConsoleEnv } from '../env.ts';
 import { refuse } from '../refusals.ts';
 import { type LiveHub, MAX_STREAMS } from './live-hub.ts';
 
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** As long as a text of an event may be. */
 const MAX_TEXT = 1_000;
 
@@ -36,16 +36,15 @@ export function live(hub: Pick<LiveHub, 'open'>): Handler<ConsoleEnv> {
 /** What the query of a request asks for, or what is wrong with it. */
 export function filterIn(c: Context<ConsoleEnv>): EventFilter | string {
   const { project, event, id, user } = c.req.query();
-  for (const [name, value] of Object.entries({ project, id })) {
-    if (value !== undefined && value !== '' && !UUID.test(value)) return `${name} must be a UUID`;
-  }
-  for (const [name, value] of Object.entries({ event, user })) {
+  if (project && !isUuid(project)) return 'project must be a UUID';
+  for (const [name, value] of Object.entries({ event, id, user })) {
     if (value !== undefined && value.length > MAX_TEXT) return `${name} has at most ${MAX_TEXT} characters`;
   }
   return {
     ...(project && { projectId: project.toLowerCase() }),
     ...(event && { event }),
-    ...(id && { id: id.toLowerCase() }),
+    // Another id than a UUID is stored as the UUID that is made of it.
+    ...(id && { id: readUuid(id) ?? uuidOf(id) }),
     ...(user && { user }),
   };
 }
