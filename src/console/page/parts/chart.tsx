@@ -1,13 +1,8 @@
 /** Curves over time. What they show stands beside them in words, for those who cannot see them. */
 import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
+import type { Curve } from './curve.ts';
 import { instant } from './words.ts';
-
-export type Curve = {
-  readonly name: string;
-  /** One for each time; null for a gap. */
-  readonly values: readonly (number | null)[];
-};
 
 const HEIGHT = 180;
 const DARK = '(prefers-color-scheme: dark)';

@@ -1,5 +1,5 @@
 /** The same answer as a file and as curves. */
-import type { Curve } from '../parts/chart.tsx';
+import type { Curve } from '../parts/curve.ts';
 import type { QueryAnswer } from '../../operator/answers.ts';
 
 /** A value of a row. */

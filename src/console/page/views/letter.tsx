@@ -44,7 +44,7 @@ export function LetterView({ id }: { id: string }) {
       {value === null && error === null && <Waiting what="Opening …" />}
       {value !== null && !isGone && <Opened letter={value} />}
       <h2>What was done to it</h2>
-      <LetterAudit key={value?.attemptCount ?? -1} letter={id} />
+      <LetterAudit key={isGone ? 'gone' : value?.attemptCount} letter={id} />
     </>
   );
 }

@@ -1,0 +1,180 @@
+/** The console's page in Chromium: who gets in, and that everybody can use every page of it. */
+import { randomUUIDv7 } from 'node:crypto';
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { axeFindings, overflowOf } from '../support/chromium.ts';
+import { type ConsoleWorld, SOON, eventOf, startConsoleWorld } from '../support/console-world.ts';
+import { writeLetter } from '../support/dead-letters.ts';
+import { findChromium } from '../support/sdk-app.ts';
+
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
+const isMissing = findChromium() === null && !process.env['CI'];
+if (isMissing)
+  console.warn('NOT RUN: the console’s page in a browser. Install what is missing: apt-get install chromium');
+
+let world: ConsoleWorld;
+let letterId: string;
+
+beforeAll(async () => {
+  if (isMissing) return;
+  world = await startConsoleWorld();
+  const good = eventOf(randomUUIDv7(), { plan: 'pro' });
+  expect(await world.send([good, { event: 'without a time' }], '?ack=stored')).toBe(202);
+  const { id } = await writeLetter(world.stores, {
+    shares: [[world.projectId, 3]],
+    unreadable: 1,
+    quarantined: 'for the test',
+  });
+  letterId = id;
+});
+afterAll(() => world?.stop());
+
+const signInButton = (page: Page) => page.getByRole('button', { name: 'Sign in' });
+
+describe.skipIf(isMissing)('who gets in', () => {
+  test('by a link: once, and its secret is in no address afterwards', async () => {
+    const link = await world.command('console', 'link');
+    const page = await world.openPage();
+    await page.goto(link);
+    await page.getByRole('heading', { name: 'Now' }).waitFor();
+    expect(page.url()).toBe(`${world.consoleUrl}/#/now`);
+    // The same browser is in already; another one stays outside.
+    await page.goto(`${world.consoleUrl}/`);
+    await page.getByRole('heading', { name: 'Now' }).waitFor();
+    const other = await world.openPage();
+    await other.goto(link);
+    await other.getByRole('alert').waitFor();
+    expect(await signInButton(other).isVisible()).toBe(true);
+  });
+
+  test('by a password: not by another one; signing out ends it for every page of the browser', async () => {
+    await world.addOperator('mira', 'operator', 'correct horse battery');
+    const page = await world.openPage();
+    await page.goto(world.consoleUrl);
+    await page.getByLabel('Name').fill('mira');
+    await page.getByLabel('Password').fill('wrong horse battery');
+    await signInButton(page).click();
+    await page.getByRole('alert').waitFor();
+    await page.getByLabel('Password').fill('correct horse battery');
+    await signInButton(page).click();
+    await page.getByText('mira (operator)').waitFor();
+    const second = await page.context().newPage();
+    await second.goto(`${world.consoleUrl}/#/projects`);
+    await second.getByRole('link', { name: 'shop' }).waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await signInButton(page).waitFor();
+    await second.getByRole('link', { name: 'Rejected' }).click();
+    await signInButton(second).waitFor();
+  });
+
+  test('a viewer sees everything and is offered no change', async () => {
+    await world.addOperator('tv', 'viewer', 'looking at things');
+    const page = await world.openPage();
+    await page.goto(`${world.consoleUrl}/#/letters/letter/${letterId}`);
+    await page.getByLabel('Name').fill('tv');
+    await page.getByLabel('Password').fill('looking at things');
+    await signInButton(page).click();
+    await page.getByText('tv (viewer)').waitFor();
+    await page.getByText('Today the event store refuses 1 of 4 events.').waitFor();
+    const offered = await page.getByRole('button').allTextContents();
+    expect(offered.filter((name) => /Replay|Discard|Close intake|Pause drain/.test(name))).toEqual([]);
+    expect(offered).toContain('Dry run …');
+  });
+});
+
+/** Each page, and what stands on it when it is all there. */
+const PAGES: readonly { readonly address: () => string; readonly name: string; readonly shows: string }[] = [
+  { name: 'Now', address: () => 'now', shows: 'Where every accepted event is' },
+  { name: 'Live', address: () => 'live', shows: 'listening' },
+  { name: 'Dead letters', address: () => 'letters', shows: 'Cannot parse input' },
+  { name: 'a dead letter', address: () => `letters/letter/${letterId}`, shows: 'Today the event store refuses' },
+  { name: 'the audit', address: () => 'letters/audit', shows: 'What was done to dead letters' },
+  { name: 'Rejected', address: () => 'rejected', shows: 'timestamp required' },
+  { name: 'Find', address: () => `find?user=u1&project=${world.projectId}`, shows: 'order_paid' },
+  { name: 'Projects', address: () => 'projects', shows: 'shop' },
+  { name: 'a project', address: () => `projects/${world.projectId}`, shows: 'Send an event' },
+  { name: 'Ask', address: () => `ask/${world.projectId}`, shows: 'What there is to ask' },
+];
+
+describe.skipIf(isMissing)('every page', () => {
+  let wide: Page;
+  let dark: Page;
+  beforeAll(async () => {
+    wide = await world.signedInPage({ colorScheme: 'light' });
+    dark = await world.signedInPage({ colorScheme: 'dark', viewport: { width: 360, height: 740 } });
+  });
+
+  test.each(PAGES)(
+    '$name: axe finds nothing, in the light and on a dark telephone, which nothing is too wide for',
+    async ({ address, shows }) => {
+      for (const page of [wide, dark]) {
+        await page.goto(`${world.consoleUrl}/#/${address()}`);
+        await page.getByText(shows).first().waitFor();
+        expect(await axeFindings(page)).toEqual([]);
+        expect(await overflowOf(page)).toBe(0);
+      }
+    },
+  );
+
+  test('a dialog, too', async () => {
+    for (const page of [wide, dark]) {
+      await page.goto(`${world.consoleUrl}/#/letters/letter/${letterId}`);
+      await page.getByRole('button', { name: 'Discard …' }).click();
+      await page.getByText('This touches 1 letter with 4 events').waitFor();
+      expect(await axeFindings(page)).toEqual([]);
+      expect(await overflowOf(page)).toBe(0);
+      await page.getByRole('button', { name: 'Cancel' }).click();
+    }
+  });
+});
+
+describe.skipIf(isMissing)('with the keyboard alone', () => {
+  const focused = (page: Page) => page.evaluate<string>('document.activeElement?.textContent ?? ""');
+
+  /** Tab until something of this name has the focus. */
+  async function tabTo(page: Page, name: string): Promise<void> {
+    for (let presses = 0; presses < 80; presses++) {
+      await page.keyboard.press('Tab');
+      if ((await focused(page)).trim() === name) return;
+    }
+    throw new Error(`Tab never comes to ${name}`);
+  }
+
+  test('one gets past the header, to a letter, into a dialog and out of it', async () => {
+    const page = await world.signedInPage();
+    await page.keyboard.press('Tab');
+    expect(await focused(page)).toBe('Skip to the page');
+    await page.keyboard.press('Enter');
+    expect(await page.evaluate('document.activeElement?.tagName')).toBe('MAIN');
+    await page.reload();
+    await tabTo(page, 'Dead letters');
+    await page.keyboard.press('Enter');
+    await page.getByRole('link', { name: letterId }).waitFor();
+    await tabTo(page, letterId);
+    await page.keyboard.press('Enter');
+    await page.getByText('Today the event store refuses').waitFor();
+    await tabTo(page, 'Discard …');
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await expect.poll(() => focused(page), SOON).toBe('Discard …');
+  });
+
+  test('names are completed and a question is asked', async () => {
+    const page = await world.signedInPage();
+    await page.goto(`${world.consoleUrl}/#/ask/${world.projectId}`);
+    await page.getByText('What there is to ask').waitFor();
+    const sql = page.getByLabel('SQL');
+    await sql.fill('SELECT count() AS found FROM ');
+    await sql.press('End');
+    await sql.pressSequentially('eve');
+    await page.getByRole('option', { name: 'events table' }).waitFor();
+    await sql.press('Enter');
+    await sql.press('Control+Enter');
+    await page.getByRole('cell', { name: '1', exact: true }).waitFor();
+    await sql.fill('SELECT nothing FROM nowhere');
+    await sql.press('Control+Enter');
+    await page.getByRole('alert').waitFor();
+  });
+});
