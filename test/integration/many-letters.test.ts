@@ -9,9 +9,16 @@ import { freezeBatch } from '../../src/pipeline/batch.ts';
 import { createDeadLetters } from '../../src/postgres/dead-letters/dead-letters.ts';
 import { readAudit, readBalance } from '../../src/postgres/dead-letters/audit.ts';
 import { createDeadLetterActions } from '../../src/postgres/dead-letters/operator-actions.ts';
-import { type DeadLetterEntry, createDeadLetterQueries } from '../../src/postgres/dead-letters/dead-letter-queries.ts';
+import type { DeadLetterPlace } from '../../src/postgres/dead-letters/dead-letter-pages.ts';
+import {
+  type DeadLetterEntry,
+  type DeadLetterPage,
+  createDeadLetterQueries,
+} from '../../src/postgres/dead-letters/dead-letter-queries.ts';
+import type { DeadLetterState, Selection } from '../../src/postgres/dead-letters/selection.ts';
 import { walkDeadLetters } from '../../src/postgres/dead-letters/walk.ts';
 import { dataFailure } from '../support/dead-letters.ts';
+import { createPostgres } from '../../src/postgres/connection/pool.ts';
 import { startMigratedPostgres } from '../support/stores.ts';
 
 const LIMITS = { letters: 100, pages: 60 };
@@ -31,12 +38,12 @@ const query = async (text: string) => (await postgres.pool.query<Record<string, 
 const oldest = Date.UTC(2026, 0, 1);
 
 /** Letters of five events, a tenth of them quarantined, a second apart. */
-const addLetters = (count: number) =>
+const addLetters = (count: number, { from = 0, projects = '{}' } = {}) =>
   query(`INSERT INTO failed_events (id, payload, raw_bytes, event_count, project_ids, error_class, error_fingerprint, last_error, created_at, visible_at, quarantined_at, quarantine_reason)
-    SELECT gen_random_uuid(), '\\x00', 100, 5, '{}', 'unavailable', 'group' || n % 3, 'away',
+    SELECT gen_random_uuid(), '\\x00', 100, 5, '${projects}', 'unavailable', 'group' || n % 3, 'away',
       to_timestamp(${oldest / 1_000} + n), to_timestamp(${oldest / 1_000} + n),
       CASE WHEN n % 10 = 0 THEN now() END, CASE WHEN n % 10 = 0 THEN 'refused' END
-    FROM generate_series(0, ${count - 1}) AS n`);
+    FROM generate_series(${from}, ${from + count - 1}) AS n`);
 
 test('few letters are counted exactly, many estimated, and what a table leaves when they have gone exactly again', async () => {
   await addLetters(90);
@@ -82,6 +89,87 @@ test('claiming and measuring read no more of a large table than they need', asyn
   expect(await planOf(`SELECT id FROM failed_events WHERE parent_id = gen_random_uuid()`)).toContain(
     'failed_events_parent',
   );
+});
+
+describe('a page of a large table', () => {
+  const LARGE = 100_000;
+  const [RARE, COMMON] = [randomUUIDv7(), randomUUIDv7()];
+  /** One connection, whose statistics tell what its statements read. */
+  let alone: typeof postgres;
+  const queries = () => createDeadLetterQueries(alone.db);
+
+  beforeAll(async () => {
+    alone = createPostgres({ url: started.server.url, maxConnections: 1 }, createLog('silent'));
+    await query('TRUNCATE failed_events');
+    for (let from = 0; from < LARGE; from += MANY) await addLetters(MANY, { from, projects: `{${COMMON}}` });
+    await addLetters(60, { from: LARGE, projects: `{${RARE}}` });
+    await query('VACUUM ANALYZE failed_events');
+  });
+  afterAll(async () => {
+    await alone?.pool.end();
+    await query('TRUNCATE failed_events');
+  });
+
+  const FILTERS: readonly (readonly [string, Selection, DeadLetterState | null, string])[] = [
+    ['all', { by: 'all' }, null, 'true'],
+    ['quarantined', { by: 'all' }, 'quarantined', 'quarantined_at is not null'],
+    ['waiting', { by: 'all' }, 'waiting', 'quarantined_at is null'],
+    ['one cause', { by: 'group', group: 'group1' }, null, `error_fingerprint = 'group1'`],
+    [
+      'one cause, quarantined',
+      { by: 'group', group: 'group1' },
+      'quarantined',
+      `error_fingerprint = 'group1' and quarantined_at is not null`,
+    ],
+    ['a project with few', { by: 'project', projectId: RARE }, null, `project_ids @> '{${RARE}}'`],
+    [
+      'a project with most',
+      { by: 'project', projectId: COMMON },
+      'quarantined',
+      `project_ids @> '{${COMMON}}' and quarantined_at is not null`,
+    ],
+  ];
+
+  test.each(FILTERS)('of %s is the next of the oldest, wherever it begins', async (_, selection, only, condition) => {
+    const expected = (
+      await query(`SELECT id FROM failed_events WHERE ${condition} ORDER BY created_at, id OFFSET 30 LIMIT 30`)
+    ).map(({ id }) => id);
+    const first = await queries().page({ selection, only, after: null, limit: 30 });
+    const second = await queries().page({ selection, only, after: first.next, limit: 30 });
+    expect(second.letters.map(({ id }) => id)).toEqual(expected);
+  });
+
+  test.each(FILTERS)('of %s reads no more of the table than a window', async (name, selection, only) => {
+    const readBefore = await rowsRead();
+    await queries().page({ selection, only, after: null, limit: 30 });
+    const read = (await rowsRead()) - readBefore;
+    // Two windows, each looked through at most twice, what is given out, and the look whether a project has few.
+    expect(read, name).toBeLessThan(75_000);
+  });
+
+  test('that finds nothing among what it may look through goes on behind it', async () => {
+    const far = { selection: { by: 'group', group: 'group1' }, only: 'replaying', limit: 5 } as const;
+    const places: (string | undefined)[] = [];
+    let after: DeadLetterPlace | null = null;
+    do {
+      const page: DeadLetterPage = await queries().page({ ...far, after });
+      expect(page.letters).toEqual([]);
+      after = page.next;
+      places.push(after?.id);
+    } while (after !== null);
+    // A third of the letters in windows of ten thousand, two for each page.
+    expect(places.length).toBeLessThanOrEqual(LARGE / 3 / 20_000 + 1);
+    expect(new Set(places).size).toBe(places.length);
+  });
+
+  /** Rows that scans of the table and of its indexes have fetched so far. */
+  async function rowsRead(): Promise<number> {
+    await alone.pool.query('SELECT pg_stat_force_next_flush()');
+    const { rows } = await alone.pool.query<{ n: number }>(
+      `SELECT (seq_tup_read + coalesce(idx_tup_fetch, 0))::int AS n FROM pg_stat_user_tables WHERE relname = 'failed_events'`,
+    );
+    return rows[0]!.n;
+  }
 });
 
 test('a sample of a group is its oldest and its newest letters', async () => {
