@@ -13,6 +13,7 @@ import { createPostgres } from '../postgres/connection/pool.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { WatchReport } from '../watch/messages.ts';
 import { createConsoleApp } from './app.ts';
+import { SESSION_ROUTES } from './described-session.ts';
 import type { ConsoleEnv } from './env.ts';
 import { listenConsole } from './listener.ts';
 import type { ConsoleAssignment } from './messages.ts';
@@ -69,7 +70,8 @@ export async function startConsole(
     log,
   };
   const watch = openWatch({ config, access, serviceUrl, ...watched }, { clock, log });
-  const operator = openOperator({ config, access, serviceUrl, version, others: WATCHING }, { clock, log });
+  const others = [...SESSION_ROUTES, ...WATCHING];
+  const operator = openOperator({ config, access, serviceUrl, version, others }, { clock, log });
   const families: readonly Hono<ConsoleEnv>[] = [watch.routes, operator.routes];
   const newRequestId = createRequestIds(randomFillSync);
   const makeApp = (port: number) =>

@@ -9,7 +9,7 @@ import { describeConsole } from '../../src/console/operator/openapi.ts';
 import { InsertFailure } from '../../src/pipeline/ports.ts';
 import { readDescription } from '../support/description.ts';
 import { type Operator as Shell, startOperator } from '../support/operator.ts';
-import { type Answered, startOperatorApi } from '../support/operator-api.ts';
+import { type Answered, OTHERS, startOperatorApi } from '../support/operator-api.ts';
 
 let shell: Shell;
 let api: ReturnType<typeof startOperatorApi>;
@@ -357,6 +357,54 @@ describe('projects', () => {
   });
 });
 
+describe('rejected events', () => {
+  const keep = (project: string, reason: string, bytes: string) =>
+    shell.query(
+      `insert into rejected_events (id, project_id, door, path, kind, reason, bytes, size, position, facts, received_at)
+       values ($1, $2, 'native', '/api/v1/ingest/events', 'missing_field', $3, $4, $5, 0, '{"sentAt":null,"ip":null,"userAgent":null}', now())`,
+      [randomUUIDv7(), project, reason, Buffer.from(bytes), bytes.length],
+    );
+
+  test('are listed, shown and replayed as the commands do', async () => {
+    const project = await shell.createProject('rejecting');
+    await keep(project, '<script>alert(1)</script> required', '{"secret":"hidden-value"}');
+    await keep(project, 'timestamp required', '{"event":"paid","anonymous_id":"a","timestamp":"2026-05-04T09:00:00Z"}');
+    await keep(project, 'event required', '{"timestamp":"2026-05-04T09:00:00Z"}');
+    const listed = JSON.parse(
+      (await shell.weir('rejected', 'ls', '--project', project, '--json')).stdout,
+    ) as answers.RejectedPage;
+    const all = await get<answers.RejectedPage>(`/rejected?project=${project}`);
+    expect(all.json).toEqual({ events: listed.events, next: null });
+    expect(all.json.events).toHaveLength(3);
+
+    const ids: string[] = [];
+    for (let after: string | null = ''; after !== null;) {
+      const filter: string = `project=${project}&door=native&kind=missing_field&limit=1${after && `&after=${after}`}`;
+      const { json }: Answered<answers.RejectedPage> = await get(`/rejected?${filter}`);
+      ids.push(...json.events.map(({ id }) => id));
+      after = json.next;
+    }
+    expect(ids).toEqual(listed.events.map(({ id }) => id));
+    expect((await get<answers.RejectedPage>(`/rejected?project=${project}&kind=too_deep`)).json.events).toEqual([]);
+
+    const secret = listed.events.at(-1)!.id;
+    const hidden = await api.as({ showsEvents: false }).ask('GET', `/rejected/${secret}`);
+    expect(hidden.json).toEqual(JSON.parse((await shell.weir('rejected', 'show', secret, '--json')).stdout));
+    expect(hidden.text).not.toContain('hidden-value');
+    expect((await get(`/rejected/${secret}`)).text).toContain('hidden-value');
+
+    const selection = { projectId: project };
+    const dryRun = await shell.weir('rejected', 'replay', '--project', project, '--dry-run', '--json');
+    const tried = await api.ended(await post('/rejected/replay', { selection, dryRun: true }));
+    expect(tried.result).toEqual(JSON.parse(dryRun.stdout));
+    expect(tried.result).toMatchObject({ accepted: 1, dryRun: true });
+    const replayed = await api.ended(await post('/rejected/replay', { selection }));
+    expect(replayed.result).toMatchObject({ accepted: 1, passedOver: 0, dryRun: false });
+    expect(replayed.progress).toEqual({ step: 'decoding', done: 3, total: 3 });
+    expect(await shell.auditNow()).toMatchObject([{ action: 'import', actor: 'ada', detail: { rejected: true } }]);
+  });
+});
+
 describe('asking', () => {
   test('answers SQL as the project endpoint does, as JSON or as a file, and hides it from whoever may not see events', async () => {
     const id = await shell.createProject('asked');
@@ -513,7 +561,9 @@ describe('the description', () => {
     const listed = Object.entries(json.paths).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
     );
-    expect(new Set(listed)).toEqual(paths);
+    const others = OTHERS.map(({ method, path }) => `${method} ${BASE}${path}`);
+    expect(new Set(listed)).toEqual(new Set([...paths, ...others]));
+    expect(await new Validator().validate(json)).toEqual({ valid: true });
     expect(listed.length).toBeGreaterThan(30);
   });
 

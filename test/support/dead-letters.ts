@@ -32,7 +32,7 @@ export const dataFailure = (code = 27) =>
   new InsertFailure(`ClickHouse error ${code}: Cannot parse input: expected`, { failureClass: 'data', code });
 
 /** Writes one dead letter. */
-export async function writeLetter(stores: Stores, options: LetterOptions): Promise<Written> {
+export async function writeLetter(stores: Pick<Stores, 'postgres'>, options: LetterOptions): Promise<Written> {
   const { shares, failure = dataFailure(), ambiguous = false, quarantined, unreadable = 0 } = options;
   const eventIds: string[] = [];
   const rowsOf = (projectId: string, count: number, timestamp?: string) => {

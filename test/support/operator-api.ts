@@ -1,9 +1,11 @@
 /** The operator API over stores of a test: its routes, asked as the console's app asks them. */
 import { Hono } from 'hono';
 import { parseConfig } from '../../src/config/config.ts';
+import { SESSION_ROUTES } from '../../src/console/described-session.ts';
 import type { ConsoleEnv, Operator } from '../../src/console/env.ts';
 import type { Job } from '../../src/console/operator/answers.ts';
 import { openOperator } from '../../src/console/operator/open-operator.ts';
+import { WATCHING } from '../../src/console/operator/watching.ts';
 import { createLog } from '../../src/log/log.ts';
 import { clickHouseAccess } from '../../src/config/config.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
@@ -17,6 +19,9 @@ export type Answered<T = Record<string, unknown>> = {
 
 /** A job that is over; its result is an object, or null. */
 export type Ended = Omit<Job, 'result'> & { readonly result: Record<string, unknown> };
+
+/** Routes of the console's other parts, which are described with these. */
+export const OTHERS = [...SESSION_ROUTES, ...WATCHING];
 
 const ADA: Operator = { name: 'ada', role: 'operator', showsEvents: true };
 
@@ -35,7 +40,7 @@ export function startOperatorApi(
       : { ...clickHouseAccess(new URL(url), { username: 'default', password: '' }), url, key: null };
   const access = { databaseUrl: env['DATABASE_URL']!, clickhouse };
   const api = openOperator(
-    { config, access, serviceUrl, version: '0.0.0' },
+    { config, access, serviceUrl, version: '0.0.0', others: OTHERS },
     { clock: systemClock, log: createLog('silent') },
   );
   const app = new Hono<ConsoleEnv>();

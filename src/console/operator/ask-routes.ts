@@ -1,6 +1,5 @@
 /** Asking SQL about a project: what its clients may ask with a secret token, in the same limits. */
 import type { Context } from 'hono';
-import type { ServerResponse } from 'node:http';
 import * as v from 'valibot';
 import { isRefusal } from '../../http/answers/refusals.ts';
 import { type QuerySummary, jsonAnswer } from '../../http/read/query-answer.ts';
@@ -9,6 +8,7 @@ import { findProject } from '../../operations/find-project.ts';
 import type { ConsoleEnv } from '../env.ts';
 import { refuse } from '../refusals.ts';
 import { csvLine } from './csv.ts';
+import { cutOff } from './cut-off.ts';
 import { type OperatorDeps, eventsOf } from './operator-deps.ts';
 import { type OperatorRoute, rawRoute, route } from './route.ts';
 import * as schemas from './schemas.ts';
@@ -103,9 +103,7 @@ function asOwn({ refused, message, details }: Read): Parameters<typeof refuse>[1
 }
 
 function visitorOf(c: Context<ConsoleEnv>, projectId: string): Visitor {
-  // Absent where no socket is beneath the request.
-  const { outgoing } = (c.env ?? {}) as { outgoing?: ServerResponse };
-  return { requestId: c.get('requestId'), projectId, left: c.req.raw.signal, cut: () => void outgoing?.destroy() };
+  return { requestId: c.get('requestId'), projectId, left: c.req.raw.signal, cut: () => cutOff(c) };
 }
 
 const wantsCsv = (c: Context<ConsoleEnv>) => /^\s*text\/csv\b/i.test(c.req.header('Accept') ?? '');

@@ -14,6 +14,7 @@ import { createDeadLetterQueries } from '../../postgres/dead-letters/dead-letter
 import { refuse } from '../refusals.ts';
 import { After, AfterNumber, Limit, Uuid, Yes } from './fields.ts';
 import type { OperatorDeps } from './operator-deps.ts';
+import { cutOff } from './cut-off.ts';
 import { remembered } from './remembered.ts';
 import { type OperatorRoute, rawRoute, route } from './route.ts';
 import * as schemas from './schemas.ts';
@@ -187,9 +188,13 @@ function exportRoute({ db, log }: OperatorDeps): OperatorRoute {
       const letters = exportDeadLetters(db, { selection: exportedIn(query), rowsOnly: false });
       // The first letter, or the refusal, comes before the headers.
       const first = await letters.next();
-      const stream = chunksOf(letters, first, (id) =>
-        log.warn({ letter: id }, 'a damaged dead letter was left out of an export'),
-      );
+      const stream = chunksOf(letters, first, {
+        onDamaged: (letter) => log.warn({ letter }, 'a damaged dead letter was left out of an export'),
+        onBroken(err) {
+          log.warn({ err, requestId: c.get('requestId') }, 'an export of dead letters broke off');
+          cutOff(c);
+        },
+      });
       c.header('Content-Disposition', 'attachment; filename="letters.ndjson"');
       return c.body(stream, 200, { 'Content-Type': NDJSON });
     },
@@ -202,18 +207,23 @@ type Exported = AsyncGenerator<ExportedDeadLetter, void>;
 function chunksOf(
   letters: Exported,
   first: IteratorResult<ExportedDeadLetter, void>,
-  onDamaged: (id: string) => void,
+  { onDamaged, onBroken }: { onDamaged: (id: string) => void; onBroken: (error: unknown) => void },
 ): ReadableStream<Uint8Array> {
   let next: typeof first | null = first;
   return new ReadableStream(
     {
       async pull(controller) {
-        for (;;) {
-          const { done, value } = next ?? (await letters.next());
-          next = null;
-          if (done) return controller.close();
-          if (value.bytes !== null) return controller.enqueue(value.bytes);
-          onDamaged(value.id);
+        try {
+          for (;;) {
+            const { done, value } = next ?? (await letters.next());
+            next = null;
+            if (done) return controller.close();
+            if (value.bytes !== null) return controller.enqueue(value.bytes);
+            onDamaged(value.id);
+          }
+        } catch (error) {
+          onBroken(error);
+          controller.close();
         }
       },
       cancel: async () => void (await letters.return()),

@@ -39,7 +39,7 @@ export type OperatorAccess = {
   readonly serviceUrl: string;
   readonly version: string;
   /** Routes of the console that are described together with these. */
-  readonly others?: readonly DescribedRoute[];
+  readonly others: readonly DescribedRoute[];
 };
 
 export type OperatorApi = {
@@ -54,7 +54,7 @@ const POSTGRES_CONNECTIONS = 8;
 const PATIENCE_MS = 15 * 60_000;
 
 export function openOperator(
-  { config, access, serviceUrl, version, others = [] }: OperatorAccess,
+  { config, access, serviceUrl, version, others }: OperatorAccess,
   { clock, log }: { clock: Clock; log: Log },
 ): OperatorApi {
   const stopping = new AbortController();

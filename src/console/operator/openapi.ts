@@ -8,6 +8,7 @@ type Json = { readonly [name: string]: unknown };
 
 const BASE = '/api/v1/operator';
 const JSON_TYPE = 'application/json';
+const NO_CONTENT = '204';
 
 /** The whole document. */
 export function describeConsole(routes: readonly DescribedRoute[], { version }: { version: string }): Json {
@@ -51,7 +52,9 @@ function described({ method, path, tag, summary, description, query, body, answe
         status,
         {
           description: says,
-          content: { [mediaType]: { schema: schema ? schemaOf(schema, 'output') : { type: 'string' } } },
+          ...(status !== NO_CONTENT && {
+            content: { [mediaType]: { schema: schema ? schemaOf(schema, 'output') : { type: 'string' } } },
+          }),
         },
       ]),
       ...[...byStatus].map(([status, some]) => [String(status), refusalAnswer(some)]),
