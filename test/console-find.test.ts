@@ -10,7 +10,7 @@ import { eventsFind } from '../src/console/watch/find-route.ts';
 import { uuidOf } from '../src/event/uuid.ts';
 import type { FoundEvents } from '../src/operations/find-events.ts';
 import type { PendingAnswer, RecentRequest } from '../src/watch/messages.ts';
-import { PROJECT } from './support/factory.ts';
+import { OTHER_PROJECT, PROJECT } from './support/factory.ts';
 
 const ID = '01890000-0000-7000-8000-000000000001';
 const AT = Date.UTC(2026, 4, 5, 12);
@@ -89,6 +89,12 @@ describe('an event', () => {
     expect(events).toMatchObject([
       { place, id: ID, projectId: PROJECT, event: 'signup', distinctId: 'u1', acceptedAt: AT },
     ]);
+  });
+
+  test('that is pending in another project is none of those that were asked for', async () => {
+    const deps = depsOf({}, { findPending: () => Promise.resolve(WAITING) });
+    expect((await find(deps, { ...byId, projectId: OTHER_PROJECT })).events).toEqual([]);
+    expect((await find(deps, { ...byId, projectId: PROJECT })).events).toHaveLength(1);
   });
 
   test('in several places is in the one that is furthest, with its letter', async () => {

@@ -50,10 +50,10 @@ async function lookOnce(deps: FindDeps, question: FindQuestion): Promise<FindAns
       // What is pending first: it may be stored meanwhile, and is found there then.
       const waiting = await deps.findPending(pending);
       const places = await deps.findEvents(stores);
-      return { waiting, places: mayBeRejected ? places : { ...places, rejected: [] } };
+      return { waiting, places: mayBeRejected ? places : { ...places, rejected: [] }, of: stores.projectId };
     }),
   );
-  const events = answers.flatMap(({ waiting, places }) => placesOf(waiting?.events ?? [], places, deps));
+  const events = answers.flatMap(({ waiting, places, of }) => placesOf(waiting?.events ?? [], places, of, deps));
   const known = question.by === 'request' ? withMissing(events, requests, deps) : events;
   const waitings =
     question.by === 'request' ? [recent, ...answers.map(({ waiting }) => waiting)] : [answers[0]!.waiting];
@@ -103,8 +103,16 @@ function ofRequest({ ids, projectId, receivedAt, rejected }: RecentRequest): Ask
 const worst = (looked: readonly FoundEvents['looked']['store'][]) =>
   (['unavailable', 'a part'] as const).find((one) => looked.includes(one)) ?? 'all';
 
-/** Each event once, where it is furthest: what is stored may still be in a letter, or be sent again. */
-function placesOf(waiting: readonly PendingEvent[], places: FoundEvents, { wayOf }: FindDeps): FoundEvent[] {
+/**
+ * Each event once, where it is furthest: what is stored may still be in a letter, or be sent again. `of`: the project that was
+ * asked about; null: any.
+ */
+function placesOf(
+  waiting: readonly PendingEvent[],
+  places: FoundEvents,
+  of: string | null,
+  { wayOf }: FindDeps,
+): FoundEvent[] {
   const found = new Map<string, FoundEvent>();
   const add = (event: FoundEvent) => {
     const key = `${event.projectId} ${event.id}`;
@@ -130,7 +138,7 @@ function placesOf(waiting: readonly PendingEvent[], places: FoundEvents, { wayOf
 
   function addRow(row: { readonly row: string; readonly isCut: boolean }, complete: (event: FoundEvent) => FoundEvent) {
     const read = readRow(row);
-    if (read === null) return;
+    if (read === null || (of !== null && read.projectId !== of)) return;
     const { id, projectId, event, userId, anonymousId, source, receivedAt: acceptedAt } = read;
     const way = wayOf(projectId, id);
     const known = { ...BLANK, id, projectId, event, distinctId: userId ?? anonymousId, source, acceptedAt };
