@@ -18,9 +18,13 @@ import { createManualClock } from './support/clock.ts';
 // No Weir can be running in a directory that does not exist.
 const NOWHERE = { WEIR_DATA_DIR: '/nonexistent/weir' };
 
-async function run(args: string, { env = NOWHERE, answer }: { env?: Environment; answer?: string } = {}) {
+async function run(
+  args: string,
+  { env = NOWHERE, answer }: { env?: Environment; answer?: string | (() => string) } = {},
+) {
   let stdout = '';
   let stderr = '';
+  const typed = () => (typeof answer === 'function' ? answer() : (answer ?? ''));
   const code = await runProgram(args === '' ? [] : args.split(' '), {
     io: {
       stdout: (text) => void (stdout += text),
@@ -29,8 +33,8 @@ async function run(args: string, { env = NOWHERE, answer }: { env?: Environment;
       isTTY: answer !== undefined,
     },
     input: {
-      ask: () => Promise.resolve(answer ?? ''),
-      askSecret: () => Promise.resolve(answer ?? ''),
+      ask: () => Promise.resolve(typed()),
+      askSecret: () => Promise.resolve(typed()),
       readAll: () => Promise.resolve(''),
       bytes: () => Readable.from([]),
     },
@@ -72,6 +76,13 @@ const COMMANDS = [
   'intake disable',
   'intake enable',
   'intake status',
+  'console link',
+  'operator add',
+  'operator ls',
+  'operator passwd',
+  'operator role',
+  'operator disable',
+  'operator enable',
   'doctor',
 ];
 
@@ -113,6 +124,12 @@ describe('usage', () => {
     'dlq export --project nonsense',
     'dlq import',
     'intake',
+    'console',
+    'operator',
+    'operator add mira',
+    'operator add mira --role admin',
+    'operator role mira',
+    'operator role mira admin',
     'doctor --project 0198c0de-0000-7000-8000-000000000000',
   ])('"%s" is wrong usage: exit code 2, nothing on stdout', async (args) => {
     const { code, stdout, stderr } = await run(args);
@@ -215,6 +232,28 @@ describe('confirmation', () => {
     expect((await run('token revoke x', { env, answer: 'n' })).stderr).toBe('Nothing was changed.\n');
     expect((await run('token revoke x', { env, answer: '' })).stderr).toBe('Nothing was changed.\n');
     expect((await run('token revoke x', { env, answer: 'y' })).stderr).toContain('There is no active token x');
+  });
+});
+
+describe('a password', () => {
+  const env = { ...NOWHERE, DATABASE_URL: 'postgres://127.0.0.1:1/b' };
+  const add = 'operator add mira --role viewer';
+
+  test('is asked for twice, and what is typed differently makes no account', async () => {
+    const typed = ['a long password', 'a long passwort'];
+    const { code, stderr } = await run(add, { env, answer: () => typed.shift()! });
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'The two passwords differ. Nothing was changed.\n' });
+  });
+
+  test('is not asked for where nobody is there, and is no argument', async () => {
+    expect((await run(add, { env })).stderr).toContain('--password-stdin');
+    expect((await run(`${add} --password x`, { env })).code).toBe(2);
+  });
+
+  test('that is too short, and a name of invisible characters, are refused', async () => {
+    expect((await run(add, { env, answer: 'short' })).stderr).toContain('12 to 1024 characters');
+    const named = await run('operator add \u200b --role viewer', { env, answer: 'a long password' });
+    expect(named.stderr).toContain('visible character');
   });
 });
 

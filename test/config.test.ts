@@ -258,6 +258,12 @@ describe('refusals', () => {
     ['CLICKHOUSE_URL', 'clickhouse:8123', 'a URL'],
     ['CLICKHOUSE_URL', 'tcp://clickhouse:9000', 'a URL'],
     ['DATABASE_URL', 'mysql://host/db', 'postgres://'],
+    ['CONSOLE_PORT', 'on', 'off (or 0), auto'],
+    ['CONSOLE_PORT', '65536', 'a port up to 65535'],
+    ['CONSOLE_ORIGIN', 'https://a.example/', 'without a path'],
+    ['CONSOLE_ORIGIN', 'https://a.example:443', 'an origin such as'],
+    ['CONSOLE_ORIGIN', 'capacitor://localhost', 'an origin such as'],
+    ['CONSOLE_SHOW_EVENTS', 'true', 'operators, everyone, off'],
     ['ALLOWED_ORIGINS', 'https://a.example/', 'no path'],
     ['ALLOWED_ORIGINS', 'a.example', 'exact origins'],
     ['ALLOWED_ORIGINS', '*', 'empty allows every origin'],
@@ -375,6 +381,27 @@ describe('refusals', () => {
 
   test('production with both stores is fine', () => {
     expect(configOf(PRODUCTION).production).toBe(true);
+  });
+});
+
+describe('the console', () => {
+  test('opens by itself and shows events outside production only', () => {
+    expect(configOf({}).console).toEqual({
+      port: 'auto',
+      host: '127.0.0.1',
+      publicOrigin: null,
+      showEvents: 'operators',
+    });
+    expect(configOf(PRODUCTION).console).toMatchObject({ port: 'off', showEvents: 'off' });
+    expect(configOf({ ...PRODUCTION, CONSOLE_PORT: '8081' }).console).toMatchObject({ port: 8081, showEvents: 'off' });
+  });
+
+  test.each(['0', 'off'])('is off with %s', (text) => {
+    expect(configOf({ CONSOLE_PORT: text, PORT: '0' }).console.port).toBe('off');
+  });
+
+  test('cannot have the port of the service', () => {
+    expect(problemsOf({ CONSOLE_PORT: '8080' })).toEqual([expect.stringMatching(/^CONSOLE_PORT: .* another one$/)]);
   });
 });
 

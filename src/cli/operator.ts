@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import { Argument, type Command, Option } from 'commander';
 import type { OperatorRole } from '../postgres/accounts/operators.ts';
 import { ACTOR_OPTION, actorOf } from './actor.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
@@ -107,14 +107,12 @@ function addRole(operator: Command, cli: Cli): void {
     .command('role')
     .description('give an account another role, and end its sessions')
     .argument('<name>', 'the name of the account')
-    .argument('<role>', 'viewer or operator')
+    .addArgument(new Argument('<role>', 'what it may do').choices(ROLES))
     .option(...ACTOR_OPTION)
     .option(...JSON_OPTION)
     .addHelpText('after', '\nExamples:\n  weir operator role mira viewer')
-    .action(async (name: string, given: string, options: Options) => {
+    .action(async (name: string, role: OperatorRole, options: Options) => {
       const actor = actorOf(cli, options);
-      const role = ROLES.find((role) => role === given);
-      if (role === undefined) throw new CommandFailure(`The role is one of ${ROLES.join(', ')}; given: ${given}`);
       await withPostgres(cli, async (db) => {
         const { changeRole } = await import('../operations/operators.ts');
         await changeRole(db, { name, role, actor });

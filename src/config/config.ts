@@ -4,7 +4,7 @@
  * every other part is given the values it needs.
  */
 import type { LogLevel } from '../log/log.ts';
-import { type ConsoleSettings, consoleSettings } from './console-settings.ts';
+import { type ConsoleSettings, consoleProblems, consoleSettings } from './console-settings.ts';
 import { type KafkaSettings, channelProblems, kafkaSettings } from './kafka-settings.ts';
 import { postgresUrlProblems } from './postgres-url.ts';
 import { SETTINGS, SETTING_NAMES, type SettingName, type Values } from './settings.ts';
@@ -155,7 +155,7 @@ function impossible(values: Values): string[] {
   }
   if (values.INGEST_ACK === 'journaled' && values.INGEST_JOURNAL === 'off')
     problems.push('INGEST_ACK: journaled needs the journal; set INGEST_JOURNAL to on or prefer');
-  return [...problems, ...channelProblems(values), ...clickHouseProblems(values)];
+  return [...problems, ...consoleProblems(values), ...channelProblems(values), ...clickHouseProblems(values)];
 }
 
 function clickHouseProblems({

@@ -20,3 +20,9 @@ export function consoleSettings(values: Values, production: boolean): ConsoleSet
     showEvents: values.CONSOLE_SHOW_EVENTS ?? (production ? 'off' : 'operators'),
   };
 }
+
+/** The service has its port first, and the console would never get it. */
+export function consoleProblems({ PORT, CONSOLE_PORT }: Values): string[] {
+  if (CONSOLE_PORT === null || CONSOLE_PORT !== PORT) return [];
+  return ['CONSOLE_PORT: is the port of the service, too; set it to another one'];
+}
