@@ -128,6 +128,30 @@ describe.skipIf(isMissing)('every page', () => {
   });
 });
 
+describe.skipIf(isMissing)('a change that deletes', () => {
+  test('says first what it would delete: a shorter retention, for events that are stored', async () => {
+    const page = await world.signedInPage();
+    await page.goto(`${world.consoleUrl}/#/projects/${world.projectId}`);
+    await page.getByRole('button', { name: 'Change retention …' }).click();
+    await page.getByLabel('Events expire this long after arrival').fill('30d');
+    await page.getByLabel('Also for events that are stored already').check();
+    await page.getByText('0 events would be deleted at once, for good').waitFor();
+    expect(await axeFindings(page)).toEqual([]);
+    await page.getByRole('button', { name: 'Change retention', exact: true }).click();
+    await page.getByText('for 30d after arrival').waitFor();
+    await page.getByText('1 stored event got another expiry').waitFor();
+  });
+
+  test('intake: it is closed and opened again, and says so', async () => {
+    const page = await world.signedInPage();
+    await page.getByRole('button', { name: 'Close intake …' }).click();
+    await page.getByRole('button', { name: 'Close intake', exact: true }).click();
+    await page.getByRole('button', { name: 'Open intake …' }).click();
+    await page.getByRole('button', { name: 'Open intake', exact: true }).click();
+    await page.getByRole('button', { name: 'Close intake …' }).waitFor();
+  });
+});
+
 describe.skipIf(isMissing)('with the keyboard alone', () => {
   const focused = (page: Page) => page.evaluate<string>('document.activeElement?.textContent ?? ""');
 

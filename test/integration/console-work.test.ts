@@ -66,6 +66,8 @@ describe.skipIf(isMissing)('whoever sees the page for the first time', () => {
     await stores.clickhouse.command({ query: statement.replace(/;\s*$/, '') });
     await button(page, 'Ask again').click();
     await page.getByText('No event of it is refused').waitFor();
+    await confirm(page, 'Dry run');
+    await page.getByText('1 event would be stored').waitFor();
     await confirm(page, 'Replay');
     await page.getByText('1 letter stored').waitFor();
     await page.getByLabel('Find an event by its id').fill(id);

@@ -27,7 +27,7 @@ function inWords(kind: Job['kind'], result: Result): ComponentChildren {
     case 'delete project':
       return <p>The project and all of its events are deleted.</p>;
     case 'change retention':
-      return <p>{counted(number(result['stored']), 'stored event')} got another expiry.</p>;
+      return <p>{expiredIn(result)}</p>;
   }
 }
 
@@ -105,6 +105,11 @@ function RejectedReplayed({ result }: { result: Result }) {
       ))}
     </>
   );
+}
+
+function expiredIn(result: Result): string {
+  const { changed, expired } = (result['stored'] ?? {}) as Result;
+  return `${counted(number(changed), 'stored event')} got another expiry, ${counted(number(expired), 'event')} deleted.`;
 }
 
 const number = (value: unknown): number => (typeof value === 'number' ? value : 0);

@@ -1,6 +1,6 @@
 /** What operators do to dead letters, each only after they saw what it touches. */
 import { useState } from 'preact/hooks';
-import { addressOf, post, type Query } from '../parts/api.ts';
+import { addressOf, post, type Query, session } from '../parts/api.ts';
 import { Confirm } from '../parts/dialog.tsx';
 import { Problem, Waiting } from '../parts/feedback.tsx';
 import { Field } from '../parts/form.tsx';
@@ -30,9 +30,11 @@ export function LetterActions({ selection }: { selection: LetterSelection }) {
           </button>
         </>
       )}
-      <a class="button" href={addressOf('/letters/export', exportOf(selection))} download>
-        Export
-      </a>
+      {session.value?.showsEvents && (
+        <a class="button" href={addressOf('/letters/export', exportOf(selection))} download>
+          Export
+        </a>
+      )}
       {asked === 'try' && <Try selection={selection} close={close} />}
       {asked === 'replay' && <Replay selection={selection} close={close} />}
       {asked === 'discard' && <Discard selection={selection} close={close} />}

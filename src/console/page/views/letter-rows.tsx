@@ -73,11 +73,11 @@ function Explained({ found, pages, again }: { found: Rows; pages: Pages; again: 
 
 type RefusalOf = Rows['refusals'][number];
 
-function Refusal({ refusal: { message, code, isOrdinaryRefused, statement } }: { refusal: RefusalOf }) {
+function Refusal({ refusal: { message, isOrdinaryRefused, statement } }: { refusal: RefusalOf }) {
   return (
     <section class="panel" aria-label="Why it is refused">
       <p>
-        <Status tone="bad">refused</Status> {message} {code !== null && <span class="quiet">(error {code})</span>}
+        <Status tone="bad">refused</Status> {message}
       </p>
       {isOrdinaryRefused && (
         <p>An ordinary event is refused as well: it is the table that has to change, not the events.</p>

@@ -1,18 +1,17 @@
 /** One project: what it may, how much it sends, and its first event. */
 import { useState } from 'preact/hooks';
-import { get, put, remove } from '../parts/api.ts';
+import { get } from '../parts/api.ts';
 import { Chart } from '../parts/chart.tsx';
 import { daysUntilToday } from '../parts/clock.ts';
-import { Confirm } from '../parts/dialog.tsx';
 import { Nothing, Problem, Waiting } from '../parts/feedback.tsx';
-import { Field } from '../parts/form.tsx';
-import { Jobs, followJobs } from '../parts/jobs.tsx';
+import { Jobs } from '../parts/jobs.tsx';
 import { useLoaded } from '../parts/load.ts';
 import { linkTo } from '../parts/route.ts';
 import { mayChange } from '../parts/session.ts';
 import { moment, short } from '../parts/words.ts';
 import type { ProjectDetails } from '../../operator/answers.ts';
 import { FirstEvent } from './first-event.tsx';
+import { Delete, Origins, Retention } from './project-changes.tsx';
 import { Tokens } from './tokens.tsx';
 
 const MS = 1000;
@@ -97,68 +96,6 @@ function Rules({ project, path, changed }: { project: ProjectDetails; path: stri
       {changing === 'origins' && <Origins {...shared} />}
       {changing === 'delete' && <Delete {...shared} />}
     </section>
-  );
-}
-
-type Change = { project: ProjectDetails; path: string; close: () => void; changed: () => void };
-
-function Retention({ project, path, close, changed }: Change) {
-  const [retention, setRetention] = useState(project.retention);
-  return (
-    <Confirm
-      title="How long are events kept?"
-      act="Change retention"
-      run={() => put(`${path}/retention`, { retention }).then(changed)}
-      close={close}
-    >
-      <Field
-        label="Events expire this long after arrival"
-        value={retention}
-        change={setRetention}
-        hint="24h, 90d or any duration from 1m; none keeps them forever. A shorter one deletes what is older, for good."
-        required
-      />
-    </Confirm>
-  );
-}
-
-function Origins({ project, path, close, changed }: Change) {
-  const [text, setText] = useState(project.allowedOrigins.join(' '));
-  const allowedOrigins = text.split(/[\s,]+/).filter(Boolean);
-  return (
-    <Confirm
-      title="Which pages may send events?"
-      act="Change origins"
-      run={() => put(`${path}/origins`, { allowedOrigins }).then(changed)}
-      close={close}
-    >
-      <Field
-        label="Allowed origins"
-        value={text}
-        change={setText}
-        hint="Such as https://shop.example.com, with spaces between them; nothing allows every origin."
-      />
-    </Confirm>
-  );
-}
-
-function Delete({ project, path, close }: Change) {
-  const [typed, setTyped] = useState('');
-  return (
-    <Confirm
-      title="Delete the project and all of its events?"
-      act="Delete for good"
-      run={() => remove(path).then(followJobs)}
-      close={close}
-      isBlocked={typed !== project.name}
-      isDangerous
-    >
-      <p>
-        Its tokens stop working, and its events are deleted everywhere: from the event store, the dead letters and the
-        rejected events. Nothing brings them back.
-      </p>
-      <Field label={`Type the project’s name, ${project.name}`} value={typed} change={setTyped} required />
-    </Confirm>
   );
 }
 

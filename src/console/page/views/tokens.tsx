@@ -58,6 +58,7 @@ export function Tokens({ project, changed }: { project: ProjectDetails; changed:
           ]}
         />
       )}
+      {project.moreTokens && <p class="quiet">These are the oldest; `weir token list` has all of them.</p>}
       {mayChange() && (
         <div class="buttons">
           <button type="button" onClick={() => setMaking(true)}>
