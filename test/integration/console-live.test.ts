@@ -8,6 +8,8 @@ vi.setConfig({ testTimeout: 420_000, hookTimeout: 300_000 });
 const isMissing = findChromium() === null && !process.env['CI'];
 const PER_SECOND = 5_000;
 const FOR_MS = 60_000;
+/** Ten a second: the table four times, what is said beside it once. */
+const MAX_CHANGES = (10 * FOR_MS) / 1000;
 
 let world: ConsoleWorld;
 beforeAll(async () => {
@@ -33,10 +35,12 @@ describe.skipIf(isMissing)('five thousand events a second for a minute', () => {
     await page.getByRole('link', { name: 'Live' }).click();
     await page.getByText('listening').waitFor();
     await page.evaluate(`
-      globalThis.busyMs = 0;
-      new PerformanceObserver((list) => {
-        for (const { duration } of list.getEntries()) globalThis.busyMs += duration;
-      }).observe({ type: 'longtask' });
+      globalThis.changes = 0;
+      new MutationObserver(() => globalThis.changes++).observe(document.querySelector('main'), {
+        childList: true,
+        subtree: true,
+        characterData: true,
+      });
     `);
     const tally = createTally();
     const load = createLoad({ tally, urls: () => [world.url], random: () => 0.5 }, { token: world.token });
@@ -50,8 +54,8 @@ describe.skipIf(isMissing)('five thousand events a second for a minute', () => {
     await page.getByText('listening').waitFor();
     await running;
 
-    const busyMs = await page.evaluate<number>('globalThis.busyMs');
-    expect(busyMs).toBeLessThan(FOR_MS / 3);
+    // However many come, the page changes no more often than people read, and holds no more than it shows.
+    expect(await page.evaluate<number>('globalThis.changes')).toBeLessThan(MAX_CHANGES);
     expect(await page.getByRole('row').count()).toBeLessThanOrEqual(101);
     const { stores } = world;
     await expect

@@ -53,7 +53,7 @@ describe.skipIf(!isWanted)('pictures', () => {
     await sendFor(SENT_FOR_MS);
     const sending = sendFor(30_000);
     await page.getByRole('button', { name: 'Count again' }).click();
-    await page.getByText('closes').waitFor();
+    await page.getByText(/\d,\d{3} accepted/).waitFor();
     await page.screenshot({ path: `${PICTURES}/now.png`, fullPage: true });
     await page.getByRole('link', { name: 'Live' }).click();
     await page.getByRole('row').nth(20).waitFor();
