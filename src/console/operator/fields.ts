@@ -35,3 +35,6 @@ export const Next = v.nullable(v.string());
 
 /** A yes as a parameter. */
 export const Yes = v.optional(v.picklist(['true', 'false'], 'must be true or false'), 'false');
+
+/** A cause of dead letters. */
+export const Group = v.pipe(v.string(), v.minLength(1), v.maxLength(100));

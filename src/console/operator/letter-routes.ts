@@ -1,7 +1,6 @@
 /** Looking at dead letters. */
 import * as v from 'valibot';
 import { explainDeadLetter } from '../../operations/explain-dead-letter.ts';
-import { type ExportedDeadLetter, exportDeadLetters } from '../../operations/export-dead-letters.ts';
 import { groupDeadLetters } from '../../operations/group-dead-letters.ts';
 import { readDrain } from '../../operations/drain-switch.ts';
 import { OperationRefused } from '../../operations/refused.ts';
@@ -11,12 +10,11 @@ import type { Selection } from '../../postgres/dead-letters/selection.ts';
 import { readAuditPage } from '../../postgres/dead-letters/audit.ts';
 import type { DeadLetterPlace } from '../../postgres/dead-letters/dead-letter-pages.ts';
 import { createDeadLetterQueries } from '../../postgres/dead-letters/dead-letter-queries.ts';
-import { refuse } from '../refusals.ts';
-import { After, AfterNumber, Limit, Uuid, Yes } from './fields.ts';
+import { After, AfterNumber, Group, Limit, Uuid, Yes } from './fields.ts';
+import { exportRoute } from './letter-export.ts';
 import type { OperatorDeps } from './operator-deps.ts';
-import { cutOff } from './cut-off.ts';
 import { remembered } from './remembered.ts';
-import { type OperatorRoute, rawRoute, route } from './route.ts';
+import { type OperatorRoute, route } from './route.ts';
 import * as schemas from './schemas.ts';
 
 const MAX_GROUPS = 500;
@@ -25,12 +23,12 @@ const ROWS_SHOWN = 10;
 
 const Filter = {
   state: v.optional(v.picklist(['waiting', 'replaying', 'quarantined'], 'must be waiting, replaying or quarantined')),
-  group: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(100))),
+  group: v.optional(Group),
   project: v.optional(Uuid),
 };
 
 export function letterRoutes(deps: OperatorDeps): OperatorRoute[] {
-  const { db, events, clock } = deps;
+  const { db, clock } = deps;
   const queries = createDeadLetterQueries(db);
   const stats = remembered(clock, queries.stats);
   const groups = remembered(clock, () => groupDeadLetters(db));
@@ -96,6 +94,15 @@ export function letterRoutes(deps: OperatorDeps): OperatorRoute[] {
         return { letters, next: page.next === null ? null : `${page.next.createdAt.getTime()}_${page.next.id}` };
       },
     }),
+    ...oneLetter(deps),
+  ];
+}
+
+function oneLetter(deps: OperatorDeps): OperatorRoute[] {
+  const { db, events } = deps;
+  const tag = 'Dead letters';
+
+  return [
     route({
       method: 'GET',
       path: '/letters/:id',
@@ -159,99 +166,4 @@ function placeIn(after: string | undefined): DeadLetterPlace | null {
   const [, ms, id] = /^(\d{1,15})_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(after) ?? [];
   if (id === undefined) throw new OperationRefused('invalid', 'after: must be the next of the page before.');
   return { createdAt: new Date(Number(ms)), id };
-}
-
-const NDJSON = 'application/x-ndjson';
-
-function exportRoute({ db, log }: OperatorDeps): OperatorRoute {
-  return rawRoute({
-    method: 'GET',
-    path: '/letters/export',
-    tag: 'Dead letters',
-    summary: 'Download dead letters, each row exactly as it is stored.',
-    description:
-      'As `weir dlq export`: the file can be put back with `weir dlq import`. Only for whoever may see the contents of events. A download that breaks off is not complete.',
-    query: v.strictObject({
-      ids: v.optional(v.pipe(v.string(), v.maxLength(40_000))),
-      group: Filter.group,
-      project: Filter.project,
-      quarantined: Yes,
-      all: Yes,
-    }),
-    answers: { 200: { description: 'Newline-delimited JSON.', mediaType: NDJSON } },
-    refusals: ['forbidden', 'not_found'],
-    async answer({ c, query, operator }) {
-      if (!operator.showsEvents) {
-        const message = 'the file holds the values of events, which are hidden from you (CONSOLE_SHOW_EVENTS)';
-        return refuse(c, { refused: 'forbidden', message });
-      }
-      const letters = exportDeadLetters(db, { selection: exportedIn(query), rowsOnly: false });
-      // The first letter, or the refusal, comes before the headers.
-      const first = await letters.next();
-      const stream = chunksOf(letters, first, {
-        onDamaged: (letter) => log.warn({ letter }, 'a damaged dead letter was left out of an export'),
-        onBroken(err) {
-          log.warn({ err, requestId: c.get('requestId') }, 'an export of dead letters broke off');
-          cutOff(c);
-        },
-      });
-      c.header('Content-Disposition', 'attachment; filename="letters.ndjson"');
-      return c.body(stream, 200, { 'Content-Type': NDJSON });
-    },
-  });
-}
-
-type Exported = AsyncGenerator<ExportedDeadLetter, void>;
-
-/** Reads no letter before the client has taken the one before. */
-function chunksOf(
-  letters: Exported,
-  first: IteratorResult<ExportedDeadLetter, void>,
-  { onDamaged, onBroken }: { onDamaged: (id: string) => void; onBroken: (error: unknown) => void },
-): ReadableStream<Uint8Array> {
-  let next: typeof first | null = first;
-  return new ReadableStream(
-    {
-      async pull(controller) {
-        try {
-          for (;;) {
-            const { done, value } = next ?? (await letters.next());
-            next = null;
-            if (done) return controller.close();
-            if (value.bytes !== null) return controller.enqueue(value.bytes);
-            onDamaged(value.id);
-          }
-        } catch (error) {
-          onBroken(error);
-          controller.close();
-        }
-      },
-      cancel: async () => void (await letters.return()),
-    },
-    { highWaterMark: 0 },
-  );
-}
-
-type ExportQuery = {
-  ids?: string | undefined;
-  group?: string | undefined;
-  project?: string | undefined;
-  quarantined: string;
-  all: string;
-};
-
-function exportedIn({ ids, group, project, quarantined, all }: ExportQuery): Selection {
-  const given = [
-    ...(ids === undefined ? [] : [{ by: 'ids', ids: ids.split(',') }]),
-    ...(group === undefined ? [] : [{ by: 'group', group }]),
-    ...(project === undefined ? [] : [{ by: 'project', projectId: project }]),
-    ...(quarantined === 'true' ? [{ by: 'quarantined' }] : []),
-    ...(all === 'true' ? [{ by: 'all' }] : []),
-  ];
-  const parsed = v.safeParse(schemas.LetterSelection, given[0]);
-  if (given.length === 1 && parsed.success) return parsed.output;
-  throw new OperationRefused(
-    'invalid',
-    'Say which letters in exactly one way: ids, group, project, quarantined=true or all=true.',
-  );
 }
