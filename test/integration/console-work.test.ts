@@ -221,7 +221,7 @@ describe.skipIf(isMissing)('whatever things are called', () => {
       [`ask/${projectId}`, 'What there is to ask'],
       ['rejected', 'timestamp required'],
       [`find?user=u1&project=${projectId}`, '<b>bold'],
-      [`find?id=${encodeURIComponent(SCRIPT)}`, 'must be a UUID'],
+      [`find?id=${encodeURIComponent(SCRIPT)}`, 'It is nowhere'],
       [encodeURIComponent(SCRIPT), 'There is no page of this name'],
     ];
     for (const [address, text] of shows) {
