@@ -25,6 +25,11 @@ export function openStandardError(clock: Clock): Output & { readonly isShared: b
   return { ...createOutput({ sink, clock }, { maxBytes: MAX_WAITING_BYTES }), isShared: sink.isShared };
 }
 
+/** Standard output, in the same way: other processes that have it too can make ordinary writes to it block. */
+export function openStandardOutput(clock: Clock): Output {
+  return createOutput({ sink: destinationOf(1), clock }, { maxBytes: MAX_WAITING_BYTES });
+}
+
 /** Writes a line of another process's log among our own. */
 export function relayTo(output: Output): (line: string) => void {
   return (line) => output.write(`${line}\n`, Number(/^\{"level":(\d+),/.exec(line)?.[1] ?? 0));

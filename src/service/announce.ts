@@ -2,7 +2,6 @@ import type { StoreAccess } from '../composition/storage.ts';
 import type { Config } from '../config/config.ts';
 import type { ConsoleProcess } from '../console/fork.ts';
 import type { Log } from '../log/log.ts';
-import type { Io } from '../runtime/io.ts';
 import { banner } from './banner.ts';
 import type { Embedded } from './missing-stores.ts';
 import type { Endpoints, RuntimeClaim } from './runtime-file.ts';
@@ -18,7 +17,8 @@ type Running = {
   readonly runtime: RuntimeClaim;
   readonly config: Config;
   readonly log: Log;
-  readonly io: Io;
+  /** For the person at the terminal. Must not block. */
+  readonly print: (text: string) => void;
 };
 
 /** What the banner prints: good until it is used, at most an hour. */
@@ -36,7 +36,7 @@ export async function announce({
   runtime,
   config,
   log,
-  io,
+  print,
 }: Running): Promise<void> {
   const { databaseUrl, clickhouse } = embedded.access;
   const endpoints: Endpoints = {
@@ -55,7 +55,7 @@ export async function announce({
   const demo = await service.findDemo();
   if (demo && config.anonymousProject === null) service.admitAnonymous(demo.project_id);
   const link = consoleUrl === null ? null : await openedConsole!.link(FIRST_LINK.name, FIRST_LINK.validMs);
-  io.stdout(
+  print(
     banner({
       url,
       dataDir: config.dataDir,

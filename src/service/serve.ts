@@ -10,7 +10,7 @@ import type { Config } from '../config/config.ts';
 import type { ConsoleProcess } from '../console/fork.ts';
 import { CannotListen, findFreePort } from '../http/listener/server.ts';
 import type { Output } from '../log/output.ts';
-import { type Log, createLog, openStandardError, relayTo } from '../log/log.ts';
+import { type Log, createLog, openStandardError, openStandardOutput, relayTo } from '../log/log.ts';
 import { checkConsolePort, openConsole, urlOf } from './open-console.ts';
 import { type Embedded, startMissingStores } from './missing-stores.ts';
 import { claimDirectory } from './claim-directory.ts';
@@ -103,7 +103,8 @@ async function start({
     // Not awaited: a demo may wait for the stores. A failure is a bug, unless the service ended first.
     const url = urlOf(config, service.port);
     begun.console = await openConsole({ config, access: embedded.access, service, url, relay, log });
-    void announce({ service, url, openedConsole: begun.console, embedded, runtime, config, log, io }).catch(
+    const print = openStandardOutput(systemClock).write;
+    void announce({ service, url, openedConsole: begun.console, embedded, runtime, config, log, print }).catch(
       (error: unknown) => {
         if (!signal.aborted) throw error;
       },

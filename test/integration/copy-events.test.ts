@@ -240,7 +240,8 @@ describe.each([
 
     const { rows } = await contentOf(stores.database);
     expect(rows.length).toBeGreaterThan(0);
-    expect(rows.length).toBeLessThan(1_500);
+    // Where inserts land, it may have brought all of them before it was killed.
+    if (fault.kind === 'hang') expect(rows.length).toBeLessThan(1_500);
     const done = await copy('--json');
     expect(done).toMatchObject({ code: 0 });
     const { copied, found, missing } = summaryOf(done);

@@ -136,7 +136,7 @@ const ENTRIES: readonly Entry[] = [
   },
   {
     code: 'quarantined',
-    pattern: /^\d+ dead letters are quarantined/,
+    pattern: /^\d+ dead letters? (is|are) quarantined/,
     words: 'The store refuses these events; Weir does not try them again until a person decides.',
     remedy: 'Open the dead letters: mend the cause and replay them, or discard them.',
     anchor: 'dead-letters',

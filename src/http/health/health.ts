@@ -214,7 +214,8 @@ function healthReasons(healthSnapshot: HealthSnapshot, depth503Threshold: number
     reasons.push(`${deadLetters.rows} dead letters, more than DLQ_DEPTH_503_THRESHOLD`);
   }
   if (deadLetters && deadLetters.quarantinedRows > 0) {
-    reasons.push(`${deadLetters.quarantinedRows} dead letters are quarantined: weir dlq groups`);
+    const { quarantinedRows: rows } = deadLetters;
+    reasons.push(`${rows} ${rows === 1 ? 'dead letter is' : 'dead letters are'} quarantined: weir dlq groups`);
   }
   const stalls = stallReasons({
     progress: healthSnapshot.progress,

@@ -33,8 +33,9 @@ export async function begin(path: string, body: unknown): Promise<void> {
 /** Looks again, after something else began a job. */
 export const followJobs = (): Promise<void> => look();
 
-/** How many have ended: another number says that lists may have changed. */
-export const endedJobs = (): number => (jobs.value ?? []).filter(({ state }) => state !== 'running').length;
+/** Which have ended, as a text: another one says that what they changed may be shown as it was. */
+export const endedJobs = (): string =>
+  (jobs.value ?? []).flatMap(({ id, state }) => (state === 'running' ? [] : [id])).join(' ');
 
 async function look(): Promise<void> {
   cancel();

@@ -1,10 +1,10 @@
 /** One project: what it may, how much it sends, and its first event. */
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { get } from '../parts/api.ts';
 import { Chart } from '../parts/chart.tsx';
 import { daysUntilToday } from '../parts/clock.ts';
 import { Nothing, Problem, Waiting } from '../parts/feedback.tsx';
-import { Jobs } from '../parts/jobs.tsx';
+import { Jobs, endedJobs } from '../parts/jobs.tsx';
 import { useLoaded } from '../parts/load.ts';
 import { linkTo } from '../parts/route.ts';
 import { mayChange } from '../parts/session.ts';
@@ -21,6 +21,8 @@ export function ProjectView({ id }: { id: string }) {
   const path = `/projects/${encodeURIComponent(id)}`;
   const { value, error, reload } = useLoaded(id, (signal) => get<ProjectDetails>(path, {}, { signal }));
   const [made, setMade] = useState<string | null>(null);
+  const ended = endedJobs();
+  useEffect(reload, [ended]);
   return (
     <>
       <p>
