@@ -1,4 +1,5 @@
 /** What the console's page makes of answers before it shows them. */
+import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { bytes, counted, instant, rate, span } from '../src/console/page/parts/words.ts';
 import { csvOf, curvesOf } from '../src/console/page/views/answer-shapes.ts';
@@ -35,6 +36,28 @@ describe('a CSV file', () => {
   ])('%s is no formula for a spreadsheet', (text, written) => {
     expect(csvOf(answerOf([['t', 'String']], [[text]]))).toBe(`t\r\n${written}\r\n`);
   });
+
+  test('holds whatever an event says, as one line of as many cells', () => {
+    fc.assert(
+      fc.property(fc.array(fc.string({ unit: 'binary' }), { minLength: 1, maxLength: 5 }), (texts) => {
+        const cells = parseLine(csvOf(answerOf([], [texts])).slice(2));
+        expect(cells.map((cell, at) => (cell === texts[at] ? cell : cell.replace(/^'/, '')))).toEqual(texts);
+      }),
+    );
+  });
+
+  /** As RFC 4180 reads it. */
+  function parseLine(line: string): string[] {
+    const cells: string[] = [];
+    for (let at = 0; ;) {
+      const [whole, quoted, bare] = /"((?:[^"]|"")*)"|([^,\r\n]*)/y.exec(line.slice(at))!;
+      cells.push(quoted?.replaceAll('""', '"') ?? bare!);
+      at += whole.length;
+      if (line.slice(at) === '\r\n') return cells;
+      expect(line[at]).toBe(',');
+      at += 1;
+    }
+  }
 });
 
 describe('curves of an answer', () => {

@@ -1,6 +1,7 @@
 /** An hour of what the service counted: rates, latency and gaps. */
 import { describe, expect, test } from 'vitest';
-import { type Counted, LATENCY_BOUNDS, readCounted } from '../src/console/watch/metrics-text.ts';
+import { STORED_WITHIN_S } from '../src/metrics/stored-latency.ts';
+import { type Counted, readCounted } from '../src/console/watch/metrics-text.ts';
 import { createSamples } from '../src/console/watch/samples.ts';
 
 const NONE: Counted = {
@@ -12,7 +13,7 @@ const NONE: Counted = {
   pendingBytes: 0,
   limitEvents: 100,
   limitBytes: 1_000,
-  storedWithin: LATENCY_BOUNDS.map(() => 0).concat(0),
+  storedWithin: STORED_WITHIN_S.map(() => 0).concat(0),
 };
 const START = Date.UTC(2026, 4, 5);
 
@@ -29,7 +30,7 @@ function setup() {
 /** Cumulative counts: as many within each bound. */
 const within = (counts: Record<number, number>) => {
   let sum = 0;
-  return [...LATENCY_BOUNDS, Infinity].map((bound) => (sum += counts[bound] ?? 0));
+  return [...STORED_WITHIN_S, Infinity].map((bound) => (sum += counts[bound] ?? 0));
 };
 
 describe('rates', () => {

@@ -1,6 +1,6 @@
 /** The value of a record on its way into the topic and out of it. */
 import * as driver from '@platformatic/kafka';
-import fc from 'fast-check';
+import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { type Packed, createPacker, ENCODING, unpack } from '../src/kafka/packing.ts';
 

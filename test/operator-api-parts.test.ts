@@ -1,48 +1,13 @@
 /** The parts of the operator API that need no store: files, memory, questions, jobs. */
-import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { readRecipes, recipesFor } from '../src/console/operator/cookbook.ts';
-import { csvLine } from '../src/console/operator/csv.ts';
 import { createJobs } from '../src/console/operator/jobs.ts';
 import { remembered } from '../src/console/operator/remembered.ts';
 import { createLog } from '../src/log/log.ts';
 import { OperationRefused } from '../src/operations/refused.ts';
 import { createManualClock, settled } from './support/clock.ts';
 import { recipesOf } from './support/recipes.ts';
-
-describe('a line of CSV', () => {
-  test('quotes what would end a cell, and starts no formula', () => {
-    expect(csvLine(['a', 'b,c', 'say "x"', 'two\nlines', null, 1, -1.5, '-2', [1, 'x'], true])).toBe(
-      'a,"b,c","say ""x""","two\nlines",,1,-1.5,-2,"[1,""x""]",true\r\n',
-    );
-    for (const text of ['=1+1', '+cmd', '-x', '@sum', '\t=1', '\r=1']) {
-      expect(csvLine([text]).replace(/^"/, '').startsWith("'"), text).toBe(true);
-    }
-  });
-
-  test('holds whatever an event says, as one line of as many cells', () => {
-    fc.assert(
-      fc.property(fc.array(fc.string({ unit: 'binary' }), { minLength: 1, maxLength: 5 }), (texts) => {
-        const cells = parseLine(csvLine(texts));
-        expect(cells.map((cell, at) => (cell === texts[at] ? cell : cell.replace(/^'/, '')))).toEqual(texts);
-      }),
-    );
-  });
-
-  /** As RFC 4180 reads it. */
-  function parseLine(line: string): string[] {
-    const cells: string[] = [];
-    for (let at = 0; ;) {
-      const [whole, quoted, bare] = /"((?:[^"]|"")*)"|([^,\r\n]*)/y.exec(line.slice(at))!;
-      cells.push(quoted?.replaceAll('""', '"') ?? bare!);
-      at += whole.length;
-      if (line.slice(at) === '\r\n') return cells;
-      expect(line[at]).toBe(',');
-      at += 1;
-    }
-  }
-});
 
 describe('the cookbook', () => {
   test.each([

@@ -1,7 +1,7 @@
 import fc from './support/fast-check.ts';
 import { expect, test } from 'vitest';
 import type { ProjectId } from '../src/event/event.ts';
-import { rowEncoder, type RowParts } from '../src/event/row.ts';
+import { ROW_FIELDS, rowEncoder, type RowParts } from '../src/event/row.ts';
 
 const ORIGIN = {
   projectId: 'p-1' as ProjectId,
@@ -27,6 +27,12 @@ test('the field names and their order are frozen', () => {
       '"user_id":"u1","timestamp":"2026-01-01T00:00:00.000Z","session_id":null,"properties":{"a":1},"extras":{},' +
       '"source":"native","received_at":"2026-01-02T03:04:05.006Z"}\n',
   );
+});
+
+test('a row has the fields that are columns of the table, and no others', () => {
+  const sent = { propertiesSent: '{"a":1e999}', extrasSent: '{}' };
+  const row = rowEncoder({ ...ORIGIN, retentionSeconds: 60 })({ ...PIECES, ...sent });
+  expect(Object.keys(JSON.parse(row) as object).toSorted()).toEqual([...ROW_FIELDS].toSorted());
 });
 
 test('a row of a project with a retention ends with the second it expires', () => {

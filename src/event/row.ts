@@ -4,6 +4,24 @@ import { rawStringOf } from './raw-json.ts';
 /** The most bytes one row may take, with `properties` and `extras` as sent, without its line end. */
 export const MAX_ROW_BYTES = 256 * 1024;
 
+/** The fields of a row, which are columns of the table. Frozen: dead letters and journals hold such rows. */
+export const ROW_FIELDS = [
+  'project_id',
+  'event_id',
+  'event',
+  'anonymous_id',
+  'user_id',
+  'timestamp',
+  'session_id',
+  'properties',
+  'extras',
+  'properties_sent',
+  'extras_sent',
+  'source',
+  'received_at',
+  'expires_at',
+] as const;
+
 /** What all rows of one request have in common. */
 export type RowOrigin = {
   readonly projectId: ProjectId;

@@ -7,10 +7,13 @@ import type { Batch } from '../pipeline/batch.ts';
 import type { MetricsPage } from './pages.ts';
 import { type Tally, createTally, histogramOf } from './tally.ts';
 
+/** In seconds: the buckets of the histogram. */
+export const STORED_WITHIN_S: readonly number[] = [0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30, 60, 300];
+
 const LATENCY = {
   name: 'weir_stored_latency_seconds',
   help: 'From the arrival of events until the store confirmed them; those that were dead letters meanwhile are not in it.',
-  bounds: [0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30, 60, 300],
+  bounds: STORED_WITHIN_S,
 };
 
 /** Requests of a batch that are looked at: enough for a percentile, and some ten microseconds. */

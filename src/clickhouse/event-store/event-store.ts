@@ -1,5 +1,6 @@
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
+import { ROW_FIELDS } from '../../event/row.ts';
 import { splitRows } from '../../event/rows.ts';
 import type { BatchId } from '../../pipeline/batch.ts';
 import { type EventStore, InsertFailure, type Insertable, type Inspection } from '../../pipeline/ports.ts';
@@ -15,24 +16,6 @@ import { inspectRows } from './row-inspection.ts';
 import { createStoredRows } from './stored-rows.ts';
 import { createTableShapeReader } from './table-shape.ts';
 import { putBack, vanishedOf } from './vanished-rows.ts';
-
-/** The columns a row carries; the others have defaults or are computed. Frozen: dead letters hold such rows. */
-export const ROW_COLUMNS = [
-  'project_id',
-  'event_id',
-  'event',
-  'anonymous_id',
-  'user_id',
-  'timestamp',
-  'session_id',
-  'properties',
-  'extras',
-  'properties_sent',
-  'extras_sent',
-  'source',
-  'received_at',
-  'expires_at',
-] as const;
 
 type Views = Pick<ForeignViews, 'areIgnored' | 'forgives' | 'checkOwn'>;
 
@@ -73,7 +56,7 @@ export function createEventStore(
 ): EventStore {
   const table = `${database}.${EVENTS}`;
   const requests = createRequests({ client, clock }, { timeoutMs });
-  const shape = createTableShapeReader({ ask: requests.ask, clock }, { database, table: EVENTS, carried: ROW_COLUMNS });
+  const shape = createTableShapeReader({ ask: requests.ask, clock }, { database, table: EVENTS, carried: ROW_FIELDS });
 
   const inspections = createDivision({ clock });
 
@@ -106,7 +89,7 @@ export function createEventStore(
     await putBack(
       vanished,
       id,
-      { database, table: EVENTS, columns: ROW_COLUMNS },
+      { database, table: EVENTS, columns: ROW_FIELDS },
       {
         run: async (statement, data) => void (await requests.send(statement, data, signal, settings, timeoutMs)),
         ask: (query, params) => requests.ask(query, params, signal),
@@ -127,7 +110,7 @@ export function createEventStore(
       ...(quorum !== null && quorumSettings(quorum, timeoutMs)),
       ...(areIgnored && IGNORING_VIEW_ERRORS),
     } as const;
-    const query = `INSERT INTO ${table} (${ROW_COLUMNS.join(', ')}) FORMAT JSONEachRow`;
+    const query = `INSERT INTO ${table} (${ROW_FIELDS.join(', ')}) FORMAT JSONEachRow`;
     const sendWith = async (more: ClickHouseSettings) => {
       const withinMs = Math.max(0, deadline - clock.elapsed());
       return requests.send(query, chunks, signal, { ...settings, ...more }, withinMs);

@@ -5,7 +5,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { ask, askOf } from '../connection/ask.ts';
 import { type Place, readLayout } from '../connection/layout.ts';
 import { quoted } from '../connection/quoting.ts';
-import { ROW_COLUMNS } from '../event-store/event-store.ts';
+import { ROW_FIELDS } from '../../event/row.ts';
 import { createTableShapeReader } from '../event-store/table-shape.ts';
 import { EVENTS } from '../migrations/event-tables.ts';
 import { statementFor } from '../migrations/layout-statements.ts';
@@ -16,7 +16,7 @@ export async function describeTable(
   place: Place,
 ): Promise<DescribedTable> {
   const asking = askOf(client, place.database);
-  const options = { database: place.database, table: EVENTS, carried: ROW_COLUMNS };
+  const options = { database: place.database, table: EVENTS, carried: ROW_FIELDS };
   const { carried, computed, constraints } = await createTableShapeReader({ ask: asking, clock }, options).read();
   const layout = await readLayout(asking, place);
   const name = `${quoted(place.database)}.${EVENTS}`;

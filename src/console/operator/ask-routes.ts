@@ -2,29 +2,21 @@
 import type { Context } from 'hono';
 import * as v from 'valibot';
 import { isRefusal } from '../../http/answers/refusals.ts';
-import { type QuerySummary, jsonAnswer } from '../../http/read/query-answer.ts';
-import { MAX_BODY_BYTES, type OpenAnswer, STALL_MS, type Visitor } from '../../http/read/visits.ts';
+import { MAX_BODY_BYTES, type Visitor } from '../../http/read/visits.ts';
 import { findProject } from '../../operations/find-project.ts';
 import type { ConsoleEnv } from '../env.ts';
 import { refuse } from '../refusals.ts';
-import { csvLine } from './csv.ts';
 import { cutOff } from './cut-off.ts';
 import { type OperatorDeps, eventsOf } from './operator-deps.ts';
 import { type OperatorRoute, rawRoute, route } from './route.ts';
 import * as schemas from './schemas.ts';
-
-const CSV = 'text/csv';
-/** A file is written when all of it is there, so that half of one is never taken for a whole. */
-const MAX_CSV_BYTES = 16 * 1024 * 1024;
-/** Whether there were more rows than the file has. */
-const TRUNCATED = 'Weir-Truncated';
 
 const Question = v.strictObject({
   sql: v.pipe(v.string('must be a text'), v.maxBytes(MAX_BODY_BYTES, `must have at most ${MAX_BODY_BYTES} bytes`)),
 });
 
 export function askRoutes(deps: OperatorDeps): OperatorRoute[] {
-  const { db, clock, recipes } = deps;
+  const { db, recipes } = deps;
   const tag = 'Ask';
   return [
     route({
@@ -55,7 +47,8 @@ export function askRoutes(deps: OperatorDeps): OperatorRoute[] {
       path: '/projects/:id/query',
       tag,
       summary: 'Query a project’s events in SQL.',
-      description: `Body, limits and answer are those of the project endpoint. With \`Accept: text/csv\` the answer is a file of at most ${MAX_CSV_BYTES / 1024 ** 2} MiB; its header \`${TRUNCATED}\` says whether there were more rows. Needs the right to see contents of events.`,
+      description:
+        'Body, limits and answer are those of the project endpoint. Needs the right to see contents of events.',
       isReading: true,
       body: Question,
       answers: {
@@ -66,7 +59,7 @@ export function askRoutes(deps: OperatorDeps): OperatorRoute[] {
       },
       refusals: ['forbidden', 'not_found', 'query_refused', 'too_many_queries', 'store_unavailable'],
       async answer({ c, id, body: { sql }, operator }) {
-        const { visits, limits } = eventsOf(deps);
+        const { visits } = eventsOf(deps);
         if (!operator.showsEvents) {
           return refuse(c, {
             refused: 'forbidden',
@@ -74,19 +67,9 @@ export function askRoutes(deps: OperatorDeps): OperatorRoute[] {
           });
         }
         await findProject(db, id);
-        const visitor = visitorOf(c, id);
-        const answer = await visits.query(visitor, sql);
+        const answer = await visits.query(visitorOf(c, id), sql);
         if (isRefusal(answer)) return refuse(c, asOwn(answer));
-        if (wantsCsv(c)) return csvFile(c, answer, limits.maxRows);
-        const stream = jsonAnswer(answer, {
-          maxRows: limits.maxRows,
-          maxBytes: limits.maxResultBytes,
-          elapsedMs: answer.elapsedMs,
-          stalled: (taken) => clock.sleep(STALL_MS, taken),
-          cut: visitor.cut,
-          onEnd: answer.end,
-        });
-        return c.body(stream, 200, { 'Content-Type': 'application/json' });
+        return c.body(answer, 200, { 'Content-Type': 'application/json' });
       },
     }),
   ];
@@ -104,39 +87,4 @@ function asOwn({ refused, message, details }: Read): Parameters<typeof refuse>[1
 
 function visitorOf(c: Context<ConsoleEnv>, projectId: string): Visitor {
   return { requestId: c.get('requestId'), projectId, left: c.req.raw.signal, cut: () => cutOff(c) };
-}
-
-const wantsCsv = (c: Context<ConsoleEnv>) => /^\s*text\/csv\b/i.test(c.req.header('Accept') ?? '');
-
-async function csvFile(c: Context<ConsoleEnv>, answer: OpenAnswer, maxRows: number): Promise<Response> {
-  let summary: QuerySummary = { rows: 0, isWhole: false, isTruncated: false };
-  const lines = [csvLine(answer.columns.map(({ name }) => name))];
-  let bytes = 0;
-  try {
-    rows: for await (const group of answer.rows) {
-      for (const row of group) {
-        const line = csvLine(JSON.parse(row) as unknown[]);
-        bytes += Buffer.byteLength(line);
-        if (summary.rows >= maxRows || bytes > MAX_CSV_BYTES) {
-          summary = { ...summary, isTruncated: true };
-          break rows;
-        }
-        lines.push(line);
-        summary = { ...summary, rows: summary.rows + 1 };
-      }
-    }
-    summary = { ...summary, isWhole: true };
-  } catch {
-    // The store's message quotes rows.
-    return refuse(c, {
-      refused: 'store_unavailable',
-      message: 'the store of the events did not answer to the end',
-      retryAfterS: 5,
-    });
-  } finally {
-    answer.end(summary);
-  }
-  c.header(TRUNCATED, String(summary.isTruncated));
-  c.header('Content-Disposition', 'attachment; filename="answer.csv"');
-  return c.body(lines.join(''), 200, { 'Content-Type': `${CSV}; charset=utf-8` });
 }

@@ -1,8 +1,7 @@
 /** The operator API of one console: its stores, its jobs, its routes. Opening makes no connection; a store may be down. */
 import { randomUUID } from 'node:crypto';
 import type { Hono } from 'hono';
-import { createEventOperations as createClickHouseOperations } from '../../clickhouse/operations/event-operations.ts';
-import { createClickHouse } from '../../clickhouse/connection/client.ts';
+import { openEventOperations } from '../../composition/event-operations.ts';
 import { type StoreAccess, openEventStorage } from '../../composition/storage.ts';
 import type { Config } from '../../config/config.ts';
 import { DOORS } from '../../http/app.ts';
@@ -21,8 +20,6 @@ import {
 import { examineSurroundings } from '../../operations/examination/surroundings.ts';
 import { examineTopic } from '../../operations/examination/topic-checks.ts';
 import { failureOf } from '../../pipeline/outcome.ts';
-import type { EventOperations } from '../../pipeline/operator-port.ts';
-import { createEventOperations as createPostgresOperations } from '../../postgres/event-operations/event-operations.ts';
 import { createPostgres } from '../../postgres/connection/pool.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { surroundingsOf } from '../../workers/surroundings.ts';
@@ -62,13 +59,9 @@ export function openOperator(
     { url: access.databaseUrl, maxConnections: POSTGRES_CONNECTIONS, statementMs: PATIENCE_MS },
     log,
   );
-  const { clickhouse } = access;
   const { database, cluster } = config.clickhouse;
-  const client = clickhouse && createClickHouse({ ...clickhouse, database, requestTimeoutMs: PATIENCE_MS });
-  const operations: EventOperations =
-    client === null
-      ? createPostgresOperations({ pool, clock })
-      : createClickHouseOperations({ client, clock }, { database, cluster });
+  const stored = openEventOperations({ config, access }, { pool, clock, patienceMs: PATIENCE_MS });
+  const { operations, client } = stored;
   const storage = openEventStorage({ config, access, workers: 1 }, { clock, log });
   const events = config.role === 'ingest' ? null : openEvents();
   const jobs = createJobs({ clock, log, newId: randomUUID });
@@ -102,11 +95,11 @@ export function openOperator(
       { reader: projectReader, querySlots, clock, log, newQueryId: () => `weir-console-${randomUUID()}` },
       { ...queryLimits, maxAtOnce: QUERY_SLOTS.maxOfProject },
     );
-    return { operations, schema, visits, limits: queryLimits };
+    return { operations, schema, visits };
   }
 
   async function examine(): Promise<Check[]> {
-    const hasEvents = clickhouse === null;
+    const hasEvents = client === null;
     const wantsBallast = config.deadLetters.ballastBytes > 0;
     const found = await Promise.all([
       examineInstance(serviceUrl),
@@ -129,6 +122,6 @@ export function openOperator(
   async function close(): Promise<void> {
     stopping.abort();
     await jobs.close();
-    await Promise.all([storage.close(), failureOf(pool.end()), failureOf(client?.close() ?? Promise.resolve())]);
+    await Promise.all([storage.close(), failureOf(pool.end()), stored.close()]);
   }
 }

@@ -5,7 +5,7 @@ import type { Log } from '../../log/log.ts';
 import type { Check } from '../../operations/examination/checks.ts';
 import { OperationRefused } from '../../operations/refused.ts';
 import type { EventOperations } from '../../pipeline/operator-port.ts';
-import type { QueryLimits, EventSchema } from '../../pipeline/storage-port.ts';
+import type { EventSchema } from '../../pipeline/storage-port.ts';
 import type { Database } from '../../postgres/connection/pool.ts';
 import type { DecodeRejected } from '../../postgres/rejected-events/rejected-actions.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -18,7 +18,6 @@ export type OperatorEvents = {
   readonly operations: EventOperations;
   readonly schema: EventSchema;
   readonly visits: Visits;
-  readonly limits: QueryLimits;
 };
 
 export type OperatorDeps = {

@@ -1,4 +1,5 @@
 /** Reads the few numbers that the console shows from the service's page of metrics, in Prometheus's text format. */
+import { STORED_WITHIN_S } from '../../metrics/stored-latency.ts';
 
 /** What has been counted since the service started, and what is so now. NaN: the page does not say. */
 export type Counted = {
@@ -11,12 +12,9 @@ export type Counted = {
   readonly pendingBytes: number;
   readonly limitEvents: number;
   readonly limitBytes: number;
-  /** Events that were stored within each of `LATENCY_BOUNDS` of their arrival; the last one counts all. */
+  /** Events that were stored within each of `STORED_WITHIN_S` of their arrival; the last one counts all. */
   readonly storedWithin: readonly number[];
 };
-
-/** The bounds of `weir_stored_latency_seconds`, in seconds. */
-export const LATENCY_BOUNDS: readonly number[] = [0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30, 60, 300];
 
 const GAUGES = {
   weir_pending_events: 'pendingEvents',
@@ -48,7 +46,7 @@ export function readCounted(text: string): Counted {
     rejected: result('rejected'),
     deadLettered: result('dead_lettered'),
     ...gauges,
-    storedWithin: [...LATENCY_BOUNDS, Infinity].map((bound) => within.get(bound) ?? NaN),
+    storedWithin: [...STORED_WITHIN_S, Infinity].map((bound) => within.get(bound) ?? NaN),
   };
 }
 

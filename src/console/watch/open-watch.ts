@@ -1,12 +1,10 @@
 /** The watching part of one console, with connections of its own. Opening makes none; a store may be down. */
-import { createClickHouse } from '../../clickhouse/connection/client.ts';
-import { createEventOperations as createClickHouseOperations } from '../../clickhouse/operations/event-operations.ts';
+import { openEventOperations } from '../../composition/event-operations.ts';
 import type { StoreAccess } from '../../composition/storage.ts';
 import type { Config } from '../../config/config.ts';
 import type { Log } from '../../log/log.ts';
 import { failureOf } from '../../pipeline/outcome.ts';
 import { createPostgres } from '../../postgres/connection/pool.ts';
-import { createEventOperations as createPostgresOperations } from '../../postgres/event-operations/event-operations.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { type Watch, type WatchParts, createWatch } from './watch.ts';
 
@@ -33,15 +31,10 @@ export function openWatch(
   const stopping = new AbortController();
   const postgres = { url: access.databaseUrl, maxConnections: CONNECTIONS, statementMs: WITHIN_MS };
   const { pool, db } = createPostgres(postgres, log);
-  const { database, cluster } = config.clickhouse;
-  const client = access.clickhouse && createClickHouse({ ...access.clickhouse, database, requestTimeoutMs: WITHIN_MS });
-  const operations =
-    client === null
-      ? createPostgresOperations({ pool, clock })
-      : createClickHouseOperations({ client, clock }, { database, cluster });
+  const events = openEventOperations({ config, access }, { pool, clock, patienceMs: WITHIN_MS });
   const watch = createWatch({
     service: { url: serviceUrl, metricsToken: config.metricsToken, order, findPending },
-    stores: { db, events: config.role === 'ingest' ? null : operations },
+    stores: { db, events: config.role === 'ingest' ? null : events.operations },
     hasTopic: config.kafka !== null,
     clock,
   });
@@ -52,7 +45,7 @@ export function openWatch(
     async close() {
       stopping.abort();
       await running;
-      await Promise.all([failureOf(pool.end()), failureOf(client?.close() ?? Promise.resolve())]);
+      await Promise.all([failureOf(pool.end()), events.close()]);
     },
   };
 }

@@ -2,7 +2,8 @@
  * An hour of what the service counted, in columns of fixed size. Rates are differences of neighbours: where a counter
  * fell, or a sample is missing, there is none.
  */
-import { type Counted, LATENCY_BOUNDS } from './metrics-text.ts';
+import { STORED_WITHIN_S } from '../../metrics/stored-latency.ts';
+import type { Counted } from './metrics-text.ts';
 import type { Latency, Rates, Series } from './answers.ts';
 
 /** A sample a second for an hour, and some for what is missing. */
@@ -40,7 +41,7 @@ export function createSamples(): Samples {
   const elapsed = column();
   const counters = { accepted: column(), stored: column(), rejected: column(), deadLettered: column() };
   const gauges = { pendingEvents: column(), pendingBytes: column() };
-  const within = Array.from({ length: LATENCY_BOUNDS.length + 1 }, column);
+  const within = Array.from({ length: STORED_WITHIN_S.length + 1 }, column);
   /** Samples ever added; the place of one is its number modulo the capacity. */
   let added = 0;
 
@@ -150,9 +151,9 @@ export function createSamples(): Samples {
 function quantileOf(upTo: readonly number[], quantile: number): number {
   const wanted = upTo.at(-1)! * quantile;
   const bucket = upTo.findIndex((count) => count >= wanted);
-  const upper = LATENCY_BOUNDS[bucket];
-  if (upper === undefined) return LATENCY_BOUNDS.at(-1)! * 1_000;
-  const lower = LATENCY_BOUNDS[bucket - 1] ?? 0;
+  const upper = STORED_WITHIN_S[bucket];
+  if (upper === undefined) return STORED_WITHIN_S.at(-1)! * 1_000;
+  const lower = STORED_WITHIN_S[bucket - 1] ?? 0;
   const below = upTo[bucket - 1] ?? 0;
   const inBucket = upTo[bucket]! - below;
   const part = inBucket === 0 ? 1 : (wanted - below) / inBucket;

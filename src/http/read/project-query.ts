@@ -8,20 +8,11 @@ import { authorizeReader } from '../access/auth.ts';
 import { nodeBody } from '../request/door-request.ts';
 import { readBody } from '../request/body.ts';
 import type { Credentials } from '../access/credentials.ts';
-import { jsonAnswer } from './query-answer.ts';
 import { type Refusal, isRefusal } from '../answers/refusals.ts';
 import { refuse } from '../answers/refusal-reply.ts';
 import { nodeOf } from '../description/route.ts';
 import { watchForDeparture } from './departed-client.ts';
-import {
-  MAX_BODY_BYTES,
-  type ReadLimits,
-  STALL_MS,
-  type VisitDeps,
-  type Visitor,
-  createVisits,
-  sqlIn,
-} from './visits.ts';
+import { MAX_BODY_BYTES, type ReadLimits, type VisitDeps, type Visitor, createVisits, sqlIn } from './visits.ts';
 
 export type ProjectQueryDeps = VisitDeps & { readonly credentials: Credentials; readonly flags: Flags };
 
@@ -38,41 +29,15 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
     // The client has disconnected: the status is only counted.
     if (sql === null) return c.body(null, 400);
     if (typeof sql !== 'string') return refuse(c, sql);
-    const { visitor, forget } = visitorOf(c, projectId);
-    try {
-      const answer = await visits.query(visitor, sql);
-      if (isRefusal(answer)) {
-        forget();
-        return refuse(c, answer);
-      }
-      const stream = jsonAnswer(answer, {
-        maxRows: limits.maxRows,
-        maxBytes: limits.maxResultBytes,
-        elapsedMs: answer.elapsedMs,
-        stalled: (taken) => clock.sleep(STALL_MS, taken),
-        cut: visitor.cut,
-        onEnd(summary) {
-          answer.end(summary);
-          forget();
-        },
-      });
-      return c.body(stream, 200, { 'Content-Type': 'application/json' });
-    } catch (error) {
-      forget();
-      throw error;
-    }
+    const answer = await visits.query(visitorOf(c, projectId), sql);
+    return isRefusal(answer) ? refuse(c, answer) : c.body(answer, 200, { 'Content-Type': 'application/json' });
   }
 
   async function schema(c: Context): Promise<Response> {
     const projectId = await admitted(c);
     if (typeof projectId !== 'string') return refuse(c, projectId);
-    const { visitor, forget } = visitorOf(c, projectId);
-    try {
-      const found = await visits.schema(visitor);
-      return isRefusal(found) ? refuse(c, found) : c.json(found);
-    } finally {
-      forget();
-    }
+    const found = await visits.schema(visitorOf(c, projectId));
+    return isRefusal(found) ? refuse(c, found) : c.json(found);
   }
 
   /** The project whose rows are visible. */
@@ -85,20 +50,18 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
     return c.req.param('id')?.toLowerCase() === credential.projectId ? credential.projectId : NOT_THIS_PROJECT;
   }
 
-  /** Whoever sent the request; `forget` when the answer is over. */
-  function visitorOf(c: Context, projectId: string): { visitor: Visitor; forget: () => void } {
+  function visitorOf(c: Context, projectId: string): Visitor {
     const { outgoing } = nodeOf(c);
     watchForDeparture(nodeOf(c), clock);
     const gone = new AbortController();
-    const abort = () => gone.abort();
-    outgoing.once('close', abort);
-    const visitor = {
+    // Also when all of the answer was sent: nobody listens any more.
+    outgoing.once('close', () => gone.abort());
+    return {
       requestId: c.get('requestId') as string,
       projectId,
       left: gone.signal,
       cut: () => void outgoing.destroy(),
     };
-    return { visitor, forget: () => void outgoing.off('close', abort) };
   }
 }
 

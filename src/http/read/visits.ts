@@ -4,9 +4,9 @@
  */
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../log/log.ts';
-import type { ProjectReader, QueryAnswer, QueryFailure } from '../../pipeline/read-ports.ts';
+import type { ProjectReader, QueryFailure } from '../../pipeline/read-ports.ts';
 import type { Refusal } from '../answers/refusals.ts';
-import type { QuerySummary } from './query-answer.ts';
+import { jsonAnswer } from './query-answer.ts';
 import type { QuerySlots } from './query-slots.ts';
 
 export type ReadLimits = {
@@ -30,7 +30,7 @@ export const MAX_BODY_BYTES = 64 * 1024;
 /** How long an answer may take beyond the store's own limit: a slow reader holds a slot. */
 const DELIVERY_MS = 30_000;
 /** A client that reads nothing of an answer for this long counts as gone. */
-export const STALL_MS = 10_000;
+const STALL_MS = 10_000;
 
 /** Whoever waits for an answer. */
 export type Visitor = {
@@ -42,14 +42,9 @@ export type Visitor = {
   readonly cut: () => void;
 };
 
-/** An answer whose rows are still to be read: `end` has to be called once, whatever becomes of them. */
-export type OpenAnswer = QueryAnswer & {
-  readonly elapsedMs: () => number;
-  readonly end: (summary: QuerySummary) => void;
-};
-
 export type Visits = {
-  query(visitor: Visitor, sql: string): Promise<OpenAnswer | Refusal>;
+  /** The answer as JSON; the visit lasts until it has been read, or is read no more. */
+  query(visitor: Visitor, sql: string): Promise<ReadableStream<Uint8Array> | Refusal>;
   /** The tables and events of a project, with the limits, as they are answered. */
   schema(visitor: Visitor): Promise<object | Refusal>;
 };
@@ -57,11 +52,11 @@ export type Visits = {
 export function createVisits({ reader, querySlots, clock, newQueryId, log }: VisitDeps, limits: ReadLimits): Visits {
   return { query, schema };
 
-  async function query(visitor: Visitor, sql: string): Promise<OpenAnswer | Refusal> {
+  async function query(visitor: Visitor, sql: string): Promise<ReadableStream<Uint8Array> | Refusal> {
     const visit = await begin(visitor);
     if (visit === null) return { refused: 'too_many_queries' };
     const { queryId, signal, end } = visit;
-    const { requestId, projectId } = visitor;
+    const { requestId, projectId, cut } = visitor;
     const startedAt = clock.elapsed();
     const elapsedMs = () => Math.round(clock.elapsed() - startedAt);
     const note = (outcome: object) =>
@@ -73,14 +68,17 @@ export function createVisits({ reader, querySlots, clock, newQueryId, log }: Vis
         end();
         return refusalOf(answer);
       }
-      return {
-        ...answer,
+      return jsonAnswer(answer, {
+        maxRows: limits.maxRows,
+        maxBytes: limits.maxResultBytes,
         elapsedMs,
-        end({ rows, isWhole, isTruncated }) {
+        stalled: (taken) => clock.sleep(STALL_MS, taken),
+        cut,
+        onEnd({ rows, isWhole, isTruncated }) {
           note({ outcome: isWhole ? 'answered' : 'cut short', rows, isTruncated });
           end();
         },
-      };
+      });
     } catch (error) {
       end();
       throw error;

@@ -1,27 +1,13 @@
 /** The table of events as operators look at it, when it does not take a row. */
 import { type Pool, escapeIdentifier } from 'pg';
+import { ROW_FIELDS } from '../../event/row.ts';
 import type { DescribedTable, EventsOfDay } from '../../pipeline/operator-port.ts';
 import { plainAnswerOf } from '../connection/errors.ts';
 
 const TABLE = 'analytics.events_raw';
 
-/** What a row carries; other columns have defaults, or are somebody else's. */
-const CARRIED: ReadonlySet<string> = new Set([
-  'project_id',
-  'event_id',
-  'event',
-  'anonymous_id',
-  'user_id',
-  'timestamp',
-  'session_id',
-  'properties',
-  'extras',
-  'properties_sent',
-  'extras_sent',
-  'source',
-  'received_at',
-  'expires_at',
-]);
+/** Other columns have defaults, or are somebody else's. */
+const CARRIED: ReadonlySet<string> = new Set(ROW_FIELDS);
 
 const READ = `
   SELECT coalesce((SELECT json_agg(json_build_object('name', attname, 'type', format_type(atttypid, atttypmod)) ORDER BY attnum)
