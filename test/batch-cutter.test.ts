@@ -128,8 +128,25 @@ test('a record of a later version is not taken', () => {
   const later = { head: Buffer.from('{"v":2,"whatever":true}'), value: Buffer.from('x') };
   const [frame, record] = log(...frames({}), later) as [TopicRecord, TopicRecord];
   cutter.feed(frame);
-  expect(cutter.feed(record)).toMatchObject({ kind: 'newer', version: 2, closed: [] });
+  expect(cutter.feed(record)).toMatchObject({
+    kind: 'newer',
+    refusal: expect.stringContaining('a later version (2)') as string,
+    closed: [],
+  });
   expect(cutter.boundary()).toBe(0);
+});
+
+test('a record whose value cannot be read is not taken, nor taken for a stranger’s', () => {
+  const cutter = cutterAt(0);
+  const [frame, record] = log(...frames({}), frameOf({ n: 2 })) as [TopicRecord, TopicRecord];
+  cutter.feed(frame);
+  expect(cutter.feed({ ...record, unreadable: 'it is damaged' })).toMatchObject({
+    kind: 'unreadable',
+    refusal: 'a record that cannot be read (it is damaged)',
+    closed: [],
+  });
+  expect(cutter.boundary()).toBe(0);
+  expect(cutter.feed({ ...record, head: null, unreadable: 'it is damaged' }).kind).toBe('foreign');
 });
 
 describe('a head', () => {

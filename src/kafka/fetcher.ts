@@ -201,7 +201,7 @@ function recordsIn(driver: Driver, { records: batches }: fetchV17.FetchResponseP
       const valueOf = (key: Buffer) => headers.find(([name]) => name !== null && name.equals(key))?.[1] ?? null;
       const head = valueOf(HEAD);
       // Of others' records nothing but the place is needed.
-      records.push({ offset, head, value: unpack(driver, value ?? EMPTY, head && valueOf(ENCODING)) });
+      records.push({ offset, head, ...unpack(driver, value ?? EMPTY, head && valueOf(ENCODING)) });
     }
   }
   return { records, next };

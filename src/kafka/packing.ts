@@ -3,6 +3,7 @@
  * to the driver, rows would be copied twice into memory of their own before they are compressed, and what is allocated
  * in such amounts costs more in collections of garbage than the compression itself.
  */
+import type { TopicRecord } from '../topic/topic-port.ts';
 import type { Driver } from './client.ts';
 
 /** The name of the header that says how a value is packed; without it the value is as it is. */
@@ -49,15 +50,19 @@ export function createPacker({ compressionsAlgorithms: { lz4 } }: Pick<Driver, '
   }
 }
 
-/** The value as it was before it was packed. Throws where it is damaged, or packed in a way that is unknown here. */
+/** A value as it was before it was packed; where it cannot be read, as it is, and why. */
+export type Unpacked = Pick<TopicRecord, 'value' | 'unreadable'>;
+
 export function unpack(
   { compressionsAlgorithms: { lz4 } }: Pick<Driver, 'compressionsAlgorithms'>,
   value: Buffer,
   encoding: Buffer | null,
-): Buffer {
-  if (encoding === null) return value;
-  if (encoding.equals(LZ4)) return lz4.decompressSync(value);
-  throw new Error(
-    `a record is packed as ${JSON.stringify(encoding.toString('latin1').slice(0, 32))}, which is unknown`,
-  );
+): Unpacked {
+  if (encoding === null) return { value };
+  if (!encoding.equals(LZ4)) return { value, unreadable: 'it is packed in a way that a later version may know' };
+  try {
+    return { value: lz4.decompressSync(value) };
+  } catch {
+    return { value, unreadable: 'it is damaged' };
+  }
 }

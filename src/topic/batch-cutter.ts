@@ -38,12 +38,12 @@ export type Cut = {
   readonly closed: readonly CutBatch[];
   /** Where a batch begins for whoever cuts the partition, wherever it started; null where the record makes no such place. */
   readonly commonBoundary: number | null;
-  /** Of a `newer` record. */
-  readonly version: number | null;
+  /** Why it is not taken; null for one that is. */
+  readonly refusal: string | null;
 };
 
 export type BatchCutter = {
-  /** The next record in order. One of a `newer` version is not taken, and none behind it may follow. */
+  /** The next record in order. One that is `newer` or `unreadable` is not taken, and none behind it may follow. */
   feed(record: TopicRecord): Cut;
   open(): OpenBatch | null;
   /** Where a batch begins: that which is open, or the next one; `start` before any record. */
@@ -72,17 +72,18 @@ export function createBatchCutter(of: PartitionName, { start }: { start: number 
   function feed(record: TopicRecord): Cut {
     const head = readHead(record);
     const { kind } = head;
-    if (kind === 'newer') return { kind, closed: [], commonBoundary: null, version: head.version };
+    if (head.kind === 'newer' || head.kind === 'unreadable')
+      return { kind, closed: [], commonBoundary: null, refusal: refusalOf(head) };
     next = record.offset + 1;
-    if (kind === 'foreign') return { kind, closed: [], commonBoundary: null, version: null };
-    if (kind === 'tick') {
+    if (head.kind === 'foreign') return { kind, closed: [], commonBoundary: null, refusal: null };
+    if (head.kind === 'tick') {
       if (open !== null) open.last = record.offset;
-      return { kind, closed: closeIf(true), commonBoundary: next, version: null };
+      return { kind, closed: closeIf(true), commonBoundary: next, refusal: null };
     }
     const before = closeIf(open !== null && isClosedBy(open, head, record.value));
     add(head, record);
     const closed = [...before, ...closeIf(isFull(open!))];
-    return { kind, closed, commonBoundary: isInDoubt(head) ? record.offset : null, version: null };
+    return { kind, closed, commonBoundary: isInDoubt(head) ? record.offset : null, refusal: null };
   }
 
   function add(frame: Frame, { offset, value }: TopicRecord) {
@@ -112,6 +113,12 @@ export function createBatchCutter(of: PartitionName, { start }: { start: number 
     open = null;
     return [{ ...batch, id: batchIdentity(of, batch) }];
   }
+}
+
+function refusalOf(head: Extract<Head, { kind: 'newer' | 'unreadable' }>): string {
+  return head.kind === 'newer'
+    ? `records of a later version (${head.version}): upgrade the processes that flush before those that ingest`
+    : `a record that cannot be read (${head.why})`;
 }
 
 const isInDoubt = ({ isRepeat, mayBeElsewhere }: Frame) => isRepeat || mayBeElsewhere;

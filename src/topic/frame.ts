@@ -36,7 +36,9 @@ export type Head =
   /** Not written by Weir, or unreadable. */
   | { readonly kind: 'foreign' }
   /** Written by a later version, whose rules are unknown here. */
-  | { readonly kind: 'newer'; readonly version: number };
+  | { readonly kind: 'newer'; readonly version: number }
+  /** Weir's by its head, and its value cannot be read. */
+  | { readonly kind: 'unreadable'; readonly why: string };
 
 /** The most bytes of a head; longer ones are not Weir's. */
 const MAX_HEAD_BYTES = 256 * 1024;
@@ -68,12 +70,13 @@ export const tickEntry = (): TopicEntry => ({ head: TICK_HEAD, chunks: [] });
 const FOREIGN: Head = { kind: 'foreign' };
 
 /** What a record is. Depends on nothing but the record; never throws. */
-export function readHead({ head, value }: Pick<TopicRecord, 'head' | 'value'>): Head {
+export function readHead({ head, value, unreadable }: Omit<TopicRecord, 'offset'>): Head {
   const members = membersOf(head);
   if (members === null) return FOREIGN;
   const { v, tick } = members;
   if (!isCount(v) || v < 1) return FOREIGN;
   if (v > VERSION) return { kind: 'newer', version: v };
+  if (unreadable !== undefined) return { kind: 'unreadable', why: unreadable };
   if (tick === true) return value.length === 0 ? { kind: 'tick' } : FOREIGN;
   return frameOf(members, value) ?? FOREIGN;
 }

@@ -87,7 +87,7 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
   /** Nothing is read for want of room, here or in memory. */
   let isStarved = false;
   let foreign = 0;
-  let stoppedBy: Cut['version'] = null;
+  let stoppedBy: string | null = null;
   let tickTrouble: string | null = null;
 
   const commits = createPartitionCommits(tenure, () => (isCommon(unsettledFrom()) ? unsettledFrom() : null));
@@ -170,7 +170,7 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
   }
 
   function cut(record: TopicRecord): readonly CutBatch[] {
-    const { kind, closed, commonBoundary, version } = cutter.feed(record);
+    const { kind, closed, commonBoundary, refusal } = cutter.feed(record);
     commonFrom ??= commonBoundary;
     if (kind !== 'frame') {
       heldBytes -= record.value.length;
@@ -180,9 +180,9 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
       foreign++;
       log.warn({ partition, offset: record.offset }, 'a record of the topic is not from Weir and was skipped');
     }
-    if (kind === 'newer') {
-      stoppedBy = version;
-      log.fatal({ partition, offset: record.offset, version }, STOPPED);
+    if (refusal !== null) {
+      stoppedBy = refusal;
+      log.fatal({ partition, offset: record.offset, holds: refusal }, 'a partition is not read on');
     }
     return closed;
   }
@@ -251,9 +251,7 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
   }
 
   function problem(): string | null {
-    if (stoppedBy !== null) return `partition ${partition} holds records of a later version (${stoppedBy}): ${STOPPED}`;
+    if (stoppedBy !== null) return `partition ${partition} holds ${stoppedBy}; it is not read on`;
     return tickTrouble && `partition ${partition} cannot be written to by its reader: ${tickTrouble}`;
   }
 }
-
-const STOPPED = 'a partition is not read on: upgrade the processes that flush before those that ingest';

@@ -24,6 +24,8 @@ export type TopicRecord = {
   readonly offset: number;
   readonly head: Buffer | null;
   readonly value: Buffer;
+  /** Why the value cannot be read, which is then as it is stored; absent for nearly all. */
+  readonly unreadable?: string;
 };
 
 export type TopicWriter = {

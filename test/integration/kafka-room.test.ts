@@ -36,6 +36,30 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
       expect(records[2]!.value).toHaveLength(0);
     });
 
+    test('is read beside a record that cannot be, in the same partition and in others', async () => {
+      const settings = await newTopic({ partitions: 2 });
+      const imitation = new Producer({ clientId: 'imitation', bootstrapBrokers: [world.kafka.broker] });
+      const headers = new Map([
+        [Buffer.from('weir'), entryOf('damaged').head],
+        [Buffer.from('weir-encoding'), Buffer.from('lz4')],
+      ]);
+      const value = Buffer.from('this is no LZ4');
+      await imitation.send({ messages: [{ topic: settings.topic, partition: 0, value, headers }] });
+      await imitation.close();
+      const writer = await newWriter(settings);
+      await writer.append(0, entryOf('behind'));
+      await writer.append(1, entryOf('beside'));
+
+      const reader = await newReader(settings);
+      const [of, beside] = [await reader.holding(0), await reader.holding(1)];
+      expect((await readAll(beside)).map((record) => record.value.toString())).toEqual(['beside\n']);
+      expect(await readAll(of)).toMatchObject([
+        { offset: 0, value, unreadable: 'it is damaged' },
+        { offset: 1, value: Buffer.from('behind\n') },
+      ]);
+      expect(reader.reader.trouble()).toBeNull();
+    });
+
     test('is in the log once when its answer was lost', async () => {
       const settings = { ...(await newTopic()), brokers: [world.kafka.proxied] };
       const writer = await newWriter(settings);

@@ -227,6 +227,12 @@ const ENTRIES: readonly Entry[] = [
     remedy: 'Upgrade the processes that flush before those that ingest.',
   },
   {
+    code: 'topic_unreadable',
+    pattern: /^partition \d+ holds a record that cannot be read/,
+    words: 'A record has Weir’s head and a value that cannot be read. What is behind it waits; other partitions go on.',
+    remedy: 'Upgrade this process where the text says so; otherwise the log has the offset.',
+  },
+  {
     code: 'topic_refuses',
     pattern: /^(?:partition \d+ cannot be written to by its reader|the topic refuses events)/,
     words: 'The brokers answer and refuse what Weir appends.',
