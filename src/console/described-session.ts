@@ -1,9 +1,9 @@
 /** What the routes of the session say of themselves. */
 import * as v from 'valibot';
 import type { SessionAnswer } from './session/answers.ts';
-import type { DescribedRoute } from './operator/described.ts';
+import type { DescribedRoute, SchemaOf } from './operator/described.ts';
 import { Text } from './operator/fields.ts';
-import type { Json } from './operator/route.ts';
+import { SignIn } from './session/session-routes.ts';
 
 const Session = v.strictObject({
   name: Text,
@@ -19,12 +19,9 @@ const Session = v.strictObject({
   }),
 });
 
-/** The compiler compares the two. */
-const describing = <Schema extends v.GenericSchema>(
-  schema: SessionAnswer extends Json<v.InferOutput<Schema>> ? Schema : never,
-): Schema => schema;
-
-const SIGNED_IN = { 200: { description: 'Who is signed in.', schema: describing(Session) } };
+const SIGNED_IN = {
+  200: { description: 'Who is signed in.', schema: Session satisfies SchemaOf<SessionAnswer, typeof Session> },
+};
 
 /** For the description of the console's API. */
 export const SESSION_ROUTES: readonly DescribedRoute[] = [
@@ -34,7 +31,7 @@ export const SESSION_ROUTES: readonly DescribedRoute[] = [
     tag: 'Session',
     summary: 'Sign in, with a link or with name and password.',
     description: 'Needs no session and no `X-Weir-Csrf`. Sets the cookie of the session.',
-    body: v.union([v.strictObject({ link: Text }), v.strictObject({ name: Text, password: Text })]),
+    body: SignIn,
     answers: SIGNED_IN,
     refusals: ['invalid_json', 'not_json', 'invalid_request', 'wrong_credentials', 'too_many_attempts', 'busy'],
   },

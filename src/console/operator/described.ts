@@ -1,5 +1,5 @@
 /** What a route of the console says of itself: the only source of the API's description, and of what is checked. */
-import type { GenericSchema } from 'valibot';
+import type { GenericSchema, InferOutput } from 'valibot';
 import type { ConsoleRefusalCode } from '../refusals.ts';
 
 export type Tag =
@@ -35,3 +35,15 @@ export type DescribedRoute = {
   /** Refusals of the route itself; those of every route are added to them. */
   readonly refusals: readonly ConsoleRefusalCode[];
 };
+
+/** A value that becomes JSON of type `T`: instants are written as text. */
+export type Json<T> = T extends string
+  ? T | Date
+  : T extends readonly (infer Item)[]
+    ? readonly Json<Item>[]
+    : T extends object
+      ? { readonly [Name in keyof T]: Json<T[Name]> }
+      : T;
+
+/** For `satisfies`: the schema, where it says what the type of the answer says. */
+export type SchemaOf<Answer, Schema extends GenericSchema> = Answer extends Json<InferOutput<Schema>> ? Schema : never;

@@ -8,7 +8,7 @@ import { isUuid } from '../../event/uuid.ts';
 import { OperationRefused } from '../../operations/refused.ts';
 import type { ConsoleEnv, Operator } from '../env.ts';
 import { type ConsoleRefusalCode, refuse } from '../refusals.ts';
-import type { DescribedAnswer, DescribedRoute, Tag } from './described.ts';
+import type { DescribedAnswer, DescribedRoute, Json, Tag } from './described.ts';
 
 export type OperatorRoute = DescribedRoute & {
   /** A POST that changes nothing: viewers may send it. */
@@ -18,15 +18,6 @@ export type OperatorRoute = DescribedRoute & {
 
 const NOTHING = v.strictObject({});
 type Nothing = typeof NOTHING;
-
-/** A value that becomes JSON of type `T`: instants are written as text. */
-export type Json<T> = T extends string
-  ? T | Date
-  : T extends readonly (infer Item)[]
-    ? readonly Json<Item>[]
-    : T extends object
-      ? { readonly [Name in keyof T]: Json<T[Name]> }
-      : T;
 
 export type Asked<Query extends v.GenericSchema, Body extends v.GenericSchema> = {
   readonly c: Context<ConsoleEnv>;

@@ -1,6 +1,9 @@
 /** What the paths that watch the service say of themselves: `console/watch/` answers them, its `answers.ts` in full. */
 import * as v from 'valibot';
-import type { DescribedRoute } from './described.ts';
+import type { FindAnswer, NowAnswer, Series as SeriesAnswer } from '../watch/answers.ts';
+import { MAX_REQUEST_ID } from '../watch/find-route.ts';
+import { MAX_TEXT } from '../watch/live-route.ts';
+import type { DescribedRoute, SchemaOf } from './described.ts';
 import { Count, Text, Uuid } from './fields.ts';
 
 const Millis = v.pipe(v.number(), v.minValue(0));
@@ -54,13 +57,15 @@ const Found = v.strictObject({
   looked: v.strictObject({ pending: Looked, store: Looked, letters: Looked, rejected: Looked }),
 });
 
+const Wanted = v.pipe(v.string(), v.maxLength(MAX_TEXT));
+
 /** Which events; all of it narrows further. */
 const FILTER = {
   project: v.optional(Uuid),
-  event: v.optional(v.pipe(v.string(), v.maxLength(1_000))),
+  event: v.optional(Wanted),
   /** As it was sent: another one than a UUID is stored as the UUID that is made of it. */
-  id: v.optional(v.pipe(v.string(), v.maxLength(1_000))),
-  user: v.optional(v.pipe(v.string(), v.maxLength(1_000))),
+  id: v.optional(Wanted),
+  user: v.optional(Wanted),
 };
 
 export const WATCHING: readonly DescribedRoute[] = [
@@ -69,7 +74,9 @@ export const WATCHING: readonly DescribedRoute[] = [
     path: '/now',
     tag: 'Now',
     summary: 'What the service does now: rates, latency, what is pending, and what is wrong with what to do about it.',
-    answers: { 200: { description: 'null where something is not known.', schema: Now } },
+    answers: {
+      200: { description: 'null where something is not known.', schema: Now satisfies SchemaOf<NowAnswer, typeof Now> },
+    },
     refusals: [],
   },
   {
@@ -78,7 +85,12 @@ export const WATCHING: readonly DescribedRoute[] = [
     tag: 'Now',
     summary: 'The numbers of up to an hour, in columns; with `after`, those since then.',
     query: v.strictObject({ seconds: v.optional(Digits), after: v.optional(Digits) }),
-    answers: { 200: { description: 'Columns of equal length; null where there is a gap.', schema: Series } },
+    answers: {
+      200: {
+        description: 'Columns of equal length; null where there is a gap.',
+        schema: Series satisfies SchemaOf<SeriesAnswer, typeof Series>,
+      },
+    },
     refusals: ['invalid_request'],
   },
   {
@@ -101,9 +113,14 @@ export const WATCHING: readonly DescribedRoute[] = [
       project: FILTER.project,
       id: FILTER.id,
       user: FILTER.user,
-      requestId: v.optional(v.pipe(v.string(), v.maxLength(128))),
+      requestId: v.optional(v.pipe(v.string(), v.maxLength(MAX_REQUEST_ID))),
     }),
-    answers: { 200: { description: 'Every event once, where it is furthest.', schema: Found } },
+    answers: {
+      200: {
+        description: 'Every event once, where it is furthest.',
+        schema: Found satisfies SchemaOf<FindAnswer, typeof Found>,
+      },
+    },
     refusals: ['invalid_request', 'busy'],
   },
 ];

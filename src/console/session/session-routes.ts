@@ -33,7 +33,8 @@ type Session = { readonly id: string; readonly owner: SessionOwner };
 const MAX_CHARACTERS = 1_024;
 // Postgres keeps no NUL.
 const Text = v.pipe(v.string(), v.maxLength(MAX_CHARACTERS), v.regex(/^[^\0]+$/));
-const SignIn = v.union([v.strictObject({ link: Text }), v.strictObject({ name: Text, password: Text })]);
+/** What signs in: a link, or an account. */
+export const SignIn = v.union([v.strictObject({ link: Text }), v.strictObject({ name: Text, password: Text })]);
 const WRONG: ConsoleRefusal = { refused: 'wrong_credentials' };
 
 /** The path of the session, relative to the API. `POST` alone needs no session. */

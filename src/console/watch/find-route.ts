@@ -7,7 +7,7 @@ import { filterIn } from './live-route.ts';
 
 /** It reads a lot: others wait for their turn by asking again. */
 const MAX_AT_ONCE = 2;
-const MAX_REQUEST_ID = 128;
+export const MAX_REQUEST_ID = 128;
 
 export function eventsFind(deps: FindDeps): Handler<ConsoleEnv> {
   let running = 0;

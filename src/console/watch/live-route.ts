@@ -7,7 +7,7 @@ import { refuse } from '../refusals.ts';
 import { type LiveHub, MAX_STREAMS } from './live-hub.ts';
 
 /** As long as a text of an event may be. */
-const MAX_TEXT = 1_000;
+export const MAX_TEXT = 1_000;
 
 export function live(hub: Pick<LiveHub, 'open'>): Handler<ConsoleEnv> {
   return (c) => {
