@@ -25,6 +25,7 @@ const handle = ingest(
     flags: createFlags({ intake: 'open' }, () => {}),
     channel,
     accept: createAccept({ channel, journal: null, ledger }, { isRequired: false }),
+    watch: { watcher: null },
     journalRefusal: () => null,
     credentials: {
       find: (token: string) => (token === 'known' ? CREDENTIAL : null),
@@ -66,10 +67,10 @@ function request(body: string): DoorRequest {
 const tracked = (token: string) => request(`[{"event":"E","properties":{"token":"${token}"}}]`);
 
 test('its events are taken, with a known token in the body', () => {
-  void handle(tracked('known'), '/track');
+  void handle(tracked('known'), '/track', 'r-1');
   expect(ledger.accepted).toBe(1);
 });
 
 test('it is refused, with an unknown one', () => {
-  expect(handle(tracked('unknown'), '/track')).toMatchObject({ status: 401 });
+  expect(handle(tracked('unknown'), '/track', 'r-2')).toMatchObject({ status: 401 });
 });

@@ -116,6 +116,7 @@ describe('the rejected events of a request are counted and kept', () => {
     const acceptance = createAcceptance({
       channel: { couldHold: () => true } as never,
       accept: () => outcome,
+      watch: { watcher: null },
       idempotency: {} as never,
       ledger,
       clock: createManualClock(),

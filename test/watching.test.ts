@@ -65,7 +65,7 @@ function send(
   }: Partial<{ requestId: string; reached: Accepted; rejected: number }> = {},
 ) {
   const projectId = events[0]?.project ?? PROJECT;
-  const request = { requestId, projectId, receivedAt: clock.now(), rejected, source: 'native', ack: 'journaled' };
+  const request = { requestId, projectId, receivedAt: clock.now(), rejected, ack: 'journaled' };
   if (events.length === 0) return point.watcher?.took(request, null, null);
   const envelope = { projectId, eventCount: events.length, rows: Buffer.from(events.map(rowOf).join(''), 'latin1') };
   channel.offer(envelope, channel.reserve());
@@ -167,7 +167,7 @@ describe('a filter', () => {
     look({ event: 'café/<bar>' });
     const row = rowOf({ event: 'here' }).replace('"here"', Buffer.from(spelled, 'utf8').toString('latin1'));
     const envelope = { projectId: PROJECT, eventCount: 1, rows: Buffer.from(row, 'latin1') };
-    const request = { requestId: 'r', projectId: PROJECT, receivedAt: 0, rejected: 0, source: 'native', ack: 'queued' };
+    const request = { requestId: 'r', projectId: PROJECT, receivedAt: 0, rejected: 0, ack: 'queued' };
     point.watcher!.took(request, envelope, Promise.resolve('queued'));
     await told();
     expect(names()).toEqual(['café/<bar>']);
@@ -304,7 +304,7 @@ describe('a request of a while ago is found', () => {
   });
 });
 
-const REQUEST = { projectId: PROJECT, rejected: 0, source: 'native', ack: 'queued' };
+const REQUEST = { projectId: PROJECT, rejected: 0, ack: 'queued' };
 
 test('when the viewer is gone, nothing is left on the way of events', () => {
   look();

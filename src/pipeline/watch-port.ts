@@ -11,8 +11,6 @@ export type WatchedRequest = {
   /** Epoch ms; every row of it has this arrival. */
   readonly receivedAt: number;
   readonly rejected: number;
-  /** The front door. */
-  readonly source: string;
   /** How safe its sender wants the events to be. */
   readonly ack: string;
 };

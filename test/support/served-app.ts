@@ -54,6 +54,7 @@ export async function serveApp({
         flags,
         channel,
         accept: createAccept({ channel, journal: null, ledger }, { isRequired: false }),
+        watch: { watcher: null },
         journalRefusal: () => null,
         credentials: {
           find: async (token: string) => known.get(token) ?? null,

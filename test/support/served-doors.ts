@@ -31,6 +31,7 @@ export async function serveDoors(doors: readonly Door[]) {
     flags,
     channel,
     accept: createAccept({ channel, journal: null, ledger }, { isRequired: false }),
+    watch: { watcher: null },
     journalRefusal: () => null,
     credentials: {
       find: async (token: string) => (token === 'good' ? credential : null),

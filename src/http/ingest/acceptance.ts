@@ -33,7 +33,7 @@ export type AcceptanceDeps = {
   readonly channel: Channel;
   readonly accept: Accept;
   /** Told of every request while somebody looks. */
-  readonly watch?: WatchPoint;
+  readonly watch: WatchPoint;
   readonly idempotency: Idempotency;
   readonly ledger: Pick<Ledger, 'rejected'>;
   readonly clock: Clock;
@@ -153,7 +153,7 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
       ...headersOf(answered, decoded.rejected, door),
     };
     if (decoded.accepted === 0) {
-      deps.watch?.watcher?.took(watchedRequestOf(taking, decoded), null, null);
+      deps.watch.watcher?.took(watchedRequestOf(taking, decoded), null, null);
       rejection?.answered();
       return answer;
     }
@@ -170,7 +170,7 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
       rejection?.refused();
       return OFFER_REFUSALS[taken];
     }
-    deps.watch?.watcher?.took(watchedRequestOf(taking, decoded), envelope, taken);
+    deps.watch.watcher?.took(watchedRequestOf(taking, decoded), envelope, taken);
     return taken.then((reached): Promise<Answer | IngestRefusal> | Answer | IngestRefusal => {
       if (reached === 'not-journaled') {
         rejection?.refused();
@@ -236,10 +236,10 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
 type Rejection = { answered(): void; refused(): void };
 
 function watchedRequestOf(
-  { requestId, credential: { projectId }, receivedAt, door: { source }, ack }: Taking,
+  { requestId, credential: { projectId }, receivedAt, ack }: Taking,
   { rejected }: Decoded,
 ): WatchedRequest {
-  return { requestId, projectId, receivedAt, rejected, source, ack };
+  return { requestId, projectId, receivedAt, rejected, ack };
 }
 
 /** What an answer has besides the headers of all answers of its door. */

@@ -86,7 +86,7 @@ export function ingest(
   door: Door,
   deps: IngestDeps,
   options: IngestOptions,
-): (request: DoorRequest, path: string, requestId?: string) => SyncOrAsync<Reply> {
+): (request: DoorRequest, path: string, requestId: string) => SyncOrAsync<Reply> {
   const { flags, channel, journalRefusal, rateLimit, scheduler, clock, newEventId } = deps;
   const credentials = createDoorCredentials(door, deps.credentials);
   const acceptance = createAcceptance(deps);
@@ -96,7 +96,7 @@ export function ingest(
   const own = voiceOf(door);
   const voices = new Map([[door, own]]);
 
-  return (request, path, requestId = '') => {
+  return (request, path, requestId) => {
     const { method, headers, target } = request;
     const head = { method, path, target, headers, query: () => queryOf(target) };
     if (door.declines?.(head)) return replyTo({ refused: 'not_found' });
