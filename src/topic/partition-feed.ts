@@ -5,7 +5,7 @@
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../log/log.ts';
 import { type Batch, type BatchId, bytesOf } from '../pipeline/batch.ts';
-import { type Cut, type CutBatch, type OpenBatch, createBatchCutter } from './batch-cutter.ts';
+import { type CutBatch, type OpenBatch, createBatchCutter } from './batch-cutter.ts';
 import { createBell } from './bell.ts';
 import { createPartitionCommits } from './partition-commits.ts';
 import type { ReadBudget } from './read-budget.ts';
