@@ -82,7 +82,11 @@ describe.each([
     });
     const [seen] = shownIn(live);
     expect(seen).toMatchObject({ event: 'signup', distinctId: 'u1', projectId: rig.projectId });
-    const steps = () => live.all<{ steps: EventStep[] }>('steps').flatMap((told) => told.steps);
+    const steps = () =>
+      live
+        .all<{ steps: EventStep[] }>('steps')
+        .flatMap((told) => told.steps)
+        .filter(({ id }) => id === seen!.id);
     await until('stored', () => Promise.resolve(steps().some(({ stage }) => stage === 'stored')));
     expect(new Set(steps().map(({ stage }) => stage))).toEqual(new Set(['journaled', 'batched', 'stored']));
     expect(shownIn(live).map(({ event }) => event)).not.toContain('other');
@@ -169,10 +173,12 @@ test('an event that ClickHouse does not take is in a dead letter, and stored aft
   const { ids } = await send(['spilled']);
   await becomes(ids[0]!, 'dead-letter');
   const { events, looked } = await find(`id=${ids[0]}`);
+  // The drain may be trying it at this moment.
+  const state = expect.stringMatching(/^(waiting|replaying)$/) as string;
   expect(events).toMatchObject([
     {
       event: 'spilled',
-      letter: { id: expect.any(String) as string, state: 'waiting', errorClass: expect.any(String) as string },
+      letter: { id: expect.any(String) as string, state, errorClass: expect.any(String) as string },
     },
   ]);
   expect(looked).toMatchObject({ store: 'unavailable', letters: 'all' });
