@@ -8,6 +8,7 @@ import type { DoorRequest } from '../src/http/request/door-request.ts';
 import { createAccept } from '../src/pipeline/accept.ts';
 import { createFlags } from '../src/pipeline/flags.ts';
 import { createLedger } from '../src/pipeline/ledger.ts';
+import { createWaitingRoom } from '../src/pipeline/waiting-room.ts';
 import { systemClock } from '../src/runtime/clock.ts';
 import { channelOn, DECODE_CONTEXT, PROJECT } from './support/factory.ts';
 
@@ -17,6 +18,7 @@ const channel = channelOn(systemClock, {
   maxBytes: 1_000_000,
   batch: { maxEvents: 10, maxBytes: 1_000_000, maxWaitMs: 1 },
 });
+const waitingRoom = createWaitingRoom({ channel, clock: systemClock });
 const ledger = createLedger();
 
 const handle = ingest(
@@ -24,7 +26,8 @@ const handle = ingest(
   {
     flags: createFlags({ intake: 'open' }, () => {}),
     channel,
-    accept: createAccept({ channel, journal: null, ledger }, { isRequired: false }),
+    waitingRoom,
+    accept: createAccept({ waitingRoom, journal: null, ledger }, { isRequired: false }),
     watch: { watcher: null },
     journalRefusal: () => null,
     credentials: {

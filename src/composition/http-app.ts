@@ -34,7 +34,7 @@ type HttpAppParts = {
 
 export function createHttpApp(parts: HttpAppParts, { clock, log }: { clock: Clock; log: Log }) {
   const { config, version, intake, state, reading, credentials, idempotency, pages, workerContext } = parts;
-  const { channel, accept, durability, watch } = intake;
+  const { channel, waitingRoom, accept, durability, watch } = intake;
   const { flags, ledger } = state;
   const ownRateLimit = () => config.rateLimit && createRateLimit(config.rateLimit);
   return createApp(
@@ -42,6 +42,7 @@ export function createHttpApp(parts: HttpAppParts, { clock, log }: { clock: Cloc
       ingest: {
         flags,
         channel,
+        waitingRoom,
         accept,
         watch,
         journalRefusal: durability.refusal,

@@ -11,6 +11,7 @@ import type { BatchId } from '../pipeline/batch.ts';
 import { createChannel } from '../pipeline/channel.ts';
 import { journaledChannel } from '../pipeline/journaled-channel.ts';
 import type { Ledger } from '../pipeline/ledger.ts';
+import { createWaitingRoom } from '../pipeline/waiting-room.ts';
 import { type WatchPoint, watchedChannel } from '../pipeline/watch-port.ts';
 import { createSizeLimit } from '../pipeline/size-limit.ts';
 import { type DurableDirs, openDurability } from './durability.ts';
@@ -46,11 +47,13 @@ export async function openIntake(
   const watch: WatchPoint = { watcher: null };
   const kept = journal ? journaledChannel({ channel: inMemory, journal, clock, log }) : inMemory;
   const channel = watchedChannel(kept, watch);
+  const waitingRoom = createWaitingRoom({ channel, clock });
   return {
     durability,
     channel,
     watch,
-    accept: createAccept({ channel, journal, ledger }, { isRequired: config.journal.mode === 'on' }),
+    waitingRoom,
+    accept: createAccept({ waitingRoom, journal, ledger }, { isRequired: config.journal.mode === 'on' }),
     sizeLimit: createSizeLimit({ clock, log }, channel.setBatchBytes),
   };
 }

@@ -3,9 +3,10 @@
  * be taken from the channel only then. So the journal knows every envelope of a batch, in the same order.
  */
 import type { Envelope } from '../event/event.ts';
-import type { Channel, HeldPlace, OfferRefusal, OnSettled, Reservation } from './channel-port.ts';
+import type { HeldPlace, OfferRefusal, OnSettled, Reservation } from './channel-port.ts';
 import type { Ledger } from './ledger.ts';
 import type { Journal, KeptAnswer } from './ports.ts';
+import type { WaitingRoom } from './waiting-room.ts';
 
 /**
  * How safe the envelope is when `accept` resolves; `not-journaled`: the journal failed, and the envelope was not
@@ -22,11 +23,11 @@ export type Acceptance = {
   readonly onSettled: OnSettled | undefined;
 };
 
-/** Accepts the envelope, or says at once why there is no place for it. */
-export type Accept = (envelope: Envelope, acceptance: Acceptance) => OfferRefusal | Promise<Accepted>;
+/** Accepts the envelope, or says why there is no place for it: at once, or when it has waited for one. */
+export type Accept = (envelope: Envelope, acceptance: Acceptance) => OfferRefusal | Promise<Accepted | OfferRefusal>;
 
 export type AcceptDeps = {
-  readonly channel: Channel;
+  readonly waitingRoom: Pick<WaitingRoom, 'hold'>;
   /** null when there is none: events are in memory only. */
   readonly journal: Journal | null;
   readonly ledger: Ledger;
@@ -34,19 +35,25 @@ export type AcceptDeps = {
 
 /** `isRequired`: without the journal nothing is accepted; otherwise memory is enough while the disk fails. */
 export function createAccept(
-  { channel, journal, ledger }: AcceptDeps,
+  { waitingRoom, journal, ledger }: AcceptDeps,
   { isRequired }: { isRequired: boolean },
 ): Accept {
-  return (envelope, { level, reservation, answer, onSettled }) => {
-    const held = channel.hold(envelope, reservation, onSettled);
+  return (envelope, acceptance) => {
+    const held = waitingRoom.hold(envelope, acceptance.reservation, acceptance.onSettled);
     if (typeof held === 'string') return held;
-    if (journal === null) return Promise.resolve(queue(held, null));
+    return held instanceof Promise
+      ? held.then((place) => (typeof place === 'string' ? place : keep(place, envelope, acceptance)))
+      : keep(held, envelope, acceptance);
+  };
+
+  function keep(held: HeldPlace, envelope: Envelope, { level, answer }: Acceptance): Promise<Accepted> {
+    if (journal === null) return Promise.resolve(queue(null));
 
     const { sequence, written } = journal.append(envelope, answer);
     const kept = written.then(
-      () => queue(held, sequence),
+      () => queue(sequence),
       () => {
-        if (!isRequired || level === 'queued') return queue(held, null);
+        if (!isRequired || level === 'queued') return queue(null);
         held.cancel();
         return 'not-journaled' as const;
       },
@@ -57,10 +64,10 @@ export function createAccept(
     ledger.accepted += envelope.eventCount;
     return Promise.resolve('queued');
 
-    function queue(place: HeldPlace, journalSequence: number | null): Accepted {
-      place.queue(journalSequence);
+    function queue(journalSequence: number | null): Accepted {
+      held.queue(journalSequence);
       if (journal === null || level !== 'queued') ledger.accepted += envelope.eventCount;
       return journalSequence === null ? 'queued' : 'journaled';
     }
-  };
+  }
 }

@@ -10,6 +10,7 @@ import type { ChannelLimits, ChannelUsage, OfferRefusal, Reservation } from './c
 export type ChannelCapacity = {
   reserve(of?: 'known' | 'unknown'): Reservation;
   isFull(bytes: number): boolean;
+  room(): number;
   couldHold(eventCount: number, byteCount?: number): boolean;
   /**
    * Exchanges the reservation for room for the envelope, or says why there is none; the reservation is released either
@@ -44,6 +45,7 @@ export function createChannelCapacity({ clock }: { clock: Clock }, limits: Chann
   return {
     reserve,
     isFull: (bytes) => pendingEvents >= limits.maxEvents || exceedsBytes(bytes),
+    room: () => Math.max(0, limits.maxEvents - pendingEvents),
     couldHold: (eventCount, byteCount = 0) => eventCount <= limits.maxEvents && byteCount <= limits.maxBytes,
     occupy,
     vacate: (envelope) => count(envelope, -1),

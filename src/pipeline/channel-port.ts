@@ -69,6 +69,10 @@ export type Channel = {
   reserve(of?: 'known' | 'unknown'): Reservation;
   /** Whether a body of `bytes` has no chance of a place now. */
   isFull(bytes: number): boolean;
+  /** How many events more would be within the limit now. */
+  room(): number;
+  /** Calls `listener`, the only one, whenever places were given back. */
+  onRoom(listener: () => void): void;
   /** Whether that much could ever be queued together, in an empty channel. */
   couldHold(eventCount: number, byteCount?: number): boolean;
   /**

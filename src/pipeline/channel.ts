@@ -43,10 +43,15 @@ export function createChannel(
   let closed = false;
   let isTaking = false;
   let wake: (() => void) | null = null;
+  let onRoom: (() => void) | null = null;
 
   return {
     reserve: capacity.reserve,
     isFull: capacity.isFull,
+    room: capacity.room,
+    onRoom: (listener) => {
+      onRoom = listener;
+    },
     couldHold: capacity.couldHold,
     offer,
     hold,
@@ -102,6 +107,7 @@ export function createChannel(
     function cancel() {
       acknowledge();
       capacity.vacate(envelope);
+      onRoom?.();
     }
   }
 
@@ -162,6 +168,7 @@ export function createChannel(
     const apart = ofBatch && takenOut.length > 0 ? chunksWith(takenOut, batch.chunks) : null;
     for (const { chunk, onSettled } of ofBatch ?? [])
       onSettled(chunk !== null && apart?.has(chunk) ? 'dead-lettered' : destination);
+    onRoom?.();
   }
 
   function hurry() {

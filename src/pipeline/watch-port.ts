@@ -2,7 +2,7 @@
 import type { Envelope, ProjectId } from '../event/event.ts';
 import type { Accepted } from './accept.ts';
 import type { Batch } from './batch.ts';
-import type { Channel, Destination } from './channel-port.ts';
+import type { Channel, Destination, OfferRefusal } from './channel-port.ts';
 
 /** A request of which events were accepted, or all rejected. */
 export type WatchedRequest = {
@@ -18,7 +18,7 @@ export type WatchedRequest = {
 /** Every function returns at once and throws nothing. */
 export type Watcher = {
   /** `envelope`: null where no event was accepted; `reached`: how safe the others become. */
-  took(request: WatchedRequest, envelope: Envelope | null, reached: Promise<Accepted> | null): void;
+  took(request: WatchedRequest, envelope: Envelope | null, reached: Promise<Accepted | OfferRefusal> | null): void;
   /** The batch was cut: its chunks are the rows of envelopes, the same objects. */
   cut(batch: Batch): void;
   settled(batch: Batch, destination: Destination, takenOut: readonly number[]): void;

@@ -4,6 +4,7 @@
  */
 import type { Envelope } from '../event/event.ts';
 import type { Accepted } from '../pipeline/accept.ts';
+import type { OfferRefusal } from '../pipeline/channel-port.ts';
 import type { WatchedRequest, Watcher, WatchPoint } from '../pipeline/watch-port.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type {
@@ -76,7 +77,7 @@ export function startWatching({ point, clock, report, queued, held }: WatchingDe
     else reportSoon();
   }
 
-  function took(request: WatchedRequest, envelope: Envelope | null, reached: Promise<Accepted> | null) {
+  function took(request: WatchedRequest, envelope: Envelope | null, reached: Promise<Accepted | OfferRefusal> | null) {
     recent.add(request, envelope && envelope.rows, envelope?.eventCount ?? 0);
     if (streams.length === 0 || envelope === null) return;
     const seen = lookAt(envelope);
@@ -90,7 +91,7 @@ export function startWatching({ point, clock, report, queued, held }: WatchingDe
     // Never rejects: a journal that fails is an answer.
     void reached?.then((level) => {
       if (level === 'journaled') trails.tell(trail, 'journaled');
-      if (level === 'not-journaled') trails.tell(trail, 'refused');
+      else if (level !== 'queued') trails.tell(trail, 'refused');
     });
     reportSoon();
   }

@@ -9,6 +9,7 @@ import { createLog } from '../../src/log/log.ts';
 import { createAccept } from '../../src/pipeline/accept.ts';
 import { createFlags } from '../../src/pipeline/flags.ts';
 import { createLedger } from '../../src/pipeline/ledger.ts';
+import { createWaitingRoom } from '../../src/pipeline/waiting-room.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { OTHER_PROJECT, PROJECT, channelOn } from './factory.ts';
 
@@ -35,6 +36,7 @@ export async function serveApp({
     maxBytes: 50_000_000,
     batch: { maxEvents: 20_000, maxBytes: 50_000_000, maxWaitMs: 1 },
   });
+  const waitingRoom = createWaitingRoom({ channel, clock });
   const ledger = createLedger();
   const flags = createFlags({ intake: 'open' }, () => {});
   const lines: string[] = [];
@@ -53,7 +55,8 @@ export async function serveApp({
       ingest: {
         flags,
         channel,
-        accept: createAccept({ channel, journal: null, ledger }, { isRequired: false }),
+        waitingRoom,
+        accept: createAccept({ waitingRoom, journal: null, ledger }, { isRequired: false }),
         watch: { watcher: null },
         journalRefusal: () => null,
         credentials: {

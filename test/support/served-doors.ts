@@ -12,6 +12,7 @@ import { createLog } from '../../src/log/log.ts';
 import { createAccept } from '../../src/pipeline/accept.ts';
 import { createFlags } from '../../src/pipeline/flags.ts';
 import { createLedger } from '../../src/pipeline/ledger.ts';
+import { createWaitingRoom } from '../../src/pipeline/waiting-room.ts';
 import { readDescription } from './description.ts';
 import { PROJECT, channelOn } from './factory.ts';
 
@@ -23,6 +24,7 @@ export async function serveDoors(doors: readonly Door[]) {
     maxBytes: 10_000_000,
     batch: { maxEvents: 1_000, maxWaitMs: 1 },
   });
+  const waitingRoom = createWaitingRoom({ channel, clock });
   const ledger = createLedger();
   const scheduler = createFairScheduler();
   const flags = createFlags({ intake: 'open' }, () => {});
@@ -30,7 +32,8 @@ export async function serveDoors(doors: readonly Door[]) {
   const deps = {
     flags,
     channel,
-    accept: createAccept({ channel, journal: null, ledger }, { isRequired: false }),
+    waitingRoom,
+    accept: createAccept({ waitingRoom, journal: null, ledger }, { isRequired: false }),
     watch: { watcher: null },
     journalRefusal: () => null,
     credentials: {

@@ -85,15 +85,25 @@ export function linesOf(headers: Headers): string {
   return headers.map(([name, value]) => `${name}: ${value}\r\n`).join('');
 }
 
-/** The start of the previous answer: most answers within a second begin alike. */
-let start: (Pick<Reply, 'status' | 'headers'> & { readonly second: number; readonly lines: string }) | null = null;
+type Start = Pick<Reply, 'status' | 'headers'> & { readonly second: number; readonly lines: string };
+/** The starts of the latest two kinds of answers: within a second most begin alike, also where some are refused. */
+let start: Start | null = null;
+let startBefore: Start | null = null;
 
 /** Status, date and the reply's own headers, as lines. */
 function startOf(status: number, headers: Reply['headers'], epochMs: number): string {
   const second = Math.floor(epochMs / 1_000);
-  if (start?.second !== second || start.status !== status || start.headers !== headers) {
-    const all: Headers = [['Date', new Date(second * 1_000).toUTCString()], ...Object.entries(headers)];
-    start = { status, headers, second, lines: `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${linesOf(all)}` };
+  const begins = (known: Start | null): known is Start =>
+    known?.second === second && known.status === status && known.headers === headers;
+  if (!begins(start)) {
+    const other = begins(startBefore) ? startBefore : newStart(status, headers, second);
+    startBefore = start;
+    start = other;
   }
   return start.lines;
+}
+
+function newStart(status: number, headers: Reply['headers'], second: number): Start {
+  const all: Headers = [['Date', new Date(second * 1_000).toUTCString()], ...Object.entries(headers)];
+  return { status, headers, second, lines: `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${linesOf(all)}` };
 }

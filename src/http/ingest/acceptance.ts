@@ -172,9 +172,9 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
     }
     deps.watch.watcher?.took(watchedRequestOf(taking, decoded), envelope, taken);
     return taken.then((reached): Promise<Answer | IngestRefusal> | Answer | IngestRefusal => {
-      if (reached === 'not-journaled') {
+      if (reached !== 'queued' && reached !== 'journaled') {
         rejection?.refused();
-        return JOURNAL_REFUSALS.failed;
+        return reached === 'not-journaled' ? JOURNAL_REFUSALS.failed : OFFER_REFUSALS[reached];
       }
       if (settled === null || ack === 'stored' || reached === 'journaled') rejection?.answered();
       if (settled === null) return { ...answer, ack: reached };

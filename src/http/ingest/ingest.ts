@@ -10,7 +10,6 @@ import { decoderOf } from '../../event/decoder.ts';
 import type { AsSent, DecodeEvent, Decoder } from '../../event/decoding.ts';
 import { type BodyProblem, isBodyProblem } from '../../event/envelope.ts';
 import { rawEventOf } from '../../event/raw-event.ts';
-import { type Flags, closedBecause } from '../../pipeline/flags.ts';
 import type { Reservation } from '../../pipeline/channel-port.ts';
 import type { Credential } from '../../pipeline/ports.ts';
 import { type SyncOrAsync, whenResolved } from '../../runtime/sync-or-async.ts';
@@ -32,22 +31,21 @@ import {
 } from './acceptance.ts';
 import { type Ack, type HighestAck, createAckHeaders, requestedAck } from './acknowledgement.ts';
 import { type ClientFacts, type ClientFactsOptions, clientFactsOf, NO_FACTS } from './client-facts.ts';
+import { type AdmissionDeps, createAdmission } from './admission.ts';
 import { createDoorCredentials } from './door-credentials.ts';
 import { type Refuse, refuserOf } from './door-refusals.ts';
 import type { BodyShape, Door, Opened, RequestHead } from './doors/door.ts';
 import type { Answer } from './idempotency.ts';
-import { type IngestRefusal, JOURNAL_REFUSALS, NO_TOKEN_FOUND } from './ingest-refusals.ts';
+import { type IngestRefusal, NO_TOKEN_FOUND } from './ingest-refusals.ts';
 import { readLines } from './ndjson-lines.ts';
 import { createCapture, type RejectedCapture } from './rejected-capture.ts';
 
-export type IngestDeps = AcceptanceDeps & {
-  readonly flags: Flags;
-  /** Whether and why the journal, where it is required, would refuse a body of that size. */
-  readonly journalRefusal: (bytes: number) => 'full' | 'failed' | null;
-  readonly credentials: Credentials;
-  readonly rateLimit: RateLimit | null;
-  readonly scheduler: FairScheduler;
-};
+export type IngestDeps = AcceptanceDeps &
+  AdmissionDeps & {
+    readonly credentials: Credentials;
+    readonly rateLimit: RateLimit | null;
+    readonly scheduler: FairScheduler;
+  };
 
 export type IngestOptions = {
   readonly maxBodyBytes: number;
@@ -87,7 +85,8 @@ export function ingest(
   deps: IngestDeps,
   options: IngestOptions,
 ): (request: DoorRequest, path: string, requestId: string) => SyncOrAsync<Reply> {
-  const { flags, channel, journalRefusal, rateLimit, scheduler, clock, newEventId } = deps;
+  const { channel, rateLimit, scheduler, clock, newEventId } = deps;
+  const admission = createAdmission(deps, options);
   const credentials = createDoorCredentials(door, deps.credentials);
   const acceptance = createAcceptance(deps);
   const ackHeaders = createAckHeaders(door.contentType ?? 'application/json');
@@ -100,12 +99,22 @@ export function ingest(
     const { method, headers, target } = request;
     const head = { method, path, target, headers, query: () => queryOf(target) };
     if (door.declines?.(head)) return replyTo({ refused: 'not_found' });
-    const closed = whyClosed(request);
-    if (closed) return own.refuse(closed, head);
+    const receivedAt = clock.now();
+    return admission.admit(
+      request,
+      (closed) => (closed ? own.refuse(closed, head) : comeIn(request, { requestId, receivedAt, head })),
+      ABORTED,
+    );
+  };
+
+  function comeIn(
+    request: DoorRequest,
+    { requestId, receivedAt, head }: Pick<Arrival, 'requestId' | 'receivedAt' | 'head'>,
+  ): SyncOrAsync<Reply> {
+    const { target } = request;
     const ack = isSdk ? options.defaultAck : requestedAck(target, options.defaultAck, options.highestAck);
     if (typeof ack !== 'string') return own.refuse(ack, head);
 
-    const receivedAt = clock.now();
     return whenResolved(credentials.fromHeaders(request, head), (fromHeaders) => {
       if (fromHeaders && isRefusal(fromHeaders)) return own.refuse(fromHeaders, head);
       const reservation = channel.reserve(fromHeaders ? 'known' : 'unknown');
@@ -116,7 +125,7 @@ export function ingest(
         (entered) => replyWhenAnswered(entered, arrival.head, arrival.voice.refuse),
       );
     });
-  };
+  }
 
   function factsOf(request: DoorRequest, head: RequestHead): ClientFacts {
     return options.client ? clientFactsOf(request, head, door, options.client) : NO_FACTS;
@@ -291,17 +300,6 @@ export function ingest(
     const { maxFutureMs } = options;
     const context = { projectId, retentionSeconds, receivedAt, source, maxFutureMs, newEventId, skewMs };
     return decoder(asSent === null ? context : { ...context, asSent });
-  }
-
-  function whyClosed({ body }: DoorRequest): IngestRefusal | null {
-    const closed = closedBecause(flags.facts());
-    if (closed) return { refused: closed };
-    // Checks whether the announced Content-Length could fit; the room itself is reserved as the bytes arrive, so that a
-    // client that announces much and sends nothing holds nothing.
-    const announced = Math.min(body.announcedBytes, options.maxBodyBytes) || 0;
-    if (channel.isFull(announced)) return { refused: 'channel_full' };
-    const trouble = journalRefusal(announced);
-    return trouble === null ? null : JOURNAL_REFUSALS[trouble];
   }
 
   function replyWhenAnswered(

@@ -1,0 +1,77 @@
+/** Whether a request may come in, before anything of it is read: the first check of the contract. */
+import { type Flags, closedBecause } from '../../pipeline/flags.ts';
+import type { WaitingRoom } from '../../pipeline/waiting-room.ts';
+import type { SyncOrAsync } from '../../runtime/sync-or-async.ts';
+import type { Reply } from '../answers/reply.ts';
+import type { DoorRequest } from '../request/door-request.ts';
+import { type IngestRefusal, JOURNAL_REFUSALS, OFFER_REFUSALS } from './ingest-refusals.ts';
+
+export type AdmissionDeps = {
+  readonly flags: Flags;
+  readonly waitingRoom: Pick<WaitingRoom, 'isOpen' | 'waitAtDoor'>;
+  /** Whether and why the journal, where it is required, would refuse a body of that size. */
+  readonly journalRefusal: (bytes: number) => 'full' | 'failed' | null;
+};
+
+export type Admission = {
+  /**
+   * Calls `enter` with why the request is refused, or null when it may come in: at once, or when it has waited for
+   * room. A client that leaves meanwhile gets `aborted`.
+   */
+  admit(
+    request: DoorRequest,
+    enter: (refusal: IngestRefusal | null) => SyncOrAsync<Reply>,
+    aborted: Reply,
+  ): SyncOrAsync<Reply>;
+};
+
+const NO_ROOM = OFFER_REFUSALS.full;
+
+export function createAdmission(
+  { flags, waitingRoom, journalRefusal }: AdmissionDeps,
+  { maxBodyBytes }: { maxBodyBytes: number },
+): Admission {
+  return {
+    admit(request, enter, aborted) {
+      // Only whether the announced Content-Length could fit; the room itself is reserved as the bytes arrive, so that a
+      // client that announces much and sends nothing holds nothing.
+      const announced = Math.min(request.body.announcedBytes, maxBodyBytes) || 0;
+      const closed = whyClosed(announced);
+      return closed === NO_ROOM ? wait(announced, request, enter, aborted) : enter(closed);
+    },
+  };
+
+  function whyClosed(announced: number): IngestRefusal | null {
+    const closed = closedBecause(flags.facts());
+    if (closed) return { refused: closed };
+    if (!waitingRoom.isOpen(announced)) return NO_ROOM;
+    const trouble = journalRefusal(announced);
+    return trouble === null ? null : JOURNAL_REFUSALS[trouble];
+  }
+
+  function wait(
+    announced: number,
+    request: DoorRequest,
+    enter: (refusal: IngestRefusal | null) => SyncOrAsync<Reply>,
+    aborted: Reply,
+  ): SyncOrAsync<Reply> {
+    const { promise, resolve, reject } = Promise.withResolvers<Reply>();
+    const leave = waitingRoom.waitAtDoor(announced, (isLast) => {
+      const closed = whyClosed(announced);
+      if (closed === NO_ROOM && !isLast) return 'waits';
+      off();
+      try {
+        resolve(enter(closed));
+      } catch (error) {
+        reject(error);
+      }
+      return closed === null ? 'enters' : 'refused';
+    });
+    if (leave === null) return enter(NO_ROOM);
+    const off = request.onGone(() => {
+      leave();
+      resolve(aborted);
+    });
+    return promise;
+  }
+}
