@@ -59,6 +59,25 @@ describe('saturate', () => {
     expect(outcome.latency.count).toBe(100);
   });
 
+  test('says how long a refused client is told to wait', async () => {
+    let asked = 0;
+    const target = await serve((_, answer) => {
+      if (++asked > 1) say(answer, 202);
+      else answer.writeHead(503, { 'retry-after': '7', 'content-length': 18 }).end('{"code":"no_room"}');
+    });
+    const told: unknown[] = [];
+    await saturate({
+      port: target.port,
+      connections: 1,
+      next: numbered(target, 2),
+      onAnswer: (status, _, { code, retryAfterS }) => told.push([status, code, retryAfterS]),
+    });
+    expect(told).toEqual([
+      [503, 'no_room', 7],
+      [202, null, 0],
+    ]);
+  });
+
   test('sends what a server understands', async () => {
     const seen: { method: string; url: string; mark: unknown; body: string }[] = [];
     const target = await serve(({ method, url, headers }, answer, body) => {

@@ -7,7 +7,7 @@ import { createRoll, numberable, numbered, numberedLoad } from './bench/support/
 import type { Stores } from './support/stores.ts';
 
 const TARGET: Target = { port: 1, path: '/events', headers: { 'x-mark': 'm' } };
-const DETAIL: AnswerDetail = { dueMs: 0, tookMs: 1, code: null };
+const DETAIL: AnswerDetail = { dueMs: 0, tookMs: 1, code: null, retryAfterS: 0 };
 
 /** Stores that hold the events with these numbers, sent in pieces that split numbers in the middle. */
 function storesWith(numbers: readonly number[], { counted = numbers.length } = {}): Stores {

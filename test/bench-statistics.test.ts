@@ -1,5 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import { cpuMsOf, peakRssMiBOf } from './bench/support/process-usage.ts';
+import { childrenOf, cpuMsOf, peakRssMiBOf, rssMiBOf, threadCpuMsOf } from './bench/support/process-usage.ts';
 import { figuresTable, guardTable, isMet } from './bench/support/report.ts';
 import { alternately, figureOf, medianOf, ratioOf, rounded } from './bench/support/statistics.ts';
 
@@ -64,6 +66,24 @@ describe('of a process', () => {
     expect(cpuMsOf(process.pid) - before).toBeGreaterThanOrEqual(50);
   });
 
+  test('processor time of its threads is told more exactly, and is not less than that', () => {
+    const [before, own] = [threadCpuMsOf(process.pid), process.cpuUsage()];
+    let used = process.cpuUsage(own);
+    while (used.user + used.system < 100_000) used = process.cpuUsage(own);
+    expect(threadCpuMsOf(process.pid) - before).toBeGreaterThanOrEqual(50);
+  });
+
+  test('its memory is told, and who its children are', async () => {
+    expect(rssMiBOf(process.pid)).toBeGreaterThan(10);
+    expect(rssMiBOf(2 ** 30)).toBe(0);
+    const child = spawn('sleep', ['60']);
+    expect(childrenOf(process.pid)).toContain(child.pid);
+    const ended = once(child, 'close');
+    child.kill();
+    await ended;
+    expect(childrenOf(process.pid)).not.toContain(child.pid);
+  });
+
   test('the peak of its memory is at least what it holds', () => {
     // One of the family may hold more than this process.
     expect(peakRssMiBOf(process.pid)).toBeGreaterThanOrEqual(process.memoryUsage.rss() / 2 ** 20 - 64);
@@ -71,6 +91,7 @@ describe('of a process', () => {
 
   test('one that is gone has used nothing', () => {
     expect(cpuMsOf(2 ** 30)).toBe(0);
+    expect(threadCpuMsOf(2 ** 30)).toBe(0);
     expect(peakRssMiBOf(2 ** 30)).toBe(0);
   });
 });

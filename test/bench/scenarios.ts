@@ -15,8 +15,10 @@ import { scenario as reading } from './reading.bench.ts';
 import { scenario as sdk } from './sdk.bench.ts';
 import { scenario as singles } from './singles.bench.ts';
 import { scenario as staged } from './staged.bench.ts';
+import { scenario as overload } from './overload.bench.ts';
 import { scenario as postgres } from './postgres.bench.ts';
 import { scenario as storm } from './storm.bench.ts';
+import { scenario as workers } from './workers.bench.ts';
 import type { Scenario } from './support/scenario.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -28,6 +30,8 @@ export const SCENARIOS: readonly Scenario[] = [
   ndjson,
   inserts,
   drain,
+  overload,
+  workers,
   outage,
   storm,
   abandoned,

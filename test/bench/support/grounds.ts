@@ -16,7 +16,7 @@ import { createTokens } from '../../../src/postgres/accounts/tokens.ts';
 import { readRuntime } from '../../../src/service/runtime-file.ts';
 import { type PostgresStores, type Stores, startPostgresStores, startStores } from '../../support/stores.ts';
 import { startWeir } from '../../support/weir.ts';
-import { cpuMsOf, peakRssMiBOf } from './process-usage.ts';
+import { cpuMsOf, peakRssMiBOf, rssMiBOf, threadCpuMsOf } from './process-usage.ts';
 
 /** A process under measurement. */
 export type Benched = {
@@ -25,6 +25,8 @@ export type Benched = {
   readonly pid: number;
   /** Processor time used so far. */
   cpuMs(): number;
+  /** The memory it holds now. */
+  rssMiB(): number;
   /** The most memory it has held so far; with several workers, that of the largest. */
   peakRssMiB(): number;
   /** Resolves when it has ended; throws when it did not end well. */
@@ -44,10 +46,12 @@ export type Grounds<S = Stores> = {
   readonly stores: S;
   readonly projectId: ProjectId;
   readonly token: string;
-  /** A Weir that takes events: the settings of the grounds, then those given, over Weir's own defaults. */
+  /** A Weir that is ready: the settings of the grounds, then those given, over Weir's own defaults. */
   startBenched(settings?: Readonly<Record<string, string>>): Promise<BenchedWeir>;
   /** `bare-server.ts`: what HTTP and JSON cost by themselves. */
   startBare(): Promise<Benched>;
+  /** Processor time that the store of the events has used so far. */
+  storeCpuMs(): number;
   /** Stored rows since the last `forget`, and how many different events they are. */
   stored(): Promise<{ rows: number; events: number }>;
   /** Throws unless exactly so many events are stored, each once, and no dead letter is left. Call it when settled. */
@@ -82,7 +86,11 @@ export async function openPostgresGrounds({ settings = {} }: { settings?: Settin
 }
 
 /** What a store has of events. */
-type Holding = { stored(projectId: string): Promise<{ rows: number; events: number }>; forget(): Promise<void> };
+type Holding = {
+  pid(): number;
+  stored(projectId: string): Promise<{ rows: number; events: number }>;
+  forget(): Promise<void>;
+};
 
 async function groundsOn<S extends Stores | PostgresStores>(
   stores: S,
@@ -114,6 +122,7 @@ async function groundsOn<S extends Stores | PostgresStores>(
     token: token!.plaintext,
     startBenched,
     startBare,
+    storeCpuMs: () => cpuMsOf(holding.pid()),
     stored: () => holding.stored(projectId),
     expectStored,
     forget,
@@ -143,7 +152,9 @@ async function groundsOn<S extends Stores | PostgresStores>(
     });
     own(weir.child);
     const explain = (what: string) => new Error(`${what}:\n${weir.written().slice(-LOG_SHOWN)}`);
-    const url = await readyUrlOf(dataDir, () => weir.child.exitCode !== null).catch((error: Error) => {
+    // One that takes no events is never ready.
+    const page = more['INGEST_DISABLED'] === 'true' ? 'livez' : 'readyz';
+    const url = await answeringUrlOf(dataDir, page, () => weir.child.exitCode !== null).catch((error: Error) => {
       throw explain(`Weir did not get ready (${error.message})`);
     });
     return {
@@ -202,6 +213,7 @@ async function groundsOn<S extends Stores | PostgresStores>(
 }
 
 const inClickHouse = (stores: Stores): Holding => ({
+  pid: () => stores.clickhouseServer.pid(),
   async stored(projectId) {
     const [counted] = await stores.select<{ rows: string; events: string }>(
       `SELECT toString(count()) AS rows, toString(uniqExact(event_id)) AS events
@@ -217,6 +229,7 @@ const inClickHouse = (stores: Stores): Holding => ({
 });
 
 const inPostgres = (stores: PostgresStores): Holding => ({
+  pid: () => stores.postgresServer.pid(),
   async stored(projectId) {
     const [counted] = await stores.select<{ rows: string; events: string }>(
       `SELECT count(*) AS rows, count(DISTINCT event_id) AS events
@@ -238,18 +251,19 @@ function benched(child: ChildProcess, url: string): Omit<Benched, 'stop'> {
     url,
     port: Number(new URL(url).port),
     pid,
-    cpuMs: () => cpuMsOf(pid),
+    cpuMs: () => threadCpuMsOf(pid),
+    rssMiB: () => rssMiBOf(pid),
     peakRssMiB: () => peakRssMiBOf(pid),
   };
 }
 
-/** Where the Weir of that directory listens, once it takes events. */
-async function readyUrlOf(dataDir: string, hasEnded: () => boolean): Promise<string> {
+/** Where the Weir of that directory listens, once the page says that all is well. */
+async function answeringUrlOf(dataDir: string, page: string, hasEnded: () => boolean): Promise<string> {
   const until = performance.now() + READY_WITHIN_MS;
   for (;;) {
     const runtime = readRuntime(dataDir);
     const url = runtime.kind === 'running' ? runtime.url : null;
-    if (url && (await fetch(`${url}/readyz`).catch(() => null))?.ok) return url;
+    if (url && (await fetch(`${url}/${page}`).catch(() => null))?.ok) return url;
     if (hasEnded()) throw new Error('it has ended');
     if (performance.now() > until) throw new Error('it took too long');
     await sleep(POLL_MS);

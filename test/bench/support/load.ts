@@ -42,6 +42,8 @@ export type AnswerDetail = {
   readonly tookMs: number;
   /** Why it was refused, as the answer calls it; null when it was not. */
   readonly code: string | null;
+  /** How long to wait before the next try, as the answer says; 0 when it does not. */
+  readonly retryAfterS: number;
 };
 
 /** The bytes of one POST. */
@@ -213,10 +215,10 @@ function createTally<S extends Sendable>(onAnswer: OnAnswer<S> = () => {}) {
   const latency = createHistogram();
   let failures = 0;
   return {
-    answered({ status, code }: Answer, sent: S, { dueMs, tookMs }: Omit<AnswerDetail, 'code'>) {
+    answered({ status, ...told }: Answer, sent: S, times: Pick<AnswerDetail, 'dueMs' | 'tookMs'>) {
       statuses.set(status, (statuses.get(status) ?? 0) + 1);
-      recordMs(latency, tookMs);
-      onAnswer(status, sent, { dueMs, tookMs, code });
+      recordMs(latency, times.tookMs);
+      onAnswer(status, sent, { ...times, ...told });
     },
     failed() {
       failures += 1;
@@ -225,7 +227,7 @@ function createTally<S extends Sendable>(onAnswer: OnAnswer<S> = () => {}) {
   };
 }
 
-type Answer = { readonly status: number; readonly code: string | null };
+type Answer = { readonly status: number } & Pick<AnswerDetail, 'code' | 'retryAfterS'>;
 
 /** One connection. */
 type Line = {
@@ -286,6 +288,8 @@ function connected(port: number, onRead: (buffer: Buffer, length: number) => voi
 
 const HEAD_END = Buffer.from('\r\n\r\n');
 
+const ACCEPTED = { code: null, retryAfterS: 0 };
+
 /** What an answer says that has arrived whole, in the first `length` bytes; null while it has not. */
 function wholeAnswer(bytes: Buffer, length: number): Answer | null {
   const headEnd = bytes.indexOf(HEAD_END);
@@ -296,6 +300,7 @@ function wholeAnswer(bytes: Buffer, length: number): Answer | null {
   if (bodyBytes === undefined) throw new Error(`an answer without Content-Length:\n${head}`);
   if (length < bodyAt + Number(bodyBytes)) return null;
   const status = Number(head.slice(9, 12));
-  const code = status < 300 ? null : (/"code":"(\w+)"/.exec(bytes.toString('latin1', bodyAt, length))?.[1] ?? null);
-  return { status, code };
+  if (status < 300) return { status, ...ACCEPTED };
+  const code = /"code":"(\w+)"/.exec(bytes.toString('latin1', bodyAt, length))?.[1] ?? null;
+  return { status, code, retryAfterS: Number(/\r\nretry-after: (\d+)/i.exec(head)?.[1] ?? 0) };
 }

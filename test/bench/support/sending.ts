@@ -25,6 +25,8 @@ export type Measured = {
   /** Processor time of Weir alone, for everything until the last event was stored. */
   readonly cpuMs: number;
   readonly cpuSPerMillion: number;
+  /** Of the store of the events, until then. */
+  readonly storeSPerMillion: number;
   readonly latencyMs: ReturnType<typeof percentilesOf>;
 };
 
@@ -82,16 +84,16 @@ export async function sendAll(
 
 /** As `sendAll`; waits until everything is stored, makes sure that it is, and leaves the tables empty. */
 export async function measureSending(
-  { expectStored, forget }: Pick<Grounds, 'expectStored' | 'forget'>,
+  { storeCpuMs, expectStored, forget }: Pick<Grounds, 'storeCpuMs' | 'expectStored' | 'forget'>,
   weir: BenchedWeir,
   load: { requests: readonly Prepared[]; connections: number },
 ): Promise<Measured> {
-  const cpuBefore = weir.cpuMs();
+  const [cpuBefore, storeBefore] = [weir.cpuMs(), storeCpuMs()];
   const startedAt = performance.now();
   const { acknowledged, refused, elapsedMs, latency } = await sendAll(weir, load);
   await weir.settled();
   const storedMs = performance.now() - startedAt;
-  const cpuMs = weir.cpuMs() - cpuBefore;
+  const [cpuMs, storeMs] = [weir.cpuMs() - cpuBefore, storeCpuMs() - storeBefore];
   await expectStored(acknowledged);
   await forget();
   return {
@@ -102,6 +104,7 @@ export async function measureSending(
     storedPerS: (acknowledged * 1_000) / storedMs,
     cpuMs,
     cpuSPerMillion: (cpuMs * 1_000) / acknowledged,
+    storeSPerMillion: (storeMs * 1_000) / acknowledged,
     latencyMs: percentilesOf(latency),
   };
 }
