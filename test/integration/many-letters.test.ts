@@ -16,6 +16,7 @@ import {
   createDeadLetterQueries,
 } from '../../src/postgres/dead-letters/dead-letter-queries.ts';
 import type { DeadLetterState, Selection } from '../../src/postgres/dead-letters/selection.ts';
+import { type Overview, readOverview } from '../../src/postgres/dead-letters/letter-overview.ts';
 import { walkDeadLetters } from '../../src/postgres/dead-letters/walk.ts';
 import { dataFailure } from '../support/dead-letters.ts';
 import { createPostgres } from '../../src/postgres/connection/pool.ts';
@@ -94,7 +95,7 @@ test('claiming and measuring read no more of a large table than they need', asyn
 describe('a page of a large table', () => {
   const LARGE = 100_000;
   const [RARE, COMMON] = [randomUUIDv7(), randomUUIDv7()];
-  /** One connection, whose statistics tell what its statements read. */
+  /** One connection, whose transaction tells what its statements read. */
   let alone: typeof postgres;
   const queries = () => createDeadLetterQueries(alone.db);
 
@@ -103,6 +104,7 @@ describe('a page of a large table', () => {
     await query('TRUNCATE failed_events');
     for (let from = 0; from < LARGE; from += MANY) await addLetters(MANY, { from, projects: `{${COMMON}}` });
     await addLetters(60, { from: LARGE, projects: `{${RARE}}` });
+    await query(`UPDATE failed_events SET error_fingerprint = 'rare' WHERE project_ids = '{${RARE}}'`);
     await query('VACUUM ANALYZE failed_events');
   });
   afterAll(async () => {
@@ -120,6 +122,13 @@ describe('a page of a large table', () => {
       { by: 'group', group: 'group1' },
       'quarantined',
       `error_fingerprint = 'group1' and quarantined_at is not null`,
+    ],
+    ['a cause of few', { by: 'group', group: 'rare' }, null, `error_fingerprint = 'rare'`],
+    [
+      'a cause of few, waiting',
+      { by: 'group', group: 'rare' },
+      'waiting',
+      `error_fingerprint = 'rare' and quarantined_at is null`,
     ],
     ['a project with few', { by: 'project', projectId: RARE }, null, `project_ids @> '{${RARE}}'`],
     [
@@ -140,9 +149,7 @@ describe('a page of a large table', () => {
   });
 
   test.each(FILTERS)('of %s reads no more of the table than a window', async (name, selection, only) => {
-    const readBefore = await rowsRead();
-    await queries().page({ selection, only, after: null, limit: 30 });
-    const read = (await rowsRead()) - readBefore;
+    const read = await rowsRead(() => queries().page({ selection, only, after: null, limit: 30 }));
     // Two windows, each looked through at most twice, what is given out, and the look whether a project has few.
     expect(read, name).toBeLessThan(75_000);
   });
@@ -162,13 +169,66 @@ describe('a page of a large table', () => {
     expect(new Set(places).size).toBe(places.length);
   });
 
-  /** Rows that scans of the table and of its indexes have fetched so far. */
-  async function rowsRead(): Promise<number> {
-    await alone.pool.query('SELECT pg_stat_force_next_flush()');
-    const { rows } = await alone.pool.query<{ n: number }>(
-      `SELECT (seq_tup_read + coalesce(idx_tup_fetch, 0))::int AS n FROM pg_stat_user_tables WHERE relname = 'failed_events'`,
-    );
-    return rows[0]!.n;
+  test('that counts causes and states reads no more than it may, and says what is an estimate', async () => {
+    const limits = { pages: 50, letters: 100, lettersOfCauses: 600, causes: 10 };
+    for (const statement of [
+      'UPDATE failed_events SET quarantined_at = NULL, quarantine_reason = NULL',
+      `UPDATE failed_events SET quarantined_at = now(), quarantine_reason = 'refused', error_class = 'data'
+       WHERE id IN (SELECT id FROM failed_events WHERE error_fingerprint = 'group1' ORDER BY created_at DESC LIMIT 7)`,
+      'VACUUM (FULL, ANALYZE) failed_events',
+    ]) {
+      await query(statement);
+    }
+
+    let found: Overview | null = null;
+    const read = await rowsRead(async () => (found = await readOverview(alone.db, limits)));
+    // What is counted of states and of causes, the sample, and the oldest of all.
+    expect(read).toBeLessThan(10_000 + 2 * 101 + 4 * 101 + LARGE / 10);
+    const { groups, stats } = found!;
+
+    const { rare, group1, ...others } = Object.fromEntries(groups.map((group) => [group.group, group]));
+    expect(rare).toMatchObject({ letters: 60, events: 300, waiting: 60, quarantined: 0, isEstimate: false });
+    expect(group1).toMatchObject({ quarantined: 7, isEstimate: true });
+    expect(Object.keys(others).toSorted()).toEqual(['group0', 'group2']);
+    for (const group of [group1!, ...Object.values(others)]) {
+      expect(group.isEstimate).toBe(true);
+      expect(Math.abs(group.letters / (LARGE / 3) - 1)).toBeLessThan(0.5);
+      expect(Math.abs(group.events / group.letters - 5)).toBeLessThan(0.01);
+    }
+    expect(stats).toMatchObject({ isEstimate: true, oldestAt: new Date(oldest) });
+    expect(stats.byState.quarantined).toEqual({ letters: 7, events: 35, bytes: 700 });
+    expect(Math.abs(stats.byState.waiting.letters / LARGE - 1)).toBeLessThan(0.5);
+    expect(stats.byClass.map(({ errorClass, state }) => `${errorClass} ${state}`)).toEqual([
+      'data quarantined',
+      'unavailable waiting',
+    ]);
+  });
+
+  test('is counted, and no estimate, where the table is large and few letters are left in it', async () => {
+    await query(`DELETE FROM failed_events WHERE error_fingerprint <> 'rare'`);
+    const limits = { pages: 50, letters: 100, lettersOfCauses: 600, causes: 10 };
+    const { groups, stats } = await readOverview(alone.db, limits);
+    expect(groups).toMatchObject([{ group: 'rare', letters: 60, isEstimate: false }]);
+    expect(stats).toMatchObject({ isEstimate: false, oldestAt: new Date(oldest + LARGE * 1_000) });
+    const whole = await readOverview(alone.db);
+    expect({ groups, stats }).toEqual(whole);
+  });
+
+  /** Rows that scans of the table and of its indexes fetch for the work, all of which is in one transaction. */
+  async function rowsRead(work: () => Promise<unknown>): Promise<number> {
+    const soFar = async () => {
+      // What this connection has not passed on yet, which it does between transactions.
+      const { rows } = await alone.pool.query<{ n: number }>(
+        `SELECT (seq_tup_read + coalesce(idx_tup_fetch, 0))::int AS n FROM pg_stat_xact_user_tables WHERE relname = 'failed_events'`,
+      );
+      return rows[0]!.n;
+    };
+    await alone.pool.query('BEGIN');
+    const before = await soFar();
+    await work();
+    const read = (await soFar()) - before;
+    await alone.pool.query('COMMIT');
+    return read;
   }
 });
 

@@ -64,8 +64,10 @@ describe('dead letters', () => {
 
     const { letters } = await shell.json<{ letters: unknown[] }>('ls');
     expect((await get<answers.LetterPage>('/letters')).json).toEqual({ letters, next: null });
-    expect((await get('/letters/groups')).json).toEqual(await shell.json('groups'));
-    expect((await get('/letters/stats')).json).toEqual(await shell.json('stats'));
+    const { groups, more } = await shell.json<{ groups: object[]; more: number }>('groups');
+    const counted = groups.map((group) => ({ ...group, isEstimate: false }));
+    expect((await get('/letters/groups')).json).toEqual({ groups: counted, more });
+    expect((await get('/letters/stats')).json).toEqual({ ...(await shell.json<object>('stats')), isEstimate: false });
     expect((await get(`/letters/${one.id}`)).json).toEqual(await shell.json('show', one.id, '--unsafe'));
     const hidden = await api.as({ showsEvents: false }).ask('GET', `/letters/${one.id}`);
     expect(hidden.json).toEqual(await shell.json('show', one.id));

@@ -1,7 +1,7 @@
 /** Looking at dead letters. */
 import * as v from 'valibot';
 import { explainDeadLetter } from '../../operations/explain-dead-letter.ts';
-import { groupDeadLetters } from '../../operations/group-dead-letters.ts';
+import { overviewDeadLetters } from '../../operations/group-dead-letters.ts';
 import { readDrain } from '../../operations/drain-switch.ts';
 import { OperationRefused } from '../../operations/refused.ts';
 import { showDeadLetter } from '../../operations/show-dead-letter.ts';
@@ -21,6 +21,9 @@ const MAX_GROUPS = 500;
 /** Rows of a letter that `GET /letters/:id` shows, as the command does. */
 const ROWS_SHOWN = 10;
 
+const ESTIMATED =
+  'Where there are many letters the answer does not wait until all are counted: `isEstimate` is true for what a sample of them says. Causes and letters in quarantine are counted where there are few.';
+
 const Filter = {
   state: v.optional(v.picklist(['waiting', 'replaying', 'quarantined'], 'must be waiting, replaying or quarantined')),
   group: v.optional(Group),
@@ -30,8 +33,8 @@ const Filter = {
 export function letterRoutes(deps: OperatorDeps): OperatorRoute[] {
   const { db, clock } = deps;
   const queries = createDeadLetterQueries(db);
-  const stats = remembered(clock, queries.stats);
-  const groups = remembered(clock, () => groupDeadLetters(db));
+  // A page asks for both.
+  const overview = remembered(clock, () => overviewDeadLetters(db));
   const tag = 'Dead letters';
 
   return [
@@ -41,8 +44,9 @@ export function letterRoutes(deps: OperatorDeps): OperatorRoute[] {
       tag,
       summary: 'Count the dead letters, by state and class.',
       answer: schemas.LetterStats,
-      says: 'Letters, events and bytes, as `weir dlq stats --json`.',
-      handle: async () => ({ ...(await stats()), drain: await readDrain(db) }),
+      description: ESTIMATED,
+      says: 'Letters, events and bytes, as `weir dlq stats --json`, which counts all.',
+      handle: async () => ({ ...(await overview()).stats, drain: await readDrain(db) }),
     }),
     route({
       method: 'GET',
@@ -50,11 +54,12 @@ export function letterRoutes(deps: OperatorDeps): OperatorRoute[] {
       tag,
       summary: 'List the causes of dead letters, largest first.',
       answer: schemas.LetterGroups,
-      says: `The ${MAX_GROUPS} largest, as \`weir dlq groups --json\`; \`more\`: those beyond.`,
+      description: ESTIMATED,
+      says: `The ${MAX_GROUPS} largest, as \`weir dlq groups --json\`, which counts all; \`more\`: those beyond.`,
       async handle() {
-        const found = await groups();
-        const largest = found.slice(0, MAX_GROUPS);
-        return { groups: largest, more: found.length - largest.length };
+        const { groups } = await overview();
+        const largest = groups.slice(0, MAX_GROUPS);
+        return { groups: largest, more: groups.length - largest.length };
       },
     }),
     route({

@@ -33,6 +33,8 @@ const ByState = v.strictObject({ waiting: Size, replaying: Size, quarantined: Si
 export const LetterStats = v.strictObject({
   byState: ByState,
   oldestAt: NullableInstant,
+  /** Some of it was estimated. */
+  isEstimate: v.boolean(),
   byClass: v.array(v.strictObject({ errorClass: Text, state: State, letters: Count, events: Count, bytes: Count })),
   drain: v.strictObject({ position: v.picklist(['running', 'paused']), since: NullableInstant, by: NullableText }),
 });
@@ -49,6 +51,7 @@ export const LetterGroups = v.strictObject({
       quarantined: Count,
       firstSeen: Instant,
       lastSeen: Instant,
+      isEstimate: v.boolean(),
     }),
   ),
   more: Count,

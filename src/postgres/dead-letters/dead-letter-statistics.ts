@@ -77,16 +77,21 @@ export async function readStats(db: Database): Promise<Stats> {
       .groupBy(failedEvents.errorClass, state)
       .orderBy(failedEvents.errorClass, state),
   );
-  const waiting = found.filter((kind) => kind.state !== 'quarantined').map(({ oldestAt }) => oldestAt.getTime());
+  return statsOf(found);
+}
+
+/** Of letters that were counted by class and state, with the oldest of each kind. */
+export function statsOf(kinds: readonly (ClassStats & { readonly oldestAt: Date })[]): Stats {
+  const waiting = kinds.filter((kind) => kind.state !== 'quarantined').map(({ oldestAt }) => oldestAt.getTime());
   return {
-    byClass: found.map(({ errorClass, state, letters, events, bytes }) => ({
+    byClass: kinds.map(({ errorClass, state, letters, events, bytes }) => ({
       errorClass,
       state,
       letters,
       events,
       bytes,
     })),
-    byState: sumByState(found),
+    byState: sumByState(kinds),
     oldestAt: waiting.length === 0 ? null : new Date(Math.min(...waiting)),
   };
 }

@@ -1,12 +1,17 @@
 /** Numbers, times and sizes as people read them. */
 
 const NUMBER = new Intl.NumberFormat('en');
+const ROUGH = new Intl.NumberFormat('en', { maximumSignificantDigits: 2 });
 const SHORT = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
 export const grouped = (count: number): string => NUMBER.format(count);
+
+/** `about 970,000` of what was estimated. */
+export const about = (count: number, isEstimate: boolean): string =>
+  isEstimate && count > 0 ? `about ${ROUGH.format(count)}` : grouped(count);
 
 export const short = (count: number): string => SHORT.format(count);
 

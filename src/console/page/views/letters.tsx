@@ -7,7 +7,7 @@ import { Jobs, endedJobs } from '../parts/jobs.tsx';
 import { useLoaded } from '../parts/load.ts';
 import { goTo, linkTo, route } from '../parts/route.ts';
 import { Table } from '../parts/table.tsx';
-import { bytes, grouped, moment } from '../parts/words.ts';
+import { about, bytes, moment } from '../parts/words.ts';
 import type { LetterGroups, LetterSelection, LetterStats } from '../../operator/answers.ts';
 import { LetterActions, LETTER_JOBS } from './letter-actions.tsx';
 import { LetterAudit } from './letter-audit.tsx';
@@ -47,17 +47,17 @@ function Overview() {
   );
 }
 
-function Totals({ stats: { byState, oldestAt } }: { stats: LetterStats }) {
+function Totals({ stats: { byState, oldestAt, isEstimate } }: { stats: LetterStats }) {
   return (
     <dl class="grid">
       {(['waiting', 'replaying', 'quarantined'] as const).map((state) => (
         <div class="figure" key={state}>
           <dt>{state}</dt>
           <dd>
-            {grouped(byState[state].letters)} <small>letters</small>
+            {about(byState[state].letters, isEstimate)} <small>letters</small>
             <br />
             <small>
-              {grouped(byState[state].events)} events, {bytes(byState[state].bytes)}
+              {about(byState[state].events, isEstimate)} events, {bytes(byState[state].bytes)}
             </small>
           </dd>
         </div>
@@ -95,10 +95,14 @@ function Groups() {
               cell: ({ group, lastError }) => <a href={linkTo(['letters', 'group', group])}>{lastError}</a>,
             },
             { title: 'Kind', cell: ({ errorClass, errorCode }) => [errorClass, errorCode].filter(Boolean).join(' ') },
-            { title: 'Letters', cell: ({ letters }) => grouped(letters), isNumber: true },
-            { title: 'Events', cell: ({ events }) => grouped(events), isNumber: true },
-            { title: 'Waiting', cell: ({ waiting }) => grouped(waiting), isNumber: true },
-            { title: 'Quarantined', cell: ({ quarantined }) => grouped(quarantined), isNumber: true },
+            { title: 'Letters', cell: ({ letters, isEstimate }) => about(letters, isEstimate), isNumber: true },
+            { title: 'Events', cell: ({ events, isEstimate }) => about(events, isEstimate), isNumber: true },
+            { title: 'Waiting', cell: ({ waiting, isEstimate }) => about(waiting, isEstimate), isNumber: true },
+            {
+              title: 'Quarantined',
+              cell: ({ quarantined, isEstimate }) => about(quarantined, isEstimate),
+              isNumber: true,
+            },
             { title: 'First (UTC)', cell: ({ firstSeen }) => moment(firstSeen) },
             { title: 'Last (UTC)', cell: ({ lastSeen }) => moment(lastSeen) },
           ]}
@@ -155,8 +159,8 @@ function Group({ id }: { id: string }) {
             <dd>{[group.errorClass, group.errorCode].filter(Boolean).join(' ')}</dd>
             <dt>Letters</dt>
             <dd>
-              {grouped(group.letters)} with {grouped(group.events)} events: {grouped(group.waiting)} waiting,{' '}
-              {grouped(group.quarantined)} quarantined
+              {about(group.letters, group.isEstimate)} with {about(group.events, group.isEstimate)} events:{' '}
+              {about(group.waiting, group.isEstimate)} waiting, {about(group.quarantined, group.isEstimate)} quarantined
             </dd>
             <dt>First, last</dt>
             <dd>
