@@ -1,8 +1,10 @@
 /** What the console's page makes of answers before it shows them. */
 import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
-import { bytes, counted, instant, rate, span } from '../src/console/page/parts/words.ts';
+import { about, bytes, counted, instant, rate, span } from '../src/console/page/parts/words.ts';
 import { csvOf, curvesOf } from '../src/console/page/views/answer-shapes.ts';
+import { parseRowChoice } from '../src/operations/row-choice.ts';
+import { rangesOf } from '../src/console/page/views/chosen-rows.ts';
 import { linesOf } from '../src/console/page/views/row-lines.ts';
 import { completionsOf, wordBefore } from '../src/console/page/views/sql-completion.ts';
 
@@ -194,4 +196,21 @@ test('numbers, sizes and times are said as people read them', () => {
   ]);
   expect([counted(1, 'event'), counted(2_000, 'event')]).toEqual(['1 event', '2,000 events']);
   expect([instant(0), instant('no time'), instant(null)]).toEqual(['1970-01-01 00:00:00.000', 'no time', '–']);
+});
+
+test('chosen events are said as ranges, counted from 1, and mean what was chosen', () => {
+  expect(rangesOf(new Set([4, 0, 2, 1]))).toBe('1-3,5');
+  fc.assert(
+    fc.property(fc.uniqueArray(fc.nat(30), { minLength: 1 }), (places) => {
+      const isMeant = parseRowChoice(rangesOf(new Set(places)))!;
+      const meant = Array.from({ length: 40 }, (_, place) => place).filter((place) => isMeant(Buffer.alloc(0), place));
+      expect(meant).toEqual(places.toSorted((one, other) => one - other));
+    }),
+  );
+});
+
+test('what was estimated is said in two digits, and as an estimate', () => {
+  expect(about(1_234_567, true)).toBe('about 1,200,000');
+  expect(about(1_234_567, false)).toBe('1,234,567');
+  expect(about(0, true)).toBe('0');
 });

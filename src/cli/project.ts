@@ -1,9 +1,10 @@
-import { InvalidArgumentError, type Command } from 'commander';
-import { ORIGIN_RULE, isOriginPattern } from '../net/origins.ts';
+import type { Command } from 'commander';
 import type { Database } from '../postgres/connection/pool.ts';
 import { ACTOR_OPTION, actorOf } from './actor.ts';
 import { printJson, type Cli } from './cli.ts';
+import { collectOrigin } from './origins.ts';
 import { addProjectDelete } from './project-delete.ts';
+import { addProjectOrigins } from './project-origins.ts';
 import { addProjectRetention } from './project-retention.ts';
 import { withRetention } from '../operations/retention-text.ts';
 import { parseRetention, showRetention } from './retention.ts';
@@ -75,15 +76,11 @@ Examples:
     });
 
   addProjectRetention(project, cli);
+  addProjectOrigins(project, cli);
   addProjectDelete(project, cli);
 }
 
 async function projectsOf(db: Database) {
   const { createProjects } = await import('../postgres/accounts/projects.ts');
   return createProjects(db);
-}
-
-function collectOrigin(text: string, earlier: string[]): string[] {
-  if (!isOriginPattern(text)) throw new InvalidArgumentError(ORIGIN_RULE);
-  return [...earlier, text];
 }

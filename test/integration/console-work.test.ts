@@ -162,6 +162,67 @@ describe.skipIf(isMissing)('much of it', () => {
   });
 });
 
+describe.skipIf(isMissing)('what the command line can', () => {
+  test('some events of a letter are chosen and replayed, and the others stay', async () => {
+    const { id, eventIds } = await writeLetter(world.stores, {
+      shares: [[world.projectId, 5]],
+      failure: new InsertFailure('to choose from', { failureClass: 'data', code: 7 }),
+      quarantined: 'for the test',
+    });
+    const page = await world.signedInPage();
+    await page.goto(`${world.consoleUrl}/#/letters/letter/${id}`);
+    await page.getByLabel('Events shown').selectOption('all of them');
+    for (const number of [2, 3, 5]) await page.getByLabel(`Choose Event ${number} to replay it`).check();
+    await page.getByLabel('Choose Event 3 to replay it').uncheck();
+    await button(page, 'Replay the 2 chosen …').click();
+    await page.getByText('3 events stay behind').waitFor();
+    await page.getByRole('dialog').getByRole('button', { name: 'Replay', exact: true }).click();
+    await page.getByText('It is no dead letter any more').waitFor();
+    const storedIds = eventIds.filter((_, place) => place === 1 || place === 4);
+    await expect.poll(() => rowsOf(`event_id IN (${storedIds.map((one) => `'${one}'`).join()})`), SOON).toBe(2);
+    expect(await rowsOf(`event_id IN (${eventIds.map((one) => `'${one}'`).join()})`)).toBe(2);
+    const { letters } = JSON.parse(await world.command('dlq', 'ls', '--quarantined', '--json')) as {
+      letters: { parentId: string; eventCount: number }[];
+    };
+    expect(letters.filter(({ parentId }) => parentId === id)).toMatchObject([{ eventCount: 3 }]);
+  });
+
+  test('a key that clients send already is imported, shown nowhere, and lets them in', async () => {
+    const key = `phc_${randomUUIDv7()}`;
+    const page = await world.signedInPage();
+    await page.goto(`${world.consoleUrl}/#/projects/${world.projectId}`);
+    await button(page, 'New token …').click();
+    await page.getByRole('dialog').getByLabel('Name').fill('old clients');
+    await page.getByLabel('A key to import').fill(key);
+    await button(page, 'Import key').click();
+    await page.getByText('The key is a token of this project now').waitFor();
+    await page.getByRole('cell', { name: 'old clients', exact: true }).waitFor();
+    expect(await page.content()).not.toContain(key);
+    const answer = await fetch(`${world.url}/batch/`, {
+      method: 'POST',
+      body: JSON.stringify({ api_key: key, batch: [{ event: 'signed_up', distinct_id: 'u2' }] }),
+    });
+    expect(answer.status).toBe(200);
+  });
+
+  test('everything around the service is examined, with what to do where something is wrong', async () => {
+    const { clickhouse, database } = world.stores;
+    await clickhouse.command({
+      query: `ALTER TABLE ${database}.events_raw_v1 MODIFY COLUMN session_id Nullable(UInt64)`,
+    });
+    const page = await world.signedInPage();
+    await button(page, 'Examine').click();
+    const found = page.getByRole('region', { name: 'Examination' });
+    await found.getByText('found something to do').waitFor();
+    await found.getByText('Run: ALTER TABLE').first().waitFor();
+    await clickhouse.command({
+      query: `ALTER TABLE ${database}.events_raw_v1 MODIFY COLUMN session_id Nullable(String)`,
+    });
+    await button(page, 'Examine again').click();
+    await found.getByText('Run: ALTER TABLE').waitFor({ state: 'detached' });
+  });
+});
+
 describe.skipIf(isMissing)('two operators at once', () => {
   test('see what the other one did, and can do nothing twice', async () => {
     const { id, eventIds } = await writeLetter(world.stores, {

@@ -315,6 +315,12 @@ describe('projects', () => {
     expect((await api.ask('DELETE', `/tokens/${token.json.id}`)).json).toEqual({ revoked: token.json.id });
     expect((await api.ask('DELETE', `/tokens/${token.json.id}`)).status).toBe(404);
 
+    const origins = ['https://shop.example.com', 'https://*.shop.example.com'];
+    const set = await shell.weir('project', 'origins', id, ...origins, '--actor', 'ada', '--json');
+    expect(JSON.parse(set.stdout)).toEqual({ id, name, allowedOrigins: origins, changed: true });
+    expect((await shell.weir('project', 'origins', id)).stdout).toBe(`${origins.join('\n')}\n`);
+    expect((await get<answers.ProjectDetails>(`/projects/${id}`)).json).toMatchObject({ allowedOrigins: origins });
+    expect((await put(`/projects/${id}/origins`, { allowedOrigins: origins })).json).toMatchObject({ changed: false });
     expect((await put(`/projects/${id}/origins`, { allowedOrigins: [] })).json).toEqual({
       id,
       allowedOrigins: [],
@@ -341,6 +347,7 @@ describe('projects', () => {
         'token create',
         'token create',
         'token revoke',
+        'origins',
         'origins',
         'retention',
         'retention',

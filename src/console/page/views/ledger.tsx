@@ -1,9 +1,10 @@
 /** The sum that closes: where everything is that was accepted. */
 import type { Ledger } from '../../operator/answers.ts';
 import { get } from '../parts/api.ts';
-import { Problem, Status, type Tone, Waiting } from '../parts/feedback.tsx';
+import { Problem, Status, Waiting } from '../parts/feedback.tsx';
 import { useLoaded } from '../parts/load.ts';
 import { grouped } from '../parts/words.ts';
+import { Checks, wrongAmong } from './checks.tsx';
 
 export function LedgerPanel() {
   const { value, error, reload } = useLoaded('ledger', (signal) => get<Ledger>('/ledger', {}, { signal }));
@@ -16,7 +17,7 @@ export function LedgerPanel() {
         <Sum key={counts.url} counts={counts} />
       ))}
       {value && <Kept stores={value.stores} />}
-      {value && <Checks checks={value.checks} />}
+      {value && <Checks checks={wrongAmong(value.checks)} />}
       <div class="buttons">
         <button type="button" onClick={reload}>
           Count again
@@ -75,24 +76,5 @@ function Kept({ stores: { store, events, letters, balance } }: { stores: Ledger[
         </span>
       ))}
     </p>
-  );
-}
-
-const TONES: Readonly<Record<Ledger['checks'][number]['outcome'], Tone>> = { ok: 'good', warn: 'warn', fail: 'bad' };
-
-function Checks({ checks }: { checks: Ledger['checks'] }) {
-  const wrong = checks.filter(({ outcome }) => outcome !== 'ok');
-  if (wrong.length === 0) return null;
-  return (
-    <ul class="reasons">
-      {wrong.map(({ name, outcome, detail, remedy }) => (
-        <li key={name}>
-          <p>
-            <Status tone={TONES[outcome]}>{outcome}</Status> <b>{name}</b>: {detail}
-          </p>
-          {remedy !== null && <p class="quiet">{remedy}</p>}
-        </li>
-      ))}
-    </ul>
   );
 }

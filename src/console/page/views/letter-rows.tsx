@@ -5,8 +5,11 @@ import { get } from '../parts/api.ts';
 import { Nothing, Problem, Status, Waiting } from '../parts/feedback.tsx';
 import { Choice, Copyable } from '../parts/form.tsx';
 import { useLoaded } from '../parts/load.ts';
+import { mayChange } from '../parts/session.ts';
 import { Pager, type Pages, usePages } from '../parts/table.tsx';
 import { counted, grouped } from '../parts/words.ts';
+import { type Chosen, toggled } from './chosen-rows.ts';
+import { ReplayChosen } from './row-choice.tsx';
 import { linesOf } from './row-lines.ts';
 
 const PAGE = 5;
@@ -15,18 +18,23 @@ const WHICH = [
   { value: 'false', text: 'all of them' },
 ];
 
-export function LetterRows({ id }: { id: string }) {
+export function LetterRows({ id, total }: { id: string; total: number }) {
   const [refused, setRefused] = useState('true');
+  const [chosen, setChosen] = useState<Chosen>(new Set());
+  const toggle = (place: number) => setChosen((before) => toggled(before, place));
   return (
     <section aria-label="Events">
       <h2>Its events beside the table’s columns</h2>
       <Choice label="Events shown" value={refused} options={WHICH} change={setRefused} />
-      <PageOfRows key={refused} id={id} refused={refused} />
+      <PageOfRows key={refused} id={id} refused={refused} choice={{ chosen, toggle }} />
+      {mayChange() && total > 1 && <ReplayChosen id={id} total={total} chosen={chosen} />}
     </section>
   );
 }
 
-function PageOfRows({ id, refused }: { id: string; refused: string }) {
+type RowChoice = { readonly chosen: Chosen; readonly toggle: (place: number) => void };
+
+function PageOfRows({ id, refused, choice }: { id: string; refused: string; choice: RowChoice }) {
   const pages = usePages();
   const { value, error, reload } = useLoaded(`${id} ${pages.after}`, (signal) =>
     get<Rows>(`/letters/${encodeURIComponent(id)}/rows`, { limit: PAGE, after: pages.after, refused }, { signal }),
@@ -34,10 +42,20 @@ function PageOfRows({ id, refused }: { id: string; refused: string }) {
   if (value === null) {
     return error === null ? <Waiting what="Asking the event store …" /> : <Problem error={error} retry={reload} />;
   }
-  return <Explained found={value} pages={pages} again={reload} />;
+  return <Explained found={value} pages={pages} again={reload} choice={choice} />;
 }
 
-function Explained({ found, pages, again }: { found: Rows; pages: Pages; again: () => void }) {
+function Explained({
+  found,
+  pages,
+  again,
+  choice,
+}: {
+  found: Rows;
+  pages: Pages;
+  again: () => void;
+  choice: RowChoice;
+}) {
   return (
     <>
       <div class="line">
@@ -64,7 +82,7 @@ function Explained({ found, pages, again }: { found: Rows; pages: Pages; again: 
       ))}
       {found.rows.length === 0 && <Nothing>No event of it is refused: replay it, and they are stored.</Nothing>}
       {found.rows.map((row) => (
-        <Row key={row.place} row={row} found={found} />
+        <Row key={row.place} row={row} found={found} choice={choice} />
       ))}
       <Pager pages={pages} next={found.next} what="its events" />
     </>
@@ -92,7 +110,15 @@ function Refusal({ refusal: { message, isOrdinaryRefused, statement } }: { refus
   );
 }
 
-function Row({ row, found }: { row: Rows['rows'][number]; found: Rows }) {
+function Row({
+  row,
+  found,
+  choice: { chosen, toggle },
+}: {
+  row: Rows['rows'][number];
+  found: Rows;
+  choice: RowChoice;
+}) {
   const name = `Event ${row.place + 1}`;
   const refusal = row.refusal === null ? null : (found.refusals[row.refusal] ?? null);
   return (
@@ -101,6 +127,12 @@ function Row({ row, found }: { row: Rows['rows'][number]; found: Rows }) {
         {name} <code>{row.eventId}</code> {refusal && <Status tone="bad">refused</Status>}
       </h3>
       {refusal && <p class="bad-text">{refusal.message}</p>}
+      {mayChange() && found.total > 1 && (
+        <label>
+          <input type="checkbox" checked={chosen.has(row.place)} onChange={() => toggle(row.place)} /> Choose{' '}
+          <span class="unseen">{name} </span>to replay it
+        </label>
+      )}
       <div class="scroll" role="region" aria-label={`${name}, member by member`} tabIndex={0}>
         <table>
           <thead>

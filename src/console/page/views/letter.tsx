@@ -87,7 +87,7 @@ function Opened({ letter }: { letter: Letter }) {
         </dl>
       </section>
       <LetterActions selection={{ by: 'ids', ids: [letter.id] }} />
-      <LetterRows id={letter.id} />
+      <LetterRows key={letter.id} id={letter.id} total={letter.eventCount} />
     </>
   );
 }

@@ -4,6 +4,7 @@ import { Problem, Status, type Tone, Waiting } from '../parts/feedback.tsx';
 import { useLoaded } from '../parts/load.ts';
 import { bytes, grouped, rate, span } from '../parts/words.ts';
 import type { NowAnswer } from '../../watch/answers.ts';
+import { Examination } from './examination.tsx';
 import { LedgerPanel } from './ledger.tsx';
 import { NowCurves } from './now-curves.tsx';
 import { NowParts } from './now-parts.tsx';
@@ -26,6 +27,7 @@ export function Now() {
       {value === null ? error === null && <Waiting what="Asking the service …" /> : <Standing now={value} />}
       <NowCurves />
       <LedgerPanel />
+      <Examination />
     </>
   );
 }

@@ -17,14 +17,7 @@ export function Tokens({ project, changed }: { project: ProjectDetails; changed:
   return (
     <section class="panel" aria-label="Tokens">
       <h2>Tokens</h2>
-      {made && (
-        <div role="status">
-          <p>
-            <b>The new token. It is shown this once: Weir keeps only a hash of it.</b>
-          </p>
-          <Copyable text={made.token ?? ''} what="token" />
-        </div>
-      )}
+      {made && <Made made={made} />}
       {project.tokens.length === 0 ? (
         <Nothing>Without a token nothing can send events to this project.</Nothing>
       ) : (
@@ -91,6 +84,26 @@ export function Tokens({ project, changed }: { project: ProjectDetails; changed:
   );
 }
 
+function Made({ made: { token, isGuessable } }: { made: NewToken }) {
+  if (token !== undefined) {
+    return (
+      <div role="status">
+        <p>
+          <b>The new token. It is shown this once: Weir keeps only a hash of it.</b>
+        </p>
+        <Copyable text={token} what="token" />
+      </div>
+    );
+  }
+  return (
+    <p role="status">
+      <b>The key is a token of this project now.</b> Clients that send it are let in.
+      {isGuessable &&
+        ' It is short: whoever guesses it may do what it may. Replace it with a token that is made here when you can.'}
+    </p>
+  );
+}
+
 const KINDS = [
   { value: 'public', text: 'send events (public: for pages and apps)' },
   { value: 'secret', text: 'send and read events (secret: for servers)' },
@@ -107,14 +120,28 @@ function Make({
 }) {
   const [name, setName] = useState('');
   const [kind, setKind] = useState('public');
+  const [key, setKey] = useState('');
+  const imported = key.trim();
   const make = async () => {
-    const given = name.trim() === '' ? null : name.trim();
-    done(await post<NewToken>(`/projects/${encodeURIComponent(project.id)}/tokens`, { kind, name: given }));
+    const wanted = {
+      kind,
+      name: name.trim() === '' ? null : name.trim(),
+      ...(imported !== '' && { import: imported }),
+    };
+    done(await post<NewToken>(`/projects/${encodeURIComponent(project.id)}/tokens`, wanted));
   };
   return (
-    <Confirm title="New token" act="Make token" run={make} close={close}>
+    <Confirm title="New token" act={imported === '' ? 'Make token' : 'Import key'} run={make} close={close}>
       <Field label="Name" value={name} change={setName} hint="For people, such as website." />
       <Choice label="It may" value={kind} options={KINDS} change={setKind} />
+      <Field
+        label="A key to import"
+        value={key}
+        change={setKey}
+        hint="A key of another service that clients send already; empty makes a new token."
+        isSecret
+        autocomplete="off"
+      />
     </Confirm>
   );
 }
