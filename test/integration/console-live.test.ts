@@ -1,5 +1,6 @@
 /** The console's page in Chromium while much happens: an outage, and five thousand events a second for a minute. */
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { followWork } from '../support/chromium.ts';
 import { type ConsoleWorld, SOON, startConsoleWorld } from '../support/console-world.ts';
 import { createLoad, createTally } from '../support/load.ts';
 import { findChromium } from '../support/sdk-app.ts';
@@ -42,6 +43,7 @@ describe.skipIf(isMissing)('five thousand events a second for a minute', () => {
         characterData: true,
       });
     `);
+    const work = await followWork(page);
     const tally = createTally();
     const load = createLoad({ tally, urls: () => [world.url], random: () => 0.5 }, { token: world.token });
     const stop = AbortSignal.timeout(FOR_MS);
@@ -54,6 +56,10 @@ describe.skipIf(isMissing)('five thousand events a second for a minute', () => {
     await page.getByText('listening').waitFor();
     await running;
 
+    const { busyMs, blockedMs } = await work();
+    // A quarter of a processor, however many come; and by the clock, which others turn as well, half of the time.
+    expect(busyMs).toBeLessThan(FOR_MS / 4);
+    expect(blockedMs).toBeLessThan(FOR_MS / 2);
     // However many come, the page changes no more often than people read, and holds no more than it shows.
     expect(await page.evaluate<number>('globalThis.changes')).toBeLessThan(MAX_CHANGES);
     expect(await page.getByRole('row').count()).toBeLessThanOrEqual(101);

@@ -2,7 +2,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { axeFindings, overflowOf } from '../support/chromium.ts';
+import { axeFindings, followWork, overflowOf } from '../support/chromium.ts';
 import { type ConsoleWorld, SOON, eventOf, startConsoleWorld } from '../support/console-world.ts';
 import { writeLetter } from '../support/dead-letters.ts';
 import { findChromium } from '../support/sdk-app.ts';
@@ -97,33 +97,53 @@ const PAGES: readonly { readonly address: () => string; readonly name: string; r
 ];
 
 describe.skipIf(isMissing)('every page', () => {
-  let wide: Page;
-  let dark: Page;
+  const WIDE = { width: 1280, height: 800 };
+  const TELEPHONE = { width: 360, height: 740 };
+  const WAYS = (['light', 'dark'] as const).flatMap((colorScheme) =>
+    [WIDE, TELEPHONE].map((viewport) => ({ colorScheme, viewport })),
+  );
+  let pages: readonly Page[];
   beforeAll(async () => {
-    wide = await world.signedInPage({ colorScheme: 'light' });
-    dark = await world.signedInPage({ colorScheme: 'dark', viewport: { width: 360, height: 740 } });
+    pages = await Promise.all(WAYS.map((way) => world.signedInPage(way)));
   });
 
+  async function expectNothingWrong(page: Page): Promise<void> {
+    expect(await axeFindings(page)).toEqual([]);
+    expect(await overflowOf(page)).toBe(0);
+  }
+
   test.each(PAGES)(
-    '$name: axe finds nothing, in the light and on a dark telephone, which nothing is too wide for',
+    '$name: axe finds nothing, light and dark, wide and on a telephone, which nothing is too wide for',
     async ({ address, shows }) => {
-      for (const page of [wide, dark]) {
+      for (const page of pages) {
         await page.goto(`${world.consoleUrl}/#/${address()}`);
         await page.getByText(shows).first().waitFor();
-        expect(await axeFindings(page)).toEqual([]);
-        expect(await overflowOf(page)).toBe(0);
+        await expectNothingWrong(page);
       }
     },
   );
 
   test('a dialog, too', async () => {
-    for (const page of [wide, dark]) {
+    for (const page of pages) {
       await page.goto(`${world.consoleUrl}/#/letters/letter/${letterId}`);
       await page.getByRole('button', { name: 'Discard …' }).click();
       await page.getByText('This touches 1 letter with 4 events').waitFor();
-      expect(await axeFindings(page)).toEqual([]);
-      expect(await overflowOf(page)).toBe(0);
+      await expectNothingWrong(page);
       await page.getByRole('button', { name: 'Cancel' }).click();
+    }
+  });
+
+  test('the door that everybody comes in by, and what an examination found', async () => {
+    for (const [place, page] of pages.entries()) {
+      const outside = await world.openPage(WAYS[place]);
+      await outside.goto(world.consoleUrl);
+      await signInButton(outside).waitFor();
+      await expectNothingWrong(outside);
+      await page.goto(`${world.consoleUrl}/#/now`);
+      await page.getByRole('button', { name: 'Examine', exact: true }).click();
+      await page.getByText('checks passed').click();
+      await page.getByRole('region', { name: 'Examination' }).getByText('Postgres').first().waitFor();
+      await expectNothingWrong(page);
     }
   });
 });
@@ -149,6 +169,24 @@ describe.skipIf(isMissing)('a change that deletes', () => {
     await page.getByRole('button', { name: 'Open intake …' }).click();
     await page.getByRole('button', { name: 'Open intake', exact: true }).click();
     await page.getByRole('button', { name: 'Close intake …' }).waitFor();
+  });
+});
+
+describe.skipIf(isMissing)('the first look', () => {
+  test('loads a page, a script and a style, and keeps the browser busy for little of the time', async () => {
+    const link = await world.command('console', 'link');
+    const page = await world.openPage();
+    const work = await followWork(page);
+    await page.goto(link);
+    await page.getByText('Where every accepted event is').waitFor();
+    const { busyMs } = await work();
+    // Processor time, which does not depend on what else the machine does.
+    expect(busyMs).toBeLessThan(2_000);
+    const loaded = await page.evaluate<string[]>(`performance.getEntriesByType('resource')
+      .map(({ name }) => new URL(name).pathname).filter((path) => !path.startsWith('/api/'))`);
+    expect(loaded.filter((path) => path.endsWith('.js'))).toHaveLength(1);
+    expect(loaded.filter((path) => path.endsWith('.css'))).toHaveLength(1);
+    expect(loaded.length).toBeLessThanOrEqual(3);
   });
 });
 
