@@ -136,12 +136,12 @@ describe('a page that reads slowly', () => {
   test('misses events, which are counted, and orders no more than it can take', async () => {
     const stream = open();
     await read(stream);
-    await clock.advance(250);
-    expect(orders.at(-1)).toMatchObject([{ credits: 50 }]);
-    tell(Array.from({ length: 200 }, (_, id) => seenOf({ id })));
-    await clock.advance(250);
+    await clock.advance(500);
+    expect(orders.at(-1)).toMatchObject([{ credits: 100 }]);
+    tell(Array.from({ length: 300 }, (_, id) => seenOf({ id })));
+    await clock.advance(500);
     expect(orders.at(-1)).toMatchObject([{ credits: 0 }]);
-    expect(batchIn(await read(stream))).toMatchObject({ shown: 50, dropped: 150 });
+    expect(batchIn(await read(stream))).toMatchObject({ shown: 100, dropped: 200 });
   });
 
   test('orders nothing when it does not read at all, and is given up after a minute', async () => {

@@ -18,7 +18,7 @@ beforeAll(async () => {
   server = createServer((request, response) => {
     if (request.url === '/health')
       return response.end(JSON.stringify({ status: 'ok', reasons: [], postgres_connected: true }));
-    if (request.url !== '/internal/metrics') return response.writeHead(404).end();
+    if (request.url !== '/internal/metrics?process=false') return response.writeHead(404).end();
     if (request.headers.authorization !== `Bearer ${TOKEN}`) return response.writeHead(401).end();
     accepted += 10;
     return response.end(`weir_events_total{result="accepted"} ${accepted}\n`);

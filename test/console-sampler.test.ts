@@ -16,10 +16,11 @@ const HEALTH = {
 function setup() {
   const clock = createManualClock();
   const stop = new AbortController();
-  const service = { asked: 0, isAway: false };
+  const service = { asked: 0, examined: 0, isAway: false };
   const pages = {
-    read() {
+    read({ withHealth }: { readonly withHealth: boolean }) {
       service.asked += 1;
+      if (withHealth) service.examined += 1;
       if (service.isAway) return Promise.reject(new Error('away'));
       const metrics = [
         `weir_events_total{result="accepted"} ${clock.elapsed() / 10}`,
@@ -28,7 +29,7 @@ function setup() {
         'weir_pending_events_limit 100',
         'weir_pending_bytes_limit 1000',
       ].join('\n');
-      return Promise.resolve({ metrics, health: HEALTH });
+      return Promise.resolve({ metrics, health: withHealth ? HEALTH : null });
     },
   };
   const sampler = createSampler({ pages, clock });
@@ -44,13 +45,29 @@ test('asks every ten seconds while nobody looks, and every second while somebody
   const { clock, service, sampler, end } = setup();
   await clock.advance(60_000);
   expect(service.asked).toBe(7);
-  sampler.look();
+  sampler.series(60, null);
   await clock.advance(10_000);
   expect(service.asked).toBeGreaterThanOrEqual(17);
   await clock.advance(30_000);
   const before = service.asked;
   await clock.advance(60_000);
   expect(service.asked - before).toBe(6);
+  await end();
+});
+
+test('asks every two seconds, and not how it is, for somebody who looks at events; for a page that is opened then at once', async () => {
+  const { clock, service, sampler, end } = setup();
+  for (let second = 0; second < 60; second++) {
+    sampler.rates();
+    await clock.advance(1_000);
+  }
+  expect(service.asked).toBeGreaterThanOrEqual(30);
+  expect(service.asked).toBeLessThanOrEqual(33);
+  expect(service.examined).toBe(1);
+  expect(sampler.rates()).toMatchObject({ rates: { accepted: 100 }, pending: { events: 5 } });
+  const answering = sampler.now();
+  await clock.advance(0);
+  expect(await answering).toMatchObject({ health: HEALTH });
   await end();
 });
 
@@ -85,7 +102,7 @@ test('somebody who looks after a while gets fresh numbers', async () => {
 
 test('a service that does not answer is said to be silent, with its last numbers and gaps', async () => {
   const { clock, sampler, service, end } = setup();
-  sampler.look();
+  sampler.series(60, null);
   await clock.advance(3_000);
   service.isAway = true;
   await clock.advance(2_000);

@@ -85,7 +85,7 @@ const valueOf = (text: string, series: string) => {
 test('of one process and of several it is what Prometheus reads, named by its conventions', async () => {
   const one = busy();
   const other = busy({ journal: () => null });
-  const text = await one.text();
+  const text = await one.text(true);
   expect(parsePage(text).problems).toEqual([]);
   const merged = await mergePages([await one.page(), await other.page()], [await other.page()]);
   expect(parsePage(merged).problems).toEqual([]);
@@ -108,7 +108,7 @@ test.each([
 });
 
 test('says what was lost, refused, waited for and found different', async () => {
-  const text = await busy().text();
+  const text = await busy().text(true);
   const expected: Record<string, number> = {
     weir_events_lost_total: 3,
     weir_unreadable_bytes_total: 70,
@@ -145,7 +145,7 @@ test('says what was lost, refused, waited for and found different', async () => 
 });
 
 test('has what every process has, and of several the worst', async () => {
-  const { families } = parsePage(await busy().text());
+  const { families } = parsePage(await busy().text(true));
   for (const name of [
     'process_cpu_seconds_total',
     'process_resident_memory_bytes',
@@ -156,6 +156,10 @@ test('has what every process has, and of several the worst', async () => {
   ]) {
     expect(families.get(name)?.series, name).toHaveLength(1);
   }
+  const unasked = () => Promise.reject(new Error('observes the process'));
+  const own = parsePage(await busy({ processPage: unasked }).text(false));
+  expect([...own.families.keys()].filter((name) => !name.startsWith('weir_'))).toEqual([]);
+  expect([...families.keys()].filter((name) => name.startsWith('weir_'))).toEqual([...own.families.keys()]);
   const page =
     (lag: number, memory: number): MetricsDeps['processPage'] =>
     async () => [
@@ -204,13 +208,13 @@ describe('OPERATIONS.md', () => {
   const OTHERS = new Set(['weir_letter', 'weir_owner', 'weir_reader']);
 
   test('names no metric that is not on the page', async () => {
-    const { families } = parsePage(await busy().text());
+    const { families } = parsePage(await busy().text(true));
     const isThere = (name: string) => families.has(name) || families.has(name.replace(/_(bucket|sum|count)$/, ''));
     expect([...named].filter((name) => !OTHERS.has(name) && !name.endsWith('_') && !isThere(name))).toEqual([]);
   });
 
   test('names every metric of Weir’s own that is on the page', async () => {
-    const { families } = parsePage(await busy().text());
+    const { families } = parsePage(await busy().text(true));
     expect([...families.keys()].filter((name) => name.startsWith('weir_') && !named.has(name))).toEqual([]);
   });
 });

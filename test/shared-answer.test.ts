@@ -83,11 +83,17 @@ test('a late failure does not undo what was made after it', async () => {
 test('the page of metrics is made twenty times a second at most, and is true as soon as there is room again', async () => {
   const clock = createManualClock();
   let made = 0;
-  const route = metricsPage(async () => `made ${(made += 1)}`, { clock, token: null });
+  const route = metricsPage(async (withProcess) => `made ${(made += 1)}${withProcess ? '' : ' of its own'}`, {
+    clock,
+    token: null,
+  });
   const app = new Hono().get(route.path, (route as Extract<Route, { handler: unknown }>).handler);
-  const ask = async () => (await app.request(route.path)).text();
-  await Promise.all(Array.from({ length: 1_500 }, ask));
+  const ask = async (query = '') => (await app.request(route.path + query)).text();
+  await Promise.all(Array.from({ length: 1_500 }, () => ask()));
   expect(await ask()).toBe('made 20');
   await clock.advance(50);
   expect(await ask()).toBe('made 21');
+  expect(await ask('?process=false')).toBe('made 22 of its own');
+  await Promise.all(Array.from({ length: 1_500 }, () => ask('?process=false')));
+  expect(await ask('?process=false')).toBe('made 41 of its own');
 });

@@ -22,7 +22,7 @@ import type { ControlStorage } from './storage.ts';
 export type Snapshot = { readonly healthSnapshot: HealthSnapshot; readonly metrics: MetricsPage };
 
 /** What the pages report: this process alone, or all workers together. */
-export type Pages = { health(): Promise<ServiceHealth>; metrics(): Promise<string> };
+export type Pages = { health(): Promise<ServiceHealth>; metrics(withProcess: boolean): Promise<string> };
 
 type PageParts = {
   readonly config: Config;

@@ -37,7 +37,7 @@ export type AppDeps = {
   readonly countEvents: EventCountsDeps['countEvents'];
   readonly query: ProjectQueryDeps;
   /** The metrics page in Prometheus text. */
-  readonly metricsText: () => Promise<string>;
+  readonly metricsText: (withProcess: boolean) => Promise<string>;
   readonly newRequestId: () => string;
   readonly onRequest: ObserveRequest;
   readonly log: Log;

@@ -59,7 +59,8 @@ export type MetricsDeps = {
 export type PoolUse = { readonly connections: number; readonly idle: number; readonly waiting: number };
 
 export type Metrics = {
-  text(): Promise<string>;
+  /** `withProcess`: with the process's own: memory, event loop, garbage collection, which it observes from then on. */
+  text(withProcess: boolean): Promise<string>;
   page(): Promise<MetricsPage>;
   request: ObserveRequest;
   insert(observation: InsertObservation): void;
@@ -87,7 +88,7 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
   readMaxima(read, deps);
 
   return {
-    text: async () => textOf(await page()),
+    text: async (withProcess) => textOf(withProcess ? await page() : await ownPage()),
     page,
     request: requests.observe,
     insert: deliveries.insert,
@@ -96,12 +97,15 @@ export function createMetrics(deps: MetricsDeps, limits: ChannelLimits): Metrics
   };
 
   async function page(): Promise<MetricsPage> {
+    return [...(await ownPage()), ...(await deps.processPage())];
+  }
+
+  async function ownPage(): Promise<MetricsPage> {
     return [
       ...(await registry.getMetricsAsJSON()),
       ...requests.page(),
       journalSyncsOf(deps.journalSyncs),
       storedLatencyOf(storedLatency),
-      ...(await deps.processPage()),
     ];
   }
 }

@@ -44,7 +44,8 @@ type Stream = {
   unexamined: number;
 };
 
-const REPORT_EVERY_MS = 100;
+/** A page is told four times a second. */
+const REPORT_EVERY_MS = 250;
 /** Of one request: others are to be seen as well. */
 const MAX_OF_ONE_REQUEST = 4;
 /** Read through between two reports for all streams together, in bytes: a few milliseconds. */

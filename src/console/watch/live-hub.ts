@@ -23,7 +23,8 @@ export type LiveHubDeps = {
 };
 
 export const MAX_STREAMS = 20;
-const ORDER_EVERY_MS = 250;
+/** Every message between two processes costs both of them a fraction of a millisecond. */
+const ORDER_EVERY_MS = 500;
 /** The service forgets whom it does not hear from. */
 const REMIND_EVERY_MS = 5_000;
 const STUCK_MS = 60_000;

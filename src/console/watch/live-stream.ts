@@ -21,9 +21,11 @@ export type LiveStream = {
 };
 
 const FRAME_EVERY_MS = 250;
-const RATES_EVERY_MS = 1_000;
+/** As often as there are new ones. */
+const RATES_EVERY_MS = 2_000;
 const HEARTBEAT_EVERY_MS = 15_000;
-const MAX_EVENTS = 50;
+/** 200 a second, as orders are made. */
+const MAX_EVENTS = 100;
 const MAX_STEPS = 1_000;
 /** Who has not asked for that long gets no more events to miss. */
 const READS_WITHIN_MS = 1_000;

@@ -145,6 +145,7 @@ const PROMETHEUS: Answer = {
 };
 export const pageOperation: Operation = {
   ...operation('Metrics for Prometheus. Do not expose this path to the outside.', { 200: PROMETHEUS }),
-  description: 'If the operator has set `METRICS_TOKEN`, this page requires `Authorization: Bearer <that token>`.',
+  description:
+    'If the operator has set `METRICS_TOKEN`, this page requires `Authorization: Bearer <that token>`. With `?process=false` it leaves out what is so of any process (`process_*`, `nodejs_*`).',
   refusals: ['unauthorized', 'internal'],
 };

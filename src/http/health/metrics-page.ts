@@ -14,10 +14,11 @@ const PAGES_PER_SECOND = 20;
 
 /** `token`: null requires none. */
 export function metricsPage(
-  makeText: () => Promise<string>,
+  makeText: (withProcess: boolean) => Promise<string>,
   { clock, token }: { clock: Pick<Clock, 'elapsed'>; token: string | null },
 ): Route {
-  const text = sharedAbove(PAGES_PER_SECOND, clock, makeText);
+  const whole = sharedAbove(PAGES_PER_SECOND, clock, () => makeText(true));
+  const own = sharedAbove(PAGES_PER_SECOND, clock, () => makeText(false));
   const contentType = { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' };
   const expected = token === null ? null : digestOf(token);
   const handler: Handler = async (c) => {
@@ -29,6 +30,7 @@ export function metricsPage(
       if (!isGood)
         return refuse(c, { refused: 'unauthorized', challenge, message: 'this page asks for METRICS_TOKEN' });
     }
+    const text = c.req.query('process') === 'false' ? own : whole;
     return c.text(await text(), 200, contentType);
   };
   return { method: 'GET', path: '/internal/metrics', handler, isProbe: true, operation: pageOperation };
