@@ -1,13 +1,13 @@
-# Weir runs its TypeScript directly on Node. Only the console's page is built, in the first
-# stage; the second installs the dependencies, the last holds all of it and the sources.
+# The first stage builds the service and the console's page, the second installs the
+# dependencies, since a few are not built in, and the last holds both.
 # The digest is that of the version it names; docs/OPERATIONS.md, "Images".
 ARG NODE_IMAGE=node:24.18.0-bookworm-slim@sha256:6f7b03f7c2c8e2e784dcf9295400527b9b1270fd37b7e9a7285cf83b6951452d
-FROM ${NODE_IMAGE} AS page
+FROM ${NODE_IMAGE} AS built
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY build.ts tsconfig.json ./
-COPY src/console/page ./src/console/page
+COPY src ./src
 RUN node build.ts
 
 FROM ${NODE_IMAGE} AS dependencies
@@ -27,10 +27,9 @@ COPY drizzle ./drizzle
 COPY clickhouse-migrations ./clickhouse-migrations
 # The questions that the console offers.
 COPY docs/QUERIES.md ./docs/QUERIES.md
-COPY src ./src
-COPY --from=page /app/dist ./dist
-RUN ln -s /app/src/main.ts /usr/local/bin/weir \
- && chmod 755 /app/src/main.ts \
+COPY --from=built /app/dist ./dist
+RUN ln -s /app/dist/weir/main.js /usr/local/bin/weir \
+ && chmod 755 /app/dist/weir/main.js \
  && install -d -o node -g node -m 700 /var/lib/weir
 VOLUME /var/lib/weir
 USER node
@@ -44,6 +43,6 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
 # `docker run --init` covers the moment before Node listens; docs/OPERATIONS.md, "Stopping".
 # Give it longer to stop than INGEST_SHUTDOWN_GRACE (10 s): docker stop -t 20, terminationGracePeriodSeconds: 20.
 # The flags say how much may wait to be collected; docs/OPERATIONS.md, "Memory".
-ENTRYPOINT ["node", "--max-semi-space-size=16", "--heap-growing-percent=100", "/app/src/main.ts"]
+ENTRYPOINT ["node", "--max-semi-space-size=16", "--heap-growing-percent=100", "/app/dist/weir/main.js"]
 CMD ["serve"]
 STOPSIGNAL SIGTERM

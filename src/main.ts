@@ -9,13 +9,13 @@ import { constants, userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
+import { compileCacheDir } from './runtime/own-files.ts';
 
 answerSignals();
 
 // TypeScript and its dependencies are compiled once, not at every start: 0.1 s of CPU instead of 0.4 for a command.
-// Where the directory cannot be written nothing is kept. What it holds is run, so it is not the shared /tmp.
-enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/weir', import.meta.url)));
+// Where the directory cannot be written nothing is kept.
+enableCompileCache(compileCacheDir());
 const { runProgram } = await import('./cli/program.ts');
 const { systemClock } = await import('./runtime/clock.ts');
 

@@ -18,6 +18,7 @@ import { addDoctor } from './doctor.ts';
 import { addIdentities } from './identities.ts';
 import { addIntake } from './intake.ts';
 import type { Input, Io } from '../runtime/io.ts';
+import { fileOfRoot } from '../runtime/own-files.ts';
 import { addMigrate } from './migrate.ts';
 import { addOperator } from './operator.ts';
 import { addProject } from './project.ts';
@@ -107,7 +108,7 @@ function unexplained(error: unknown): string {
 }
 
 function version(): string {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  const manifest = JSON.parse(readFileSync(fileOfRoot('package.json'), 'utf8')) as {
     version: string;
   };
   return manifest.version;

@@ -4,15 +4,15 @@
  * service is gone.
  */
 import { enableCompileCache } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import closeWithGrace from 'close-with-grace';
+import { compileCacheDir } from '../runtime/own-files.ts';
 import type { ConsoleMessage, ConsoleRequests, ServiceMessage, ServiceRequests } from './messages.ts';
 
 // Before any module is loaded.
 const LEFT_TO_SERVICE = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR2'] as const;
 for (const signal of LEFT_TO_SERVICE) process.on(signal, () => {});
 
-enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/weir', import.meta.url)));
+enableCompileCache(compileCacheDir());
 const { systemClock } = await import('../runtime/clock.ts');
 const { createLog, openStandardError } = await import('../log/log.ts');
 const { createIpcChannel } = await import('../workers/ipc-channel.ts');

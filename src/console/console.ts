@@ -1,6 +1,5 @@
 /** One running console: its stores, its routes, its socket. */
 import { randomFillSync } from 'node:crypto';
-import { join } from 'node:path';
 import type { Hono } from 'hono';
 import { createRequestIds } from '../http/answers/request-ids.ts';
 import type { Log } from '../log/log.ts';
@@ -11,6 +10,7 @@ import { findSignIn } from '../postgres/accounts/operators.ts';
 import { isPassword } from '../postgres/accounts/password-hash.ts';
 import { createPostgres } from '../postgres/connection/pool.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { fileOfRoot } from '../runtime/own-files.ts';
 import type { WatchReport } from '../watch/messages.ts';
 import { createConsoleApp } from './app.ts';
 import { SESSION_ROUTES } from './described-session.ts';
@@ -40,7 +40,7 @@ export type Console = {
 
 /** A page asks for a few things at a time, and long questions have pools of their own. */
 const POSTGRES_CONNECTIONS = 4;
-const PAGE = join(import.meta.dirname, '../../dist/console');
+const PAGE = fileOfRoot('dist/console');
 
 /** Throws `CannotListen`; never waits for a store. */
 export async function startConsole(

@@ -2,9 +2,9 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import type { Log } from '../log/log.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { hostFileOf } from '../runtime/own-files.ts';
 import type { OpenWatch } from '../watch/messages.ts';
 import { type IpcChannel, createIpcChannel } from '../workers/ipc-channel.ts';
 import { createRestarts } from '../workers/restarts.ts';
@@ -42,7 +42,7 @@ type Running = {
   readonly kill: () => void;
 };
 
-const HOST = fileURLToPath(new URL('console-host.ts', import.meta.url));
+const HOST = hostFileOf('console/console-host');
 const LINK_WITHIN_MS = 10_000;
 /** How long it may take to end before it is killed: it holds nothing that would be lost. */
 const STOP_WITHIN_MS = 5_000;

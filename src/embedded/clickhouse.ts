@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { KEY_HEADER } from '../clickhouse/connection/key.ts';
+import { hostFileOf } from '../runtime/own-files.ts';
 import { configOf } from './clickhouse-config.ts';
 import { EmbeddedStoreError, startStore } from './store-process.ts';
 import type { EmbeddedStore, StartOptions } from './store-process.ts';
@@ -36,7 +37,7 @@ export async function startEmbeddedClickHouse(
   const recipe = {
     name: 'embedded ClickHouse',
     dir,
-    hostFile: join(import.meta.dirname, 'clickhouse-host.ts'),
+    hostFile: hostFileOf('embedded/clickhouse-host'),
     logFile: join(dir, 'clickhouse.log'),
     hostArguments: (port: number) => [libraryPath, ...serverArguments(dataDir, configFile, port)],
     isReady: async (port: number, pid: number) =>

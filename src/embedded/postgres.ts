@@ -1,5 +1,6 @@
 import { chmodSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { hostFileOf } from '../runtime/own-files.ts';
 import { type Binaries, prepareCluster, urlOf } from './postgres-cluster.ts';
 import { findPostgresUser } from './postgres-user.ts';
 import { EmbeddedStoreError, startStore } from './store-process.ts';
@@ -27,7 +28,7 @@ export async function startEmbeddedPostgres(
   const recipe = {
     name: 'embedded Postgres',
     dir,
-    hostFile: join(import.meta.dirname, 'postgres-host.ts'),
+    hostFile: hostFileOf('embedded/postgres-host'),
     logFile: join(dir, 'postgres.log'),
     hostArguments: (port: number) => [
       JSON.stringify(user.command(binaries.postgres, serverArguments(dataDir, port, isDurable), dir)),

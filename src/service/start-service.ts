@@ -5,6 +5,7 @@ import { type StopOptions, startWeir } from '../composition/weir.ts';
 import type { Config } from '../config/config.ts';
 import type { Log } from '../log/log.ts';
 import { systemClock } from '../runtime/clock.ts';
+import { fileOfRoot } from '../runtime/own-files.ts';
 import type { OpenWatch } from '../watch/messages.ts';
 import { startSupervisor } from '../workers/supervisor.ts';
 import { abandonedWorkers } from '../workers/worker-directories.ts';
@@ -68,7 +69,7 @@ export async function startService({
 }
 
 function readVersion(): string {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  const manifest = JSON.parse(readFileSync(fileOfRoot('package.json'), 'utf8')) as {
     version: string;
   };
   return manifest.version;

@@ -4,7 +4,7 @@
  */
 import cluster from 'node:cluster';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
+import { hostFileOf } from '../runtime/own-files.ts';
 
 export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
 
@@ -18,7 +18,7 @@ export type WorkerProcess = {
 
 export type Fork = (onMessage: (message: unknown) => void) => WorkerProcess;
 
-const HOST = fileURLToPath(new URL('worker-host.ts', import.meta.url));
+const HOST = hostFileOf('workers/worker-host');
 
 /**
  * Call it once per process. The workers write to the supervisor's own standard error, unless `relay` receives all their

@@ -5,9 +5,9 @@
  */
 import cluster from 'node:cluster';
 import { enableCompileCache } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import closeWithGrace from 'close-with-grace';
 import type { StopOptions } from '../composition/weir.ts';
+import { compileCacheDir } from '../runtime/own-files.ts';
 import type { Worker } from './worker.ts';
 import type { SupervisorRequests, Assignment, WorkerRequests, SupervisorMessage, WorkerMessage } from './messages.ts';
 
@@ -15,7 +15,7 @@ import type { SupervisorRequests, Assignment, WorkerRequests, SupervisorMessage,
 const LEFT_TO_SUPERVISOR = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR2'] as const;
 for (const signal of LEFT_TO_SUPERVISOR) process.on(signal, () => {});
 
-enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/weir', import.meta.url)));
+enableCompileCache(compileCacheDir());
 const { systemClock } = await import('../runtime/clock.ts');
 const { createLog, openStandardError } = await import('../log/log.ts');
 const { createIpcChannel } = await import('./ipc-channel.ts');

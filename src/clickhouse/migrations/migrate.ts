@@ -3,13 +3,14 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import { askOf } from '../connection/ask.ts';
+import { fileOfRoot } from '../../runtime/own-files.ts';
 import { LEAVING_OUT_ABSENT, type Layout, LayoutRefused, onReplicas, replicasIn } from '../connection/layout.ts';
 import { quoted } from '../connection/quoting.ts';
 import { changeSchema } from './change-schema.ts';
 import { statementFor } from './layout-statements.ts';
 import { splitStatements } from './statements.ts';
 
-const DIRECTORY = join(import.meta.dirname, '../../../clickhouse-migrations');
+const DIRECTORY = fileOfRoot('clickhouse-migrations');
 
 /** A migration that was applied has another text now. */
 export class MigrationChanged extends Error {

@@ -1,6 +1,7 @@
 /** The questions of docs/QUERIES.md, which is the only place where they are written. */
 import { readFileSync } from 'node:fs';
 import type { EventStoreName } from '../../pipeline/storage-port.ts';
+import { fileOfRoot } from '../../runtime/own-files.ts';
 
 export type Recipe = {
   /** The heading of the part that it is in. */
@@ -31,7 +32,7 @@ export function recipesFor(store: EventStoreName, text: string): Recipe[] {
 /** None where the document is not there: it is a comfort. */
 export function readRecipes(store: EventStoreName): Recipe[] {
   try {
-    return recipesFor(store, readFileSync(new URL('../../../docs/QUERIES.md', import.meta.url), 'utf8'));
+    return recipesFor(store, readFileSync(fileOfRoot('docs/QUERIES.md'), 'utf8'));
   } catch {
     // An installation without documents.
     return [];

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { ClientBase, Pool } from 'pg';
 import { readMigrationFiles } from '../connection/drizzle.ts';
 import { plainAnswerOf, SchemaMissing } from '../connection/errors.ts';
+import { fileOfRoot } from '../../runtime/own-files.ts';
 
 /** Migrations that are applied and recorded together. */
 export type MigrationSet = {
@@ -16,7 +17,7 @@ export type MigrationSet = {
   readonly recordedIn: string;
 };
 
-const DIRECTORY = join(import.meta.dirname, '../../../drizzle');
+const DIRECTORY = fileOfRoot('drizzle');
 
 /** Dead letters, projects, tokens, switches: every Weir has them. */
 export const CONTROL_MIGRATIONS: MigrationSet = { directory: DIRECTORY, recordedIn: '__drizzle_migrations' };

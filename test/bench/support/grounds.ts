@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { buildServiceIfOlder } from '../../../build.ts';
 import type { ProjectId } from '../../../src/event/event.ts';
 import { createProjects } from '../../../src/postgres/accounts/projects.ts';
 import { createTokens } from '../../../src/postgres/accounts/tokens.ts';
@@ -63,6 +64,8 @@ export type Grounds<S = Stores> = {
 };
 
 const BARE_SERVER = fileURLToPath(new URL('bare-server.ts', import.meta.url));
+/** What production runs. */
+const BUILT_MAIN = fileURLToPath(new URL('../../../dist/weir/main.js', import.meta.url));
 const READY_WITHIN_MS = 30_000;
 /** Long enough to cost next to nothing beside the work it waits for. */
 const POLL_MS = 25;
@@ -97,6 +100,7 @@ async function groundsOn<S extends Stores | PostgresStores>(
   holding: Holding,
   settings: Settings,
 ): Promise<Grounds<S>> {
+  if (!(await buildServiceIfOlder())) throw new Error('npm ci brings what builds the service');
   const { id } = await createProjects(stores.postgres.db).create({
     name: 'bench',
     retentionSeconds: null,
@@ -140,6 +144,7 @@ async function groundsOn<S extends Stores | PostgresStores>(
     const dataDir = mkdtempSync(join(tmpdir(), 'weir-bench-'));
     dataDirs.push(dataDir);
     const weir = startWeir(['serve'], {
+      main: BUILT_MAIN,
       cwd: dataDir,
       env: {
         HOST: '127.0.0.1',
