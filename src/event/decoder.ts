@@ -11,12 +11,22 @@ import type { AnyFormat, ChosenFormat, EventFormat, TextField } from './format.t
 import { lenientDecoder } from './lenient-decoder.ts';
 import { onOneLine, rawStringOf, stringOf } from './raw-json.ts';
 import { type CheckedField, label, labels, reasonAgainst } from './kinds.ts';
-import { deepestOf, hasUnreadable, isNumberAt, isObject, rawKeyOf, rawValueOf, type Members } from './json-members.ts';
+import {
+  deepestOf,
+  hasUnreadable,
+  isNumberAt,
+  isObject,
+  rawKeyOf,
+  rawValueOf,
+  valueEndOf,
+  valueStartOf,
+  type Members,
+} from './json-members.ts';
 import { withReadable } from './readable.ts';
 import { rowEncoder, type RowParts, MAX_ROW_BYTES } from './row.ts';
 import { isRefusal, MAX_TEXT_LENGTH, readId, readText, type Refusal } from './text.ts';
 import { readInstant } from './timestamp.ts';
-import { isUuid } from './uuid.ts';
+import { isUuid, isUuidIn } from './uuid.ts';
 
 /** The decoder of a format. */
 export function decoderOf(format: AnyFormat): Decoder {
@@ -130,7 +140,8 @@ function plainDecoder(format: EventFormat, chosenBy = ''): Decoder {
       const other = byField[OTHER_ID] ?? -1;
       const rawId = sentId ?? (other < 0 ? null : readOtherId(rawOf(members, other)));
       const bareId = rawId === null ? null : rawId.slice(1, -1);
-      const isAsSent = bareId === null || isUuid(bareId);
+      const isAsSent =
+        bareId === null || isUuidAt(members, sentId === null ? other : byField[EVENT_ID]!) || isUuid(bareId);
       const isOtherKept = other >= 0 && (rawId === null || rawId === sentId || !isAsSent);
       const strays = straysOf(picked, sentId !== null && !isAsSent, isOtherKept, skewMs !== 0);
       const ours = gathered.length === 0 ? null : gatheredOf(picked);
@@ -201,6 +212,11 @@ function plainDecoder(format: EventFormat, chosenBy = ''): Decoder {
 }
 
 const NO_PLACES: readonly number[] = [];
+
+/** Whether the member's value is a UUID as it was written. */
+function isUuidAt(members: Members, member: number): boolean {
+  return isUuidIn(members.tape.bytes, valueStartOf(members, member) + 1, valueEndOf(members, member) - 1);
+}
 
 /** Whether a server sent the event; its clock is not corrected. */
 function isServers(members: Members, { strays, byField }: Picked): boolean {

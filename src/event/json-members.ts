@@ -92,6 +92,11 @@ export function valueStartOf({ tape }: Members, member: number): number {
   return numberAt(tape, member + 2);
 }
 
+/** Where the member's value ends in the document. */
+export function valueEndOf({ tape }: Members, member: number): number {
+  return numberAt(tape, member + 3);
+}
+
 /** Whether the member's value is a number. */
 export function isNumberAt({ tape }: Members, member: number): boolean {
   const first = tape.bytes[numberAt(tape, member + 2)] ?? 0;

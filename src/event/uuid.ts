@@ -1,18 +1,32 @@
 import { hash } from 'node:crypto';
 import { isHexDigit } from './json.ts';
 
-/** Whether the text is a UUID, in either case. Called for every event, hence without a pattern. */
+/** 1 for the code of a hexadecimal digit, in either case. */
+const HEX = Uint8Array.from({ length: 256 }, (_, code) => (isHexDigit(code) ? 1 : 0));
+const DASH = 0x2d;
+const DASHES = [8, 13, 18, 23] as const;
+const UUID_LENGTH = 36;
+const DIGITS = UUID_LENGTH - DASHES.length;
+
+/** Whether the text is a UUID, in either case. */
 export function isUuid(text: string): boolean {
   if (text.length !== UUID_LENGTH) return false;
-  for (let at = 0; at < UUID_LENGTH; at += 1) {
-    const code = text.charCodeAt(at);
-    const isDash = at === 8 || at === 13 || at === 18 || at === 23;
-    if (isDash ? code !== 0x2d : !isHexDigit(code)) return false;
-  }
-  return true;
+  let digits = 0;
+  for (let at = 0; at < UUID_LENGTH; at += 1) digits += HEX[text.charCodeAt(at)] ?? 0;
+  return digits === DIGITS && DASHES.every((at) => text[at] === '-');
 }
 
-const UUID_LENGTH = 36;
+/**
+ * Whether the bytes between two places are a UUID, in either case. Called for every event: looking at the characters of
+ * a text that was cut out of another takes three times as long.
+ */
+export function isUuidIn(bytes: Uint8Array, start: number, end: number): boolean {
+  if (end - start !== UUID_LENGTH) return false;
+  let digits = 0;
+  for (let at = start; at < end; at += 1) digits += HEX[bytes[at]!]!;
+  return digits === DIGITS && DASHES.every((at) => bytes[start + at] === DASH);
+}
+
 /** The same 128 bits as other systems write them: without dashes, in braces, as a URN. */
 const OTHER_SPELLING =
   /^(?:urn:uuid:)?(\{?)([0-9a-f]{8})(-?)([0-9a-f]{4})\3([0-9a-f]{4})\3([0-9a-f]{4})\3([0-9a-f]{12})(\}?)$/i;

@@ -12,6 +12,8 @@ import { NotClickHouse, readAnswer, readSelected } from '../connection/verified-
 import { type ExternalTable, externalData } from './external-rows.ts';
 import { inLargeChunks } from './request-chunks.ts';
 
+/** A reason of our own: without one, every abort creates an error with a stack. */
+const ANSWERED = 'answered';
 /** A line a row; far more rows than a batch may have. */
 const MAX_SELECTED_BYTES = 16 * 1024 * 1024;
 
@@ -113,7 +115,7 @@ export function createRequests(
     try {
       return await work(stop);
     } finally {
-      answered.abort();
+      answered.abort(ANSWERED);
     }
   }
 
