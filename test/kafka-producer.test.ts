@@ -33,6 +33,7 @@ function setUp(answers: Answer[], { waitsTakeMs }: { waitsTakeMs?: number } = {}
   const clock = {
     now: () => now,
     elapsed: () => now,
+    turn: () => Promise.resolve(),
     sleep: (ms: number) => Promise.resolve(void (now += waitsTakeMs ?? ms)),
   };
   const trouble = { well: () => {}, failed: () => {}, clear: () => {} };

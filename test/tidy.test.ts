@@ -53,7 +53,7 @@ const ONLY_IN: readonly { what: string; pattern: RegExp; homes: RegExp }[] = [
   },
   { what: 'other processes of ours', pattern: /from 'node:cluster'/, homes: /^workers\/(fork|worker-host)$/ },
   { what: 'timers: time is an argument', pattern: /\bset(Timeout|Interval)\b|node:timers/, homes: CLOCKS },
-  { what: 'turns of the event loop', pattern: /\bsetImmediate\b/, homes: /^http\/request\/fair-scheduling$/ },
+  { what: 'turns of the event loop', pattern: /\bsetImmediate\b/, homes: /^runtime\/clock$/ },
   { what: 'the time of day', pattern: /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b/, homes: CLOCKS },
   // Weir hands them out; a lease's token and a request's answer are nobody's to choose.
   {

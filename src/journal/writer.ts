@@ -56,6 +56,10 @@ type Deps = {
   readonly log: Log;
 };
 
+/** What is written without waiting for more: for so much, its bytes are most of what a round costs. */
+const WORTH_A_ROUND_BYTES = 64 * 1024;
+/** A fraction of what a request waits for its turn where others follow for so long. */
+const MAX_GATHER_MS = 1;
 const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
 
@@ -99,9 +103,9 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
   }
 
   async function rounds() {
-    // After one turn of the microtask queue, so that records added together are written together.
-    await Promise.resolve();
     while (!queue.isEmpty() && state.kind === 'ok') {
+      await gather();
+      if (state.kind !== 'ok' || queue.isEmpty()) return;
       const round = queue.takeRound();
       let segment: Segment;
       try {
@@ -112,6 +116,19 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
       }
       for (const { onWritten } of round) onWritten(segment);
       await makeRoom();
+    }
+  }
+
+  /**
+   * Waits for the records of requests that have arrived already: a round costs as much as the way of several small ones
+   * to it. Without others it waits for one turn of the event loop, which takes microseconds.
+   */
+  async function gather() {
+    const startedAt = clock.elapsed();
+    for (let before = 0; queue.bytes() > before && queue.bytes() < WORTH_A_ROUND_BYTES;) {
+      before = queue.bytes();
+      await clock.turn();
+      if (clock.elapsed() - startedAt >= MAX_GATHER_MS) return;
     }
   }
 

@@ -9,6 +9,8 @@ export type Clock = {
   elapsed(): number;
   /** Resolves after `ms`, or at once when `signal` aborts. Never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Resolves after everything else that is ready has had its turn. */
+  turn(): Promise<void>;
 };
 
 /** The clock of the machine. */
@@ -27,4 +29,10 @@ export const systemClock: Clock = {
         resolve();
       }
     }),
+  turn: () => new Promise(yieldToEventLoop),
 };
+
+/** Continues after everything else that is ready has had its turn. */
+export function yieldToEventLoop(go: () => void): void {
+  setImmediate(go);
+}

@@ -32,6 +32,7 @@ export function createManualClock(startAt = Date.UTC(2026, 0, 1)): ManualClock {
         sleepers.add(sleeper);
         signal?.addEventListener('abort', sleeper.wake, { once: true });
       }),
+    turn: () => Promise.resolve(),
     jump: (ms) => {
       wallOffset += ms;
     },

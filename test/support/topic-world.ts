@@ -410,6 +410,7 @@ function gatedClock(clock: Clock, gate: Gate): Clock {
   return {
     now: clock.now,
     elapsed: clock.elapsed,
+    turn: clock.turn,
     async sleep(ms, signal) {
       await clock.sleep(ms, signal);
       if (gate.isClosed()) await gate.wait();

@@ -6,7 +6,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { yieldToEventLoop } from '../request/fair-scheduling.ts';
+import { yieldToEventLoop } from '../../runtime/clock.ts';
 
 /**
  * A chunk ends behind the end of a head, so that it begins one request; but a body full of empty lines is not cut into

@@ -4,13 +4,12 @@
  * to Node's HTTP server, with every byte that was not answered, and stays with it.
  */
 import type { Socket } from 'node:net';
-import type { Clock } from '../../runtime/clock.ts';
+import { type Clock, yieldToEventLoop } from '../../runtime/clock.ts';
 import type { BodyListener, DoorRequest } from '../request/door-request.ts';
 import type { Answer, DoorRouter } from '../ingest/door-router.ts';
 import { REQUEST_ID } from '../answers/common-headers.ts';
 import { type PlainHead, readPlainHead } from './plain-head.ts';
 import { MAX_DISCARDED_BYTES, textOf, untilSilent } from '../answers/reply.ts';
-import { yieldToEventLoop } from '../request/fair-scheduling.ts';
 
 export type PlainConnection = {
   /** Ends the connection, unless a request is in progress. */

@@ -1,4 +1,5 @@
 import { BYTES_A_STEP, type Steps } from '../../event/steps.ts';
+import { yieldToEventLoop } from '../../runtime/clock.ts';
 import type { SyncOrAsync } from '../../runtime/sync-or-async.ts';
 
 /**
@@ -23,11 +24,6 @@ export function runInTurns<T>(steps: Steps<T>, scheduler: FairScheduler): SyncOr
       if (step.done) return step.value;
     }
   }
-}
-
-/** Continues after everything else that is ready has had a turn. */
-export function yieldToEventLoop(go: () => void): void {
-  setImmediate(go);
 }
 
 /**
@@ -64,7 +60,7 @@ export function createFairScheduler(): FairScheduler {
   function arrangeAnother() {
     if (isAnotherComing) return;
     isAnotherComing = true;
-    setImmediate(turn);
+    yieldToEventLoop(turn);
   }
 
   function turn() {
