@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../src/runtime/clock.ts';
 import { nodeFiles } from '../src/journal/files.ts';
 import { type JournalLimits, openJournal } from '../src/journal/journal.ts';
@@ -104,6 +104,76 @@ test('starts a lone append at once, and lets everything that waits share the nex
   const others = Array.from({ length: 5 }, () => journal.append(envelopeOf(1)).written);
   await Promise.all([first, ...others]);
   expect(files.calls.filter((call) => call === 'sync').length - before).toBe(2);
+});
+
+test('lets requests that arrive one turn after the other share a sync, and waits no longer than they come', async () => {
+  const { clock, files, open } = setup();
+  const journal = await open();
+  const before = files.calls.filter((call) => call === 'sync').length;
+  const written: Promise<void>[] = [];
+  let turns = 0;
+  const inTurn = vi.spyOn(clock, 'turn').mockImplementation(async () => {
+    await Promise.resolve();
+    turns += 1;
+    if (turns <= 3) written.push(journal.append(envelopeOf(10)).written);
+  });
+
+  written.push(journal.append(envelopeOf(10)).written);
+  await settled();
+  await Promise.all(written);
+
+  expect(written).toHaveLength(4);
+  expect(files.calls.filter((call) => call === 'sync').length - before).toBe(1);
+  expect(turns).toBe(4);
+  inTurn.mockRestore();
+});
+
+test('waits for others for a moment only, and not at all where there is enough to write', async () => {
+  const { clock, files, open } = setup({ maxBytes: 10_000_000, segmentBytes: 1_000_000 });
+  const journal = await open();
+  const syncs = () => files.calls.filter((call) => call === 'sync').length;
+  const before = syncs();
+  let turns = 0;
+  vi.spyOn(clock, 'turn').mockImplementation(async () => {
+    await Promise.resolve();
+    turns += 1;
+    // More come for as long as it waits, and each turn takes a while.
+    if (syncs() === before) void journal.append(envelopeOf(10)).written;
+    await clock.advance(0.4);
+  });
+
+  await journal.append(envelopeOf(10)).written;
+  expect([syncs() - before, turns]).toEqual([1, 3]);
+
+  await settled();
+  turns = 0;
+  await journal.append(envelopeOf(70_000)).written;
+  expect(turns).toBe(0);
+});
+
+test('reads the rows of a settled batch no more once that is on disk, and says so', async () => {
+  const { clock, files, open } = setup();
+  const journal = await open();
+  const { sequence, written } = journal.append(envelopeOf(10));
+  await written;
+  await journal.cut(batchId(1), [sequence]);
+  let isForgotten = false;
+
+  files.failIn(1, { code: 'EIO', on: 'sync' });
+  journal.settle(batchId(1), () => (isForgotten = true));
+  await settled();
+  expect(isForgotten).toBe(false);
+
+  const later = journal.append(envelopeOf(10));
+  await expect(reasonOf(later.written)).resolves.toBe('failed');
+  await pass(clock, 2_000);
+  const next = journal.append(envelopeOf(10));
+  await next.written;
+  await journal.cut(batchId(2), [next.sequence]);
+  journal.settle(batchId(2), () => (isForgotten = true));
+  expect(isForgotten).toBe(false);
+  await settled();
+  expect(isForgotten).toBe(true);
 });
 
 test('is full before its files exceed the limit, and not any more once batches settle', async () => {

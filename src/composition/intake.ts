@@ -9,6 +9,7 @@ import type { Log } from '../log/log.ts';
 import { createAccept } from '../pipeline/accept.ts';
 import type { BatchId } from '../pipeline/batch.ts';
 import { createChannel } from '../pipeline/channel.ts';
+import { memoryChannel } from '../pipeline/freed-rows.ts';
 import { journaledChannel } from '../pipeline/journaled-channel.ts';
 import type { Ledger } from '../pipeline/ledger.ts';
 import { createWaitingRoom } from '../pipeline/waiting-room.ts';
@@ -45,7 +46,7 @@ export async function openIntake(
   const inMemory = createChannel({ clock, newBatchId }, config.channel, limits);
   /** Whoever looks at the events. */
   const watch: WatchPoint = { watcher: null };
-  const kept = journal ? journaledChannel({ channel: inMemory, journal, clock, log }) : inMemory;
+  const kept = journal ? journaledChannel({ channel: inMemory, journal, clock, log }) : memoryChannel(inMemory);
   const channel = watchedChannel(kept, watch);
   const waitingRoom = createWaitingRoom({ channel, clock });
   return {

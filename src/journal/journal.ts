@@ -65,8 +65,11 @@ export type Journal = {
    * rejects, the journal still knows the batch and writes it as soon as it can.
    */
   cut(batchId: BatchId, sequences: readonly number[]): Promise<void>;
-  /** The batch has another destination. No need to wait: unwritten, it costs a repeated insert that changes nothing. */
-  settle(batchId: BatchId): void;
+  /**
+   * The batch has another destination. No need to wait: unwritten, it costs a repeated insert that changes nothing.
+   * `onForgotten`: nothing reads the batch's rows here any more.
+   */
+  settle(batchId: BatchId, onForgotten?: () => void): void;
   /** Keeps a key that belongs to no envelope, or replaces its answer. */
   remember(key: KeptAnswer): Promise<void>;
   usage(): { readonly bytes: number; readonly segments: number; readonly unsettled: number; readonly keys: number };
@@ -203,13 +206,18 @@ export async function openJournal(
   }
 
   /** Drops the envelopes now; their segments count them until the record of it is on disk. */
-  function settle(batchId: BatchId) {
+  function settle(batchId: BatchId, onForgotten: () => void = ignore) {
     const sequences = unsettled.endBatch(batchId);
     if (!sequences) return;
     const dropped = unsettled.drop(sequences);
     // A failure needs no handling: a restatement leaves out what was dropped.
     const record: JournalRecord = { type: 'settled', batchId, ranges: rangesOf(sequences) };
-    writer.enqueue(record, () => unsettled.release(dropped), ignore);
+    const onWritten = () => {
+      unsettled.release(dropped);
+      // A restatement that had begun before is over: there is one writer.
+      onForgotten();
+    };
+    writer.enqueue(record, onWritten, ignore);
   }
 
   async function close() {

@@ -2,6 +2,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../log/log.ts';
 import type { Batch } from './batch.ts';
 import type { Channel } from './channel-port.ts';
+import { freeRows } from './freed-rows.ts';
 import { failureOf } from './outcome.ts';
 import type { Journal } from './ports.ts';
 
@@ -30,7 +31,7 @@ export function journaledChannel({ channel, journal, clock, log }: JournaledChan
     },
     settle(batch, destination, takenOut) {
       channel.settle(batch, destination, takenOut);
-      journal.settle(batch.id);
+      journal.settle(batch.id, () => freeRows(batch, destination));
     },
   };
 

@@ -132,8 +132,8 @@ export type Journal = {
   append(envelope: Envelope, answer?: KeptAnswer): { readonly sequence: number; readonly written: Promise<void> };
   /** Fixes which envelopes form the batch; must be on disk before the batch is first sent. */
   cut(id: BatchId, sequences: readonly number[]): Promise<void>;
-  /** The batch has reached a store. */
-  settle(id: BatchId): void;
+  /** The batch has reached a store. `onForgotten`: its rows are not read here any more; may never be called. */
+  settle(id: BatchId, onForgotten?: () => void): void;
 };
 
 /** Called with `(projectId, eventCount)` once per landed batch. */
