@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { INSERTING } from '../../src/clickhouse/event-store/insert-settings.ts';
 import { startStores, type Stores } from '../support/stores.ts';
 
 let stores: Stores;
@@ -45,9 +46,8 @@ async function insert(token: string, ...rows: string[]): Promise<void> {
     values: Readable.from([Buffer.from(rows.join(''))], { objectMode: false }),
     clickhouse_settings: {
       async_insert: 0,
-      insert_deduplicate: 1,
+      ...INSERTING,
       insert_deduplication_token: token,
-      deduplicate_blocks_in_dependent_materialized_views: 1,
       wait_end_of_query: 1,
       date_time_input_format: 'best_effort',
       input_format_parallel_parsing: 0,

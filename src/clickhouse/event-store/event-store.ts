@@ -9,6 +9,7 @@ import { EVENTS } from '../migrations/event-tables.ts';
 import { createDivision } from './division.ts';
 import type { ExternalTable } from './external-rows.ts';
 import { type ForeignViews, IGNORING_VIEW_ERRORS } from './foreign-views.ts';
+import { INSERTING } from './insert-settings.ts';
 import { mergeInspections } from './inspection-parts.ts';
 import { createKeptInserts } from './kept-inserts.ts';
 import { createRequests } from './requests.ts';
@@ -104,8 +105,7 @@ export function createEventStore(
     { signal, deadline, areIgnored }: { signal: AbortSignal | undefined; deadline: number; areIgnored: boolean },
   ): Promise<void> {
     const settings = {
-      insert_deduplicate: 1,
-      deduplicate_blocks_in_dependent_materialized_views: 1,
+      ...INSERTING,
       insert_deduplication_token: id,
       ...(quorum !== null && quorumSettings(quorum, timeoutMs)),
       ...(areIgnored && IGNORING_VIEW_ERRORS),
