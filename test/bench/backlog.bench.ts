@@ -119,7 +119,7 @@ async function measureOutage({ grounds, kafka, bodies }: Place, { isQuick, say }
   }
 }
 
-/** Each may use so much of a core, by turns: then one is saturated, and the machine has room for two. */
+/** Each may use so much of a core: then one is saturated, and the machine has room for two. */
 const SHARE = 0.2;
 
 async function measureSecond({ grounds, kafka, bodies }: Place, { isQuick, say }: BenchContext): Promise<Figure[]> {
@@ -138,7 +138,7 @@ async function measureSecond({ grounds, kafka, bodies }: Place, { isQuick, say }
   const alone = await rateOf([first], forMs);
   say('a second one joins');
   const second = await grounds.startBenched({ ...through, WEIR_ROLE: 'flush' });
-  const endSecond = throttle(second.pid, { share: SHARE, phase: 0.5 });
+  const endSecond = throttle(second.pid, { share: SHARE });
   await untilStored([second], () => 1);
   const together = await rateOf([first, second], forMs);
   await endFirst();

@@ -1,6 +1,6 @@
 /**
- * What a second worker is worth to one that is saturated. Each has a part of a core, by turns, so that the machine has
- * room for two, for the load and for the stores; what is left of two is what they cost each other.
+ * What a second worker is worth to one that is saturated. Each has a part of a core, so that the machine has room
+ * for two, for the load and for the stores; what is left of two is what they cost each other.
  */
 import { type Bodies, createBodies } from './support/bodies.ts';
 import { type BenchedWeir, type Grounds, openGrounds } from './support/grounds.ts';
@@ -32,7 +32,7 @@ const KINDS: readonly Kind[] = [
     body: ({ nativeBatch }) => nativeBatch(BATCH_EVENTS),
     share: 0.2,
   },
-  { name: 'singles', path: '/events', body: ({ productEvent }) => productEvent(), share: 0.4 },
+  { name: 'singles', path: '/events', body: ({ productEvent }) => productEvent(), share: 0.3 },
 ];
 
 export const scenario: Scenario = {
@@ -71,9 +71,7 @@ async function measureKind(
   const pids = { one: [weirs.one.pid], two: childrenOf(weirs.two.pid) };
   const round = async (which: 'one' | 'two', lastsMs: number) => {
     say(`${kind.name}, ${which}`);
-    const ends = pids[which].map((pid, index) =>
-      throttle(pid, { share: kind.share, phase: index / pids[which].length }),
-    );
+    const ends = pids[which].map((pid) => throttle(pid, { share: kind.share }));
     const measured = await measureRound({ grounds, bodies }, weirs[which], { kind, forMs: lastsMs });
     await Promise.all(ends.map((end) => end()));
     return measured;

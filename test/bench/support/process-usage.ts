@@ -9,6 +9,9 @@ export function cpuMsOf(pid: number): number {
   return familyOf(pid).reduce((sum, member) => sum + cpuTicksOf(member), 0) * MS_PER_TICK;
 }
 
+/** The same of the process alone. */
+export const ownCpuMsOf = (pid: number): number => cpuTicksOf(pid) * MS_PER_TICK;
+
 const NS_PER_MS = 1_000_000;
 
 /**

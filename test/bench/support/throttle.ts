@@ -1,28 +1,20 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 
-const PERIOD_MS = 50;
+const PROCESS = fileURLToPath(new URL('throttle-process.ts', import.meta.url));
 
 /**
- * Lets a process run for `share` of the time only, so that it is saturated while the machine is not. `phase` shifts its
- * turn, so that several need not run at once. Returns what ends that.
+ * Gives a process so much of a core's time and no more, so that it is saturated while the machine is not. Returns what
+ * ends that. A process of its own keeps the account: this one is busy with the load.
  */
-export function throttle(pid: number, { share, phase = 0 }: { share: number; phase?: number }): () => Promise<void> {
-  const over = new AbortController();
-  const done = (async () => {
-    const startsAt = performance.now() + phase * PERIOD_MS;
-    for (let period = 0; !over.signal.aborted; period += 1) {
-      const begin = startsAt + period * PERIOD_MS;
-      await until(begin);
-      process.kill(pid, 'SIGCONT');
-      await until(begin + share * PERIOD_MS);
-      process.kill(pid, 'SIGSTOP');
-    }
-    process.kill(pid, 'SIGCONT');
-  })();
+export function throttle(pid: number, { share }: { share: number }): () => Promise<void> {
+  const child = spawn(process.execPath, [PROCESS, String(pid), String(share)], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+  });
+  const ended = once(child, 'close');
   return async () => {
-    over.abort();
-    await done;
+    child.stdin.end();
+    await ended;
   };
 }
-
-const until = (at: number) => sleep(Math.max(0, at - performance.now()));
