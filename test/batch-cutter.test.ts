@@ -5,7 +5,7 @@ import { type CutLimits, type Head, encodeFrame, readHead } from '../src/topic/f
 import type { TopicRecord } from '../src/topic/topic-port.ts';
 import { randomOf } from './support/factory.ts';
 import fc from './support/fast-check.ts';
-import { CUT, STRANGERS, frameOf, plainRow, tick } from './support/frames.ts';
+import { CUT, STRANGERS, frameOf, plainRow, recordAt, tick } from './support/frames.ts';
 
 const PARTITION = { topicId: 'topic', partition: 3 };
 const cutterAt = (start: number) => createBatchCutter(PARTITION, { start });
@@ -37,7 +37,7 @@ const cutAll = (records: readonly TopicRecord[], cutter: BatchCutter = cutterAt(
   records.flatMap((record) => cutter.feed(record).closed).map(told);
 
 function log(...entries: readonly Pick<TopicRecord, 'head' | 'value'>[]): TopicRecord[] {
-  return entries.map((entry, offset) => ({ ...entry, offset }));
+  return entries.map((entry, offset) => recordAt(offset, entry));
 }
 const frames = (...more: Partial<Parameters<typeof frameOf>[0]>[]) => more.map((spec, n) => frameOf({ n, ...spec }));
 const rangesOf = (records: readonly TopicRecord[]) => cutAll(records).map(({ first, last }) => [first, last]);
@@ -232,11 +232,11 @@ function logOf(specs: readonly EntrySpec[]): TopicRecord[] {
   return specs.map(({ kind, rows, bytes, later, limits, gap }, n) => {
     at += later;
     offset += 1 + gap;
-    if (kind === 'tick') return { ...tick, offset };
-    if (kind === 'foreign') return { ...STRANGERS[n % STRANGERS.length]!, offset };
+    if (kind === 'tick') return recordAt(offset, tick);
+    if (kind === 'foreign') return recordAt(offset, STRANGERS[n % STRANGERS.length]!);
     const these = Array.from({ length: rows }, (_, row) => plainRow(n * 10 + row, bytes));
     const doubt = { isRepeat: kind === 'repeat', mayBeElsewhere: kind === 'elsewhere' };
-    return { ...frameOf({ n, rows: these, at, limits, ...doubt }), offset };
+    return recordAt(offset, frameOf({ n, rows: these, at, limits, ...doubt }));
   });
 }
 

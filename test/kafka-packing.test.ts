@@ -2,6 +2,7 @@
 import * as driver from '@platformatic/kafka';
 import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
+import { freeRows } from '../src/pipeline/freed-rows.ts';
 import { type Packed, createPacker, ENCODING, unpack } from '../src/kafka/packing.ts';
 
 const encodingOf = ({ headers }: Packed): Buffer | null => headers.find(([name]) => name === ENCODING)?.[1] ?? null;
@@ -69,5 +70,11 @@ describe('a value', () => {
     // What came before leaves nothing behind.
     const packed = createPacker(driver).pack(rows(500, 200));
     expect(unpacked(packed).equals(Buffer.concat(rows(500, 200)))).toBe(true);
+  });
+
+  test('has its memory to itself, so that it can be given back', () => {
+    const { value } = unpack(driver, createPacker(driver).pack(rows(500, 200)).value, Buffer.from('lz4'));
+    freeRows({ chunks: [value] }, 'stored');
+    expect(value).toHaveLength(0);
   });
 });

@@ -5,6 +5,7 @@
 import type { fetchV17 } from '@platformatic/kafka';
 import type { Clock } from '../runtime/clock.ts';
 import type { Driver } from './client.ts';
+import { fingerprintOf } from '../topic/batch-identity.ts';
 import type { TopicRecord } from '../topic/topic-port.ts';
 import { pause } from './backoff.ts';
 import { ENCODING, unpack } from './packing.ts';
@@ -200,8 +201,14 @@ function recordsIn(driver: Driver, { records: batches }: fetchV17.FetchResponseP
       if (offset < at) continue;
       const valueOf = (key: Buffer) => headers.find(([name]) => name !== null && name.equals(key))?.[1] ?? null;
       const head = valueOf(HEAD);
+      const stored = value ?? EMPTY;
       // Of others' records nothing but the place is needed.
-      records.push({ offset, head, ...unpack(driver, value ?? EMPTY, head && valueOf(ENCODING)) });
+      records.push({
+        offset,
+        head,
+        fingerprint: fingerprintOf(stored),
+        ...unpack(driver, stored, head && valueOf(ENCODING)),
+      });
     }
   }
   return { records, next };

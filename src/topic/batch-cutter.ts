@@ -56,6 +56,7 @@ type Growing = {
   readonly at: number;
   readonly limits: CutLimits;
   readonly chunks: Buffer[];
+  readonly fingerprints: Buffer[];
   eventCount: number;
   byteCount: number;
   readonly useByProject: Map<ProjectId, ProjectShare>;
@@ -86,7 +87,7 @@ export function createBatchCutter(of: PartitionName, { start }: { start: number 
     return { kind, closed, commonBoundary: isInDoubt(head) ? record.offset : null, refusal: null };
   }
 
-  function add(frame: Frame, { offset, value }: TopicRecord) {
+  function add(frame: Frame, { offset, value, fingerprint }: TopicRecord) {
     const { id, at, limits, isRepeat, mayBeElsewhere } = frame;
     open ??= {
       first: offset,
@@ -94,6 +95,7 @@ export function createBatchCutter(of: PartitionName, { start }: { start: number 
       at,
       limits,
       chunks: [],
+      fingerprints: [],
       eventCount: 0,
       byteCount: 0,
       useByProject: new Map(),
@@ -102,6 +104,7 @@ export function createBatchCutter(of: PartitionName, { start }: { start: number 
     };
     open.last = offset;
     open.chunks.push(value);
+    open.fingerprints.push(fingerprint);
     open.eventCount += frame.eventCount;
     open.byteCount += value.length;
     addUse(open.useByProject, frame.useByProject);

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { timedUuidOf } from '../event/uuid.ts';
 import type { BatchId } from '../pipeline/batch.ts';
 import type { Tenure } from './topic-port.ts';
@@ -13,18 +13,25 @@ export type BatchRange = {
   readonly last: number;
   /** Of its first frame. */
   readonly at: number;
-  readonly chunks: readonly Buffer[];
+  /** Of its records that hold rows. */
+  readonly fingerprints: readonly Buffer[];
 };
+
+/** Of a record's value as it stands in the log: the same for all that read it, and of no other value. */
+export const fingerprintOf = (stored: Buffer): Buffer => hash('sha256', stored, 'buffer');
 
 /** The last instant of a UUID v7. */
 const LATEST = 2 ** 48 - 1;
 
 /**
- * The id of a batch, the same for whoever cuts it, whenever. It holds the bytes, since after the unclean election of a
+ * The id of a batch, the same for whoever cuts it, whenever. It follows from the bytes in the log, since after the unclean election of a
  * leader other records may stand at the same offsets; and the time of the first frame, so that its age can be told.
  */
-export function batchIdentity({ topicId, partition }: PartitionName, { first, last, at, chunks }: BatchRange): BatchId {
-  const hash = createHash('sha256').update(`${JSON.stringify([topicId, partition, first, last])}\n`);
-  for (const chunk of chunks) hash.update(chunk);
-  return timedUuidOf(Math.min(Math.max(at, 0), LATEST), hash.digest()) as BatchId;
+export function batchIdentity(
+  { topicId, partition }: PartitionName,
+  { first, last, at, fingerprints }: BatchRange,
+): BatchId {
+  const sum = createHash('sha256').update(`${JSON.stringify([topicId, partition, first, last])}\n`);
+  for (const fingerprint of fingerprints) sum.update(fingerprint);
+  return timedUuidOf(Math.min(Math.max(at, 0), LATEST), sum.digest()) as BatchId;
 }

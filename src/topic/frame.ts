@@ -70,7 +70,7 @@ export const tickEntry = (): TopicEntry => ({ head: TICK_HEAD, chunks: [] });
 const FOREIGN: Head = { kind: 'foreign' };
 
 /** What a record is. Depends on nothing but the record; never throws. */
-export function readHead({ head, value, unreadable }: Omit<TopicRecord, 'offset'>): Head {
+export function readHead({ head, value, unreadable }: Pick<TopicRecord, 'head' | 'value' | 'unreadable'>): Head {
   const members = membersOf(head);
   if (members === null) return FOREIGN;
   const { v, tick } = members;

@@ -6,7 +6,8 @@
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../log/log.ts';
 import type { Batch } from '../pipeline/batch.ts';
-import type { Channel } from '../pipeline/channel-port.ts';
+import type { Channel, Destination } from '../pipeline/channel-port.ts';
+import { freeRows } from '../pipeline/freed-rows.ts';
 import { createBell } from './bell.ts';
 import { type PartitionFeed, type PartitionLag, createPartitionFeed } from './partition-feed.ts';
 import { createPauseWatch } from './pause-watch.ts';
@@ -58,7 +59,7 @@ export function createTopicChannel(
   return {
     run,
     take,
-    settle: (batch) => release(batch, { isLeft: false }),
+    settle,
     letGo: (batch) => release(batch, { isLeft: true }),
     // Where batches begin and end stands in the topic.
     setBatchScale: () => {},
@@ -142,6 +143,11 @@ export function createTopicChannel(
     const next = [...after, ...inOrder].find((feed) => feed.isReady()) ?? null;
     if (next !== null) turn = next.partition + 1;
     return next;
+  }
+
+  function settle(batch: Batch, destination: Destination) {
+    release(batch, { isLeft: false });
+    freeRows(batch, destination);
   }
 
   function release(batch: Batch, how: { readonly isLeft: boolean }): void {

@@ -23,7 +23,10 @@ export type TopicEntry = {
 export type TopicRecord = {
   readonly offset: number;
   readonly head: Buffer | null;
+  /** Whoever reads it may give its memory back (`pipeline/freed-rows.ts`): it is nobody else's. */
   readonly value: Buffer;
+  /** `fingerprintOf` the value as it stands in the log, which may be packed. */
+  readonly fingerprint: Buffer;
   /** Why the value cannot be read, which is then as it is stored; absent for nearly all. */
   readonly unreadable?: string;
 };

@@ -15,7 +15,7 @@ import {
   type TopicRecord,
   type TopicWriter,
 } from '../../src/topic/topic-port.ts';
-import { asRead } from './frames.ts';
+import { asRead, recordAt } from './frames.ts';
 
 /** A process: once it is over, nothing answers it any more, and what it sent may arrive or not. While frozen it hears nothing. */
 export type Life = { isOver: boolean };
@@ -118,7 +118,7 @@ export function createFakeTopic(
   ): number {
     const to = partitions[partition]!;
     const offset = to.end + topic.gap();
-    to.log.push({ offset, head, value });
+    to.log.push(recordAt(offset, { head, value }));
     to.madeAt.set(offset, madeAt);
     to.end = offset + 1;
     to.appended.ring();
@@ -274,7 +274,8 @@ export function createFakeTopic(
     for (const record of state.log) {
       if (record.offset < offset) continue;
       if (records.length >= most || (records.length > 0 && bytes + record.value.length > maxBytes)) break;
-      records.push(record);
+      // As from a socket: whoever reads may do with it what it likes.
+      records.push({ ...record, value: Buffer.from(record.value) });
       bytes += record.value.length;
     }
     return { records, end: state.end };

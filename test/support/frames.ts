@@ -1,4 +1,5 @@
 /** Records of a topic as the relay writes them, and as others might. */
+import { fingerprintOf } from '../../src/topic/batch-identity.ts';
 import type { ProjectId } from '../../src/event/event.ts';
 import type { BatchId } from '../../src/pipeline/batch.ts';
 import { type CutLimits, encodeFrame, tickEntry } from '../../src/topic/frame.ts';
@@ -34,6 +35,13 @@ export const plainRow = (n: number, bytes = 20): Buffer => Buffer.from(`${String
 export const asRead = ({ head, chunks }: TopicEntry): Pick<TopicRecord, 'head' | 'value'> => ({
   head,
   value: Buffer.concat(chunks),
+});
+
+/** The same where it stands in the log. */
+export const recordAt = (offset: number, entry: Pick<TopicRecord, 'head' | 'value'>): TopicRecord => ({
+  ...entry,
+  offset,
+  fingerprint: fingerprintOf(entry.value),
 });
 
 export const tick = asRead(tickEntry());
