@@ -18,8 +18,11 @@ const TREE = fileURLToPath(new URL('../..', import.meta.url));
 const MAX_DEPENDENCY_BYTES = 80 * 1024 ** 2;
 /** What `weir serve` loads at its start and keeps in memory. */
 const MAX_SERVED_BYTES = 2.4 * 1024 ** 2;
-/** Beyond a server of Node's that does nothing, before there are events. From the sources it is twice as much. */
-const MAX_IDLE_MIB = 50;
+/**
+ * Beyond a server of Node's that does nothing, before there are events: about 40, and what the start left behind until
+ * that is collected. From the sources it is 78.
+ */
+const MAX_IDLE_MIB = 60;
 const INSTALL_WITHIN_MS = 180_000;
 
 let stores: Stores;
@@ -179,7 +182,8 @@ test('an idle one holds little more than a server that does nothing', async () =
     return runtime.kind === 'running' ? runtime.url : null;
   });
   await eventually(async () => ((await fetch(`${url}/ready`)).ok ? true : null));
-  expect(residentMiB(weir.child.pid!) - residentMiB(bare.pid!)).toBeLessThan(MAX_IDLE_MIB);
+  const pid = weir.child.pid!;
+  await eventually(() => (residentMiB(pid) - residentMiB(bare.pid!) < MAX_IDLE_MIB ? true : null));
   weir.child.kill('SIGTERM');
   expect((await weir.finished).code).toBe(0);
 });
