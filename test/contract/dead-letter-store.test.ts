@@ -371,6 +371,18 @@ function contract(open: () => Promise<Subject>) {
       expect(await store.measure()).toMatchObject({ rows: 1, quarantinedRows: 1 });
     });
 
+    test('after the batch was added whole, as by a process that had stood still, keep no one from splitting it', async () => {
+      await store.add(batch, cause());
+      await store.addParts(batch, parts.slice(0, 1), [1, 3]);
+      await subject.elapse(20_000);
+      const whole = (await store.claim(ALL)).find(({ id }) => id === batch.id)!;
+      const others = { rows: rowsAt(0, 2, 4), failure: null, isQuarantined: false };
+      const alive = await store.split(whole, [others, parts[0]!], LEASE_MS);
+      expect(alive!.map(({ chunks }) => numbersIn(chunks))).toEqual([[0, 2, 4]]);
+      expect(await store.complete(alive![0]!)).toBe(true);
+      expect(await store.measure()).toMatchObject({ rows: 0, quarantinedRows: 1, quarantinedEvents: 2 });
+    });
+
     test('are not added again with the batch: what is added is what remains, in doubt', async () => {
       await store.addParts(batch, parts, [1, 3, 4]);
       await store.add(batch, cause());

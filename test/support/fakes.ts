@@ -391,8 +391,10 @@ export function createDeadLettersFake({ clock = systemClock }: { clock?: Clock }
     const known = takenOut.get(batch.id);
     if (!known) {
       takenOut.set(batch.id, places);
+      const made = new Set<string>();
       for (const part of parts) {
-        const child = putPart(batch.id, part, part.failure!, { lastAttemptAt: now() });
+        const child = putPart(batch.id, part, made, part.failure!, { lastAttemptAt: now() });
+        if (child === null) continue;
         if (part.isQuarantined) setAside(child, 'refused');
         else child.visibleAt = now() + 10_000;
       }
@@ -406,16 +408,19 @@ export function createDeadLettersFake({ clock = systemClock }: { clock?: Clock }
     return takenOut.get(id) ?? null;
   }
 
+  /** `made`: the parts so far, of which one may have the same rows; null where the part is a letter already. */
   function putPart(
     parentId: string,
     { rows }: DeadLetterPart,
+    made: Set<string>,
     failure: InsertFailure,
     more: Partial<DeadLetterState>,
-  ): DeadLetterState {
+  ): DeadLetterState | null {
     const bytes = Buffer.concat(rows);
     let id: string = partIdOf(parentId, bytes);
-    while (letters.has(id)) id = partIdOf(id, bytes);
-    return put(id, bytes, rows.length, failure, { parentId, ...more });
+    while (made.has(id)) id = partIdOf(id, bytes);
+    made.add(id);
+    return letters.has(id) ? null : put(id, bytes, rows.length, failure, { parentId, ...more });
   }
 
   async function forget(id: BatchId): Promise<void> {
@@ -529,10 +534,12 @@ export function createDeadLettersFake({ clock = systemClock }: { clock?: Clock }
     remove(letter.id);
     splitIds.add(letter.id);
     const alive: DeadLetter[] = [];
+    const made = new Set<string>();
     for (const part of parts) {
       const { createdAt, lastAttemptAt } = parent;
       const inherited = refused('inherited', { failureClass: parent.failureClass });
-      const child = putPart(letter.id, part, part.failure ?? inherited, { createdAt, lastAttemptAt });
+      const child = putPart(letter.id, part, made, part.failure ?? inherited, { createdAt, lastAttemptAt });
+      if (child === null) continue;
       if (part.isQuarantined) {
         setAside(child, 'refused');
         continue;

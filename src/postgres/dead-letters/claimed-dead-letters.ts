@@ -142,13 +142,14 @@ export function createClaimedDeadLetters(
     leaseMs: number,
   ): Promise<DeadLetter[] | null> {
     const children = await deadLettersOfParts(letter.id, parts);
-    const isDone = await write(
+    const made = await write(
       db.transaction(async (tx) => {
         const [parent] = await tx.delete(failedEvents).where(isHeld(letter)).returning();
-        if (!parent) return false;
+        if (!parent) return null;
         const { generation, createdAt, lastAttemptAt, errorClass, errorCode, errorFingerprint, lastError } = parent;
         const inherited = { errorClass, errorCode, errorFingerprint, lastError, createdAt, lastAttemptAt };
-        await tx.insert(failedEvents).values(
+        // A process that stood still may have taken the same rows out of the batch: they are a letter already.
+        const letters = tx.insert(failedEvents).values(
           children.map(({ values, part }) => ({
             ...inherited,
             ...values,
@@ -160,14 +161,15 @@ export function createClaimedDeadLetters(
               : { leaseToken: letter.leaseToken, visibleAt: inMs(leaseMs) }),
           })),
         );
+        const inserted = await letters.onConflictDoNothing().returning({ id: failedEvents.id });
         const detail = { parts: describeParts(children) };
         await tx.insert(failedEventsAudit).values(auditOf(letter, 'split', detail));
-        return true;
+        return new Set(inserted.map(({ id }) => id));
       }),
     );
-    if (!isDone) return null;
+    if (made === null) return null;
     return children
-      .filter(({ part }) => !part.isQuarantined)
+      .filter(({ part, values }) => !part.isQuarantined && made.has(values.id))
       .map(({ values, rows, part }) => ({
         ...letter,
         ...(part.failure ? { fingerprint: fingerprintOf(part.failure) } : {}),
