@@ -19,16 +19,25 @@ export type Connectivity = {
   readonly postgres: Watched & { isReadOnly(): boolean };
 };
 
+/** `breaker`: of inserts; null where this process makes none, so that no insert could ever close it again. */
 export function createConnectivity(
-  { storage, control, breaker }: { storage: EventStorage; control: ControlStorage; breaker: Breaker },
+  {
+    storage,
+    control,
+    breaker,
+  }: {
+    readonly storage: Pick<EventStorage, 'name' | 'connectTrouble' | 'isAnswering'>;
+    readonly control: Pick<ControlStorage, 'connectTrouble' | 'probe'>;
+    readonly breaker: Pick<Breaker, 'allowProbe' | 'trip'> | null;
+  },
   { clock, log }: { clock: Clock; log: Log },
 ): Connectivity {
   const isShared = storage.name === 'Postgres';
   const onEventStore = {
     onChange: (isUp: boolean) => {
-      if (isUp) breaker.allowProbe();
+      if (isUp) breaker?.allowProbe();
     },
-    onDown: () => breaker.trip('unavailable'),
+    onDown: () => breaker?.trip('unavailable'),
   };
   const unwatched = { onChange: () => {}, onDown: () => {} };
   const postgres = {

@@ -136,7 +136,7 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
     ? openEventStorage({ config, access, workers }, runtime)
     : openNoEventStore(access.clickhouse === null ? 'Postgres' : 'ClickHouse');
   const control = openControlStorage({ config, access, workers }, runtime);
-  const connectivity = createConnectivity({ storage, control, breaker }, runtime);
+  const connectivity = createConnectivity({ storage, control, breaker: duties.inserts ? breaker : null }, runtime);
   const schema = createSchemaKeeper(
     { postgres: control.pool, events: storage.schema, ...runtime },
     { isRebuildPostponed: config.rebuild === 'off' },
