@@ -30,7 +30,7 @@ async function afterSilence(store: 'ClickHouse' | 'Postgres', { inserts }: { ins
   stop.abort();
   await clock.advance(1_000);
   await watching;
-  return { silent, then: { up: connectivity.events.isUp(), breaker: breaker.state().kind } };
+  return { silent, afterwards: { up: connectivity.events.isUp(), breaker: breaker.state().kind } };
 }
 
 test.each(['ClickHouse', 'Postgres'] as const)('inserts into %s are suspended while it is silent', async (store) => {
@@ -42,7 +42,7 @@ test.each(['ClickHouse', 'Postgres'] as const)(
   async (store) => {
     expect(await afterSilence(store, { inserts: false })).toEqual({
       silent: { up: false, breaker: 'closed' },
-      then: { up: true, breaker: 'closed' },
+      afterwards: { up: true, breaker: 'closed' },
     });
   },
 );
