@@ -2,7 +2,7 @@
 import * as driver from '@platformatic/kafka';
 import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
-import { freeRows } from '../src/pipeline/freed-rows.ts';
+import { freeMemory } from '../src/runtime/freed-memory.ts';
 import { type Packed, createPacker, ENCODING, unpack } from '../src/kafka/packing.ts';
 
 const encodingOf = ({ headers }: Packed): Buffer | null => headers.find(([name]) => name === ENCODING)?.[1] ?? null;
@@ -74,7 +74,7 @@ describe('a value', () => {
 
   test('has its memory to itself, so that it can be given back', () => {
     const { value } = unpack(driver, createPacker(driver).pack(rows(500, 200)).value, Buffer.from('lz4'));
-    freeRows({ chunks: [value] }, 'stored');
+    freeMemory([value]);
     expect(value).toHaveLength(0);
   });
 });

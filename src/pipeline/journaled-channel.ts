@@ -1,8 +1,8 @@
 import type { Clock } from '../runtime/clock.ts';
+import { freeMemory } from '../runtime/freed-memory.ts';
 import type { Log } from '../log/log.ts';
 import type { Batch } from './batch.ts';
 import type { Channel } from './channel-port.ts';
-import { freeRows } from './freed-rows.ts';
 import { failureOf } from './outcome.ts';
 import type { Journal } from './ports.ts';
 
@@ -31,7 +31,7 @@ export function journaledChannel({ channel, journal, clock, log }: JournaledChan
     },
     settle(batch, destination, takenOut) {
       channel.settle(batch, destination, takenOut);
-      journal.settle(batch.id, () => freeRows(batch, destination));
+      journal.settle(batch.id, () => freeMemory(batch.chunks));
     },
   };
 

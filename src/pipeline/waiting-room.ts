@@ -36,9 +36,8 @@ type Waiter = {
   readonly until: number;
   /** How often there had been room when it came. */
   readonly since: number;
-  readonly bytes: number;
 };
-type AtDoor = Waiter & { readonly attempt: Attempt };
+type AtDoor = Waiter & { readonly bytes: number; readonly attempt: Attempt };
 type WithEnvelope = Waiter & {
   readonly envelope: Envelope;
   readonly reservation: Reservation;
@@ -84,7 +83,7 @@ export function createWaitingRoom({ channel, clock }: WaitingRoomDeps): WaitingR
   function waitAtDoor(announced: number, attempt: Attempt) {
     const bytes = Math.min(announced, MAX_ARRIVED_BYTES);
     if (isHopeless || atDoor.size >= MAX_WAITING || bytesAtDoor + bytes > MAX_AT_DOOR_BYTES) return null;
-    const waiter = { ...newWaiter(bytes), attempt };
+    const waiter = { ...newWaiter(), bytes, attempt };
     atDoor.add(waiter);
     bytesAtDoor += bytes;
     watch();
@@ -109,13 +108,13 @@ export function createWaitingRoom({ channel, clock }: WaitingRoomDeps): WaitingR
     const own = channel.reserve();
     if (isHopeless || withEnvelope.length >= MAX_WAITING || !own.grow(rows.length)) return 'full';
     const { promise, resolve } = Promise.withResolvers<HeldPlace | OfferRefusal>();
-    withEnvelope.push({ ...newWaiter(rows.length), envelope, reservation: own, onSettled, resolve });
+    withEnvelope.push({ ...newWaiter(), envelope, reservation: own, onSettled, resolve });
     watch();
     return promise;
   }
 
-  function newWaiter(bytes: number): Waiter {
-    return { until: clock.elapsed() + MAX_WAIT_MS, since: timesOfRoom, bytes };
+  function newWaiter(): Waiter {
+    return { until: clock.elapsed() + MAX_WAIT_MS, since: timesOfRoom };
   }
 
   function onRoom() {
@@ -136,8 +135,7 @@ export function createWaitingRoom({ channel, clock }: WaitingRoomDeps): WaitingR
     for (;;) {
       giveRoom();
       if (letIn(ENTRIES_A_TURN) < ENTRIES_A_TURN) break;
-      // sleep never rejects.
-      await clock.sleep(0);
+      await clock.turn();
     }
     isServing = false;
   }

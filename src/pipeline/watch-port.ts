@@ -37,8 +37,9 @@ export function watchedChannel(channel: Channel, point: WatchPoint): Channel {
       return batch;
     },
     settle(batch, destination, takenOut = []) {
-      channel.settle(batch, destination, takenOut);
+      // Behind it nothing reads the rows.
       point.watcher?.settled(batch, destination, takenOut);
+      channel.settle(batch, destination, takenOut);
     },
   };
 }
