@@ -2,7 +2,6 @@
  * The command line. Each command is one file that declares its arguments and
  * loads what it needs only when it runs, so that `--help` is answered at once.
  */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import type { Clock } from '../runtime/clock.ts';
 import { ConfigError, parseConfig } from '../config/config.ts';
@@ -18,7 +17,7 @@ import { addDoctor } from './doctor.ts';
 import { addIdentities } from './identities.ts';
 import { addIntake } from './intake.ts';
 import type { Input, Io } from '../runtime/io.ts';
-import { fileOfRoot } from '../runtime/own-files.ts';
+import { ownVersion } from '../runtime/own-files.ts';
 import { addMigrate } from './migrate.ts';
 import { addOperator } from './operator.ts';
 import { addProject } from './project.ts';
@@ -72,7 +71,7 @@ export async function runProgram(args: readonly string[], context: ProgramContex
 function buildProgram(cli: Cli): Command {
   const program = new Command('weir')
     .description('A durable write path for analytics events')
-    .version(version(), '-V, --version', 'print the version')
+    .version(ownVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show what a command does, its options and examples')
     .helpCommand(false)
     .showHelpAfterError('(--help shows what is accepted)')
@@ -105,11 +104,4 @@ function isExplained(error: unknown): error is Error {
 /** An unexpected failure is a bug: print its stack, but not its cause, which may quote event data. */
 function unexplained(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : 'A value that is not an Error was thrown.';
-}
-
-function version(): string {
-  const manifest = JSON.parse(readFileSync(fileOfRoot('package.json'), 'utf8')) as {
-    version: string;
-  };
-  return manifest.version;
 }

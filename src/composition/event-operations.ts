@@ -5,7 +5,6 @@ import type { Config } from '../config/config.ts';
 import type { EventOperations } from '../pipeline/operator-port.ts';
 import { failureOf } from '../pipeline/outcome.ts';
 import { createEventOperations as createPostgresOperations } from '../postgres/event-operations/event-operations.ts';
-
 import type { createPostgres } from '../postgres/connection/pool.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { StoreAccess } from './storage.ts';

@@ -2,6 +2,7 @@
  * Where Weir's own files are, whether Node runs its sources (`src/`) or what is built of them (`dist/weir/`, all of it in
  * one folder): both are two folders below the root when this module is asked.
  */
+import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -9,6 +10,10 @@ const IS_BUILT = import.meta.url.endsWith('.js');
 
 /** The path of a file that is beside `src/`, such as `package.json`. */
 export const fileOfRoot = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+/** The version of this Weir. */
+export const ownVersion = (): string =>
+  (JSON.parse(readFileSync(fileOfRoot('package.json'), 'utf8')) as { version: string }).version;
 
 /** A program that runs in a process of its own: its file below `src/`, without the ending. */
 export type HostProgram =

@@ -1,11 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { type Demo, provideDemo } from '../composition/demo.ts';
 import type { StoreAccess } from '../composition/storage.ts';
 import { type StopOptions, startWeir } from '../composition/weir.ts';
 import type { Config } from '../config/config.ts';
 import type { Log } from '../log/log.ts';
 import { systemClock } from '../runtime/clock.ts';
-import { fileOfRoot } from '../runtime/own-files.ts';
+import { ownVersion } from '../runtime/own-files.ts';
 import type { OpenWatch } from '../watch/messages.ts';
 import { startSupervisor } from '../workers/supervisor.ts';
 import { abandonedWorkers } from '../workers/worker-directories.ts';
@@ -43,7 +42,7 @@ export async function startService({
   /** Uses the supervisor's. */
   signal: AbortSignal;
 }): Promise<Service> {
-  const parts = { config, access, version: readVersion(), clock: systemClock, log };
+  const parts = { config, access, version: ownVersion(), clock: systemClock, log };
   if (config.workers > 1 || abandonedWorkers(config.dataDir, config.workers).length > 0) {
     const { createFork } = await import('../workers/fork.ts');
     // One port for all of them, also when all of them die at the same time.
@@ -66,11 +65,4 @@ export async function startService({
     stop: async (how) => ({ lost: (await weir.stop(how)).lost, unclean: 0 }),
     leave: (why) => log.fatal({ ...weir.saveNow() }, why),
   };
-}
-
-function readVersion(): string {
-  const manifest = JSON.parse(readFileSync(fileOfRoot('package.json'), 'utf8')) as {
-    version: string;
-  };
-  return manifest.version;
 }
