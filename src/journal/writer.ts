@@ -58,7 +58,7 @@ type Deps = {
 
 /** What is written without waiting for more: for so much, its bytes are most of what a round costs. */
 const WORTH_A_ROUND_BYTES = 64 * 1024;
-/** A fraction of what a request waits for its turn where others follow for so long. */
+/** Where records never stop coming: a fraction of what each request waits for its turn then. */
 const MAX_GATHER_MS = 1;
 const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;

@@ -1,27 +1,24 @@
-import type { Batch } from './batch.ts';
-import type { Channel, Destination } from './channel-port.ts';
+/**
+ * The memory of buffers, given back when nothing will read them again, instead of being left to the collection of
+ * garbage. For rows, which are most of what Weir allocates: V8 counts them, and walks the whole heap once for every few
+ * batches (decision 68).
+ */
+
+/** What may still be on its way to a socket. */
+const onItsWay = new WeakSet<ArrayBufferLike>();
 
 /**
- * Gives back the memory of rows that nothing will read again, instead of leaving it to the collection of garbage: rows
- * are most of what Weir allocates, and V8, which counts them, walks the whole heap once for every few batches. The
- * views of freed memory are empty. Nothing is freed that shares its memory with others, nor of a batch that is a dead
- * letter now: the end of an insert that was refused before it had arrived may still be on its way to a socket.
+ * Nobody waits any more for the request that these were sent with, and its end may still be on its way to a socket:
+ * their memory is never given back, whatever becomes of them.
  */
-export function freeRows({ chunks }: Pick<Batch, 'chunks'>, destination: Destination): void {
-  if (destination === 'dead-lettered') return;
-  for (const { buffer, byteLength } of chunks) {
-    if (buffer.byteLength === byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0);
-  }
+export function keepMemory(chunks: readonly Buffer[]): void {
+  for (const { buffer } of chunks) onItsWay.add(buffer);
 }
 
-/** The channel as the flusher sees it when there is no journal. */
-export function memoryChannel(channel: Channel): Channel {
-  return {
-    ...channel,
-    settle(batch, destination, takenOut) {
-      channel.settle(batch, destination, takenOut);
-      // What is told of the batch beside this has its turn first.
-      queueMicrotask(() => freeRows(batch, destination));
-    },
-  };
+/** Views of what was given back are empty. Memory that others have a part of stays. */
+export function freeMemory(chunks: readonly Buffer[]): void {
+  for (const { buffer, byteLength } of chunks) {
+    const isShared = buffer.byteLength !== byteLength || !(buffer instanceof ArrayBuffer);
+    if (!isShared && !onItsWay.has(buffer)) buffer.transfer(0);
+  }
 }

@@ -24,8 +24,9 @@ export const fingerprintOf = (stored: Buffer): Buffer => hash('sha256', stored, 
 const LATEST = 2 ** 48 - 1;
 
 /**
- * The id of a batch, the same for whoever cuts it, whenever. It follows from the bytes in the log, since after the unclean election of a
- * leader other records may stand at the same offsets; and the time of the first frame, so that its age can be told.
+ * The id of a batch, the same for whoever cuts it, whenever. It follows from the bytes in the log, since after the
+ * unclean election of a leader other records may stand at the same offsets; and from the time of the first frame, so
+ * that its age can be told.
  */
 export function batchIdentity(
   { topicId, partition }: PartitionName,

@@ -4,10 +4,10 @@
  * nothing is lost when it is left.
  */
 import type { Clock } from '../runtime/clock.ts';
+import { freeMemory } from '../runtime/freed-memory.ts';
 import type { Log } from '../log/log.ts';
 import type { Batch } from '../pipeline/batch.ts';
-import type { Channel, Destination } from '../pipeline/channel-port.ts';
-import { freeRows } from '../pipeline/freed-rows.ts';
+import type { Channel } from '../pipeline/channel-port.ts';
 import { createBell } from './bell.ts';
 import { type PartitionFeed, type PartitionLag, createPartitionFeed } from './partition-feed.ts';
 import { createPauseWatch } from './pause-watch.ts';
@@ -145,9 +145,9 @@ export function createTopicChannel(
     return next;
   }
 
-  function settle(batch: Batch, destination: Destination) {
+  function settle(batch: Batch) {
     release(batch, { isLeft: false });
-    freeRows(batch, destination);
+    freeMemory(batch.chunks);
   }
 
   function release(batch: Batch, how: { readonly isLeft: boolean }): void {

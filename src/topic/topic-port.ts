@@ -23,7 +23,7 @@ export type TopicEntry = {
 export type TopicRecord = {
   readonly offset: number;
   readonly head: Buffer | null;
-  /** Whoever reads it may give its memory back (`pipeline/freed-rows.ts`): it is nobody else's. */
+  /** Whoever reads it may give its memory back (`runtime/freed-memory.ts`): it is nobody else's. */
   readonly value: Buffer;
   /** `fingerprintOf` the value as it stands in the log, which may be packed. */
   readonly fingerprint: Buffer;

@@ -74,6 +74,25 @@ async function eventually<T>(find: () => Promise<T | null> | T | null): Promise<
   }
 }
 
+const productionWith = (more: Record<string, string>) => ({
+  NODE_ENV: 'production',
+  DATABASE_URL: stores.databaseUrl,
+  CLICKHOUSE_URL: stores.clickhouseUrl,
+  PORT: '0',
+  HOST: '127.0.0.1',
+  ...more,
+});
+
+/** Where it listens, once it takes events. */
+async function readyUrlOf(dataDir: string): Promise<string> {
+  const url = await eventually(() => {
+    const runtime = readRuntime(dataDir);
+    return runtime.kind === 'running' ? runtime.url : null;
+  });
+  await eventually(async () => ((await fetch(`${url}/ready`)).ok ? true : null));
+  return url;
+}
+
 test('the dependencies are few and without the embedded stores', () => {
   const modules = join(dir, 'node_modules');
   expect(bytesIn(modules)).toBeLessThan(MAX_DEPENDENCY_BYTES);
@@ -94,22 +113,11 @@ test('refuses to start in production without its stores', async () => {
 });
 
 test('serves, takes an event in, saves it on SIGTERM and ends with 0', async () => {
-  const env = {
-    NODE_ENV: 'production',
-    DATABASE_URL: stores.databaseUrl,
-    CLICKHOUSE_URL: stores.clickhouseUrl,
-    PORT: '0',
-    HOST: '127.0.0.1',
-    // Longer than the test: what is stored afterwards was stored by the shutdown.
-    INGEST_FLUSH_INTERVAL: '10m',
-  };
+  // Longer than the test: what is stored afterwards was stored by the shutdown.
+  const env = productionWith({ INGEST_FLUSH_INTERVAL: '10m' });
   const options = { cwd: dir, env, main: mainIn(dir) };
   weir = startWeir(['serve'], options);
-  const url = await eventually(() => {
-    const runtime = readRuntime(join(dir, '.weir'));
-    return runtime.kind === 'running' ? runtime.url : null;
-  });
-  await eventually(async () => ((await fetch(`${url}/ready`)).ok ? true : null));
+  const url = await readyUrlOf(join(dir, '.weir'));
 
   const project = (await runWeir(['project', 'create', 'demo'], options)).stdout.trim();
   const token = (await runWeir(['token', 'create', '--project', project], options)).stdout.trim();
@@ -132,20 +140,11 @@ test('serves, takes an event in, saves it on SIGTERM and ends with 0', async () 
 });
 
 test('its processes are built too: workers and the console', async () => {
-  const port = await freePort();
-  const env = {
-    NODE_ENV: 'production',
-    DATABASE_URL: stores.databaseUrl,
-    CLICKHOUSE_URL: stores.clickhouseUrl,
-    PORT: '0',
-    HOST: '127.0.0.1',
-    WEIR_WORKERS: '2',
-    CONSOLE_PORT: String(port),
-    WEIR_DATA_DIR: join(dir, 'several'),
-  };
+  const dataDir = join(dir, 'several');
+  const env = productionWith({ WEIR_WORKERS: '2', CONSOLE_PORT: String(await freePort()), WEIR_DATA_DIR: dataDir });
   weir = startWeir(['serve'], { cwd: dir, env, main: mainIn(dir) });
   const runtime = await eventually(() => {
-    const read = readRuntime(env.WEIR_DATA_DIR);
+    const read = readRuntime(dataDir);
     return read.kind === 'running' && read.consoleUrl !== null ? read : null;
   });
   await eventually(async () => {
@@ -164,24 +163,13 @@ test('every program that runs in a process of its own is built', () => {
 });
 
 test('an idle one holds little more than a server that does nothing', async () => {
-  const env = {
-    NODE_ENV: 'production',
-    DATABASE_URL: stores.databaseUrl,
-    CLICKHOUSE_URL: stores.clickhouseUrl,
-    PORT: '0',
-    HOST: '127.0.0.1',
-    WEIR_DATA_DIR: join(dir, 'idle'),
-  };
+  const dataDir = join(dir, 'idle');
   const nothing = "require('node:http').createServer().listen(0, '127.0.0.1', () => console.log('listens'))";
   const bare = spawn(process.execPath, [...NODE_FLAGS, '-e', nothing], { stdio: ['ignore', 'pipe', 'inherit'] });
   onTestFinished(() => void bare.kill());
   await once(bare.stdout, 'data');
-  weir = startWeir(['serve'], { cwd: dir, env, main: mainIn(dir) });
-  const url = await eventually(() => {
-    const runtime = readRuntime(env.WEIR_DATA_DIR);
-    return runtime.kind === 'running' ? runtime.url : null;
-  });
-  await eventually(async () => ((await fetch(`${url}/ready`)).ok ? true : null));
+  weir = startWeir(['serve'], { cwd: dir, env: productionWith({ WEIR_DATA_DIR: dataDir }), main: mainIn(dir) });
+  await readyUrlOf(dataDir);
   const pid = weir.child.pid!;
   await eventually(() => (residentMiB(pid) - residentMiB(bare.pid!) < MAX_IDLE_MIB ? true : null));
   weir.child.kill('SIGTERM');

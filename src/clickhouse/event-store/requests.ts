@@ -6,6 +6,7 @@
 import { Readable } from 'node:stream';
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import type { Clock } from '../../runtime/clock.ts';
+import { keepMemory } from '../../runtime/freed-memory.ts';
 import { InsertFailure } from '../../pipeline/ports.ts';
 import { failureFromAnswer, failureFromForeignAnswer, failureFromTransport } from '../connection/errors.ts';
 import { NotClickHouse, readAnswer, readSelected } from '../connection/verified-answers.ts';
@@ -74,8 +75,10 @@ export function createRequests(
   ): Promise<string> {
     return withinDeadline(signal, withinMs, async (stop) => {
       const outcome = await exchange(query, chunks, stop, { ...readSettings, ...settings });
-      if (outcome instanceof InsertFailure) throw outcome;
-      return outcome;
+      if (!(outcome instanceof InsertFailure)) return outcome;
+      // Whoever answers for ClickHouse may do so before all rows have arrived.
+      keepMemory(chunks);
+      throw outcome;
     });
   }
 

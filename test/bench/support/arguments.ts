@@ -37,7 +37,7 @@ export function parseArguments(
   const program = new Command('npm run bench --')
     .description('Measures Weir against baselines of the same run, on stores of its own.')
     .addArgument(new Argument('[scenario...]', 'only these; all when none is named').argParser(oneMoreOf(known)))
-    .option('--quick', 'fewer and shorter rounds: three minutes instead of thirty')
+    .option('--quick', 'fewer and shorter rounds: some ten minutes instead of the better part of an hour')
     .option('--large', 'reading: with a hundred million events as well, which takes some 10 GB and half an hour')
     .option(
       '--check',
