@@ -59,7 +59,7 @@ export type StoredCounts = {
   readonly rows: number;
   /** Rows without those copies. */
   readonly distinctRows: number;
-  /** The sum of the hourly counts. */
+  /** The sum of the hourly counts, at the moment of the rows. */
   readonly counted: number;
   /** Every event that ever landed, copies included; of one project the same as `counted` where only that is known. */
   readonly landed: number;

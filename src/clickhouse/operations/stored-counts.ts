@@ -1,19 +1,37 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { StoredCounts } from '../../pipeline/operator-port.ts';
 
-/** Counts everything, or one project. Reads the whole table. Throws what the driver throws. */
+/**
+ * Counts everything, or one project. Reads the whole table. Events may land meanwhile, so the hourly counts are read
+ * before the rows and after them: between those two lies what they said at the moment of the rows, and `counted` is the
+ * one of these numbers that is nearest to the rows. Throws what the driver throws.
+ */
 export async function countStored(client: ClickHouseClient, projectId: string | null): Promise<StoredCounts> {
   const where = projectId === null ? '' : 'WHERE project_id = {project:UUID}';
-  const answer = await client.query({
-    query: `SELECT
+  const read = async <T>(query: string): Promise<T> => {
+    const query_params = projectId === null ? {} : { project: projectId };
+    const answer = await client.query({ query, query_params, format: 'JSONEachRow' });
+    return (await answer.json<T>())[0]!;
+  };
+  const countHours = async () =>
+    Number(
+      (await read<{ events: string }>(`SELECT toString(sum(events)) AS events FROM event_counts_hourly ${where}`))
+        .events,
+    );
+
+  const before = await countHours();
+  const counts = await read<{ rows: string; distinct_rows: string }>(
+    `SELECT
         toString((SELECT count() FROM events_raw_v1 ${where})) AS rows,
-        toString((SELECT count() FROM events_raw_v1 FINAL ${where})) AS distinct_rows,
-        toString((SELECT sum(events) FROM event_counts_hourly ${where})) AS landed`,
-    query_params: projectId === null ? {} : { project: projectId },
-    format: 'JSONEachRow',
-  });
-  const [counts] = await answer.json<{ rows: string; distinct_rows: string; landed: string | null }>();
-  // Every row is counted when it lands, copies included.
-  const landed = Number(counts!.landed ?? 0);
-  return { rows: Number(counts!.rows), distinctRows: Number(counts!.distinct_rows), counted: landed, landed };
+        toString((SELECT count() FROM events_raw_v1 FINAL ${where})) AS distinct_rows`,
+  );
+  const after = await countHours();
+  const distinctRows = Number(counts.distinct_rows);
+  return {
+    rows: Number(counts.rows),
+    distinctRows,
+    counted: Math.max(before, Math.min(after, distinctRows)),
+    // Every row is counted when it lands, copies included.
+    landed: after,
+  };
 }
