@@ -13,8 +13,8 @@ export default defineConfig({
           name: 'integration',
           include: ['test/integration/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/sdk/*.test.ts'],
           globalSetup: BUILT_PAGE,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          testTimeout: 300_000,
+          hookTimeout: 240_000,
           // Each file has stores and Weirs of its own: more at once, and two cores are too few for what the tests wait for.
           maxWorkers: 3,
         },

@@ -7,15 +7,15 @@ const more = (value: number, name = 'rate'): Figure => ({ name, value, unit: 'ra
 const less = (value: number, name = 'cost'): Figure => ({ name, value, unit: 'ratio', guard: 'less is better' });
 
 describe('a ratio has fallen', () => {
-  test('of which more is better, when less than three quarters are left', () => {
-    expect(hasFallen('more is better', 1, 0.75)).toBe(false);
-    expect(hasFallen('more is better', 1, 0.749)).toBe(true);
+  test('of which more is better, when less than three fifths are left', () => {
+    expect(hasFallen('more is better', 1, 0.6)).toBe(false);
+    expect(hasFallen('more is better', 1, 0.599)).toBe(true);
     expect(hasFallen('more is better', 1, 5)).toBe(false);
   });
 
-  test('of which less is better, when it is more than a third above', () => {
-    expect(hasFallen('less is better', 3, 4)).toBe(false);
-    expect(hasFallen('less is better', 3, 4.01)).toBe(true);
+  test('of which less is better, when it is more than two thirds above', () => {
+    expect(hasFallen('less is better', 3, 5)).toBe(false);
+    expect(hasFallen('less is better', 3, 5.01)).toBe(true);
     expect(hasFallen('less is better', 3, 0.1)).toBe(false);
   });
 });
@@ -27,7 +27,7 @@ describe('judging', () => {
   test('a figure has fallen only if it does in every run', () => {
     expect(verdictsOf([more(1)], [more(0.5)])).toEqual(['rate fallen']);
     expect(verdictsOf([more(1)], [more(0.5)], [more(0.9)])).toEqual(['rate held']);
-    expect(verdictsOf([more(1)], [more(0.5)], [more(0.6)], [more(0.7)])).toEqual(['rate fallen']);
+    expect(verdictsOf([more(1)], [more(0.5)], [more(0.55)], [more(0.4)])).toEqual(['rate fallen']);
   });
 
   test('a recorded figure that is measured no more is gone', () => {

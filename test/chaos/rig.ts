@@ -272,7 +272,7 @@ export async function isReady(url: string | null): Promise<boolean> {
 }
 
 /** Asks again until it holds. Throws with `what` when it does not within `timeoutMs`. */
-export async function until(what: string, holds: () => Promise<boolean> | boolean, timeoutMs = 45_000): Promise<void> {
+export async function until(what: string, holds: () => Promise<boolean> | boolean, timeoutMs = 90_000): Promise<void> {
   for (const deadline = performance.now() + timeoutMs; !(await holds());) {
     if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));

@@ -25,7 +25,7 @@ describe.skipIf(isWithoutKafka || isSkipped)('a broker whose disk is full', () =
     tally = createTally();
     for (const place of [journaled, inMemory, flush]) await place.start();
     for (const place of [journaled, inMemory, flush]) await until('ready', () => isReady(place.url()));
-  }, 120_000);
+  });
   afterAll(() => rig?.stop());
 
   /** One that waits for brokers, and is told when they do not confirm. */

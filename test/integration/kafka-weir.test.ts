@@ -54,7 +54,7 @@ describe.skipIf(isWithoutKafka)('behind a topic', () => {
     ];
     all = [journaled, inMemory, ...flush];
     await Promise.all(all.map((place) => place.start()));
-  }, 120_000);
+  });
   afterAll(() => rig?.stop());
   beforeEach(async () => {
     for (const place of all) if (place.pid() === null) await place.start();
@@ -63,7 +63,7 @@ describe.skipIf(isWithoutKafka)('behind a topic', () => {
     await forgetEvents(rig);
     tally = createTally();
     load = sender(journaled, inMemory);
-  }, 120_000);
+  });
 
   const sender = (...places: readonly WeirPlace[]) =>
     createLoad(

@@ -30,7 +30,7 @@ beforeAll(async () => {
   url = await vi.waitFor(() => /"url":"(http:[^"]+)"/.exec(running.written())![1]!, { timeout: 60_000 });
   await vi.waitFor(async () => expect((await fetch(`${url}/ready`)).status).toBe(200), { timeout: 60_000 });
   api = startOperatorApi(env, { serviceUrl: url });
-}, 120_000);
+});
 afterAll(async () => {
   await api?.close();
   running?.child.kill('SIGTERM');
@@ -65,7 +65,7 @@ test('a replay of 100 000 events ends when all were tried, its progress never go
   expect(json.checks.filter(({ outcome }) => outcome === 'fail')).toEqual([]);
   const { checks } = (await api.ask<answers.Doctor>('GET', '/doctor')).json;
   expect(checks.find(({ name }) => name === 'running Weir')!.detail).toContain(url);
-}, 240_000);
+});
 
 test('a replay that is stopped is no longer watched; what was made due stays due', async () => {
   const project = await shell.createProject('stopped');
@@ -85,7 +85,7 @@ test('a replay that is stopped is no longer watched; what was made due stays due
   expect(await shell.hourly(project)).toBe(3);
   const { letters } = (await api.ask<answers.LetterPage>('GET', `/letters?project=${project}`)).json;
   expect(letters).toMatchObject([{ state: 'waiting', quarantinedAt: null, attemptCount: 0 }]);
-}, 120_000);
+});
 
 test('where Postgres stores the events, letters are explained, mended and asked about in its words', async () => {
   const stores: PostgresStores = await startPostgresStores();
@@ -126,4 +126,4 @@ test('where Postgres stores the events, letters are explained, mended and asked 
     await other.close();
     await stores.stop();
   }
-}, 120_000);
+});

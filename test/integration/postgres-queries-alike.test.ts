@@ -136,7 +136,7 @@ beforeAll(async () => {
   for (let from = 0; from < all.length; from += 100) await insert(all.slice(from, from + 100));
   await insert([...copies.slice(0, 150), ...copies.slice(0, 50)]);
   await insert(copies.slice(150));
-}, 300_000);
+});
 afterAll(async () => {
   await Promise.all([clickhouse?.close(), postgres?.stop()]);
   await server?.discard();

@@ -577,7 +577,7 @@ beforeAll(async () => {
   await insert(victimRows);
   await events.pool.query('VACUUM ANALYZE');
   beside = await askAll([...ADMITTED, ...REFUSED]);
-}, 300_000);
+});
 afterAll(() => events?.stop());
 
 describe('the other project’s rows make no difference to', () => {

@@ -135,7 +135,7 @@ beforeAll(async () => {
   await askAll('beside many');
   await events.pool.query('VACUUM ANALYZE');
   await askAll('beside many, analyzed');
-}, 300_000);
+});
 afterAll(() => events?.stop());
 
 test('some fail and some do not, so that all of this speaks of something', () => {

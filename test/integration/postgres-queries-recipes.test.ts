@@ -23,7 +23,7 @@ beforeAll(async () => {
   for (const sent of [events, events.slice(0, 1)]) {
     expect((await door.send({ events: sent }, headers, '?ack=stored')).status).toBe(202);
   }
-}, 60_000);
+});
 afterAll(async () => {
   await door?.stop();
   await stores?.stop();

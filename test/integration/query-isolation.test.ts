@@ -445,7 +445,7 @@ beforeAll(async () => {
   for (const rows of [victimRows]) await insert(rows);
   await setProperties(client, DATABASE, [NOTE, LATE]);
   beside = await askAll([...ADMITTED, ...REFUSED]);
-}, 300_000);
+});
 afterAll(async () => {
   await client.close();
   await server.discard();

@@ -78,7 +78,7 @@ beforeAll(async () => {
   await insertMonths(stores, MONTH, 3);
   await insertMonths(stores, YEAR, MONTHS);
   ask = createAsking(stores);
-}, 120_000);
+});
 afterAll(() => stores.stop());
 
 describe('a question about half a day reads as much of a project of many months as of one of few', () => {
@@ -187,7 +187,7 @@ describe('questions about some days are answered as though nothing was passed ov
       byDays += Number(isByDays(given));
     }
     expect(byDays).toBeGreaterThan(5);
-  }, 120_000);
+  });
 
   test.each([
     `SELECT count() FROM events WHERE event = 'name_1'`,
@@ -261,5 +261,5 @@ describe('an installation with events', () => {
     const ignored = (await askThere(YEAR, sql)).settings['ignore_data_skipping_indices'];
     expect(String(ignored).split(',')).toEqual(expect.arrayContaining(['user_id_bloom', 'of_operator']));
     expect(String(ignored).split(',')).not.toContain('day_set');
-  }, 120_000);
+  });
 });

@@ -23,7 +23,7 @@ beforeAll(async () => {
   stores = await startStores();
   await sortingViews();
   for (const rows of partsOf(randomEvents(600))) await insert(rows);
-}, 60_000);
+});
 afterAll(() => stores.stop());
 
 /** The views as they were before the sorting key could say which rows are copies, under other names. */
@@ -228,4 +228,4 @@ test('an installation with events keeps its views until the table is rebuilt, an
   expect(await finishRebuild(deps, () => {})).toEqual({ kind: 'done' });
   expect(await isByKey()).toBe(true);
   expect(await answers()).toEqual(before);
-}, 120_000);
+});
