@@ -16,6 +16,7 @@ enableCompileCache(compileCacheDir());
 const { systemClock } = await import('../runtime/clock.ts');
 const { createLog, openStandardError } = await import('../log/log.ts');
 const { createIpcChannel } = await import('../workers/ipc-channel.ts');
+const { collectStartupGarbage } = await import('../runtime/startup-garbage.ts');
 const { startConsole } = await import('./console.ts');
 
 // There is nowhere left to report it. Creating the stream also makes writes to a pipe non-blocking.
@@ -73,6 +74,7 @@ const ending = closeWithGrace({ delay: GRACE_MS, logger: false, skip: [...LEFT_T
 try {
   const { origin, port } = await starting;
   service.tell({ kind: 'listening', origin, port });
+  collectStartupGarbage(systemClock);
   await stopped.promise;
   ending.close();
 } catch (error) {

@@ -6,6 +6,7 @@ import closeWithGrace from 'close-with-grace';
 import { announce } from './announce.ts';
 import type { Io } from '../runtime/io.ts';
 import { systemClock } from '../runtime/clock.ts';
+import { collectStartupGarbage } from '../runtime/startup-garbage.ts';
 import type { Config } from '../config/config.ts';
 import type { ConsoleProcess } from '../console/fork.ts';
 import { CannotListen, findFreePort } from '../http/listener/server.ts';
@@ -103,6 +104,7 @@ async function start({
     // Not awaited: a demo may wait for the stores. A failure is a bug, unless the service ended first.
     const url = urlOf(config, service.port);
     begun.console = await openConsole({ config, access: embedded.access, service, url, relay, log });
+    collectStartupGarbage(systemClock);
     const print = openStandardOutput(systemClock).write;
     void announce({ service, url, openedConsole: begun.console, embedded, runtime, config, log, print }).catch(
       (error: unknown) => {

@@ -19,6 +19,7 @@ enableCompileCache(compileCacheDir());
 const { systemClock } = await import('../runtime/clock.ts');
 const { createLog, openStandardError } = await import('../log/log.ts');
 const { createIpcChannel } = await import('./ipc-channel.ts');
+const { collectStartupGarbage } = await import('../runtime/startup-garbage.ts');
 const { startWorker } = await import('./worker.ts');
 
 // There is nowhere left to report it. Creating the stream also makes writes to a pipe non-blocking.
@@ -109,6 +110,7 @@ const ending = closeWithGrace(
 
 try {
   running = await starting;
+  collectStartupGarbage(systemClock);
   how = (await Promise.race([stopped.promise, running.delivered])) ?? AT_ONCE;
   if (!process.connected) log.warn({}, 'supervisor is gone: shutting down');
   ending.close();
