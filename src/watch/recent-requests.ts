@@ -52,17 +52,19 @@ export function createRecentRequests(): RecentRequests {
     accepted[slot] = acceptedEvents;
     rejected[slot] = request.rejected;
     firstEvent[slot] = written;
-    eventCount[slot] = rows === null ? 0 : noteEvents(rows);
+    eventCount[slot] = rows === null ? 0 : noteEvents(rows, acceptedEvents);
     requests += 1;
   }
 
-  function noteEvents(rows: Buffer): number {
-    let count = 0;
-    for (let start = 0; start < rows.length && count < MAX_EVENTS_OF_ONE; count += 1) {
+  function noteEvents(rows: Buffer, acceptedEvents: number): number {
+    const count = Math.min(acceptedEvents, MAX_EVENTS_OF_ONE);
+    let start = 0;
+    for (let event = 0; event < count; event += 1) {
+      // Searched for only from the second on: most requests bring one.
+      if (event > 0) start = rows.indexOf(LINE_END, start) + 1;
       const at = (written % EVENTS) * UUID_BYTES;
       rows.copy(events, at, start + EVENT_ID_AT, start + EVENT_ID_AT + UUID_BYTES);
       written += 1;
-      start = nextRow(rows, start);
     }
     return count;
   }
@@ -99,9 +101,4 @@ export function createRecentRequests(): RecentRequests {
   function since() {
     return requests === 0 ? null : receivedAt[Math.max(0, requests - REQUESTS) % REQUESTS]!;
   }
-}
-
-function nextRow(rows: Buffer, start: number): number {
-  const end = rows.indexOf(LINE_END, start);
-  return end < 0 ? rows.length : end + 1;
 }
