@@ -8,27 +8,23 @@ import type { StoredCounts } from '../../pipeline/operator-port.ts';
  */
 export async function countStored(client: ClickHouseClient, projectId: string | null): Promise<StoredCounts> {
   const where = projectId === null ? '' : 'WHERE project_id = {project:UUID}';
-  const read = async <T>(query: string): Promise<T> => {
+  const read = async (columns: string): Promise<Readonly<Record<string, string>>> => {
     const query_params = projectId === null ? {} : { project: projectId };
-    const answer = await client.query({ query, query_params, format: 'JSONEachRow' });
-    return (await answer.json<T>())[0]!;
+    const answer = await client.query({ query: `SELECT ${columns}`, query_params, format: 'JSONEachRow' });
+    return (await answer.json<Record<string, string>>())[0]!;
   };
   const countHours = async () =>
-    Number(
-      (await read<{ events: string }>(`SELECT toString(sum(events)) AS events FROM event_counts_hourly ${where}`))
-        .events,
-    );
+    Number((await read(`toString(sum(events)) AS events FROM event_counts_hourly ${where}`))['events']);
 
   const before = await countHours();
-  const counts = await read<{ rows: string; distinct_rows: string }>(
-    `SELECT
-        toString((SELECT count() FROM events_raw_v1 ${where})) AS rows,
-        toString((SELECT count() FROM events_raw_v1 FINAL ${where})) AS distinct_rows`,
+  const counts = await read(
+    `toString((SELECT count() FROM events_raw_v1 ${where})) AS rows,
+     toString((SELECT count() FROM events_raw_v1 FINAL ${where})) AS distinct_rows`,
   );
   const after = await countHours();
-  const distinctRows = Number(counts.distinct_rows);
+  const distinctRows = Number(counts['distinct_rows']);
   return {
-    rows: Number(counts.rows),
+    rows: Number(counts['rows']),
     distinctRows,
     counted: Math.max(before, Math.min(after, distinctRows)),
     // Every row is counted when it lands, copies included.
