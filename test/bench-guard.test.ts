@@ -78,6 +78,17 @@ describe('guarding', () => {
     expect(fallen.count()).toBe(3);
   });
 
+  test('measures again only after all others', async () => {
+    const order: string[] = [];
+    const run = (name: string) => {
+      order.push(name);
+      return Promise.resolve([more(name === 'bad' ? 0.1 : 1)]);
+    };
+    const recorded = { bad: [more(1)], good: [more(1)] };
+    expect((await guard(['bad', 'good'], recorded, run)).map(({ verdict }) => verdict)).toEqual(['fallen', 'held']);
+    expect(order).toEqual(['bad', 'good', 'bad', 'bad']);
+  });
+
   test('two figures may each hold in another run', async () => {
     const { run } = running([more(1), less(9)], [more(0.1), less(2)]);
     const guarded = await guard(['s'], { s: [more(1), less(2)] }, run);

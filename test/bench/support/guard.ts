@@ -17,8 +17,8 @@ export type Guarded = {
 };
 
 /**
- * Two fifths less of what should be more; of what should be less, as much more as leaves three fifths of the speed. Ratios
- * of one machine differ from those of another by up to a third: a disk that takes longer to sync, caches of another size.
+ * Two fifths less of what should be more; of what should be less, as much more as leaves three fifths of the speed. The
+ * same code on another machine left two thirds of a recorded ratio in each of three runs.
  */
 const MAY_FALL_TO = 0.6;
 const RUNS = 3;
@@ -56,25 +56,29 @@ function verdictOf(before: Figure | undefined, found: readonly Figure[]): Guarde
 
 export const isBad = ({ verdict }: Guarded) => verdict !== 'held' && verdict !== 'not recorded';
 
-/** Runs each scenario until none of its figures is bad, at most three times. A run that fails, null, measures nothing. */
+/**
+ * Runs each scenario until none of its figures is bad, at most three times, and again only after all others: what keeps a
+ * machine busy lasts for minutes. A run that fails, null, measures nothing.
+ */
 export async function guard(
   names: readonly string[],
   recorded: FiguresByScenario,
   run: (name: string) => Promise<readonly Figure[] | null>,
 ): Promise<readonly Guarded[]> {
-  const judged: Guarded[] = [];
-  for (const name of names) {
-    const runs: (readonly Figure[])[] = [];
-    let verdicts: readonly Guarded[] = [];
-    for (let count = 0; count < RUNS; count += 1) {
+  const runs = new Map<string, (readonly Figure[])[]>(names.map((name) => [name, []]));
+  const verdictsOn = (name: string) => {
+    const measured = runs.get(name)!;
+    return measured.length === 0 ? [failed(name)] : judge(name, recorded[name] ?? [], measured);
+  };
+  let left = names;
+  for (let count = 0; count < RUNS; count += 1) {
+    for (const name of left) {
       const figures = await run(name);
-      if (figures) runs.push(figures);
-      verdicts = runs.length === 0 ? [failed(name)] : judge(name, recorded[name] ?? [], runs);
-      if (!verdicts.some(isBad)) break;
+      if (figures) runs.get(name)!.push(figures);
     }
-    judged.push(...verdicts);
+    left = left.filter((name) => verdictsOn(name).some(isBad));
   }
-  return judged;
+  return names.flatMap(verdictsOn);
 }
 
 const failed = (scenario: string): Guarded => ({
