@@ -25,7 +25,7 @@ function setup() {
   return { disk, reserve, open: () => open };
 }
 
-test.each<FileCall>(['write', 'sync'])('that finds no room while it is filled keeps none: %s', async (call) => {
+test.each<FileCall>(['create', 'write'])('that finds no room while it is filled keeps none: %s', async (call) => {
   const { disk, reserve, open } = setup();
   for (let i = 0; i < 3; i++) {
     disk.failIn(1, { code: 'ENOSPC', on: call });

@@ -94,7 +94,7 @@ async function live(journal: Journal, { files, clock, world, random, upTo }: Sce
     else if (roll < 0.55) world.cut(journal);
     else if (roll < 0.73) world.settle(journal);
     else if (roll < 0.76) files.failIn(upTo(6), { code: random() < 0.6 ? 'EIO' : 'ENOSPC' });
-    else if (roll < 0.78) files.failIn(1, { code: 'EIO', on: 'sync' });
+    else if (roll < 0.78) files.failIn(1, { code: 'EIO', on: 'write' });
     else if (roll < 0.79) files.setCapacity(files.bytes() + upTo(500));
     else if (roll < 0.81) files.setCapacity(Infinity);
     else if (roll < 0.86) await orCrash(clock.advance(upTo(5_000)), files);

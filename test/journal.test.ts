@@ -95,21 +95,22 @@ test('gives back what was written, cut or not, and nothing that was settled', as
   expect(recovered.envelopes).toEqual([{ sequence: sequences[3], envelope: envelopes[3] }]);
 });
 
-test('starts a lone append at once, and lets everything that waits share the next sync', async () => {
+test('starts a lone append at once, and lets everything that waits share the next write', async () => {
   const { files, open } = setup();
   const journal = await open();
-  const before = files.calls.filter((call) => call === 'sync').length;
+  const writes = () => files.calls.filter((call) => call === 'write').length;
+  const before = writes();
   const first = journal.append(envelopeOf(1)).written;
-  while (!files.calls.slice(-1).includes('write')) await Promise.resolve();
+  while (writes() === before) await Promise.resolve();
   const others = Array.from({ length: 5 }, () => journal.append(envelopeOf(1)).written);
   await Promise.all([first, ...others]);
-  expect(files.calls.filter((call) => call === 'sync').length - before).toBe(2);
+  expect(writes() - before).toBe(2);
 });
 
-test('lets requests that arrive one turn after the other share a sync, and waits no longer than they come', async () => {
+test('lets requests that arrive one turn after the other share a write, and waits no longer than they come', async () => {
   const { clock, files, open } = setup();
   const journal = await open();
-  const before = files.calls.filter((call) => call === 'sync').length;
+  const before = files.calls.filter((call) => call === 'write').length;
   const written: Promise<void>[] = [];
   let turns = 0;
   const inTurn = vi.spyOn(clock, 'turn').mockImplementation(async () => {
@@ -123,7 +124,7 @@ test('lets requests that arrive one turn after the other share a sync, and waits
   await Promise.all(written);
 
   expect(written).toHaveLength(4);
-  expect(files.calls.filter((call) => call === 'sync').length - before).toBe(1);
+  expect(files.calls.filter((call) => call === 'write').length - before).toBe(1);
   expect(turns).toBe(4);
   inTurn.mockRestore();
 });
@@ -131,19 +132,19 @@ test('lets requests that arrive one turn after the other share a sync, and waits
 test('waits for others for a moment only, and not at all where there is enough to write', async () => {
   const { clock, files, open } = setup({ maxBytes: 10_000_000, segmentBytes: 1_000_000 });
   const journal = await open();
-  const syncs = () => files.calls.filter((call) => call === 'sync').length;
-  const before = syncs();
+  const writes = () => files.calls.filter((call) => call === 'write').length;
+  const before = writes();
   let turns = 0;
   vi.spyOn(clock, 'turn').mockImplementation(async () => {
     await Promise.resolve();
     turns += 1;
     // More come for as long as it waits, and each turn takes a while.
-    if (syncs() === before) void journal.append(envelopeOf(10)).written;
+    if (writes() === before) void journal.append(envelopeOf(10)).written;
     await clock.advance(0.4);
   });
 
   await journal.append(envelopeOf(10)).written;
-  expect([syncs() - before, turns]).toEqual([1, 3]);
+  expect([writes() - before, turns]).toEqual([1, 3]);
 
   await settled();
   turns = 0;
@@ -159,7 +160,7 @@ test('reads the rows of a settled batch no more once that is on disk, and says s
   await journal.cut(batchId(1), [sequence]);
   let isForgotten = false;
 
-  files.failIn(1, { code: 'EIO', on: 'sync' });
+  files.failIn(1, { code: 'EIO', on: 'write' });
   journal.settle(batchId(1), () => (isForgotten = true));
   await settled();
   expect(isForgotten).toBe(false);
@@ -367,13 +368,13 @@ describe('on a volume that the journal alone fills, and that is smaller than wha
 });
 
 test.each(['EIO', 'EROFS'] as const)(
-  'writes everything anew after a sync failed with %s, and trusts no second sync',
+  'writes everything anew after a write failed with %s, and trusts no second one',
   async (code) => {
     const { clock, files, open } = setup();
     const journal = await open();
     const before = journal.append(envelopeOf(1));
     await before.written;
-    files.failIn(1, { code, on: 'sync' });
+    files.failIn(1, { code, on: 'write' });
     expect(await reasonOf(journal.append(envelopeOf(2)).written)).toBe('failed');
     expect(journal.state()).toEqual({ kind: 'failed', reason: code });
     expect(await reasonOf(journal.append(envelopeOf(2)).written)).toBe('failed');

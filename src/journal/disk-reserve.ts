@@ -36,7 +36,6 @@ export function createDiskReserve(
       const file = await files.create(path);
       try {
         await file.write(Buffer.alloc(size), 0);
-        await file.sync();
       } finally {
         // Open, it would keep its bytes after its removal.
         await file.close();

@@ -5,7 +5,7 @@
  * It promises that an envelope whose `written` resolved is returned by every later start until its batch is settled,
  * and, once `cut` resolved, in a batch with the same id and the same bytes.
  *
- * One writer works in rounds: everything waiting shares one write and one fdatasync; what arrives in the meantime is
+ * One writer works in rounds: everything waiting shares one write to disk; what arrives in the meantime is
  * the next round. Segments are removed whole and oldest first, each removal on disk before the next: the record that
  * settles an envelope is never older than the envelope.
  *

@@ -27,7 +27,7 @@ type OpenSegment = { readonly segment: Segment; readonly file: WritableFile };
 
 export type Segments = {
   /**
-   * Writes and syncs the records, in the current segment or a new one. A full disk leaves the segment as it was; after
+   * Writes the records to disk, in the current segment or a new one. A full disk leaves the segment as it was; after
    * any other failure, `SegmentAbandoned`, it must not be written any more.
    */
   write(records: readonly JournalRecord[]): Promise<Segment>;
@@ -88,7 +88,6 @@ export function createSegments(
       await file.truncate(segment.bytes).catch(abandon);
       throw error;
     }
-    await file.sync().catch(abandon);
     segment.bytes += bytes.length;
     return segment;
   }
@@ -133,7 +132,6 @@ export function createSegments(
         await file.write(encodeAll(chunk, number, segment.bytes), segment.bytes);
         segment.bytes += totalSize(chunk);
       }
-      await file.sync();
       await files.rename(draft, path);
       isRenamed = true;
       await files.syncDirectory(dir);

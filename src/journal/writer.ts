@@ -1,5 +1,5 @@
 /**
- * The single writer. It works in rounds: everything waiting shares one write and one fdatasync; what arrives in the
+ * The single writer. It works in rounds: everything waiting shares one write to disk; what arrives in the
  * meantime is the next round. Between rounds it makes room.
  *
  * It owns the journal's state, and its return to `ok`. On a full disk it frees what is no longer needed, and continues;

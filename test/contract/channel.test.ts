@@ -478,7 +478,7 @@ describe('with a journal', () => {
     const { channel, queue } = await withJournalIn(files)(clock, {});
     const envelope = envelopeOf(10);
     await queue(envelope, hold(channel, envelope));
-    files.failIn(1, { code: 'EIO', on: 'sync' });
+    files.failIn(1, { code: 'EIO', on: 'write' });
     expect(numbersIn(await channel.take())).toEqual(range(0, 10));
   });
 });

@@ -7,7 +7,7 @@ type Inode = { seen: Buffer; synced: Buffer; unsynced: Change[] };
 type Entry = { readonly remove: string | null; readonly add: string | null; readonly inode: Inode };
 
 /** The calls a fault can hit. */
-export type FileCall = 'create' | 'write' | 'truncate' | 'sync' | 'rename' | 'remove' | 'syncDirectory';
+export type FileCall = 'create' | 'write' | 'truncate' | 'rename' | 'remove' | 'syncDirectory';
 type Fault = { readonly code: 'EIO' | 'ENOSPC' | 'EROFS'; readonly on?: FileCall };
 
 export type FaultyFiles = JournalFiles & {
@@ -32,9 +32,9 @@ export type FaultyFiles = JournalFiles & {
 const SECTOR = 512;
 
 /**
- * A file system in memory that promises no more than a real one: after a crash, unsynced bytes may be there, or not, or
- * torn, or in another order; a failed sync drops what it was to write and the next one reports success; an entry of a
- * directory is on disk only once the directory is.
+ * A file system in memory that promises no more than a real one: after a crash, the bytes of a write that did not
+ * succeed may be there, or not, or torn, or in another order; one that failed while it was synced drops what was to be
+ * on disk, and the next one reports success; an entry of a directory is on disk only once the directory is.
  */
 export function createFaultyFiles(
   random: () => number,
@@ -130,16 +130,11 @@ export function createFaultyFiles(
           const kept = Buffer.from(bytes.subarray(0, partial));
           change(inode, { position, bytes: kept });
           if (fits < bytes.length) throw failure('ENOSPC');
+          if (!isFailing) sync(inode, 1);
+          // After a failed sync the pages count as clean: the next sync succeeds and does not write them.
+          else if (random() < 0.5) sync(inode, 0.3);
         }),
       truncate: (length) => changing('truncate', () => change(inode, { length })),
-      sync: () =>
-        changing('sync', (isFailing) => {
-          // After a failed sync the pages count as clean: the next sync succeeds and does not write them.
-          if (!isFailing) for (const unsynced of inode.unsynced) inode.synced = applied(inode.synced, unsynced);
-          else
-            for (const unsynced of inode.unsynced) if (random() < 0.3) inode.synced = applied(inode.synced, unsynced);
-          inode.unsynced = [];
-        }),
       close: async () => {
         if (calls.length >= crashAt) await new Promise(() => {});
       },
@@ -163,8 +158,8 @@ export function createFaultyFiles(
       return new Promise(() => {});
     }
     if (due) {
-      // A failed write may have written a part, and a failed sync has lost its pages.
-      if (name === 'write' || name === 'sync') act(true);
+      // A failed write may have written a part, or lost it.
+      if (name === 'write') act(true);
       throw failure(due.fault.code);
     }
     return act(false);
@@ -179,6 +174,11 @@ export function createFaultyFiles(
   function change(inode: Inode, made: Change) {
     inode.seen = applied(inode.seen, made);
     inode.unsynced.push(made);
+  }
+
+  function sync(inode: Inode, chance: number) {
+    for (const unsynced of inode.unsynced) if (random() < chance) inode.synced = applied(inode.synced, unsynced);
+    inode.unsynced = [];
   }
 
   function used() {
