@@ -132,6 +132,53 @@ describe('a viewer', () => {
   });
 });
 
+describe('a page that reads', () => {
+  test('is told the moment something comes, with all that comes then, four times a second at most', async () => {
+    const stream = open();
+    await read(stream);
+    await clock.advance(1_000);
+    const reading = stream.next();
+    await settled();
+    tell([seenOf({ id: 1 }), seenOf({ id: 2 })], { counts: [{ stream: 1, matched: 2, unexamined: 0 }] });
+    const now = clock.elapsed();
+    const frame = await reading;
+    expect([frame!.match(/"requestId"/g)?.length, clock.elapsed() - now]).toEqual([2, 0]);
+
+    const next = stream.next();
+    for (const id of [3, 4, 5]) {
+      tell([seenOf({ id })]);
+      await clock.advance(80);
+    }
+    await clock.advance(10);
+    expect((await next)!.match(/"requestId"/g)).toHaveLength(3);
+  });
+
+  test('orders more with what it is told, when it has taken that', async () => {
+    const stream = open();
+    await read(stream);
+    await clock.advance(500);
+    const before = orders.length;
+    const reading = stream.next();
+    tell(Array.from({ length: 100 }, (_, id) => seenOf({ id })));
+    await reading;
+    await settled();
+    expect(orders.slice(before)).toMatchObject([[{ credits: 100 }]]);
+  });
+
+  test('is told of the rates every two seconds where nothing happens, and of nothing in between', async () => {
+    const stream = open();
+    await read(stream);
+    let frames = 0;
+    const reading = (async () => {
+      while ((await stream.next()) !== null) frames += 1;
+    })();
+    await clock.advance(10_000);
+    expect(frames).toBe(5);
+    stream.end(null);
+    await reading;
+  });
+});
+
 describe('a page that reads slowly', () => {
   test('misses events, which are counted, and orders no more than it can take', async () => {
     const stream = open();
@@ -160,6 +207,7 @@ describe('a page that reads slowly', () => {
 describe('a stream', () => {
   test('ends with the console', async () => {
     const stream = open();
+    await read(stream);
     const reading = stream.next();
     stop.abort();
     await running;
@@ -198,7 +246,7 @@ describe('GET /live', () => {
     const answer = await appWith().request('/live?event=signup');
     expect(answer.headers.get('Content-Type')).toContain('text/event-stream');
     const reader = answer.body!.getReader();
-    await settled();
+    await reader.read();
     tell([seenOf({})]);
     const reading = reader.read();
     await clock.advance(250);

@@ -82,7 +82,7 @@ const counted = () =>
       matched: 0,
       unexamined: 0,
     });
-const told = () => clock.advance(250);
+const told = () => clock.advance(500);
 
 describe('events are seen', () => {
   test('with their request, and only while somebody looks', async () => {

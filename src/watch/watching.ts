@@ -44,12 +44,12 @@ type Stream = {
   unexamined: number;
 };
 
-/** A page is told four times a second. */
-const REPORT_EVERY_MS = 250;
+/** A page is told twice a second: every report wakes three processes. */
+const REPORT_EVERY_MS = 500;
 /** Of one request: others are to be seen as well. */
 const MAX_OF_ONE_REQUEST = 4;
 /** Read through between two reports for all streams together, in bytes: a few milliseconds. */
-const MAX_READ = 8 * 1024 * 1024;
+const MAX_READ = 16 * 1024 * 1024;
 const MAX_STREAMS = 20;
 
 /** Looks from now on, until `close`. */

@@ -52,7 +52,7 @@ const FULL: readonly Cell[] = [
 /** A whole round fits in: what is measured is not how often requests are refused. */
 const ROOM = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
 const PARSE_MS = 200;
-const IDLE_MS = 3_000;
+const IDLE_MS = 20_000;
 
 type Round = Measured & {
   /** Of `JSON.parse` of the same bodies. */

@@ -54,16 +54,22 @@ export async function visitConsole({ postgres: { db } }: Pick<Stores, 'postgres'
     async live(query = '', { isRead = true } = {}) {
       const leaving = new AbortController();
       const answer = await get(`/live${query}`, leaving.signal);
-      const frames: Frame[] = [];
+      const read = readFrames();
       const reader: LiveReader = {
         status: answer.status,
-        frames,
-        all: <Data>(name: string) => frames.filter((frame) => frame.name === name).map(({ data }) => data as Data),
+        get frames() {
+          return read.frames();
+        },
+        all: <Data>(name: string) =>
+          read
+            .frames()
+            .filter((frame) => frame.name === name)
+            .map(({ data }) => data as Data),
         close: () => leaving.abort(),
       };
       readers.add(reader);
       // Ends with an error when it is left.
-      if (isRead && answer.status === 200) void readFrames(answer, frames).catch(() => {});
+      if (isRead && answer.status === 200) void read.from(answer).catch(() => {});
       return reader;
     },
     leave() {
@@ -72,15 +78,26 @@ export async function visitConsole({ postgres: { db } }: Pick<Stores, 'postgres'
   };
 }
 
-async function readFrames(answer: Response, frames: Frame[]): Promise<void> {
+/** Parsed when somebody asks for them: a page that reads is no part of what a benchmark measures. */
+function readFrames() {
+  const frames: Frame[] = [];
+  const unread: Uint8Array[] = [];
+  const decoder = new TextDecoder();
   let text = '';
-  for await (const chunk of answer.body!.pipeThrough(new TextDecoderStream())) {
-    text += chunk;
-    const parts = text.split('\n\n');
-    text = parts.pop()!;
-    for (const part of parts) {
-      const [, name, data] = /^event: (\w+)\ndata: (.*)$/.exec(part) ?? [];
-      if (name !== undefined) frames.push({ name, data: JSON.parse(data!) as unknown });
-    }
-  }
+
+  return {
+    async from(answer: Response): Promise<void> {
+      for await (const chunk of answer.body!) unread.push(chunk);
+    },
+    frames(): readonly Frame[] {
+      for (const chunk of unread.splice(0)) text += decoder.decode(chunk, { stream: true });
+      const parts = text.split('\n\n');
+      text = parts.pop()!;
+      for (const part of parts) {
+        const [, name, data] = /^event: (\w+)\ndata: (.*)$/.exec(part) ?? [];
+        if (name !== undefined) frames.push({ name, data: JSON.parse(data!) as unknown });
+      }
+      return frames;
+    },
+  };
 }

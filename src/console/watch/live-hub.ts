@@ -23,8 +23,10 @@ export type LiveHubDeps = {
 };
 
 export const MAX_STREAMS = 20;
-/** Every message between two processes costs both of them a fraction of a millisecond. */
-const ORDER_EVERY_MS = 500;
+/** With the report that has come, as often as the service reports: waking costs both processes more than a message. */
+const ORDER_EVERY_MS = 400;
+/** Where there is nothing to report. */
+const ASK_EVERY_MS = 1_000;
 /** The service forgets whom it does not hear from. */
 const REMIND_EVERY_MS = 5_000;
 const STUCK_MS = 60_000;
@@ -40,6 +42,7 @@ export function createLiveHub({ clock, order, rates }: LiveHubDeps): LiveHub {
   const viewers = new Map<number, Viewer>();
   const book = createTrailBook();
   let last = 0;
+  let orderedAt = -Infinity;
   let wake = new AbortController();
 
   return { open, receive, run, wayOf: book.wayOf };
@@ -56,6 +59,7 @@ export function createLiveHub({ clock, order, rates }: LiveHubDeps): LiveHub {
       end(why: string | null) {
         viewers.delete(number);
         stream.end(why);
+        wake.abort('somebody left');
       },
     };
   }
@@ -81,6 +85,7 @@ export function createLiveHub({ clock, order, rates }: LiveHubDeps): LiveHub {
         for (const stream of told.streams) viewers.get(stream)?.stream.step(told.step);
       }
     }
+    if (clock.elapsed() - orderedAt >= ORDER_EVERY_MS) wake.abort('told');
   }
 
   async function run(signal: AbortSignal): Promise<void> {
@@ -103,8 +108,11 @@ export function createLiveHub({ clock, order, rates }: LiveHubDeps): LiveHub {
           ]) => ({ stream, filter, credits: room() }),
         ),
       );
+      orderedAt = clock.elapsed();
       wake = new AbortController();
-      await clock.sleep(viewers.size > 0 ? ORDER_EVERY_MS : REMIND_EVERY_MS, wake.signal);
+      await clock.sleep(viewers.size > 0 ? ASK_EVERY_MS : REMIND_EVERY_MS, wake.signal);
+      // Pages that read take what has just come, and have room for more.
+      await clock.turn();
     }
     for (const { stream } of viewers.values()) stream.end('the console ends');
     viewers.clear();

@@ -12,7 +12,7 @@ export type LiveStream = {
   add(event: LiveEvent): void;
   step(step: EventStep): void;
   count(counts: Omit<StreamCounts, 'stream'>): void;
-  /** How long it has not asked for a frame. */
+  /** How long it has not asked for a frame; 0 while it waits for one. */
   silentMs(): number;
   /** The next frame, when there is something to say; null when the stream has ended. */
   next(): Promise<string | null>;
@@ -20,10 +20,10 @@ export type LiveStream = {
   end(why: string | null): void;
 };
 
+/** What several workers tell at about the same time is one frame. */
 const FRAME_EVERY_MS = 250;
-/** As often as there are new ones. */
+/** As often as there are new ones; they also tell a page that nobody sends that it is still connected. */
 const RATES_EVERY_MS = 2_000;
-const HEARTBEAT_EVERY_MS = 15_000;
 /** 200 a second, as orders are made. */
 const MAX_EVENTS = 100;
 const MAX_STEPS = 1_000;
@@ -39,12 +39,13 @@ export function createLiveStream({ clock, rates }: LiveStreamDeps): LiveStream {
   let events: LiveEvent[] = [];
   let steps: EventStep[] = [];
   let counts = { matched: 0, unexamined: 0, dropped: 0 };
-  let readAt = clock.elapsed();
+  let isAsking = false;
+  let askedAt = clock.elapsed();
   let ratesAt = -Infinity;
   let saidAt = -Infinity;
   let ended: { readonly why: string | null } | null = null;
   let hasEnded = false;
-  const ending = new AbortController();
+  let waiting = new AbortController();
 
   return { room, add, step, count, silentMs, next, end };
 
@@ -55,32 +56,55 @@ export function createLiveStream({ clock, rates }: LiveStreamDeps): LiveStream {
   function add(event: LiveEvent) {
     if (events.length < MAX_EVENTS) events.push(event);
     else counts.dropped += 1;
+    waiting.abort('told');
   }
 
   function step(one: EventStep) {
     if (steps.length < MAX_STEPS) steps.push(one);
+    waiting.abort('told');
   }
 
   function count({ matched, unexamined }: Omit<StreamCounts, 'stream'>) {
     counts = { ...counts, matched: counts.matched + matched, unexamined: counts.unexamined + unexamined };
+    waiting.abort('told');
   }
 
   function silentMs() {
-    return clock.elapsed() - readAt;
+    return isAsking ? 0 : clock.elapsed() - askedAt;
   }
 
   async function next(): Promise<string | null> {
+    isAsking = true;
+    const text = hasEnded ? null : await nextFrame();
+    isAsking = false;
+    askedAt = clock.elapsed();
+    return text;
+  }
+
+  async function nextFrame(): Promise<string | null> {
     for (;;) {
-      readAt = clock.elapsed();
-      if (hasEnded) return null;
-      await clock.sleep(FRAME_EVERY_MS, ending.signal);
+      if (!hasNews()) await waitUntil(ratesAt + RATES_EVERY_MS);
+      while (ended === null && clock.elapsed() < saidAt + FRAME_EVERY_MS) await waitUntil(saidAt + FRAME_EVERY_MS);
       if (ended !== null) {
         hasEnded = true;
         return ended.why === null ? null : frame('end', { why: ended.why });
       }
+      // A timer may end a moment early.
       const text = said();
       if (text !== '') return text;
     }
+  }
+
+  /** Or until there is something to say. */
+  async function waitUntil(instant: number): Promise<void> {
+    const ms = instant - clock.elapsed();
+    if (ms <= 0 || ended !== null) return;
+    waiting = new AbortController();
+    await clock.sleep(ms, waiting.signal);
+  }
+
+  function hasNews(): boolean {
+    return events.length + steps.length + counts.matched + counts.unexamined + counts.dropped > 0;
   }
 
   function said(): string {
@@ -99,7 +123,6 @@ export function createLiveStream({ clock, rates }: LiveStreamDeps): LiveStream {
       ratesAt = now;
       text += frame('rates', rates());
     }
-    if (text === '' && now - saidAt >= HEARTBEAT_EVERY_MS) text = ': still here\n\n';
     if (text !== '') saidAt = now;
     return text;
   }
@@ -108,7 +131,7 @@ export function createLiveStream({ clock, rates }: LiveStreamDeps): LiveStream {
     ended ??= { why };
     events = [];
     steps = [];
-    ending.abort('ended');
+    waiting.abort('ended');
   }
 }
 
