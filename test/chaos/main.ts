@@ -1,11 +1,28 @@
 /**
- * npm run chaos -- --minutes 2 --seed 7 [--store postgres] [--channel kafka] [--rate 300] [--only pattern] [--json] [--keep-logs]
+ * npm run chaos -- --help
  *
  * Hurts a real Weir between real stores for a while and checks that every
  * acknowledged event is where it should be, once. Exits 1 when one is not.
  */
 import { parseArgs } from 'node:util';
+import { buildServiceIfOlder } from '../../build.ts';
 import { runChaos, type ChaosReport } from './run.ts';
+
+const HELP = `npm run chaos -- [options]
+
+Hurts a real Weir between real stores, and checks that every acknowledged event is where it should be, once.
+
+  --minutes N        how long (1)
+  --rate N           events a second (300)
+  --seed N           repeats the faults of a run (another each time)
+  --only PATTERN     only faults whose name matches
+  --store NAME       clickhouse (default) or postgres
+  --channel NAME     local (default) or kafka, which needs Java (CONTRIBUTING.md)
+  --json             the report as JSON
+  --keep-logs        keeps what Weir and the stores have logged
+
+Exits 0 when every promise was kept, 1 otherwise.
+`;
 
 const { values } = parseArgs({
   options: {
@@ -17,8 +34,14 @@ const { values } = parseArgs({
     channel: { type: 'string', default: 'local' },
     json: { type: 'boolean', default: false },
     'keep-logs': { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
   },
 });
+
+if (values.help) {
+  process.stdout.write(HELP);
+  process.exit(0);
+}
 
 const say = (line: string) => process.stderr.write(`${new Date().toISOString().slice(11, 19)}  ${line}\n`);
 // The stores and Weirs end with this process, however it ends.
@@ -26,6 +49,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 
 if (!['clickhouse', 'postgres'].includes(values.store)) throw new Error('--store: clickhouse or postgres');
 if (!['local', 'kafka'].includes(values.channel)) throw new Error('--channel: local or kafka');
+if (!(await buildServiceIfOlder())) throw new Error('npm ci brings what builds the service');
 say(`seed ${values.seed}`);
 const report = await runChaos({
   seconds: Number(values.minutes) * 60,

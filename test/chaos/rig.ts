@@ -5,7 +5,6 @@ import { closeSync, createWriteStream, openSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { createProjects } from '../../src/postgres/accounts/projects.ts';
 import { createTokens } from '../../src/postgres/accounts/tokens.ts';
 import { readRuntime } from '../../src/service/runtime-file.ts';
@@ -13,6 +12,7 @@ import { type HttpProxy, type TcpProxy, startHttpProxy, startTcpProxy } from '..
 import { type Kafka, startKafka } from '../support/kafka.ts';
 import { isSkipped, moveToSmallDisk, type SmallDisk } from '../support/small-disk.ts';
 import { type PostgresStores, type Stores, startPostgresStores, startStores } from '../support/stores.ts';
+import { MAIN, NODE_FLAGS } from '../support/weir.ts';
 
 /** One place where a Weir runs: its data directory outlives its processes. */
 export type WeirPlace = {
@@ -57,7 +57,6 @@ export type PostgresRig = Omit<Rig, 'stores' | 'clickhouse' | 'disk'> & {
   readonly clickhouse: null;
 };
 
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const POLL_MS = 20;
 
 /** Everything quicker than in production, so that a minute sees many cycles. */
@@ -192,7 +191,7 @@ function createPlace(dataDir: string, env: Record<string, string>, children: Set
 
   async function start(more: Record<string, string> = {}): Promise<void> {
     const log = openSync(logFile, 'a');
-    const started = spawn(process.execPath, [MAIN, 'serve'], {
+    const started = spawn(process.execPath, [...NODE_FLAGS, MAIN, 'serve'], {
       cwd: tmpdir(),
       env: {
         PATH: process.env['PATH'],

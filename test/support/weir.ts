@@ -21,7 +21,8 @@ const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import
 };
 /** The flags that `npm start` passes to Node. */
 export const NODE_FLAGS = scripts.start.split(' ').filter((word) => word.startsWith('--'));
-export const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+/** What production runs, as `support/built.ts` has built it. `npm start` runs the sources; service.test.ts does, too. */
+export const MAIN = fileURLToPath(new URL('../../dist/weir/main.js', import.meta.url));
 
 /** Only the given settings reach the process, not those of the person who runs the tests. */
 export function startWeir(

@@ -84,7 +84,7 @@ export function createLiveStream({ clock, rates }: LiveStreamDeps): LiveStream {
   async function nextFrame(): Promise<string | null> {
     for (;;) {
       if (!hasNews()) await waitUntil(ratesAt + RATES_EVERY_MS);
-      while (ended === null && clock.elapsed() < saidAt + FRAME_EVERY_MS) await waitUntil(saidAt + FRAME_EVERY_MS);
+      while (isEarly()) await waitUntil(saidAt + FRAME_EVERY_MS);
       if (ended !== null) {
         hasEnded = true;
         return ended.why === null ? null : frame('end', { why: ended.why });
@@ -93,6 +93,10 @@ export function createLiveStream({ clock, rates }: LiveStreamDeps): LiveStream {
       const text = said();
       if (text !== '') return text;
     }
+  }
+
+  function isEarly(): boolean {
+    return ended === null && clock.elapsed() < saidAt + FRAME_EVERY_MS;
   }
 
   /** Or until there is something to say. */

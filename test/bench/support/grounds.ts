@@ -64,8 +64,6 @@ export type Grounds<S = Stores> = {
 };
 
 const BARE_SERVER = fileURLToPath(new URL('bare-server.ts', import.meta.url));
-/** What production runs. */
-const BUILT_MAIN = fileURLToPath(new URL('../../../dist/weir/main.js', import.meta.url));
 const READY_WITHIN_MS = 30_000;
 /** Long enough to cost next to nothing beside the work it waits for. */
 const POLL_MS = 25;
@@ -144,7 +142,6 @@ async function groundsOn<S extends Stores | PostgresStores>(
     const dataDir = mkdtempSync(join(tmpdir(), 'weir-bench-'));
     dataDirs.push(dataDir);
     const weir = startWeir(['serve'], {
-      main: BUILT_MAIN,
       cwd: dataDir,
       env: {
         HOST: '127.0.0.1',
