@@ -15,6 +15,10 @@ export type Tree = { readonly stmts?: readonly { readonly stmt?: unknown }[] };
 type Members = Readonly<Record<string, unknown>>;
 /** `names`: those of the queries of a WITH that may be named here. */
 type Place = { readonly value: unknown; readonly kind: string | null; readonly names: ReadonlySet<string> };
+/** `named`: names that columns have got in the query; `results`: what functions in FROM return. */
+type Known = { readonly named: ReadonlySet<string>; readonly results: readonly Result[] };
+/** The result of a function in FROM: what it is called there, and its columns. */
+type Result = { readonly name: string | null; readonly columns: ReadonlySet<string> };
 type Look = { readonly kind: string; readonly members: Members; readonly names: ReadonlySet<string> };
 
 export const ONLY_SELECT = 'only one SELECT, or WITH … SELECT, is allowed';
@@ -42,9 +46,9 @@ export function treeProblem({ stmts = [] }: Tree): string | null {
   if (kind !== 'SelectStmt' || others.length > 0) return ONLY_SELECT;
   const looks = looksOf(first.stmt);
   if (typeof looks === 'string') return looks;
-  const named = namesMadeIn(looks);
+  const known: Known = { named: namesMadeIn(looks), results: resultsIn(looks) };
   for (const look of looks) {
-    const problem = problemOf(look, named);
+    const problem = problemOf(look, known);
     if (problem !== null) return problem;
   }
   return null;
@@ -139,17 +143,45 @@ function namesMadeIn(looks: readonly Look[]): ReadonlySet<string> {
   );
 }
 
+/** Columns of functions that name them themselves, such as `json_each`, and of WITH ORDINALITY. */
+const RESULT_COLUMNS = ['key', 'value', 'ordinality'];
+
+function resultsIn(looks: readonly Look[]): readonly Result[] {
+  return looks
+    .filter(({ kind }) => kind === 'RangeFunction')
+    .map(({ members: { alias, functions, coldeflist } }): Result => {
+      const { aliasname, colnames } = (alias ?? {}) as Members;
+      const name = aliasname === undefined ? ownNameOf(functions) : textOf(aliasname);
+      const defined = ((coldeflist ?? []) as readonly unknown[]).map((column) => nodeOf(column).members['colname']);
+      const columns = [
+        ...textsOf(colnames),
+        ...defined.map(textOf),
+        ...(name === null ? [] : [name]),
+        ...RESULT_COLUMNS,
+      ];
+      return { name, columns: new Set(columns) };
+    });
+}
+
+/** What the result of a function is called where the query gives it no name: as the function; null for anything else. */
+function ownNameOf(functions: unknown): string | null {
+  const [first] = (functions ?? []) as readonly unknown[];
+  const [call] = (nodeOf(first).members['items'] ?? []) as readonly unknown[];
+  const { kind, members } = nodeOf(call);
+  return kind === 'FuncCall' ? textsOf(members['funcname']).at(-1)! : null;
+}
+
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 const textsOf = (list: unknown): readonly string[] =>
   ((list ?? []) as readonly { readonly String?: { readonly sval?: string } }[]).map((item) => item.String?.sval ?? '');
 
-function problemOf({ kind, members, names }: Look, named: ReadonlySet<string>): string | null {
+function problemOf({ kind, members, names }: Look, known: Known): string | null {
   switch (kind) {
     case 'RangeVar':
       return tableProblem(members, names);
     case 'ColumnRef':
-      return columnProblem(members, named);
+      return columnProblem(members, known);
     case 'FuncCall':
       return functionProblem(textsOf(members['funcname']));
     case 'TypeName':
@@ -183,10 +215,18 @@ function tableProblem({ schemaname, relname }: Members, names: ReadonlySet<strin
 export const noSuchTable = (name: string): string =>
   `there is no table ${name}; GET …/schema lists those that can be queried`;
 
-/** `row.name` also calls a function of that name with the row; so the name must be one that a column can have. */
-function columnProblem({ fields }: Members, named: ReadonlySet<string>): string | null {
+/**
+ * `row.name` also calls a function of that name with the row; so the name must be one that a column can have. What a
+ * function in FROM returns may be no row but a text, which nearly every function takes: there only its own columns can
+ * be named. One without a name of its own could have any.
+ */
+function columnProblem({ fields }: Members, { named, results }: Known): string | null {
   const path = textsOf(fields);
   const name = path.at(-1)!;
+  const of = path.at(-2);
+  const isResult = (result: Result) => of !== undefined && (result.name === null || result.name === of);
+  if (name !== '' && results.some((result) => isResult(result) && !result.columns.has(name)))
+    return `there is no column ${path.join('.')}`;
   if (path.some((part) => SYSTEM_COLUMNS.has(part))) return `no column ${path.join('.')}: it is Postgres’s own`;
   const isKnown = path.length === 1 || name === '' || COLUMNS.has(name) || named.has(name) || MADE_NAMES.has(name);
   return isKnown && !(path.length > 1 && name.startsWith('pg_')) ? null : `there is no column ${path.join('.')}`;
