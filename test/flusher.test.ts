@@ -327,6 +327,27 @@ describe('without a home (I3)', () => {
     expect([events.counted, deadLetters.alive()]).toEqual([3, []]);
   });
 
+  test('a letter that was kept unseen and replayed by another process doubles nothing after a long partition', async () => {
+    const newBatchId = () => batchIdAt(Date.UTC(2026, 0, 1), 7);
+    const { clock, events, deadLetters, offerGood } = startPipeline({ newBatchId });
+    events.failWith = 'unavailable';
+    deadLetters.commitThenCut = true;
+    offerGood(3);
+    await clock.advance(2_000);
+    events.failWith = null;
+    const [letter] = deadLetters.alive();
+    await events.insert({ id: letter!.id, chunks: [letter!.rows] });
+    deadLetters.letters.delete(letter!.id);
+    // More inserts than ClickHouse remembers.
+    for (let n = 0; n < 10_001; n++) await events.insert({ id: batchIdAt(0, n), chunks: [rowOf({ n: 1_000 + n })] });
+    events.down = deadLetters.down = true;
+    await clock.advance(90 * 60_000);
+    events.down = deadLetters.down = false;
+    await clock.advance(60_000);
+    expect([0, 1, 2].map((n) => events.stored.get(n))).toEqual([1, 1, 1]);
+    expect(events.counted - 10_001).toBe(3);
+  });
+
   test('a lost answer of the dead letters is asked for again, not a second letter', async () => {
     const { clock, events, deadLetters, ledger, offerGood } = startPipeline();
     events.down = deadLetters.commitThenCut = true;

@@ -1,7 +1,7 @@
 import type { KeptAnswer } from '../src/pipeline/ports.ts';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
@@ -574,4 +574,89 @@ test('is kept from a second process while the first lives, and only then', async
   const { journal, recovered } = await openJournal(deps, LIMITS);
   expect(recovered.envelopes).toHaveLength(1);
   await journal.close();
+});
+
+describe('a segment that was removed without a clean answer', () => {
+  async function eightSegments({ open }: ReturnType<typeof setup>) {
+    const journal = await open();
+    for (let n = 1; n <= 8; n++) {
+      const { sequence, written } = journal.append(envelopeOf(30));
+      await written;
+      await journal.cut(batchId(n), [sequence]);
+    }
+    return journal;
+  }
+
+  /** A disk that is full, and two segments that may be removed. */
+  async function fullDisk(bundle: ReturnType<typeof setup>) {
+    const journal = await eightSegments(bundle);
+    bundle.files.setCapacity(bundle.files.bytes() + 10);
+    expect(await reasonOf(journal.append(envelopeOf(50)).written)).toBe('disk-full');
+    for (const n of [1, 2]) journal.settle(batchId(n));
+    return journal;
+  }
+
+  test.each(['EIO', 'ENOSPC'] as const)('the directory could not be synced: %s', async (code) => {
+    const bundle = setup();
+    const journal = await fullDisk(bundle);
+    bundle.files.failIn(1, { code, on: 'syncDirectory' });
+    bundle.files.setCapacity(Infinity);
+    await pass(bundle.clock, 600_000);
+    expect(journal.state()).toEqual({ kind: 'ok' });
+    await journal.append(envelopeOf(1)).written;
+  });
+
+  test('it is gone already', async () => {
+    const bundle = setup();
+    const journal = await fullDisk(bundle);
+    const { remove } = bundle.files;
+    vi.spyOn(bundle.files, 'remove').mockImplementationOnce(async (path) => {
+      await remove(path);
+      throw Object.assign(new Error('ENOENT'), { code: 'ENOENT' });
+    });
+    bundle.files.setCapacity(Infinity);
+    await pass(bundle.clock, 600_000);
+    expect(journal.state()).toEqual({ kind: 'ok' });
+  });
+
+  test('while there was room', async () => {
+    const bundle = setup();
+    const journal = await eightSegments(bundle);
+    bundle.files.failIn(1, { code: 'ENOSPC', on: 'syncDirectory' });
+    for (let n = 1; n <= 8; n++) journal.settle(batchId(n));
+    await pass(bundle.clock, 600_000);
+    expect(journal.state()).toEqual({ kind: 'ok' });
+  });
+});
+
+describe('a file that cannot be read', () => {
+  test('keeps the journal from being opened, and is there for the next start', async () => {
+    const { clock, files, open } = setup();
+    const journal = await open();
+    for (let n = 0; n < 40; n++) await journal.append(envelopeOf(20)).written;
+    await journal.close();
+    const before = [...files.contents().keys()];
+    const unreadable: FaultyFiles = {
+      ...files,
+      read: (path) =>
+        path.endsWith('.log')
+          ? Promise.reject(Object.assign(new Error('EACCES'), { code: 'EACCES' }))
+          : files.read(path),
+    };
+    const opening = openJournal({ dir: 'journal', files: unreadable, clock, log }, LIMITS);
+    await expect(opening).rejects.toMatchObject({ name: 'JournalFileUnreadable', code: 'EACCES' });
+    expect([...files.contents().keys()]).toEqual(before);
+    expect((await open()).recovered.envelopes).toHaveLength(40);
+  });
+
+  test('is not one that is large', async () => {
+    const path = join(newDir(), 'large');
+    // Sparse: nothing but its end is on the disk.
+    const size = 2 ** 31 + 10;
+    const file = openSync(path, 'w');
+    writeSync(file, 'end', size - 3);
+    closeSync(file);
+    const content = await nodeFiles.read(path);
+    expect([content.length, content.toString('latin1', size - 3)]).toEqual([size, 'end']);
+  });
 });

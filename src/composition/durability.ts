@@ -7,6 +7,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Config } from '../config/config.ts';
 import type { JournalHealth } from '../http/health/health-snapshot.ts';
 import type { Idempotency } from '../http/ingest/idempotency.ts';
+import { JournalFileUnreadable } from '../journal/disk-failures.ts';
 import { nodeFiles, timedFiles } from '../journal/files.ts';
 import { type Journal, type OpenedJournal, openJournal } from '../journal/journal.ts';
 import { JournalLocked } from '../journal/lock.ts';
@@ -19,6 +20,7 @@ import {
   saveBatch,
   takeRecordedLosses,
 } from '../journal/spill-files.ts';
+import { holdsJournal } from '../journal/recover.ts';
 import { regroup } from '../journal/regroup.ts';
 import { boundedBy, volumeOf } from '../journal/volume.ts';
 import type { Log } from '../log/log.ts';
@@ -29,6 +31,8 @@ import type { Ledger } from '../pipeline/ledger.ts';
 export type Durability = {
   /** null when there is none: events are in memory only. */
   readonly journal: Journal | null;
+  /** The one that batches may be in: also where it takes nothing new, until all that it holds is delivered. */
+  readonly delivered: Journal | null;
   /** Why a body of this size cannot be made durable where that is required; null when it can. */
   refusal(bytes: number): 'full' | 'failed' | null;
   facts(): JournalHealth | null;
@@ -82,20 +86,24 @@ export async function openDurability({
   onSynced: (elapsedMs: number) => void;
 }): Promise<Durability> {
   const { mode } = config.journal;
-  const maxBytes = mode === 'off' ? 0 : boundOf();
-  const opened = mode === 'off' ? null : await open();
-  const journal = opened && opened.journal;
+  // Switched off, it still holds what no store has taken.
+  const isLeft = mode === 'off' && (await holdsJournal(nodeFiles, journalDir));
+  const maxBytes = mode === 'off' && !isLeft ? 0 : boundOf();
+  const opened = mode === 'off' && !isLeft ? null : await open();
+  const delivered = opened && opened.journal;
+  const journal = isLeft ? null : delivered;
   /** Until it is taken up; it would hold all that the earlier process left. */
   let recovered = opened && opened.recovered;
-  const origin = journal && claimOrigin(journalDir, name);
+  const origin = delivered && claimOrigin(journalDir, name);
   const others = isEmpty() ? [] : (origin?.others ?? []);
-  /** Batches that have been in the journal since before this start. */
+  /** Batches that have been on this disk since before this start. */
   const earlier = new Set<BatchId>();
   let isHeld = others.length > 0;
   if (!isHeld && origin && origin.others.length > 0) origin.forgetOthers();
 
   return {
     journal,
+    delivered,
     refusal,
     facts,
     others,
@@ -103,7 +111,7 @@ export async function openDurability({
     takeUp,
     save,
     isEmpty,
-    close: async () => journal?.close(),
+    close: async () => delivered?.close(),
   };
 
   function boundOf(): number {
@@ -130,6 +138,12 @@ export async function openDurability({
       if (error instanceof JournalLocked) throw new JournalUnusable(error.message, { cause: error });
       const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
       if (mode === 'on') {
+        if (error instanceof JournalFileUnreadable) {
+          throw new JournalUnusable(
+            `${error.file} of the journal in ${journalDir} cannot be read (${code}): make it readable, or, to give up the events that it holds, move it elsewhere`,
+            { cause: error },
+          );
+        }
         throw new JournalUnusable(
           `the journal in ${journalDir} cannot be used (${code}): make it writable, set WEIR_DATA_DIR to another directory, or INGEST_JOURNAL to prefer or off`,
           { cause: error },
@@ -162,7 +176,6 @@ export async function openDurability({
       countLost(events ?? 0, bytes);
     }
     for (const damage of recovered?.damaged ?? []) {
-      if (damage.kind === 'file') countLost(0, damage.bytes);
       if (damage.kind === 'bytes' && !damage.torn) countLost(damage.events, damage.bytes);
     }
     const lostBefore = takeRecordedLosses(savedDir);
@@ -173,7 +186,13 @@ export async function openDurability({
       );
       countLost(lostBefore, 0);
     }
-    for (const batch of saved) adopt(batch, () => removeSavedBatch(savedDir, batch.id));
+    for (const batch of saved) {
+      earlier.add(batch.id);
+      adopt(batch, () => {
+        earlier.delete(batch.id);
+        removeSavedBatch(savedDir, batch.id);
+      });
+    }
     for (const batch of recovered?.batches ?? []) {
       earlier.add(batch.id);
       adopt({ ...batch, mayHaveLanded: true }, () => earlier.delete(batch.id));
@@ -200,8 +219,8 @@ export async function openDurability({
   }
 
   function save(batch: Batch) {
-    const isJournaled = (batch.sequences?.length ?? 0) > 0 || earlier.has(batch.id);
-    if (isJournaled) return;
+    const isOnDisk = (batch.sequences?.length ?? 0) > 0 || earlier.has(batch.id);
+    if (isOnDisk) return;
     try {
       saveBatch(savedDir, batch);
     } catch (error) {
@@ -211,6 +230,6 @@ export async function openDurability({
   }
 
   function isEmpty() {
-    return (journal?.usage().unsettled ?? 0) === 0 && !hasSavedBatches(savedDir);
+    return (delivered?.usage().unsettled ?? 0) === 0 && !hasSavedBatches(savedDir);
   }
 }

@@ -40,13 +40,15 @@ export async function openIntake(
   { clock, log }: { clock: Clock; log: Log },
 ) {
   const durability = await openDurability({ config, dirs, name, clock, log, onSynced });
-  const { journal } = durability;
+  const { journal, delivered } = durability;
   const newBatchId = frames?.newFrameId ?? (() => randomUUIDv7() as BatchId);
   const limits = frames ? { ...frames, maxWaitMs: 0 } : { ...config.flush, maxBytes: FLUSH_MAX_BYTES };
   const inMemory = createChannel({ clock, newBatchId }, config.channel, limits);
   /** Whoever looks at the events. */
   const watch: WatchPoint = { watcher: null };
-  const kept = journal ? journaledChannel({ channel: inMemory, journal, clock, log }) : memoryChannel(inMemory);
+  const kept = delivered
+    ? journaledChannel({ channel: inMemory, journal: delivered, clock, log })
+    : memoryChannel(inMemory);
   const channel = watchedChannel(kept, watch);
   const waitingRoom = createWaitingRoom({ channel, clock });
   return {

@@ -157,7 +157,7 @@ export const SETTINGS = {
   INGEST_JOURNAL: setting(
     oneOf('on', 'prefer', 'off'),
     'on',
-    'Also keep accepted events on disk: on, prefer (continue in memory while the disk fails), off',
+    'Also keep accepted events on disk: on, prefer (continue in memory while the disk fails), off (what an earlier journal holds is still delivered)',
   ),
   INGEST_JOURNAL_MAX_BYTES: setting(
     size('64MiB', '64GiB'),

@@ -25,6 +25,22 @@ export class SegmentAbandoned extends Error {
   }
 }
 
+/**
+ * A file of an earlier process cannot be read. What it holds is not known, so nothing may take its place: another start
+ * may read it.
+ */
+export class JournalFileUnreadable extends Error {
+  override readonly name = 'JournalFileUnreadable';
+  readonly file: string;
+  readonly code: string;
+
+  constructor(file: string, cause: unknown) {
+    super(`the journal file ${file} cannot be read`, { cause });
+    this.file = file;
+    this.code = codeOf(cause);
+  }
+}
+
 export function isDiskFull(error: unknown): boolean {
   return error instanceof Error && ['ENOSPC', 'EDQUOT'].includes(codeOf(error));
 }

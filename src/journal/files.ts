@@ -3,7 +3,8 @@
  * distinguishes synced from unsynced bytes and crashes between the two.
  */
 import { constants } from 'node:fs';
-import { mkdir, open, readFile, readdir, rename, stat, unlink, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, stat, unlink, type FileHandle } from 'node:fs/promises';
+import { platform } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../runtime/clock.ts';
 import { lockFile } from './lock.ts';
@@ -23,6 +24,7 @@ export type WritableFile = {
 export type JournalFiles = {
   makeDirectory(dir: string): Promise<void>;
   list(dir: string): Promise<string[]>;
+  /** All of it, however large. */
   read(path: string): Promise<Buffer>;
   size(path: string): Promise<number>;
   /** Creates a file that must not exist. */
@@ -40,7 +42,7 @@ export type JournalFiles = {
  * one way to the thread pool instead of two, which costs a single event a tenth of its processor time (decision 68). On
  * macOS that flag is less than what `fdatasync` of Node asks for, and Windows has none.
  */
-const SYNCS_AS_IT_WRITES = process.platform === 'linux';
+const SYNCS_AS_IT_WRITES = platform() === 'linux';
 const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (SYNCS_AS_IT_WRITES ? constants.O_DSYNC : 0);
 
 /** The file system of the machine. */
@@ -49,7 +51,7 @@ export const nodeFiles: JournalFiles = {
     await mkdir(dir, { recursive: true, mode: 0o700 });
   },
   list: (dir) => readdir(dir),
-  read: (path) => readFile(path),
+  read: readWhole,
   size: async (path) => (await stat(path)).size,
   create: async (path) => writableFile(await open(path, CREATE, 0o600)),
   rename,
@@ -64,6 +66,26 @@ export const nodeFiles: JournalFiles = {
   },
   lock: async (dir) => lockFile(join(dir, 'lock')),
 };
+
+/** `readFile` refuses files of more than 2 GiB, and one read returns no more. */
+const MAX_READ_BYTES = 1024 ** 3;
+
+async function readWhole(path: string): Promise<Buffer> {
+  const handle = await open(path, constants.O_RDONLY);
+  try {
+    const { size } = await handle.stat();
+    const content = Buffer.allocUnsafeSlow(size);
+    let at = 0;
+    while (at < size) {
+      const { bytesRead } = await handle.read(content, at, Math.min(MAX_READ_BYTES, size - at), at);
+      if (bytesRead === 0) break;
+      at += bytesRead;
+    }
+    return content.subarray(0, at);
+  } finally {
+    await handle.close();
+  }
+}
 
 /** The same files; `onSynced` receives how long each write took to be on disk, whatever its outcome. */
 export function timedFiles(

@@ -13,6 +13,7 @@ import type { Envelope } from '../event/event.ts';
 import type { BatchId } from '../pipeline/batch.ts';
 import type { JournalFiles } from './files.ts';
 import type { JournalRecord } from './record.ts';
+import { JournalFileUnreadable } from './disk-failures.ts';
 import { type UnreadableBytes, readSegment } from './segment-format.ts';
 import { type SalvagedHead, salvageHeads } from './salvage.ts';
 
@@ -31,8 +32,6 @@ export type JournalDamage =
       /** Acknowledged events among them that had no other destination, as far as their number is known. */
       readonly events: number;
     }
-  /** A file that could not be read at all. */
-  | { readonly kind: 'file'; readonly file: string; readonly bytes: number; readonly cause: unknown }
   /** A batch some of whose envelopes are among the unreadable bytes. */
   | { readonly kind: 'batch'; readonly batchId: BatchId; readonly missing: number };
 
@@ -61,7 +60,13 @@ export const nameOf = ({ projectId, key }: Pick<KeptAnswer, 'projectId' | 'key'>
 
 export const fileName = (number: number, kind: FileKind) => `${String(number).padStart(12, '0')}.${kind}`;
 
-/** Everything in `dir` that is not settled. Throws only when the directory cannot be listed. */
+/** Whether an earlier process had a journal in `dir`. */
+export async function holdsJournal(files: Pick<JournalFiles, 'list'>, dir: string): Promise<boolean> {
+  const names = await files.list(dir).catch(() => []);
+  return names.some((name) => /^\d{12}\.(log|base)$/.test(name));
+}
+
+/** Everything in `dir` that is not settled. Throws when the directory cannot be listed, and `JournalFileUnreadable`. */
 export async function recover(
   { files, clock }: { files: JournalFiles; clock: Clock },
   dir: string,
@@ -79,12 +84,6 @@ export async function recover(
       continue;
     }
     const content = await contentOf(files, file);
-    if (!Buffer.isBuffer(content)) {
-      const bytes = await sizeOf(files, file);
-      found.damaged.push({ kind: 'file', file: basename(file.path), bytes, cause: content });
-      found.files.push({ ...file, bytes, isCurrent, isDamaged: true });
-      continue;
-    }
     const { records, unreadable } = readSegment(content, file.number);
     for (const record of records) found.take(record);
     for (const stretch of unreadable) {
@@ -112,11 +111,11 @@ export async function recover(
   return { files: listed, envelopes, batches, keys, damaged, nextSequence: found.nextSequence() };
 }
 
-async function contentOf(files: JournalFiles, { path }: JournalFile): Promise<unknown> {
+async function contentOf(files: JournalFiles, { path }: JournalFile): Promise<Buffer> {
   try {
     return await files.read(path);
   } catch (error) {
-    return error;
+    throw new JournalFileUnreadable(basename(path), error);
   }
 }
 
@@ -124,7 +123,7 @@ async function sizeOf(files: JournalFiles, { path }: JournalFile): Promise<numbe
   try {
     return await files.size(path);
   } catch {
-    // The size only counts against the limit; the unreadable file is reported elsewhere.
+    // The size only counts against the limit.
     return 0;
   }
 }

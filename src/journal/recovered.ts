@@ -36,8 +36,6 @@ export function reportDamage(damaged: readonly JournalDamage[], log: Log) {
   for (const damage of damaged) {
     if (damage.kind === 'batch') {
       log.error({ batchId: damage.batchId, missing: damage.missing }, 'events of a journaled batch are unreadable');
-    } else if (damage.kind === 'file') {
-      log.error({ file: damage.file, bytes: damage.bytes, err: damage.cause }, 'journal file cannot be read');
     } else {
       const { file, offset, bytes, torn, events } = damage;
       if (torn) log.info({ file, offset, bytes }, 'torn end of the journal truncated');

@@ -165,7 +165,9 @@ export function createSegments(
       await close();
       current = null;
     }
-    await files.remove(segments[0]!.path);
+    // One that is gone already was removed by a call whose answer was an error, as one of the directory's sync.
+    const error = await failureOf(files.remove(segments[0]!.path));
+    if (error !== null && codeOf(error) !== 'ENOENT') throw error;
     // Each removal is on disk before the next: a settled record must not vanish before what it settles.
     await files.syncDirectory(dir);
     segments.shift();

@@ -37,6 +37,7 @@ const Header = v.object({
   byteCount: v.number(),
   sha256: v.string(),
   projects: v.record(v.string(), v.object({ events: v.number(), bytes: v.number() })),
+  mayBeElsewhere: v.optional(v.boolean(), false),
 });
 
 /** Writes the batch to a file in `dir`. When this returns, it survives a power cut. Throws on failure. */
@@ -51,6 +52,7 @@ export function saveBatch(dir: string, batch: Batch): void {
     byteCount: batch.byteCount,
     sha256: hash('sha256', Buffer.concat(batch.chunks)),
     projects: Object.fromEntries(batch.useByProject),
+    mayBeElsewhere: batch.mayBeElsewhere === true,
   };
   try {
     const file = openSync(draft, 'w', 0o600);
@@ -146,9 +148,17 @@ function parseBatch(content: Buffer): Batch | null {
   const header = headerOf(content);
   const rows = content.subarray(content.indexOf('\n') + 1);
   if (header === null || rows.length !== header.byteCount || hash('sha256', rows) !== header.sha256) return null;
-  const { id, eventCount, byteCount, projects } = header;
+  const { id, eventCount, byteCount, projects, mayBeElsewhere } = header;
   const useByProject = new Map(Object.entries(projects)) as Map<ProjectId, { events: number; bytes: number }>;
-  return { id: id as BatchId, chunks: [rows], eventCount, byteCount, useByProject, mayHaveLanded: true };
+  return {
+    id: id as BatchId,
+    chunks: [rows],
+    eventCount,
+    byteCount,
+    useByProject,
+    mayHaveLanded: true,
+    ...(mayBeElsewhere && { mayBeElsewhere }),
+  };
 }
 
 function parseJson(text: string): unknown {

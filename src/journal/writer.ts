@@ -221,7 +221,8 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
       if (state.kind === 'disk-full') {
         const inVain = await failureOf(compaction.giveBack());
         const error = inVain instanceof SegmentAbandoned ? inVain : await tryRoom();
-        if (error instanceof SegmentAbandoned) enterFailed(error.cause);
+        // Where it is not the room that is missing, more room would not help.
+        if (error !== null && !isDiskFull(error)) enterFailed(error instanceof SegmentAbandoned ? error.cause : error);
         if (error !== null) continue;
       } else {
         isRestating = true;
@@ -250,7 +251,7 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
       waiting = [];
       await compaction.removeSettled();
       await reserve.refill();
-      return reserve.bytes() > 0 ? null : new Error('no room for the reserve');
+      return reserve.bytes() > 0 ? null : Object.assign(new Error('no room for the reserve'), { code: 'ENOSPC' });
     } catch (error) {
       queue.putBack(waiting);
       if (!isDiskFull(error) || reserve.bytes() === 0) return error;

@@ -112,6 +112,8 @@ export function createBatchDelivery({
       return null;
     }
     state.mayBeDeadLetter = true;
+    // Another process may have replayed that letter when this one comes to try again.
+    state.ambiguous = true;
     if (!state.isUnhomed && !givenUp.signal.aborted) {
       state.isUnhomed = true;
       flags.unhomed(1);

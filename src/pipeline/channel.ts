@@ -40,6 +40,8 @@ export function createChannel(
    * Events of places that are neither queued nor acknowledged: their room is reserved, but they are not pending yet.
    */
   let heldEvents = 0;
+  /** Envelopes that are acknowledged and wait for the journal before they are queued; each with what queues it now. */
+  const awaited = new Map<Envelope, () => void>();
   let closed = false;
   let isTaking = false;
   let wake: (() => void) | null = null;
@@ -88,16 +90,26 @@ export function createChannel(
     if (refusal !== null) return refusal;
 
     let unacknowledged = envelope.eventCount;
+    let isQueued = false;
     heldEvents += unacknowledged;
     return { acknowledge, queue: enqueue, cancel };
 
     function acknowledge() {
+      count();
+      awaited.set(envelope, () => enqueue(null));
+    }
+
+    function count() {
       heldEvents -= unacknowledged;
       unacknowledged = 0;
+      awaited.delete(envelope);
     }
 
     function enqueue(journalSequence: number | null) {
-      acknowledge();
+      // The end of the process did not wait for the journal.
+      if (isQueued) return;
+      isQueued = true;
+      count();
       const wasEmpty = queue.isEmpty();
       queue.add(envelope, journalSequence, onSettled);
       // The taker sleeps on until its batch is due; the first event only starts its wait.
@@ -105,7 +117,7 @@ export function createChannel(
     }
 
     function cancel() {
-      acknowledge();
+      count();
       capacity.vacate(envelope);
       onRoom?.();
     }
@@ -130,6 +142,9 @@ export function createChannel(
     close();
     const batches = adopted.splice(0);
     while (!queue.isEmpty()) batches.push(cut());
+    for (const enqueue of awaited.values()) enqueue();
+    // The journal may come to have these after all.
+    while (!queue.isEmpty()) batches.push({ ...cut(), mayBeElsewhere: true });
     return batches;
   }
 
@@ -145,7 +160,7 @@ export function createChannel(
   }
 
   function isDue() {
-    return closed || queue.isDue();
+    return (closed && (awaited.size === 0 || !queue.isEmpty())) || queue.isDue();
   }
 
   /** Resolves at the next offer, hurry or close, or when the oldest queued event has waited long enough. */

@@ -96,7 +96,7 @@ export function saveLeftovers({
   flusher,
   save,
   log,
-}: Pick<ShutdownDeps, 'channel' | 'flusher' | 'save' | 'log'>): Leftovers {
+}: Pick<ShutdownDeps, 'channel' | 'save' | 'log'> & { readonly flusher: Pick<Flusher, 'held'> }): Leftovers {
   let saved = 0;
   let lost = 0;
   for (const batch of [...flusher.held(), ...channel.takeAll()]) {
