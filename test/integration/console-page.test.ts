@@ -2,6 +2,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { createProjects } from '../../src/postgres/accounts/projects.ts';
 import { axeFindings, followWork, overflowOf } from '../support/chromium.ts';
 import { type ConsoleWorld, SOON, eventOf, startConsoleWorld } from '../support/console-world.ts';
 import { writeLetter } from '../support/dead-letters.ts';
@@ -160,6 +161,30 @@ describe.skipIf(isMissing)('a change that deletes', () => {
     await page.getByRole('button', { name: 'Change retention', exact: true }).click();
     await page.getByText('for 30d after arrival').waitFor();
     await page.getByText('1 stored event got another expiry').waitFor();
+  });
+
+  test('of a project: its job says what came of it, and offers it again when the project is gone', async () => {
+    const { id } = await createProjects(world.stores.postgres.db).create({
+      name: 'short-lived',
+      retentionSeconds: null,
+      allowedOrigins: [],
+    });
+    const page = await world.signedInPage();
+    await page.goto(`${world.consoleUrl}/#/projects/${id}`);
+    await page.getByRole('button', { name: 'Delete project …' }).click();
+    await page.getByLabel('Type the project’s name').fill('short-lived');
+    await page.getByRole('button', { name: 'Delete for good' }).click();
+    await page.getByText('The project and its events are deleted').waitFor();
+    await page.reload();
+    const again = page.getByRole('button', { name: 'Delete again' });
+    await again.waitFor();
+    expect(await axeFindings(page)).toEqual([]);
+    const asked = page.waitForRequest((request) => request.method() === 'DELETE');
+    await again.click();
+    expect(new URL((await asked).url()).pathname).toBe(`/api/v1/operator/projects/${id}`);
+    // The new job stands in the place of the one that was repeated.
+    await page.getByText('The project and its events are deleted').waitFor();
+    expect(await again.count()).toBe(1);
   });
 
   test('intake: it is closed and opened again, and says so', async () => {

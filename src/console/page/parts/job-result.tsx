@@ -1,34 +1,106 @@
 /** What came of a job, in words. The API passes results on as the commands print them, so that their shape is looked at. */
 import type { ComponentChildren } from 'preact';
+import { useState } from 'preact/hooks';
 import type { Job } from '../../operator/answers.ts';
+import type { ApiError } from './api.ts';
+import { Problem } from './feedback.tsx';
+import { type Result, deletionIn, discardIn, number, retentionIn, text, unreadableIn } from './result-words.ts';
+import { linkTo } from './route.ts';
+import { mayChange } from './session.ts';
 import { Table } from './table.tsx';
 import { counted } from './words.ts';
 
-type Result = Readonly<Record<string, unknown>>;
-
-/** Refused rows that are named. */
+/** Refused rows, and letters, that are named. */
 const REASONS_SHOWN = 20;
+const LETTERS_SHOWN = 5;
 
-export function JobResult({ kind, result }: { kind: Job['kind']; result: unknown }) {
+/** Deletes a project once more. Throws `ApiError`. */
+type DeleteAgain = (projectId: string) => Promise<void>;
+
+/** `deleteAgain`: the page of a deleted project is gone, so that its job has to offer that. */
+export function JobResult({
+  kind,
+  result,
+  deleteAgain,
+}: {
+  kind: Job['kind'];
+  result: unknown;
+  deleteAgain: DeleteAgain;
+}) {
   if (typeof result !== 'object' || result === null) return null;
-  return <div role="status">{inWords(kind, result as Result)}</div>;
+  return <div role="status">{inWords(kind, result as Result, deleteAgain)}</div>;
 }
 
-function inWords(kind: Job['kind'], result: Result): ComponentChildren {
+function inWords(kind: Job['kind'], result: Result, deleteAgain: DeleteAgain): ComponentChildren {
   switch (kind) {
     case 'try':
       return <Tried result={result} />;
     case 'replay':
       return <Replayed result={result} />;
     case 'discard':
-      return <p>{deletedOf(result)}</p>;
+      return (
+        <>
+          <Lines lines={discardIn(result)} />
+          <Unreadable ids={unreadableIn(result)} />
+        </>
+      );
     case 'replay rejected':
       return <RejectedReplayed result={result} />;
     case 'delete project':
-      return <p>The project and all of its events are deleted.</p>;
+      return <Deleted result={result} deleteAgain={deleteAgain} />;
     case 'change retention':
-      return <p>{expiredIn(result)}</p>;
+      return <Lines lines={retentionIn(result)} />;
   }
+}
+
+function Lines({ lines }: { lines: readonly string[] }) {
+  return (
+    <>
+      {lines.map((line) => (
+        <p key={line}>{line}</p>
+      ))}
+    </>
+  );
+}
+
+/** The letters that somebody has to look at, one by one. */
+function Unreadable({ ids }: { ids: readonly string[] }) {
+  if (ids.length === 0) return null;
+  return (
+    <ul>
+      {ids.slice(0, LETTERS_SHOWN).map((id) => (
+        <li key={id}>
+          <a class="mono" href={linkTo(['letters', 'letter', id])}>
+            {id}
+          </a>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Deleted({ result, deleteAgain }: { result: Result; deleteAgain: DeleteAgain }) {
+  const { projectId, isLeft, lines } = deletionIn(result);
+  const [error, setError] = useState<ApiError | null>(null);
+  const [isAsking, setAsking] = useState(false);
+  const again = async (id: string) => {
+    setAsking(true);
+    setError(null);
+    await deleteAgain(id).catch(setError);
+    setAsking(false);
+  };
+  return (
+    <div class={isLeft ? 'bad-text' : undefined}>
+      <Lines lines={lines} />
+      <Unreadable ids={unreadableIn((result['deadLetters'] ?? {}) as Result)} />
+      <Problem error={error} />
+      {projectId !== null && mayChange() && (
+        <button type="button" class="small" disabled={isAsking} onClick={() => void again(projectId)}>
+          Delete again
+        </button>
+      )}
+    </div>
+  );
 }
 
 type Trial = {
@@ -87,10 +159,6 @@ function Replayed({ result }: { result: Result }) {
   );
 }
 
-const deletedOf = (result: Result) =>
-  `${counted(number(result['letters']), 'letter')} with ${counted(number(result['events']), 'event')} deleted` +
-  `${number(result['left']) > 0 ? `; ${counted(number(result['left']), 'letter')} being replayed left alone` : ''}.`;
-
 function RejectedReplayed({ result }: { result: Result }) {
   const rejected = Object.entries((result['rejected'] ?? {}) as Readonly<Record<string, number>>);
   return (
@@ -106,11 +174,3 @@ function RejectedReplayed({ result }: { result: Result }) {
     </>
   );
 }
-
-function expiredIn(result: Result): string {
-  const { changed, expired } = (result['stored'] ?? {}) as Result;
-  return `${counted(number(changed), 'stored event')} got another expiry, ${counted(number(expired), 'event')} deleted.`;
-}
-
-const number = (value: unknown): number => (typeof value === 'number' ? value : 0);
-const text = (value: unknown): string => (typeof value === 'string' ? value : '');

@@ -1,7 +1,7 @@
 /** Changes that take a while: followed to their end, also by a page that was opened meanwhile. */
 import { effect, signal } from '@preact/signals';
 import type { Job, JobPage, JobStarted } from '../../operator/answers.ts';
-import { type ApiError, get, post, session } from './api.ts';
+import { type ApiError, get, post, remove, session } from './api.ts';
 import { after } from './clock.ts';
 import { Problem, Status, type Tone } from './feedback.tsx';
 import { JobResult } from './job-result.tsx';
@@ -67,10 +67,19 @@ export function Jobs({ kinds }: { kinds: readonly Job['kind'][] }) {
   );
 }
 
+function putAway(id: string): void {
+  dismissed.value = new Set([...dismissed.value, id]);
+}
+
 function JobView({ job }: { job: Job }) {
   const { id, kind, by, startedAt, state, progress, error, result } = job;
   const isRunning = state === 'running';
   const { step, done, total } = progress;
+  const deleteAgain = async (projectId: string) => {
+    await remove(`/projects/${encodeURIComponent(projectId)}`);
+    putAway(id);
+    await look();
+  };
   return (
     <div class="job">
       <p class="line">
@@ -84,7 +93,7 @@ function JobView({ job }: { job: Job }) {
           </button>
         )}
         {!isRunning && (
-          <button type="button" class="small" onClick={() => (dismissed.value = new Set([...dismissed.value, id]))}>
+          <button type="button" class="small" onClick={() => putAway(id)}>
             Put away
           </button>
         )}
@@ -99,7 +108,7 @@ function JobView({ job }: { job: Job }) {
         </>
       )}
       {error !== null && <p class="bad-text">{error}</p>}
-      {state !== 'running' && <JobResult kind={kind} result={result} />}
+      {state !== 'running' && <JobResult kind={kind} result={result} deleteAgain={deleteAgain} />}
     </div>
   );
 }
