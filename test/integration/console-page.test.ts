@@ -195,6 +195,20 @@ describe.skipIf(isMissing)('a change that deletes', () => {
     await page.getByRole('button', { name: 'Open intake', exact: true }).click();
     await page.getByRole('button', { name: 'Close intake …' }).waitFor();
   });
+
+  test('intake: a question stays the one that was asked, whatever others do meanwhile', async () => {
+    const page = await world.signedInPage();
+    await page.getByRole('button', { name: 'Close intake …' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Close intake?' });
+    await dialog.waitFor();
+    await world.command('intake', 'disable');
+    // The header behind the dialog follows.
+    await page.getByText('Open intake …').waitFor();
+    await dialog.getByRole('button', { name: 'Close intake', exact: true }).click();
+    await dialog.waitFor({ state: 'detached' });
+    expect(await world.command('intake', 'status')).toContain('disabled');
+    await world.command('intake', 'enable');
+  });
 });
 
 describe.skipIf(isMissing)('the first look', () => {

@@ -72,7 +72,8 @@ function SwitchView({ of: { path, name, usual, positions } }: { of: Switch }) {
   const { value, error, reload } = useLoaded(path, (signal) => get<{ position: string }>(path, {}, { signal }), {
     everyMs: EVERY_MS,
   });
-  const [isAsking, setAsking] = useState(false);
+  // As it stood when the question was asked: it must not turn into its opposite while somebody reads it.
+  const [asked, setAsked] = useState<Position | null>(null);
   const position = value === null ? undefined : positions[value.position];
   if (position === undefined) {
     return (
@@ -81,27 +82,27 @@ function SwitchView({ of: { path, name, usual, positions } }: { of: Switch }) {
       </span>
     );
   }
-  const change = async () => {
-    await put(path, { position: position.other });
+  const change = async ({ other }: Position) => {
+    await put(path, { position: other });
     reload();
   };
   return (
     <span>
       {name} <Status tone={value?.position === usual ? 'good' : 'warn'}>{position.said}</Status>
       {mayChange() && (
-        <button type="button" class="small" onClick={() => setAsking(true)}>
+        <button type="button" class="small" onClick={() => setAsked(position)}>
           {position.act} …
         </button>
       )}
-      {isAsking && (
+      {asked !== null && (
         <Confirm
-          title={`${position.act}?`}
-          act={position.act}
-          run={change}
-          close={() => setAsking(false)}
-          isDangerous={value?.position === usual}
+          title={`${asked.act}?`}
+          act={asked.act}
+          run={() => change(asked)}
+          close={() => setAsked(null)}
+          isDangerous={asked === positions[usual]}
         >
-          <p>{position.means}</p>
+          <p>{asked.means}</p>
         </Confirm>
       )}
     </span>
