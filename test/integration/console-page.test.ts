@@ -48,6 +48,20 @@ describe.skipIf(isMissing)('who gets in', () => {
     expect(await signInButton(other).isVisible()).toBe(true);
   });
 
+  test('by a link that is put into the address of the open page, whoever is in already', async () => {
+    const page = await world.openPage();
+    await page.goto(`${world.consoleUrl}/`);
+    await signInButton(page).waitFor();
+    await page.goto(await world.command('console', 'link'));
+    await page.getByRole('heading', { name: 'Now' }).waitFor();
+    expect(page.url()).toBe(`${world.consoleUrl}/#/now`);
+    await page.goto(`${world.consoleUrl}/#/projects`);
+    await page.getByRole('heading', { name: 'Projects' }).waitFor();
+    await page.goto(await world.command('console', 'link', '--actor', 'vera'));
+    await page.getByText('vera (operator)').waitFor();
+    expect(page.url()).toBe(`${world.consoleUrl}/#/now`);
+  });
+
   test('by a password: not by another one; signing out ends it for every page of the browser', async () => {
     await world.addOperator('mira', 'operator', 'correct horse battery');
     const page = await world.openPage();

@@ -2,14 +2,17 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { session } from './parts/api.ts';
 import { Nothing, Waiting } from './parts/feedback.tsx';
-import { route } from './parts/route.ts';
+import { onLink, route } from './parts/route.ts';
 import { beginSession } from './parts/session.ts';
 import { Header } from './header.tsx';
 import { PAGES } from './pages.tsx';
 import { SignIn } from './sign-in.tsx';
 
 export function App() {
-  useEffect(() => void beginSession(), []);
+  useEffect(() => {
+    void beginSession();
+    return onLink(() => void beginSession());
+  }, []);
   if (session.value === undefined) return <Waiting what="Signing in …" />;
   if (session.value === null) return <SignIn />;
   return <SignedIn />;

@@ -5,7 +5,24 @@ export type Route = { readonly path: readonly string[]; readonly query: URLSearc
 
 export const route = signal<Route>(read());
 
-addEventListener('hashchange', () => (route.value = read()));
+/** What a one-time link has in the place of a page. */
+const LINK = /^#link=(.+)$/;
+
+// A link is nobody's page: `takeLink` takes it out of the address.
+addEventListener('hashchange', () => {
+  if (!hasLink()) route.value = read();
+});
+
+/** Calls `run` whenever a one-time link is put into the address of the open page. The returned function ends it. */
+export function onLink(run: () => void): () => void {
+  const look = () => {
+    if (hasLink()) run();
+  };
+  addEventListener('hashchange', look);
+  return () => removeEventListener('hashchange', look);
+}
+
+const hasLink = () => LINK.test(location.hash);
 
 /** The address of a page, for links. Segments are encoded. */
 export function linkTo(path: readonly string[], query: Readonly<Record<string, string>> = {}): string {
@@ -19,7 +36,7 @@ export function goTo(path: readonly string[], query: Readonly<Record<string, str
 
 /** The secret of a one-time link; it is taken out of the address at once, and so out of the history. */
 export function takeLink(): string | null {
-  const [, link] = /^#link=(.+)$/.exec(location.hash) ?? [];
+  const [, link] = LINK.exec(location.hash) ?? [];
   if (link === undefined) return null;
   history.replaceState(null, '', `${location.pathname}#/now`);
   route.value = read();

@@ -10,6 +10,8 @@ export const linkTrouble = signal<ApiError | null>(null);
 /** Finds out who is here: by the link in the address, else by the cookie. Never rejects. */
 export async function beginSession(): Promise<void> {
   const link = takeLink();
+  // Of whoever was here before, nothing stays on the page.
+  if (link !== null) session.value = undefined;
   try {
     session.value = link === null ? await get<SessionAnswer>('/session') : await signIn({ link });
   } catch (error) {
