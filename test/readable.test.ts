@@ -1,7 +1,7 @@
 import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { readableForm } from '../src/event/readable.ts';
-import { shownObject } from '../src/operations/hidden-values.ts';
+import { jsonOrText, shownObject } from '../src/operations/hidden-values.ts';
 import { rowEncoder } from '../src/event/row.ts';
 import { idsOf } from '../src/event/rows.ts';
 import { PROJECT } from './support/factory.ts';
@@ -103,4 +103,17 @@ test('they are shown where values are shown, and nowhere else', () => {
   expect(shownObject(ROW, { isUnsafe: true })).toContain('"properties_sent":{"card":1234567890123456789012}');
   expect(shownObject(ROW, { isUnsafe: false })).not.toContain('12345');
   expect(JSON.parse(shownObject(ROW, { isUnsafe: false }))).toMatchObject({ properties_sent: { card: '<number>' } });
+});
+
+test.each([
+  ['9007199254740991', 9007199254740991],
+  ['12345678901234567890', '12345678901234567890'],
+  ['-12345678901234567890', '-12345678901234567890'],
+  ['1e999', '1e999'],
+  ['-1.5E+400', '-1.5E+400'],
+  ['1e300', 1e300],
+  ['0.1', 0.1],
+  ['"1e999"', '1e999'],
+])('the number %s is shown as it was sent, or by a text that says so', (sent, shown) => {
+  expect(jsonOrText(`{"a":[{"b":${sent}}],"c":null}`)).toEqual({ a: [{ b: shown }], c: null });
 });

@@ -1,4 +1,5 @@
 /** What can be shown of dead letters without quoting an event. */
+import { withExactNumbers } from '../event/exact-numbers.ts';
 
 /** Fields of a row, as Weir writes them, that help to find an event elsewhere and reveal nothing about a person. */
 export const PLAIN_FIELDS: ReadonlySet<string> = new Set([
@@ -46,10 +47,13 @@ function typesOf(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, typesOf(inner)]));
 }
 
-/** What the text says as JSON; the text itself where it is none, which may be why it is shown. */
+/**
+ * What the text says as JSON, its numbers as they were sent; the text itself where it is none, which may be why it is
+ * shown.
+ */
 export function jsonOrText(text: string): unknown {
   try {
-    return JSON.parse(text) as unknown;
+    return JSON.parse(text, withExactNumbers) as unknown;
   } catch {
     return text;
   }

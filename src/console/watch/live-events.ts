@@ -1,4 +1,5 @@
 /** A row of an event, or its beginning, as somebody may see it. */
+import { withExactNumbers } from '../../event/exact-numbers.ts';
 import type { EventFilter } from '../../watch/messages.ts';
 
 /** What a row says of its event, in plain values. */
@@ -44,12 +45,6 @@ export function readRow({ row, isCut }: { readonly row: string; readonly isCut: 
 function headOf(row: string): string | null {
   const at = row.indexOf(PROPERTIES);
   return at < 0 ? null : `${row.slice(0, at)}}`;
-}
-
-/** A number that JavaScript would change is shown as it was sent, as a text. */
-function withExactNumbers(_: string, value: unknown, context?: { readonly source?: string }): unknown {
-  const isChanged = typeof value === 'number' && !Number.isSafeInteger(value) && context?.source !== undefined;
-  return isChanged && /^-?\d+$/.test(context.source) ? context.source : value;
 }
 
 const textOf = (value: unknown) => (typeof value === 'string' ? value : typeof value === 'number' ? `${value}` : null);
