@@ -1,6 +1,7 @@
 /** What the console's page makes of answers before it shows them. */
 import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
+import { shownJobs } from '../src/console/page/parts/shown-jobs.ts';
 import { about, bytes, counted, instant, rate, span } from '../src/console/page/parts/words.ts';
 import { csvOf, curvesOf } from '../src/console/page/views/answer-shapes.ts';
 import { parseRowChoice } from '../src/operations/row-choice.ts';
@@ -213,4 +214,27 @@ test('what was estimated is said in two digits, and as an estimate', () => {
   expect(about(1_234_567, true)).toBe('about 1,200,000');
   expect(about(1_234_567, false)).toBe('1,234,567');
   expect(about(0, true)).toBe('0');
+});
+
+test('a job that runs is shown before all that ended, however many began after it', () => {
+  const jobOf = (id: string, state: 'running' | 'done') => ({
+    id,
+    state,
+    kind: 'replay' as const,
+    by: 'mira',
+    startedAt: '2026-01-01T00:00:00Z',
+    endedAt: null,
+    progress: { step: 'replaying', done: 0, total: null },
+    result: null,
+    error: null,
+  });
+  const jobs = [
+    jobOf('f', 'done'),
+    jobOf('e', 'done'),
+    jobOf('d', 'running'),
+    jobOf('c', 'done'),
+    jobOf('b', 'done'),
+    jobOf('a', 'running'),
+  ];
+  expect(shownJobs(jobs).map(({ id }) => id)).toEqual(['d', 'a', 'f', 'e', 'c']);
 });

@@ -6,6 +6,7 @@ import { after } from './clock.ts';
 import { Problem, Status, type Tone } from './feedback.tsx';
 import { JobResult } from './job-result.tsx';
 import { mayChange } from './session.ts';
+import { shownJobs } from './shown-jobs.ts';
 import { grouped, moment } from './words.ts';
 
 const BUSY_MS = 500;
@@ -51,11 +52,11 @@ async function look(): Promise<void> {
 
 const TONES: Readonly<Record<Job['state'], Tone>> = { running: 'calm', done: 'good', failed: 'bad', stopped: 'warn' };
 
-/** Those of `kinds` that run, and those that ended and were not put away. */
+/** Those of `kinds` that run, and the last that ended and were not put away. */
 export function Jobs({ kinds }: { kinds: readonly Job['kind'][] }) {
-  const shown = (jobs.value ?? [])
-    .filter(({ id, kind }) => kinds.includes(kind) && !dismissed.value.has(id))
-    .slice(0, 3);
+  const shown = shownJobs(
+    (jobs.value ?? []).filter(({ id, kind }) => kinds.includes(kind) && !dismissed.value.has(id)),
+  );
   if (shown.length === 0) return null;
   return (
     <section class="panel" aria-label="Jobs">
