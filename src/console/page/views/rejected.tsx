@@ -94,10 +94,12 @@ function List({ filter }: { filter: Filter }) {
     { everyMs: EVERY_MS },
   );
   if (value === null) return error === null ? <Waiting what="Listing …" /> : <Problem error={error} retry={reload} />;
-  if (value.events.length === 0)
+  // A page may hold none of those that are asked for while others still follow.
+  if (value.events.length === 0 && pages.after === null && value.next === null)
     return <Nothing>No such rejected events are kept. How many Weir keeps, INGEST_KEEP_REJECTED says.</Nothing>;
   return (
     <>
+      <Problem error={error} />
       <Table
         caption="Rejected events, newest first"
         rows={value.events}
