@@ -1,9 +1,6 @@
 /** Numbers for people who read an event: as it was sent, or not as a number. */
 
-/**
- * For `JSON.parse`: an integer that JavaScript would change, and a number beyond every double, becomes the text that was
- * sent.
- */
+/** For `JSON.parse`: an integer that JavaScript would change, or a number beyond every double, is the text that was sent. */
 export function withExactNumbers(_: string, value: unknown, context?: { readonly source?: string }): unknown {
   if (typeof value !== 'number' || Number.isSafeInteger(value) || context?.source === undefined) return value;
   return !Number.isFinite(value) || /^-?\d+$/.test(context.source) ? context.source : value;

@@ -1,4 +1,4 @@
-/** What the results of jobs say of what is left, in the commands' words. Their shape is looked at: the API passes it on. */
+/** What the results of jobs say, in the commands’ words. The API passes them on, so that their shape is looked at. */
 import { counted } from './words.ts';
 
 export type Result = Readonly<Record<string, unknown>>;
