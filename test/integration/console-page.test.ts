@@ -225,6 +225,31 @@ describe.skipIf(isMissing)('a change that deletes', () => {
   });
 });
 
+describe.skipIf(isMissing)('a list or a stream that does not begin as usual', () => {
+  test('Live says why a stream is refused', async () => {
+    const page = await world.signedInPage();
+    await page.goto(`${world.consoleUrl}/#/live`);
+    await page.getByText('listening').waitFor();
+    await page.getByLabel('Project id').fill('shop');
+    await page.getByRole('button', { name: 'Filter' }).click();
+    await page.getByText('project must be a UUID').waitFor();
+    await page.getByLabel('Project id').fill(world.projectId);
+    await page.getByRole('button', { name: 'Filter' }).click();
+    await page.getByText('listening').waitFor();
+  });
+
+  test('Rejected goes on behind a page that holds none', async () => {
+    const page = await world.signedInPage();
+    const isFirst = (url: URL) => url.pathname.endsWith('/operator/rejected') && !url.searchParams.has('after');
+    await page.route(isFirst, (route) =>
+      route.fulfill({ json: { events: [], next: 'ffffffff-ffff-7fff-bfff-ffffffffffff' } }),
+    );
+    await page.goto(`${world.consoleUrl}/#/rejected`);
+    await page.getByRole('button', { name: 'Next page' }).click();
+    await page.getByText('timestamp required').waitFor();
+  });
+});
+
 describe.skipIf(isMissing)('the first look', () => {
   test('loads a page, a script and a style, and keeps the browser busy for little of the time', async () => {
     const link = await world.command('console', 'link');

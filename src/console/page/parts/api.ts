@@ -46,6 +46,17 @@ export async function remove<T>(path: string): Promise<T | null> {
   return text === '' ? null : (JSON.parse(text) as T);
 }
 
+/** Why a path is refused to what does not say so itself, such as a stream; null where it is answered. Never rejects. */
+export async function refusalOf(path: string, query: Query = {}, { signal }: Asked = {}): Promise<ApiError | null> {
+  try {
+    const answer = await send('GET', path + queryOf(query), undefined, signal);
+    await answer.body?.cancel();
+    return null;
+  } catch (error) {
+    return error as ApiError;
+  }
+}
+
 /** The address of an answer, for links. */
 export const addressOf = (path: string, query: Query = {}): string => BASE + path + queryOf(query);
 

@@ -15,6 +15,8 @@ const PLACEHOLDER = 'TOKEN';
 export function FirstEvent({ project, token }: { project: ProjectDetails; token: string | null }) {
   const [isWaiting, setWaiting] = useState(false);
   const [seen, setSeen] = useState<LiveEvent | null>(null);
+  /** Why it cannot be waited for; null while it can. */
+  const [ended, setEnded] = useState<string | null>(null);
   useEffect(() => {
     if (!isWaiting) return;
     return openLive(
@@ -23,6 +25,10 @@ export function FirstEvent({ project, token }: { project: ProjectDetails; token:
         onBatch: ({ events: [event] }) => {
           if (event === undefined) return;
           setSeen(event);
+          setWaiting(false);
+        },
+        onEnd: (why) => {
+          setEnded(why);
           setWaiting(false);
         },
       },
@@ -44,6 +50,7 @@ export function FirstEvent({ project, token }: { project: ProjectDetails; token:
           disabled={isWaiting}
           onClick={() => {
             setSeen(null);
+            setEnded(null);
             setWaiting(true);
           }}
         >
@@ -51,6 +58,7 @@ export function FirstEvent({ project, token }: { project: ProjectDetails; token:
         </button>
         <span role="status">
           {isWaiting && <Status tone="calm">waiting for the next event of this project …</Status>}
+          {ended !== null && <Status tone="warn">{ended}</Status>}
           {seen !== null && (
             <>
               <Status tone="good">here it is:</Status> <b>{seen.event}</b> at {instant(seen.at)} UTC{' '}

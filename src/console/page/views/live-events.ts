@@ -32,7 +32,7 @@ const NOTHING: Arrived = { events: [], steps: new Map(), shown: 0, matched: 0, u
 export type LiveView = Arrived & {
   readonly rates: LiveRates | null;
   readonly isOpen: boolean;
-  /** Why the console ended the stream; null while it did not. */
+  /** Why the console ended or refused the stream; null while it did not. */
   readonly ended: string | null;
 };
 
