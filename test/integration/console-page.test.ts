@@ -306,6 +306,8 @@ describe.skipIf(isMissing)('with the keyboard alone', () => {
     await page.goto(`${world.consoleUrl}/#/ask/${world.projectId}`);
     await page.getByText('What there is to ask').waitFor();
     const sql = page.getByLabel('SQL');
+    await sql.press('Control+Enter');
+    await page.getByRole('cell', { name: 'order_paid' }).waitFor();
     await sql.fill('SELECT count() AS found FROM ');
     await sql.press('End');
     await sql.pressSequentially('eve');

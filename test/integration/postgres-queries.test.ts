@@ -1,5 +1,6 @@
 /** Reading a project of a Weir on one Postgres: who may, what comes back, what it may take, and how it ends. */
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { FIRST_QUESTION } from '../../src/console/page/views/first-question.ts';
 import { type OpenDoor, openDoor } from '../support/door.ts';
 import { type PostgresStores, startPostgresStores } from '../support/stores.ts';
 import type { ProjectId } from '../../src/event/event.ts';
@@ -59,6 +60,12 @@ const untilRunning = (count: number) =>
   vi.waitFor(async () => expect(await runningCount()).toBe(count), { timeout: 25_000, interval: 20 });
 
 describe('an answer', () => {
+  test('is given to what the console’s page offers to ask first', async () => {
+    const { status, json } = await ask(FIRST_QUESTION);
+    expect(status).toBe(200);
+    expect(json).toMatchObject({ rows: [['bought', '1']] });
+  });
+
   test('has columns, rows and what it took', async () => {
     const { status, headers, json } = await ask(
       'SELECT event, user_id, 9223372036854775807 AS big, count(*) OVER () FROM events',

@@ -8,9 +8,8 @@ import { goTo } from '../parts/route.ts';
 import { bytes, grouped } from '../parts/words.ts';
 import type { Cookbook as CookbookAnswer, ProjectPage, ProjectSchema, QueryAnswer } from '../../operator/answers.ts';
 import { Answered } from './ask-answer.tsx';
+import { FIRST_QUESTION } from './first-question.ts';
 import { SqlEditor } from './sql-editor.tsx';
-
-const FIRST = 'SELECT event, count() AS events\nFROM events\nGROUP BY event ORDER BY events DESC LIMIT 20';
 
 export function Ask({ path: [id] }: { path: readonly string[] }) {
   const { value, error, reload } = useLoaded('projects', (signal) =>
@@ -41,7 +40,7 @@ export function Ask({ path: [id] }: { path: readonly string[] }) {
 function Question({ project }: { project: string }) {
   const path = `/projects/${encodeURIComponent(project)}`;
   const schema = useLoaded(`schema ${project}`, (signal) => get<ProjectSchema>(`${path}/schema`, {}, { signal }));
-  const [sql, setSql] = useState(FIRST);
+  const [sql, setSql] = useState(FIRST_QUESTION);
   const { answer, error, isAsking, ask, stop } = useQuery(`${path}/query`);
   return (
     <>
