@@ -2,6 +2,7 @@ import { Hono } from 'hono';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { ConsoleEnv } from '../src/console/env.ts';
 import { createGuesses } from '../src/console/session/guesses.ts';
+import { createLinkUses } from '../src/console/session/link-uses.ts';
 import { createPasswordChecks } from '../src/console/session/password-checks.ts';
 import { HASH_OF_NONE, hashPassword, isPassword } from '../src/postgres/accounts/password-hash.ts';
 import { PostgresFailure } from '../src/postgres/connection/errors.ts';
@@ -10,6 +11,7 @@ import { type ConsoleWorld, createConsoleWorld } from './support/console-app.ts'
 
 const SESSION = '/api/v1/operator/session';
 const READ = '/api/v1/operator/thing';
+const SECRET = 'l'.repeat(43);
 const AWAY = new PostgresFailure(Object.assign(new Error('away'), { code: 'ECONNREFUSED' }));
 
 let world: ConsoleWorld;
@@ -20,22 +22,23 @@ beforeEach(async () => {
   world = await createConsoleWorld([family]);
 });
 
+const linkOf = (number: number) => String(number).padStart(43, 'l');
 const signInBy = (body: unknown) => world.ask('POST', SESSION, { body });
 const cookieIn = (headers: Headers) => headers.get('Set-Cookie')?.split(';')[0];
 
 describe('a link', () => {
   test('signs in once, under the name of who made it, as an operator', async () => {
-    world.links.set('secret', 'mira');
-    const answer = await signInBy({ link: 'secret' });
+    world.links.set(SECRET, 'mira');
+    const answer = await signInBy({ link: SECRET });
     expect(answer).toMatchObject({ status: 200, json: { name: 'mira', role: 'operator', showsEvents: true } });
     const seen = await world.ask('GET', SESSION, { cookie: cookieIn(answer.headers) });
     expect(seen.json).toEqual(answer.json);
-    expect((await signInBy({ link: 'secret' })).status).toBe(401);
+    expect((await signInBy({ link: SECRET })).status).toBe(401);
   });
 
   test('begins a session in a cookie that no script and no other site can use', async () => {
-    world.links.set('secret', 'mira');
-    const { headers } = await signInBy({ link: 'secret' });
+    world.links.set(SECRET, 'mira');
+    const { headers } = await signInBy({ link: SECRET });
     expect(headers.get('Set-Cookie')).toMatch(
       /^weir_console=[\w-]{43}; Path=\/; Max-Age=43200; HttpOnly; SameSite=Strict$/,
     );
@@ -43,9 +46,57 @@ describe('a link', () => {
 
   test('begins one that is sent over TLS only, where browsers come over TLS', async () => {
     const behind = await createConsoleWorld([], { isSecure: true });
-    behind.links.set('secret', 'mira');
-    const { headers } = await behind.ask('POST', SESSION, { body: { link: 'secret' } });
+    behind.links.set(SECRET, 'mira');
+    const { headers } = await behind.ask('POST', SESSION, { body: { link: SECRET } });
     expect(headers.get('Set-Cookie')).toMatch(/; Secure$/);
+  });
+});
+
+describe('a link beside guesses', () => {
+  test('gets in while everybody of its address has to wait, however long that has gone on', async () => {
+    world.links.set(SECRET, 'mira');
+    for (let guess = 0; guess < 40; guess++) await signInBy({ name: `name ${guess}`, password: 'guess' });
+    expect((await signInBy({ name: 'another', password: 'guess' })).status).toBe(429);
+    expect((await signInBy({ link: SECRET })).status).toBe(200);
+  });
+
+  test('that is wrong has nobody wait', async () => {
+    world.accounts.set('mira', { role: 'viewer', password: 'right' });
+    for (let guess = 0; guess < 100; guess++) expect((await signInBy({ link: linkOf(guess) })).status).toBe(401);
+    expect((await signInBy({ name: 'mira', password: 'right' })).status).toBe(200);
+  });
+});
+
+describe('looking up links', () => {
+  test('goes on for two at a time, has two hundred wait, and turns others away', async () => {
+    const ends: (() => void)[] = [];
+    let running = 0;
+    let most = 0;
+    const links = createLinkUses(async () => {
+      most = Math.max(most, ++running);
+      await new Promise<void>((resolve) => ends.push(resolve));
+      running--;
+      return 'mira';
+    });
+    const answers = Array.from({ length: 250 }, (_, n) => links.use(linkOf(n)));
+    await settled();
+    for (let ended = 0; ended < 202; ended++) {
+      ends[ended]!();
+      await settled();
+    }
+    const given = await Promise.all(answers);
+    expect(given.filter((answer) => answer === 'busy')).toHaveLength(48);
+    expect(most).toBe(2);
+  });
+
+  test('needs no store for what cannot be a link', async () => {
+    const links = createLinkUses(() => Promise.reject(AWAY));
+    for (const text of ['', 'short', 'l'.repeat(44), `${'l'.repeat(42)}.`]) expect(await links.use(text)).toBe('wrong');
+  });
+
+  test('that fails gives its place back', async () => {
+    const links = createLinkUses(() => Promise.reject(AWAY));
+    for (let time = 0; time < 5; time++) await expect(links.use(SECRET)).rejects.toThrow(AWAY);
   });
 });
 
@@ -128,7 +179,7 @@ describe('guesses from one address', () => {
   test('are forgotten after a while, and wait a minute at most', async () => {
     const clock = createManualClock();
     const guesses = createGuesses({ clock });
-    const attempt = { name: null, address: 'a' };
+    const attempt = { name: 'mira', address: 'a' };
     for (let guess = 0; guess < 100; guess++) await clock.advance(guesses.begin(attempt));
     expect(guesses.begin(attempt)).toBeLessThanOrEqual(60_000);
     await clock.advance(15 * 60_000);

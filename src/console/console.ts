@@ -21,6 +21,7 @@ import { openOperator } from './operator/open-operator.ts';
 import { pageFiles } from './page-files.ts';
 import type { SessionAnswer } from './session/answers.ts';
 import { createGuesses } from './session/guesses.ts';
+import { createLinkUses } from './session/link-uses.ts';
 import { originsOf } from './session/own-page.ts';
 import { createPasswordChecks } from './session/password-checks.ts';
 import type { SignInDeps } from './session/session-routes.ts';
@@ -60,7 +61,7 @@ export async function startConsole(
   };
   const signIn: SignInDeps = {
     sessions: createConsoleSessions(db),
-    links: createConsoleLinks(db),
+    links: createLinkUses(createConsoleLinks(db).use),
     findSignIn: (name) => findSignIn(db, name),
     passwords: createPasswordChecks(isPassword),
     guesses: createGuesses({ clock }),

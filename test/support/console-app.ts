@@ -3,6 +3,7 @@ import { Hono } from 'hono';
 import { createConsoleApp, type ConsoleAppDeps } from '../../src/console/app.ts';
 import type { ConsoleEnv } from '../../src/console/env.ts';
 import { createGuesses } from '../../src/console/session/guesses.ts';
+import { createLinkUses } from '../../src/console/session/link-uses.ts';
 import { createPasswordChecks } from '../../src/console/session/password-checks.ts';
 import type { SignInDeps } from '../../src/console/session/session-routes.ts';
 import { createLog } from '../../src/log/log.ts';
@@ -80,14 +81,13 @@ export async function createConsoleWorld(
       find: (id) => unlessAway(() => sessions.get(id) ?? null),
       end: (id) => unlessAway(() => void sessions.delete(id)),
     },
-    links: {
-      use: (secret) =>
-        unlessAway(() => {
-          const name = links.get(secret) ?? null;
-          links.delete(secret);
-          return name;
-        }),
-    },
+    links: createLinkUses((secret) =>
+      unlessAway(() => {
+        const name = links.get(secret) ?? null;
+        links.delete(secret);
+        return name;
+      }),
+    ),
     findSignIn: (name) =>
       unlessAway(() => {
         const account = accounts.get(name);

@@ -1,4 +1,7 @@
-/** Slows down whoever guesses passwords or links: after a few wrong ones, each further one has to wait longer. */
+/**
+ * Slows down whoever guesses passwords: after a few wrong ones, each further one has to wait longer. Links are no part of
+ * this: nobody can guess one, and whoever is kept out by the guesses of others gets in by one.
+ */
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../runtime/clock.ts';
 
@@ -13,8 +16,8 @@ export type Guesses = {
   unjudged(attempt: Attempt): void;
 };
 
-/** `name`: the account's; null for a link. `address`: of the client, or of the proxy in front. */
-export type Attempt = { readonly name: string | null; readonly address: string };
+/** `name`: the account's. `address`: of the client, or of the proxy in front. */
+export type Attempt = { readonly name: string; readonly address: string };
 
 type Failures = { count: number; lastAt: number };
 
@@ -30,7 +33,7 @@ export function createGuesses({ clock }: { clock: Pick<Clock, 'elapsed'> }): Gue
   const byName = new LRUCache<string, Failures>({ max: MAX_REMEMBERED });
   const byAddress = new LRUCache<string, Failures>({ max: MAX_REMEMBERED });
   const kept = ({ name, address }: Attempt) => [
-    ...(name === null ? [] : [{ failures: byName, key: name, free: FREE.name }]),
+    { failures: byName, key: name, free: FREE.name },
     { failures: byAddress, key: address, free: FREE.address },
   ];
 
@@ -47,7 +50,7 @@ export function createGuesses({ clock }: { clock: Pick<Clock, 'elapsed'> }): Gue
     },
     succeeded(attempt) {
       // Whoever has one account could otherwise guess the others' without end.
-      if (attempt.name !== null) byName.delete(attempt.name);
+      byName.delete(attempt.name);
       takeBack(byAddress, attempt.address);
     },
     unjudged(attempt) {

@@ -2,7 +2,6 @@
 import { Hono, type Context } from 'hono';
 import * as v from 'valibot';
 import type { Log } from '../../log/log.ts';
-import type { ConsoleLinks } from '../../postgres/accounts/console-links.ts';
 import type { ConsoleSessions, SessionOwner } from '../../postgres/accounts/console-sessions.ts';
 import type { OperatorRole } from '../../postgres/accounts/operators.ts';
 import { HASH_OF_NONE } from '../../postgres/accounts/password-hash.ts';
@@ -10,13 +9,14 @@ import type { ConsoleEnv } from '../env.ts';
 import { type ConsoleRefusal, refuse } from '../refusals.ts';
 import type { SessionAnswer } from './answers.ts';
 import { cookieOf, csrfOf, noCookie, sessionIdIn } from './cookie.ts';
-import type { Attempt, Guesses } from './guesses.ts';
+import type { Guesses } from './guesses.ts';
+import type { LinkUses } from './link-uses.ts';
 import type { PasswordChecks } from './password-checks.ts';
 import { type ShowEvents, operatorOf } from './signed-in.ts';
 
 export type SignInDeps = {
   readonly sessions: ConsoleSessions;
-  readonly links: Pick<ConsoleLinks, 'use'>;
+  readonly links: LinkUses;
   /** null when no account of that name may sign in. */
   readonly findSignIn: (name: string) => Promise<{ role: OperatorRole; passwordHash: string } | null>;
   readonly passwords: PasswordChecks;
@@ -36,6 +36,7 @@ const Text = v.pipe(v.string(), v.maxLength(MAX_CHARACTERS), v.regex(/^[^\0]+$/)
 /** What signs in: a link, or an account. */
 export const SignIn = v.union([v.strictObject({ link: Text }), v.strictObject({ name: Text, password: Text })]);
 const WRONG: ConsoleRefusal = { refused: 'wrong_credentials' };
+const BUSY: ConsoleRefusal = { refused: 'busy', retryAfterS: 1 };
 
 /** The path of the session, relative to the API. `POST` alone needs no session. */
 export const SESSION = '/session';
@@ -50,14 +51,9 @@ export function signInRoute(deps: SignInDeps): Hono<ConsoleEnv> {
       const message = 'the body must be {"link": "…"} or {"name": "…", "password": "…"}';
       return refuse(c, { refused: 'invalid_request', message });
     }
-    const attempt: Attempt = { name: 'name' in given.output ? given.output.name : null, address: addressOf(c) };
-    const waitMs = deps.guesses.begin(attempt);
-    if (waitMs > 0) {
-      // Without the name: people type their password there.
-      deps.log.warn({ address: attempt.address }, 'too many wrong sign-ins: slowing down');
-      return refuse(c, { refused: 'too_many_attempts', retryAfterS: waitMs / 1_000 });
-    }
-    const session = await signIn(deps, given.output, attempt);
+    const signIn = given.output;
+    const session =
+      'link' in signIn ? await byLink(deps, signIn.link) : await byGuessablePassword(deps, signIn, addressOf(c));
     if ('refused' in session) return refuse(c, session);
 
     deps.log.info({ ...session.owner, requestId: c.get('requestId') }, 'signed in to the console');
@@ -80,14 +76,24 @@ export function sessionRoutes(deps: SignInDeps): Hono<ConsoleEnv> {
     });
 }
 
-async function signIn(
+type NameAndPassword = { readonly name: string; readonly password: string };
+
+/** After too many wrong passwords, the right one has to wait as well. */
+async function byGuessablePassword(
   deps: SignInDeps,
-  given: v.InferOutput<typeof SignIn>,
-  attempt: Attempt,
+  given: NameAndPassword,
+  address: string,
 ): Promise<Session | ConsoleRefusal> {
+  const attempt = { name: given.name, address };
+  const waitMs = deps.guesses.begin(attempt);
+  if (waitMs > 0) {
+    // Without the name: people type their password there.
+    deps.log.warn({ address }, 'too many wrong sign-ins: slowing down');
+    return { refused: 'too_many_attempts', retryAfterS: waitMs / 1_000 };
+  }
   let session: Session | ConsoleRefusal;
   try {
-    session = 'link' in given ? await byLink(deps, given.link) : await byPassword(deps, given);
+    session = await byPassword(deps, given);
   } catch (error) {
     deps.guesses.unjudged(attempt);
     throw error;
@@ -98,20 +104,21 @@ async function signIn(
 }
 
 async function byLink({ links, sessions }: SignInDeps, secret: string): Promise<Session | ConsoleRefusal> {
-  const name = await links.use(secret);
-  if (name === null) return WRONG;
-  const owner = { name, role: 'operator' } as const;
+  const used = await links.use(secret);
+  if (used === 'wrong') return WRONG;
+  if (used === 'busy') return BUSY;
+  const owner = { name: used.name, role: 'operator' } as const;
   return { id: await sessions.beginByLink(owner), owner };
 }
 
 async function byPassword(
   { findSignIn, passwords, sessions }: SignInDeps,
-  { name, password }: { name: string; password: string },
+  { name, password }: NameAndPassword,
 ): Promise<Session | ConsoleRefusal> {
   const account = await findSignIn(name);
   // The same work for a name that nobody has: the time of the answer does not tell.
   const isRight = await passwords.check(password, account?.passwordHash ?? HASH_OF_NONE);
-  if (isRight === null) return { refused: 'busy', retryAfterS: 1 };
+  if (isRight === null) return BUSY;
   if (account === null || !isRight) return WRONG;
   return (await sessions.beginByPassword(name, account.passwordHash)) ?? WRONG;
 }
