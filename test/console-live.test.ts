@@ -268,6 +268,21 @@ describe('GET /live', () => {
     expect((await app.request('/live')).status).toBe(200);
   });
 
+  test('answers HEAD as GET, and takes no place for it', async () => {
+    const app = appWith();
+    const of = async (method: string) => {
+      const { status, headers, body } = await app.request('/live', { method });
+      await body?.cancel();
+      return { status, headers: [...headers] };
+    };
+    const got = await of('GET');
+    for (let n = 0; n <= MAX_STREAMS; n++) expect(await of('HEAD')).toEqual(got);
+    expect((await app.request('/live?project=x', { method: 'HEAD' })).status).toBe(400);
+    await clock.advance(250);
+    expect(orders.at(-1)).toEqual([]);
+    expect((await app.request('/live')).status).toBe(200);
+  });
+
   test.each(['project=x', `id=${'x'.repeat(1_001)}`, `event=${'x'.repeat(1_001)}`])('refuses %s', async (query) => {
     const answer = await appWith().request(`/live?${query}`);
     expect(answer.status).toBe(400);

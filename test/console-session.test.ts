@@ -286,6 +286,19 @@ describe('a stream', () => {
     expect(isCancelled()).toBe(true);
   });
 
+  test('that HEAD asks about is left at once, and its session no longer looked up', async () => {
+    const { family, isCancelled } = endless();
+    world = await createConsoleWorld([family]);
+    const { cookie } = world.signIn('viewer');
+    const answer = await world.ask('HEAD', '/api/v1/operator/stream', { cookie });
+    expect(answer).toMatchObject({ status: 200, text: '' });
+    expect(answer.headers.get('Content-Type')).toBe('text/event-stream');
+    expect(isCancelled()).toBe(true);
+    const lookedUp = world.lookUps();
+    await world.clock.advance(600_000);
+    expect(world.lookUps()).toBe(lookedUp);
+  });
+
   test('that its reader leaves is left by its source', async () => {
     const { family, isCancelled } = endless();
     world = await createConsoleWorld([family]);

@@ -82,6 +82,8 @@ function everyAnswer(newRequestId: () => string): MiddlewareHandler<ConsoleEnv> 
     const requestId = newRequestId();
     c.set('requestId', requestId);
     await next();
+    // Hono answers HEAD as GET and drops the body, whose source would wait for a reader that never comes.
+    if (c.req.method === 'HEAD') await c.res.body?.cancel();
     c.res.headers.set('X-Request-Id', requestId);
     for (const [name, value] of Object.entries(HEADERS)) {
       // Only files whose names change with their contents say something else: that they may be kept.

@@ -24,6 +24,8 @@ export type ConsoleWorld = {
   readonly accounts: Map<string, { role: OperatorRole; password: string }>;
   /** What passwords were compared with, in order. */
   readonly compared: string[];
+  /** How often a session was looked up. */
+  lookUps(): number;
   /** Thrown by every look-up while it is set. */
   outage: Error | null;
   /** Asks as the console's own page does, signed in as whom `cookie` says. */
@@ -61,6 +63,7 @@ export async function createConsoleWorld(
   const accounts: ConsoleWorld['accounts'] = new Map();
   const compared: string[] = [];
   let made = 0;
+  let lookUps = 0;
   const newId = () => String(++made).padStart(43, 's');
   const begin = (owner: SessionOwner) => {
     const id = newId();
@@ -78,7 +81,10 @@ export async function createConsoleWorld(
         const owner = { name, role: accounts.get(name)!.role };
         return { id: begin(owner), owner };
       },
-      find: (id) => unlessAway(() => sessions.get(id) ?? null),
+      find(id) {
+        lookUps++;
+        return unlessAway(() => sessions.get(id) ?? null);
+      },
       end: (id) => unlessAway(() => void sessions.delete(id)),
     },
     links: createLinkUses((secret) =>
@@ -119,6 +125,7 @@ export async function createConsoleWorld(
     links,
     accounts,
     compared,
+    lookUps: () => lookUps,
     outage: null,
     async ask(method, path, { cookie, csrf, headers = {}, body } = {}) {
       const own: Record<string, string> = { Host: HOST };

@@ -9,10 +9,14 @@ import { type LiveHub, MAX_STREAMS } from './live-hub.ts';
 /** As long as a text of an event may be. */
 export const MAX_TEXT = 1_000;
 
+const HEADERS = { 'Content-Type': 'text/event-stream; charset=utf-8', 'X-Accel-Buffering': 'no' };
+
 export function live(hub: Pick<LiveHub, 'open'>): Handler<ConsoleEnv> {
   return (c) => {
     const filter = filterIn(c);
     if (typeof filter === 'string') return refuse(c, { refused: 'invalid_request', message: filter });
+    // Nobody reads what would follow: no place is taken for it.
+    if (c.req.method === 'HEAD') return c.body(null, 200, HEADERS);
     const stream = hub.open(filter, {
       showsEvents: c.get('operator').showsEvents,
       onStuck: () => c.env.incoming.socket.destroy(),
@@ -29,7 +33,7 @@ export function live(hub: Pick<LiveHub, 'open'>): Handler<ConsoleEnv> {
       },
       cancel: () => stream.end(null),
     });
-    return c.body(body, 200, { 'Content-Type': 'text/event-stream; charset=utf-8', 'X-Accel-Buffering': 'no' });
+    return c.body(body, 200, HEADERS);
   };
 }
 
