@@ -4,6 +4,7 @@ import type { ConsoleEnv } from '../src/console/env.ts';
 import { createGuesses } from '../src/console/session/guesses.ts';
 import { createLinkUses } from '../src/console/session/link-uses.ts';
 import { createPasswordChecks } from '../src/console/session/password-checks.ts';
+import { REMEMBERED_MS, rememberSessions } from '../src/console/session/remembered-sessions.ts';
 import { HASH_OF_NONE, hashPassword, isPassword } from '../src/postgres/accounts/password-hash.ts';
 import { PostgresFailure } from '../src/postgres/connection/errors.ts';
 import { createManualClock, settled } from './support/clock.ts';
@@ -229,27 +230,57 @@ describe('while Postgres is away', () => {
     expect((await world.ask('GET', READ, unseen)).status).toBe(503);
   });
 
-  test('nobody reads longer than a session lasts', async () => {
-    const seen = world.signIn('operator');
-    await world.ask('GET', READ, seen);
+  test('nobody reads for longer than some minutes, nor longer than a session lasts', async () => {
+    const [seen, late] = [world.signIn('operator'), world.signIn('operator')];
+    await world.ask('GET', READ, late);
+    await world.clock.advance(12 * 3_600_000 - 60_000);
+    for (const session of [seen, late]) await world.ask('GET', READ, session);
     world.outage = AWAY;
-    for (let hour = 0; hour < 12; hour++) {
-      await world.clock.advance(3_600_000);
-      expect((await world.ask('GET', READ, seen)).status).toBe(200);
-    }
-    await world.clock.advance(3_600_000);
-    expect((await world.ask('GET', READ, seen)).status).toBe(401);
+    expect((await world.ask('GET', READ, late)).status).toBe(200);
+    await world.clock.advance(REMEMBERED_MS);
+    // Reading does not make it longer.
+    expect((await world.ask('GET', READ, seen)).status).toBe(200);
+    expect((await world.ask('GET', READ, late)).status).toBe(503);
+    await world.clock.advance(1);
+    expect((await world.ask('GET', READ, seen)).status).toBe(503);
+    world.outage = null;
+    expect((await world.ask('GET', READ, seen)).status).toBe(200);
   });
 
-  test('nobody reads who was gone for two hours, or was signed out before', async () => {
-    const [idle, out] = [world.signIn('operator'), world.signIn('operator')];
-    for (const session of [idle, out]) await world.ask('GET', READ, session);
-    world.sessions.delete(out.cookie.split('=')[1]!);
+  test('nobody reads whose session was found to be over before', async () => {
+    const out = world.signIn('operator');
+    await world.ask('GET', READ, out);
+    world.sessions.clear();
     expect((await world.ask('GET', READ, out)).status).toBe(401);
     world.outage = AWAY;
     expect((await world.ask('GET', READ, out)).status).toBe(503);
-    await world.clock.advance(2 * 3_600_000 + 1);
-    expect((await world.ask('GET', READ, idle)).status).toBe(401);
+  });
+
+  test('nobody reads who signed out before, or had the browser before somebody else signed in', async () => {
+    const [out, replaced] = [world.signIn('operator'), world.signIn('operator')];
+    for (const session of [out, replaced]) await world.ask('GET', READ, session);
+    world.links.set(SECRET, 'mira');
+    expect((await world.ask('DELETE', SESSION, out)).status).toBe(204);
+    expect((await world.ask('POST', SESSION, { cookie: replaced.cookie, body: { link: SECRET } })).status).toBe(200);
+    world.outage = AWAY;
+    for (const session of [out, replaced]) expect((await world.ask('GET', READ, session)).status).toBe(503);
+  });
+
+  test('nobody reads who signed out while a look-up was on its way', async () => {
+    const owner = { name: 'mira', role: 'operator' } as const;
+    const slow = Promise.withResolvers<typeof owner>();
+    const answers = [async () => owner, () => slow.promise, () => Promise.reject(AWAY)];
+    const never = () => Promise.reject(new Error('not asked'));
+    const sessions = rememberSessions(
+      { find: () => answers.shift()!(), end: async () => {}, beginByLink: never, beginByPassword: never },
+      { clock: createManualClock() },
+    );
+    await sessions.find('id');
+    const looking = sessions.find('id');
+    await sessions.end('id');
+    slow.resolve(owner);
+    await looking;
+    await expect(sessions.findOrRemember('id')).rejects.toBe(AWAY);
   });
 });
 
@@ -281,6 +312,20 @@ describe('a stream', () => {
     world.outage = null;
     world.sessions.clear();
     await world.clock.advance(30_000);
+    await settled();
+    expect((await reader.read()).done).toBe(true);
+    expect(isCancelled()).toBe(true);
+  });
+
+  test('ends in an outage when its session is no longer remembered', async () => {
+    const { family, isCancelled } = endless();
+    world = await createConsoleWorld([family]);
+    const answer = await world.open('/api/v1/operator/stream', world.signIn('viewer'));
+    const reader = answer.body!.getReader();
+    world.outage = AWAY;
+    await world.clock.advance(REMEMBERED_MS - 30_000);
+    expect((await reader.read()).done).toBe(false);
+    await world.clock.advance(60_000);
     await settled();
     expect((await reader.read()).done).toBe(true);
     expect(isCancelled()).toBe(true);

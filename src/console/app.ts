@@ -7,6 +7,7 @@ import { refusalOf, refuse } from './refusals.ts';
 import { READING_POSTS } from './operator/operator-routes.ts';
 import { type ConsoleAddress, knownHost, ownPage } from './session/own-page.ts';
 import { boundedBody, onlyJson } from './session/request-bodies.ts';
+import { rememberSessions } from './session/remembered-sessions.ts';
 import { type SignInDeps, sessionRoutes, signInRoute } from './session/session-routes.ts';
 import { signedIn } from './session/signed-in.ts';
 
@@ -43,10 +44,11 @@ export function createConsoleApp(deps: ConsoleAppDeps): Hono<ConsoleEnv> {
   const app = new Hono<ConsoleEnv>();
   app.use(everyAnswer(deps.newRequestId), knownHost(address));
   app.use(`${API}/*`, ownPage(address), onlyJson, boundedBody);
-  app.route(API, signInRoute(signIn));
+  const sessions = rememberSessions(signIn.sessions, { clock });
+  app.route(API, signInRoute({ ...signIn, sessions }));
   const readingPosts = READING_POSTS.map((path) => `${API}${path}`);
-  app.use(`${API}/*`, signedIn({ find: signIn.sessions.find, clock, showEvents: signIn.showEvents, readingPosts }));
-  for (const family of [sessionRoutes(signIn), ...deps.families]) app.route(API, family);
+  app.use(`${API}/*`, signedIn({ sessions, clock, showEvents: signIn.showEvents, readingPosts }));
+  for (const family of [sessionRoutes({ ...signIn, sessions }), ...deps.families]) app.route(API, family);
   app.route('/', deps.page);
   answerOtherMethods(app);
   app.notFound((c) => refuse(c, { refused: 'not_found' }));

@@ -25,7 +25,7 @@ export type ConsoleSessions = {
 /** How long a session lasts, however much it is used. */
 export const SESSION_HOURS = 12;
 /** How long it lasts without a request. */
-export const IDLE_HOURS = 2;
+const IDLE_HOURS = 2;
 
 const ID_BYTES = 32;
 const hours = (count: number) => sql.raw(`interval '${count} hours'`);
