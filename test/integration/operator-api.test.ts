@@ -427,8 +427,15 @@ describe('asking', () => {
     expect((await post(`/projects/${NOWHERE}/query`, { sql })).status).toBe(404);
     expect((await api.as({ showsEvents: false }).ask('POST', `/projects/${id}/query`, { sql })).status).toBe(403);
 
+    await shell.stores.clickhouse.command({
+      query: `INSERT INTO events_raw_v1 (project_id, event_id, event, anonymous_id, timestamp, received_at)
+        VALUES ('${id}', generateUUIDv4(), 'asked about', 'a1', now64(3), now64(3))`,
+    });
     const schema = await get<answers.ProjectSchema>(`/projects/${id}/schema`);
     expect(schema.json.tables.map(({ name }) => name)).toContain('events');
+    expect(schema.json.events).toEqual(['asked about']);
+    const hidden = await api.as({ showsEvents: false }).ask('GET', `/projects/${id}/schema`);
+    expect(hidden.json).toEqual({ ...schema.json, events: [] });
     const { recipes } = (await get<answers.Cookbook>('/cookbook')).json;
     expect(recipes.length).toBeGreaterThan(20);
     expect(recipes).toContainEqual(expect.objectContaining({ chapter: 'Activity', title: 'Top events' }));
