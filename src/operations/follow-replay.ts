@@ -1,6 +1,7 @@
 /**
  * What becomes of dead letters that somebody made due: the drain of a running Weir sends them, here it is watched. A
  * letter has been tried when it is gone (it landed, or was split), is quarantined once more, or waits again after a try.
+ * One that somebody took away meanwhile is waited for no longer either, and counted as what it is.
  */
 import type { Database } from '../postgres/connection/pool.ts';
 import { readFates, readNow } from '../postgres/dead-letters/replay-fates.ts';
@@ -8,8 +9,12 @@ import type { Clock } from '../runtime/clock.ts';
 import { readDrain } from './drain-switch.ts';
 
 export type FollowedReplay = {
-  /** Letters that are gone and left no refused part. */
+  /** Letters that were tried, are gone and left no refused part. */
   readonly stored: number;
+  /** Letters that somebody discarded meanwhile, alone or with their project. */
+  readonly discarded: number;
+  /** Letters that somebody divided meanwhile; what became of the parts is not looked at. */
+  readonly divided: number;
   /** Letters that are quarantined once more, in whole or in part, and the events in those. */
   readonly refused: number;
   readonly refusedEvents: number;
@@ -38,7 +43,7 @@ export async function followReplay(
   { ids, since }: { ids: readonly string[]; since: string },
   onStep: (tried: number) => void,
 ): Promise<FollowedReplay> {
-  const sum = { stored: 0, refused: 0, refusedEvents: 0, waiting: 0 };
+  let sum = NONE;
   let tried = 0;
   let movedAt = clock.elapsed();
   let pollMs = POLL_MS;
@@ -49,16 +54,13 @@ export async function followReplay(
     tried = at + chunk.length - fates.untried;
     onStep(tried);
     if (fates.untried === 0) {
-      sum.stored += fates.stored;
-      sum.refused += fates.refused;
-      sum.refusedEvents += fates.refusedEvents;
-      sum.waiting += fates.waiting;
+      sum = together(sum, fates);
       at += chunk.length;
       continue;
     }
     if (tried > before) [movedAt, pollMs] = [clock.elapsed(), POLL_MS];
     const why = (await readDrain(db)).position === 'paused' ? 'the drain is paused' : idleReason();
-    if (why !== null) return { ...sum, untried: ids.length - tried, why };
+    if (why !== null) return { ...together(sum, fates), untried: ids.length - tried, why };
     await clock.sleep(pollMs);
     pollMs = Math.min(pollMs * 2, MAX_POLL_MS);
   }
@@ -68,3 +70,16 @@ export async function followReplay(
     return clock.elapsed() - movedAt > PATIENCE_MS ? ('nothing was tried for ten minutes' as const) : null;
   }
 }
+
+type Settled = Omit<FollowedReplay, 'untried' | 'why'>;
+
+const NONE: Settled = { stored: 0, discarded: 0, divided: 0, refused: 0, refusedEvents: 0, waiting: 0 };
+
+const together = (a: Settled, b: Settled): Settled => ({
+  stored: a.stored + b.stored,
+  discarded: a.discarded + b.discarded,
+  divided: a.divided + b.divided,
+  refused: a.refused + b.refused,
+  refusedEvents: a.refusedEvents + b.refusedEvents,
+  waiting: a.waiting + b.waiting,
+});

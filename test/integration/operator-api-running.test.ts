@@ -52,7 +52,16 @@ test('a replay of 100 000 events ends when all were tried, its progress never go
     result: {
       letters: LETTERS + 1,
       events: LETTERS * EVENTS + 7,
-      after: { stored: LETTERS, refused: 1, refusedEvents: 2, waiting: 0, untried: 0, why: 'all were tried' },
+      after: {
+        stored: LETTERS,
+        discarded: 0,
+        divided: 0,
+        refused: 1,
+        refusedEvents: 2,
+        waiting: 0,
+        untried: 0,
+        why: 'all were tried',
+      },
     },
   });
   const replaying = seen.filter(({ step }) => step === 'replaying').map(({ done }) => done);

@@ -97,6 +97,52 @@ describe('dead letters', () => {
     expect(ids).toEqual(expected.map(({ id }) => id));
   });
 
+  test('a replay does not call stored what somebody discards or divides meanwhile', async () => {
+    const write = (shares: [string, number][], quarantined = 'refused') => shell.writeLetter({ shares, quarantined });
+    // More than ten are discarded in one step, whose audit entry names none of them.
+    const group = await Promise.all(Array.from({ length: 12 }, () => write([[PROJECT, 1]])));
+    const one = await write([[PROJECT, 1]]);
+    const [chosen, returned, landed, untried] = await Promise.all(
+      [3, 1, 1, 1].map((events) => write([[OTHER, events]])),
+    );
+    const shared = await write([
+      [PROJECT, 1],
+      [OTHER, 1],
+    ]);
+    const file = (await shell.succeed('export', returned!.id)).stdout;
+    const begun = await post<answers.JobStarted>('/letters/replay', { selection: { by: 'all' } });
+    let isFirst = true;
+    const job = await api.ended(begun, ({ progress }) => {
+      if (progress.step !== 'replaying' || !isFirst) return;
+      isFirst = false;
+      void meanwhile();
+    });
+    const after = { stored: 2, discarded: 13, divided: 2, refused: 0, refusedEvents: 0, waiting: 0, untried: 1 };
+    expect(job.result['after']).toEqual({ ...after, why: 'the drain is paused' });
+
+    async function meanwhile() {
+      const discard = async (ids: string[]) =>
+        api.ended(await post('/letters/discard', { selection: { by: 'ids', ids }, reason: 'not wanted' }));
+      await discard(group.map(({ id }) => id));
+      await discard([one.id, returned!.id]);
+      // Parts of these are quarantined once more, or were never tried.
+      await post(`/letters/${chosen!.id}/replay-rows`, { only: '1' });
+      await api.ended(
+        await post('/letters/discard', { selection: { by: 'project', projectId: PROJECT }, reason: 'x' }),
+      );
+      await shell.query(
+        `update failed_events set quarantined_at = now(), quarantine_reason = 'x' where parent_id = $1`,
+        [chosen!.id],
+      );
+      // What was put back and landed then is stored, as is what landed at once.
+      await shell.put(file);
+      await shell.query('delete from failed_events where id = any($1)', [[returned!.id, landed!.id]]);
+      expect(await shell.idsNow()).toContain(untried!.id);
+      expect(await shell.idsNow()).not.toContain(shared.id);
+      await put('/drain', { position: 'paused' });
+    }
+  });
+
   test('a replay, a discard and a dry run are jobs whose results are those of the commands, and are in the audit', async () => {
     const first = await shell.writeLetter({ shares: [[PROJECT, 3]], unreadable: 1, quarantined: 'refused' });
     const second = await shell.writeLetter({ shares: [[OTHER, 2]], quarantined: 'refused' });

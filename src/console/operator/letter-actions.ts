@@ -76,7 +76,7 @@ export function letterActions(deps: OperatorDeps): OperatorRoute[] {
       tag,
       summary: 'Make dead letters due, and watch what becomes of them.',
       description:
-        'As `weir dlq replay`: the running Weir replays them. The job goes on until each of them has been tried; `result.after` says what became of them.',
+        'As `weir dlq replay`: the running Weir replays them. The job goes on until each of them has been tried or is gone; `result.after` says what became of them: `stored`, `refused` again (with `refusedEvents`), `waiting` to be tried again, `untried`; and of those that somebody took away meanwhile, `discarded` (also with their project) and `divided` into others.',
       body: v.strictObject({ selection: schemas.LetterSelection, perSecond: v.optional(Rate) }),
       ...STARTED,
       refusals: ['conflict'],

@@ -8,6 +8,8 @@ import { and, desc, eq, lt, sql } from '../connection/drizzle.ts';
 import { answerOf } from '../connection/errors.ts';
 import type { Database } from '../connection/pool.ts';
 import { failedEventsAudit, failedEventsAuditLetters, NO_DEAD_LETTER } from '../connection/schema.ts';
+import { uuids } from '../connection/uuids.ts';
+import { DRAIN } from './dead-letter-values.ts';
 
 /** Up to this many letters of a step have entries of their own, which a person can read. */
 const ENTRIES_EACH = 10;
@@ -84,6 +86,33 @@ export const isEntryAbout = (
   deadLetterId: string,
 ): SQL => sql`(${failedEventsAudit.failedEventId} = ${deadLetterId}::uuid
   or ${failedEventsAudit.id} = any(array(select audit_id from failed_events_audit_letters where letter_ids @> array[${deadLetterId}::uuid])))`;
+
+/**
+ * The last of these actions of operators, since an instant, on each of the letters that had one: a query for `id` and
+ * `action`. Entries are found by their instant: looked up by their letters, a thousand of those may read every list.
+ * Lists are sorted, and of one step: most begin after the letters or end before them.
+ */
+export function lastOfOperators(
+  deadLetterIds: readonly string[],
+  { actions, since }: { actions: readonly string[]; since: SQL },
+): SQL {
+  const sorted = deadLetterIds.toSorted();
+  return sql`
+    with entries as materialized (
+      select id, failed_event_id, action from failed_events_audit
+      where at >= ${since} and action = any(${sql.param([...actions])}::text[]) and actor <> ${DRAIN}
+    ), acted as (
+      select failed_event_id as letter, id as entry, action from entries
+      union all
+      select letter, id, action from entries
+      join failed_events_audit_letters on audit_id = id
+        and letter_ids[1] <= ${sorted.at(-1)}::uuid and letter_ids[cardinality(letter_ids)] >= ${sorted[0]}::uuid
+      cross join unnest(letter_ids) as letter
+    )
+    select distinct on (letter) letter as id, action
+    from acted join unnest(${uuids(sorted)}) as asked on asked = letter
+    order by letter, entry desc`;
+}
 
 export type AuditEntry = {
   readonly id: number;
