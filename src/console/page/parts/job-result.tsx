@@ -148,12 +148,16 @@ function Replayed({ result }: { result: Result }) {
   const refused = number(after['refused']);
   const waiting = number(after['waiting']);
   const untried = number(after['untried']);
+  const discarded = number(after['discarded']);
+  const divided = number(after['divided']);
   return (
     <p>
       {due} <b>{counted(number(after['stored']), 'letter')} stored</b>
       {refused > 0 &&
         `, ${counted(refused, 'letter')} refused again with ${counted(number(after['refusedEvents']), 'event')}`}
       {waiting > 0 && `, ${counted(waiting, 'letter')} tried in vain and tried again later`}
+      {discarded > 0 && `, ${counted(discarded, 'letter')} discarded meanwhile`}
+      {divided > 0 && `, ${counted(divided, 'letter')} divided meanwhile`}
       {untried > 0 && `, ${counted(untried, 'letter')} not tried: ${text(after['why'])}`}.
     </p>
   );
