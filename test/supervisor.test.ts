@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { parseConfig } from '../src/config/config.ts';
 import { createLog } from '../src/log/log.ts';
 import type { Exit, WorkerProcess } from '../src/workers/fork.ts';
-import type { WorkerMessage } from '../src/workers/messages.ts';
+import type { Assignment, WorkerMessage } from '../src/workers/messages.ts';
 import { type Supervisor, WorkerCannotStart, startSupervisor } from '../src/workers/supervisor.ts';
 import { createManualClock, settled } from './support/clock.ts';
 
@@ -19,9 +19,10 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 
-/** A supervisor that starts two workers. */
-function begin() {
+/** A supervisor that starts two workers, unless `settings` say otherwise. */
+function begin(settings: Record<string, string> = {}) {
   const puppets: Puppet[] = [];
+  const assignments: Assignment[] = [];
   const clock = createManualClock();
   const end = new AbortController();
   const starting = startSupervisor({
@@ -31,6 +32,7 @@ function begin() {
         pid: puppets.length + 1,
         exited: promise,
         send(message) {
+          if ((message as { kind: string }).kind === 'start') assignments.push(message as Assignment);
           if ((message as { kind: string }).kind === 'stop') resolve({ code: 0, signal: null });
         },
         kill: () => resolve({ code: null, signal: 'SIGKILL' }),
@@ -40,7 +42,7 @@ function begin() {
       puppets.push(puppet);
       return puppet;
     },
-    config: parseConfig({ WEIR_WORKERS: '2', WEIR_DATA_DIR: dataDir }, () => ''),
+    config: parseConfig({ WEIR_WORKERS: '2', WEIR_DATA_DIR: dataDir, ...settings }, () => ''),
     access: {
       databaseUrl: 'postgres://nobody',
       clickhouse: { url: 'http://nobody', username: 'default', password: '', key: null },
@@ -55,7 +57,7 @@ function begin() {
     (supervisor) => supervisor,
     (error: unknown) => error,
   );
-  return { puppets, clock, end, outcome };
+  return { puppets, assignments, clock, end, outcome };
 }
 
 const FAILED: Exit = { code: 1, signal: null };
@@ -106,4 +108,26 @@ test('a worker that is killed as it ends is told, also when it did not run yet',
   const supervisor = (await outcome) as Supervisor;
   puppets[1]!.ends({ code: null, signal: 'SIGKILL' });
   expect(await supervisor.stop({ isAnnounced: false })).toMatchObject({ unclean: 1 });
+});
+
+const STATIC = {
+  CHANNEL: 'kafka',
+  KAFKA_BROKERS: 'nobody:9092',
+  KAFKA_INSTANCE_ID: 'flush-1',
+  INGEST_ACK: 'replicated',
+};
+
+test('each worker is a static member of its own, also when it is restarted', async () => {
+  const { puppets, assignments, clock } = begin(STATIC);
+  await settled();
+  puppets[1]!.ends({ code: null, signal: 'SIGKILL' });
+  await clock.advance(1_000);
+  expect(assignments.map(({ config }) => config.kafka?.instanceId)).toEqual(['flush-1-1', 'flush-1-2', 'flush-1-2']);
+});
+
+test('workers that are no static members become none', async () => {
+  const { KAFKA_INSTANCE_ID: _, ...dynamic } = STATIC;
+  const { assignments } = begin(dynamic);
+  await settled();
+  expect(assignments.map(({ config }) => config.kafka?.instanceId)).toEqual([null, null]);
 });

@@ -50,6 +50,15 @@ export function kafkaSettings(values: Values): KafkaSettings | null {
   };
 }
 
+/**
+ * For one of several workers: each is a member of the group by itself, and of two that share a name the brokers shut one
+ * out. A worker that is restarted has its number, and so its name, again.
+ */
+export function kafkaSettingsOfWorker(settings: KafkaSettings, worker: number): KafkaSettings {
+  const { instanceId } = settings;
+  return { ...settings, instanceId: instanceId && `${instanceId}-${worker}` };
+}
+
 /** Settings of the channel that do not go together, or lack another. */
 export function channelProblems(values: Values): string[] {
   const problems: string[] = [];

@@ -124,7 +124,7 @@ export const SETTINGS = {
   KAFKA_PASSWORD: optional(secret, 'Password for brokers; the token with OAUTHBEARER'),
   KAFKA_INSTANCE_ID: optional(
     matching(/^[\w.-]{1,200}$/, 'letters, digits, dots, dashes and underscores'),
-    'Name of this process among those that read the topic, such as that of its pod: it keeps its partitions over a restart. No two processes may share one',
+    'Name of this process among those that read the topic, such as that of its pod: it keeps its partitions over a restart. No two processes may share one; with WEIR_WORKERS each worker adds a dash and its number',
   ),
 
   INGEST_EVENT_BUFFER: setting(

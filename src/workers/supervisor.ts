@@ -5,6 +5,7 @@
  */
 import type { Clock } from '../runtime/clock.ts';
 import type { Config } from '../config/config.ts';
+import { kafkaSettingsOfWorker } from '../config/kafka-settings.ts';
 import type { Demo } from '../composition/demo.ts';
 import { createIdempotency } from '../http/ingest/idempotency.ts';
 import { createRateLimit } from '../http/access/rate-limit.ts';
@@ -152,7 +153,8 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
     const { access, version } = deps;
     // Regardless of the current setting: an abandoned journal holds events.
     const journal = { ...config.journal, mode: role === 'deliver' ? 'on' : config.journal.mode };
-    return { worker, role, config: { ...config, journal }, access, version, anonymousProject };
+    const kafka = config.kafka && config.workers > 1 ? kafkaSettingsOfWorker(config.kafka, worker) : config.kafka;
+    return { worker, role, config: { ...config, journal, kafka }, access, version, anonymousProject };
   }
 
   function receive(worker: number, message: WorkerMessage) {
