@@ -88,15 +88,16 @@ export function createMembership(
 
   async function join(owned: readonly number[]): Promise<Assignment> {
     const joined = await enter(owned);
-    memberId = joined.memberId;
-    const { generationId: generation } = joined;
-    const isLeader = joined.leader === memberId;
+    // Kept here: whoever forgets the member meanwhile must not change under which id it goes on.
+    const { memberId: joinedAs, generationId: generation } = joined;
+    memberId = joinedAs;
+    const isLeader = joined.leader === joinedAs;
     const shares = isLeader && !joined.skipAssignment ? await shareAmong(joined.members) : null;
     const aliveAt = clock.elapsed();
     const synced = await requests.ask(coordinator, 'SyncGroup', [
       group,
       generation,
-      memberId,
+      joinedAs,
       instanceId,
       PROTOCOL_TYPE,
       PROTOCOL,
@@ -105,8 +106,9 @@ export function createMembership(
     const assigned = driver.decodeConsumerProtocolAssignment(synced.assignment).assignedPartitions;
     const partitions = assigned.filter((share) => share.topic === topic).flatMap((share) => share.partitions);
     // In a generation that it missed, another member may have had its partitions.
-    const isNext = identity !== null && memberId === identity.memberId && generation - identity.generation <= 1;
+    const isNext = identity !== null && joinedAs === identity.memberId && generation - identity.generation <= 1;
     const isContinuous = isNext && !isInterrupted;
+    memberId = joinedAs;
     identity = { memberId, generation };
     isInterrupted = false;
     const of = isLeader ? (shares?.count ?? (await countPartitions())) : null;

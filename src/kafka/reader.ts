@@ -62,7 +62,7 @@ export async function openTopicReader(
   const closing = new AbortController();
   const base = { clock, random: deps.random, closing: closing.signal };
   const commits = createOffsetCommits(
-    { ...base, trouble, requests, identity: member.identity, onFenced },
+    { ...base, trouble, requests, identity: committing, onFenced },
     { topic, group, instanceId },
   );
   const held = () => tenures.held();
@@ -71,6 +71,9 @@ export async function openTopicReader(
   let of: number | null = null;
   /** When the last request was sent by whose answer the group knows that this member lives. */
   let aliveAt = 0;
+  let isJoining = false;
+  /** The one that it joined with: what it had then is not committed under a later one before it is known to have it still. */
+  let identityBefore: Identity | null = null;
   let wakeUp = new AbortController();
   let missedBeats = 0;
 
@@ -86,10 +89,9 @@ export async function openTopicReader(
     let failures = 0;
     while (!signal.aborted) {
       try {
-        const assignment = await joinInTime(signal);
+        const assignment = await joinAgain(holder, signal);
         failures = 0;
         membersTrouble.well();
-        apply(assignment, holder);
         await stay(assignment, signal);
       } catch (error) {
         if (signal.aborted) break;
@@ -99,6 +101,18 @@ export async function openTopicReader(
       }
     }
     await leave();
+  }
+
+  async function joinAgain(holder: TopicHolder, signal: AbortSignal): Promise<Assignment> {
+    identityBefore = member.identity();
+    isJoining = true;
+    try {
+      const assignment = await joinInTime(signal);
+      apply(assignment, holder);
+      return assignment;
+    } finally {
+      isJoining = false;
+    }
   }
 
   async function joinInTime(signal: AbortSignal): Promise<Assignment> {
@@ -126,8 +140,14 @@ export async function openTopicReader(
     tenures.endAll('the group has not answered for longer than a session');
   }
 
+  /** Under which offsets are committed. */
+  function committing(): Identity | null {
+    return isJoining ? identityBefore : member.identity();
+  }
+
   function onFenced(fenced: Identity) {
-    if (member.identity() !== fenced) return;
+    // The group ends a generation before this member knows the next one; whether it still is one, joining will tell.
+    if (isJoining || member.identity() !== fenced) return;
     member.forget();
     tenures.endAll('the group has replaced this member');
     wakeUp.abort();

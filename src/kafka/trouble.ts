@@ -19,7 +19,7 @@ export type Troubles = {
   reason(): string | null;
 };
 
-/** Answers while brokers choose leaders and coordinators: no trouble unless they last. */
+/** Answers while brokers choose leaders and coordinators, and members join: no trouble unless they last. */
 const PASSING = new Set([
   'NOT_LEADER_OR_FOLLOWER',
   'LEADER_NOT_AVAILABLE',
@@ -29,6 +29,8 @@ const PASSING = new Set([
   'COORDINATOR_NOT_AVAILABLE',
   'COORDINATOR_LOAD_IN_PROGRESS',
   'REBALANCE_IN_PROGRESS',
+  // To a commit, between the group's next generation and the member's knowing of it.
+  'ILLEGAL_GENERATION',
   'NOT_ENOUGH_REPLICAS',
 ]);
 /** With the pauses between attempts, about two seconds. */

@@ -258,6 +258,32 @@ describe.skipIf(isWithoutKafka)('members of a group on a real broker', () => {
       expect([...offsets.values()].map(({ committed }) => committed)).toEqual([4, 4, 4]);
     });
 
+    test(
+      'that comes while its member joins again, and the group is a generation further, ends nothing',
+      { timeout: 30_000 },
+      async () => {
+        const settings = await newTopic({ partitions: 2 });
+        await append(settings, 3);
+        const reader = await newReader({ ...settings, brokers: [world.kafka.proxied] });
+        await reader.holds(2);
+        const tenure = await reader.holding(0);
+        const { proxy } = world.kafka;
+        const [hits, commits] = [proxy.hits(), proxy.passed(API.offsetCommit)];
+        proxy.set({ kind: 'hold-answer', api: API.syncGroup }, { times: 1 });
+        const other = await newReader(settings);
+        await other.holds(1);
+        expect(proxy.hits() - hits).toBe(1);
+        const committing = tenure.commit(2);
+        // The first was refused: it is sent again.
+        await until(() => (proxy.passed(API.offsetCommit) - commits > 1 ? true : undefined));
+        proxy.release();
+        await committing;
+        expect(await committedOf(settings)).toBe(2);
+        expect(await reader.holds(1)).toEqual([0]);
+        expect(tenure.over.aborted).toBe(false);
+      },
+    );
+
     test('of a tenure that is over changes nothing and does not wait', async () => {
       const settings = await newTopic();
       await append(settings, 3);

@@ -12,7 +12,9 @@ export type KafkaFault =
   /** Accepted, read, never answered. */
   | { readonly kind: 'hang' }
   /** The broker executes the request; the connection breaks before the answer is passed on. */
-  | { readonly kind: 'cut-answer'; readonly api: number };
+  | { readonly kind: 'cut-answer'; readonly api: number }
+  /** The broker executes the request; its answer, and what follows on that connection, waits for `release`. */
+  | { readonly kind: 'hold-answer'; readonly api: number };
 
 export type KafkaProxy = {
   readonly port: number;
@@ -20,6 +22,8 @@ export type KafkaProxy = {
   leadTo(port: number): void;
   /** Applies a fault from now on, at most `times`; null heals, but a request that hangs is never answered. */
   set(fault: KafkaFault | null, options?: { times?: number }): void;
+  /** Passes on what `hold-answer` keeps. */
+  release(): void;
   /** Like a broker that is down: connections are refused and the open ones break. */
   refuse(): Promise<void>;
   accept(): Promise<void>;
@@ -36,6 +40,7 @@ export async function startKafkaProxy(): Promise<KafkaProxy> {
   let timesLeft = 0;
   let hits = 0;
   const passed = new Map<number, number>();
+  let released = Promise.withResolvers<void>();
   const sockets = new Set<Socket>();
   const server = createServer(serve);
   await listen(server, 0);
@@ -47,6 +52,10 @@ export async function startKafkaProxy(): Promise<KafkaProxy> {
     set(next, { times = Infinity } = {}) {
       fault = next;
       timesLeft = times;
+    },
+    release() {
+      released.resolve();
+      released = Promise.withResolvers();
     },
     refuse,
     async accept() {
@@ -79,18 +88,25 @@ export async function startKafkaProxy(): Promise<KafkaProxy> {
         breakOff();
       });
     }
-    /** By the number that an answer repeats: the requests whose answers are lost. */
+    /** By the number that an answer repeats: the requests whose answers are lost, and those whose answers wait. */
     const doomed = new Set<number>();
+    const held = new Map<number, Promise<void>>();
+    let passing: Promise<void> | null = null;
     onFrames(client, (frame) => {
       const api = frame.readInt16BE(4);
       if (fault?.kind === 'hang' && takeFault()) return;
       if (fault?.kind === 'cut-answer' && fault.api === api && takeFault()) doomed.add(frame.readInt32BE(8));
+      if (fault?.kind === 'hold-answer' && fault.api === api && takeFault())
+        held.set(frame.readInt32BE(8), released.promise);
       passed.set(api, (passed.get(api) ?? 0) + 1);
       upstream.write(frame);
     });
     onFrames(upstream, (frame) => {
-      if (doomed.has(frame.readInt32BE(4))) return breakOff();
-      client.write(frame);
+      const number = frame.readInt32BE(4);
+      if (doomed.has(number)) return breakOff();
+      passing ??= held.get(number) ?? null;
+      if (passing === null) client.write(frame);
+      else passing = passing.then(() => void client.write(frame));
     });
   }
 
