@@ -7,6 +7,7 @@ import { createLog } from '../../src/log/log.ts';
 import type { EventStorage } from '../../src/pipeline/storage-port.ts';
 import { createPostgres } from '../../src/postgres/connection/pool.ts';
 import { createEventStore } from '../../src/postgres/event-store/event-store.ts';
+import { lockMonths } from '../../src/postgres/event-store/insert-statements.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { OTHER_PROJECT, randomOf } from '../support/factory.ts';
 import { startTcpProxy, type TcpProxy } from '../support/fault-proxy.ts';
@@ -32,7 +33,8 @@ beforeAll(async () => {
 afterAll(() => events.stop());
 beforeEach(() => void (next += 10_000));
 
-const rowsFrom = (from: number, count: number) => Array.from({ length: count }, (_, n) => anyRow(from + n));
+const rowsFrom = (from: number, count: number, parts: Parameters<typeof anyRow>[1] = {}) =>
+  Array.from({ length: count }, (_, n) => anyRow(from + n, parts));
 const insert = (id: number, rows: readonly Buffer[], into: EventStorage = events.storage) =>
   into.events.insert(batchWith(id, rows));
 
@@ -170,7 +172,8 @@ describe('one batch among others', () => {
 
   test('and many of the same events at a time, in any order, are stored once each', async () => {
     const random = randomOf(SEED);
-    const rows = rowsFrom(next, 300);
+    // Of the present month, since others are stored one batch after another.
+    const rows = rowsFrom(next, 300, { receivedAt: Date.now() });
     const shuffled = () =>
       rows
         .map((row) => ({ row, key: random() }))
@@ -200,6 +203,41 @@ describe('one batch among others', () => {
     await holder.query('ROLLBACK');
     await holder.end();
     expect(await stored()).toEqual(once(0));
+  });
+
+  test('that has a copy in another month, not committed yet, waits for it and adds nothing', async () => {
+    const now = Date.now();
+    const lastMonth = Date.UTC(new Date(now).getUTCFullYear(), new Date(now).getUTCMonth()) - 1;
+    await insert(next, rowsFrom(next, 1, { receivedAt: now }));
+    await insert(next + 1, rowsFrom(next + 1, 1, { receivedAt: lastMonth }));
+    // Both are held up behind their rows, before they commit.
+    const holder = new Client({ connectionString: events.server.url });
+    await holder.connect();
+    await holder.query(`BEGIN; UPDATE analytics.event_counts_hourly SET events = events`);
+    const copies = [now, lastMonth].map((receivedAt) => rowsFrom(next + 2, 1, { receivedAt }));
+    const inserts = copies.map((rows, n) => insert(next + 2 + n, rows));
+    await waitingFor(2);
+    await holder.query('ROLLBACK');
+    await holder.end();
+    await Promise.all(inserts);
+    expect(await stored()).toEqual(once(3));
+  });
+
+  test('is stored beside others of this month, and beside none of another', async () => {
+    const sharing = async (receivedAt: number) => {
+      const connection = new Client({ connectionString: events.server.url });
+      await connection.connect();
+      await connection.query('BEGIN');
+      await connection.query(lockMonths([new Date(receivedAt).toISOString().slice(0, 7)], 0));
+      const { rows } = await connection.query<{ isFree: boolean }>(
+        `SELECT count(*) FILTER (WHERE mode = 'ExclusiveLock') = 0 AS "isFree" FROM pg_locks
+         WHERE locktype = 'advisory' AND classid = x'77656972'::int AND objid = 3`,
+      );
+      await connection.end();
+      return rows[0]!.isFree;
+    };
+    expect(await sharing(Date.now())).toBe(true);
+    expect(await sharing(Date.now() + 40 * 24 * 60 * 60_000)).toBe(false);
   });
 
   /** Resolves when so many statements wait for a lock. */

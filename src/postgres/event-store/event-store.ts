@@ -11,7 +11,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { addPartitions } from '../event-tables/partitions.ts';
 import { monthAfter, monthsOf, startOf } from './arrivals.ts';
 import { hasLostToAnother, insertFailureOf, lacksPartition } from './insert-failures.ts';
-import { insertRows, RECORD_COPIES, recordBatch } from './insert-statements.ts';
+import { insertRows, lockMonths, RECORD_COPIES, recordBatch } from './insert-statements.ts';
 import { type RowHead, rowHeadOf } from './row-head.ts';
 import { failureOf, inspectRows, ordinaryBeside, tryRows } from './row-inspection.ts';
 import { type SentRows, sentRowsOf } from './sent-rows.ts';
@@ -32,6 +32,8 @@ const REMEMBERED: InsertMemory = { inserts: 10_000, forMs: Infinity };
 const REMEMBERED_MS = 90 * 24 * 60 * 60_000;
 /** The caller counts time by another clock than Postgres's. */
 const CLOCK_MARGIN_MS = 60_000;
+/** A transaction that is cut may last a little longer in the server. */
+const BEYOND_TIMEOUT_MS = 60_000;
 
 /** The event store on Postgres: one transaction a batch, which records the batch's id. */
 export function createEventStore(
@@ -47,7 +49,11 @@ export function createEventStore(
     const rows = sentRowsOf(chunks);
     for (let tries = 1; ; tries += 1) {
       try {
-        return await transactions.commit((run) => store(run, id, rows, tries > 1), signal);
+        return await transactions.commit(async (run) => {
+          // A statement of its own: those behind it see what was committed while it waited.
+          await run(lockMonths(rows.months, timeoutMs + BEYOND_TIMEOUT_MS));
+          await store(run, id, rows, tries > 1);
+        }, signal);
       } catch (error) {
         if (tries === MAX_TRIES || !(await isWorthAnother(error, rows))) throw verdictOn(error, rows);
       }

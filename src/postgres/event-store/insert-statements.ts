@@ -33,6 +33,25 @@ export const COLUMNS = [
 /** Events that link an anonymous id to a user; of some clients any. */
 const LINKING = `(event IN ('$identify', '$alias', '$create_alias') OR source IN ('amplitude', 'mixpanel'))`;
 
+/** Beside the locks of upkeep and of ballast: "weir" in ASCII, and the third of its kind. */
+const MONTHS_LOCK = `x'77656972'::int, 3`;
+
+/**
+ * The first statement of a transaction that stores rows of these months. Copies of an event in two months are told by
+ * looking, and what another transaction has not committed cannot be seen; so whoever stores rows of a month that is not
+ * the present one, as the server has it, has no other beside it. Near the turn of a month that is everybody: `marginMs`
+ * is longer than a transaction lasts, so that of those side by side all have the same month. Null: some row does not tell.
+ */
+export function lockMonths(months: readonly string[] | null, marginMs: number): string {
+  const [month, ...others] = months ?? [];
+  const alone = `pg_advisory_xact_lock(${MONTHS_LOCK})`;
+  if (month === undefined || others.length > 0) return `SELECT ${alone}`;
+  const isPresent = ['-', '+'].map(
+    (sign) => `to_char((now() ${sign} interval '${marginMs} ms') AT TIME ZONE 'UTC', 'YYYY-MM') = '${month}'`,
+  );
+  return `SELECT CASE WHEN ${isPresent.join(' AND ')} THEN pg_advisory_xact_lock_shared(${MONTHS_LOCK}) ELSE ${alone} END`;
+}
+
 /**
  * The ids of batches, once: no row is changed where it is there already. Waits for another transaction that stores the
  * same.
