@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { createLog } from '../src/log/log.ts';
-import type { Batch } from '../src/pipeline/batch.ts';
+import { type Batch, partIdOf } from '../src/pipeline/batch.ts';
 import { encodeFrame, readHead } from '../src/topic/frame.ts';
 import { createPauseWatch } from '../src/topic/pause-watch.ts';
 import { createTopicChannel } from '../src/topic/topic-channel.ts';
 import { createManualClock } from './support/clock.ts';
 import { createFakeTopic } from './support/fake-topic.ts';
 import { CUT, STRANGERS, frameOf, plainRow } from './support/frames.ts';
+import { batchIdAt } from './support/rows.ts';
 
 type Given = { readonly partitionCount?: number; readonly maxBytes?: number };
 
@@ -265,6 +266,26 @@ describe('a frame that was appended twice', () => {
     expect([taken.length, topic.partitions[0]!.committed!.offset]).toEqual([1, 1]);
     await clock.advance(1_000);
     expect([taken.length, topic.partitions[0]!.committed!.offset]).toEqual([2, 1]);
+  });
+
+  test('is found where the clock of its maker is ahead of the one that the broker goes by', async () => {
+    const { clock, topic, taken } = start();
+    const at = clock.now() + 600_000;
+    topic.append(0, frameOf({ n: 1, at }));
+    await clock.advance(3_000);
+    topic.append(0, frameOf({ n: 1, at: at + 3_000, madeAt: at, isRepeat: true }));
+    await clock.advance(1_000);
+    expect(taken.map(rowsOf)).toEqual([plainRow(1).toString()]);
+  });
+
+  test('is asked about where the log has what may be parts of it', async () => {
+    const { clock, topic, taken } = start();
+    const at = clock.now();
+    const whole = batchIdAt(at, 1);
+    topic.append(0, frameOf({ n: 1, at, id: partIdOf(whole, plainRow(1)) }));
+    topic.append(0, frameOf({ n: 1, at, id: whole, rows: [plainRow(1), plainRow(2)], isRepeat: true }));
+    await clock.advance(5_000);
+    expect(taken.map(({ mayBeElsewhere }) => mayBeElsewhere)).toEqual([false, true]);
   });
 
   test('is asked about where the log does not reach back so far', async () => {

@@ -49,6 +49,8 @@ const GATHER_MS = 1;
 const OFFSET_OUT_OF_RANGE = 1;
 /** A set in the attributes of a batch: what transactions leave behind, which is nobody's record. */
 const CONTROL = 0b10_0000;
+/** That the broker appended it at its latest time, whatever its records say. */
+const BROKERS_TIME = 0b1000;
 /** From this version on topics are named by their ids. */
 const FIRST_WITH_IDS = 13;
 const EMPTY = Buffer.alloc(0);
@@ -196,7 +198,8 @@ function recordsIn(driver: Driver, { records: batches }: fetchV17.FetchResponseP
     const first = Number(batch.firstOffset);
     next = Math.max(next, first + batch.lastOffsetDelta + 1);
     if ((batch.attributes & CONTROL) !== 0) continue;
-    for (const { offsetDelta, headers, value } of batch.records) {
+    const isBrokersTime = (batch.attributes & BROKERS_TIME) !== 0;
+    for (const { offsetDelta, timestampDelta, headers, value } of batch.records) {
       const offset = first + offsetDelta;
       if (offset < at) continue;
       const valueOf = (key: Buffer) => headers.find(([name]) => name !== null && name.equals(key))?.[1] ?? null;
@@ -205,6 +208,7 @@ function recordsIn(driver: Driver, { records: batches }: fetchV17.FetchResponseP
       // Of others' records nothing but the place is needed.
       records.push({
         offset,
+        time: Number(isBrokersTime ? batch.maxTimestamp : batch.firstTimestamp + timestampDelta),
         head,
         fingerprint: fingerprintOf(stored),
         ...unpack(driver, stored, head && valueOf(ENCODING)),

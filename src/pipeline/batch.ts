@@ -66,6 +66,10 @@ export function partIdOf(parentId: string, rows: Buffer, twin = 0): BatchId {
   return (tellsTime(parentId) ? `${parentId.slice(0, 15)}${own.slice(15)}` : own) as BatchId;
 }
 
+/** Whether it may be the id of a part of that batch: parts tell the same moment. */
+export const mayBePartOf = (id: string, parentId: string): boolean =>
+  tellsTime(parentId) && id.slice(0, 15) === parentId.slice(0, 15);
+
 /** Whether the id is a UUID v7, which begins with its time of creation. */
 const tellsTime = (id: string) => id[14] === '7';
 

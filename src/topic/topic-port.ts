@@ -22,6 +22,8 @@ export type TopicEntry = {
 /** A record as it is read. `head` is null for one that Weir did not write. */
 export type TopicRecord = {
   readonly offset: number;
+  /** When it was made or appended, by whatever clock `Tenure.offsetAt` goes by in this topic; epoch ms. */
+  readonly time: number;
   readonly head: Buffer | null;
   /** Whoever reads it may give its memory back (`runtime/freed-memory.ts`): it is nobody else's. */
   readonly value: Buffer;

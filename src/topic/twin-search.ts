@@ -1,7 +1,7 @@
 /**
  * Whether a frame that may have been appended twice was: the log itself tells, whatever became of the first one since.
  */
-import { type BatchId, ageOf } from '../pipeline/batch.ts';
+import { type BatchId, ageOf, mayBePartOf } from '../pipeline/batch.ts';
 import { readHead } from './frame.ts';
 import type { Tenure } from './topic-port.ts';
 
@@ -10,28 +10,43 @@ const CLOCK_SLACK_MS = 60_000;
 const READ_BYTES = 1024 * 1024;
 
 /**
- * Whether a frame of that id stands before the offset; null where the log does not reach back to when it was made, or
- * `end` aborted first. Rejects as `Tenure.read` does.
+ * Whether a frame of that id stands before the offset at which it is repeated; null where the log cannot tell: it does
+ * not reach back to when the frame was made, or has what may be parts of it, or `end` aborted first. Rejects as
+ * `Tenure.read` does.
  */
 export async function hasTwin(
-  { read, offsetAt }: Pick<Tenure, 'read' | 'offsetAt'>,
+  tenure: Pick<Tenure, 'read' | 'offsetAt'>,
   { id, before }: { readonly id: BatchId; readonly before: number },
   end: AbortSignal,
 ): Promise<boolean | null> {
   // The age at the beginning of time.
-  const madeAt = ageOf(id, 0);
-  if (madeAt === null) return null;
-  const start = await offsetAt(Math.max(0, -madeAt - CLOCK_SLACK_MS));
+  const age = ageOf(id, 0);
+  if (age === null) return null;
+  const aheadMs = await clockAhead(tenure, before);
+  if (end.aborted) return null;
+  const start = await tenure.offsetAt(Math.max(0, -age - aheadMs - CLOCK_SLACK_MS));
   if (start === null) return null;
+  let hasParts = false;
   for (let offset = start; offset < before;) {
-    const { records } = await read(offset, READ_BYTES);
+    const { records } = await tenure.read(offset, READ_BYTES);
     if (end.aborted) return null;
     for (const record of records) {
-      if (record.offset >= before) return false;
-      const head = readHead(record);
-      if (head.kind === 'frame' && head.id === id) return true;
       offset = record.offset + 1;
+      if (offset > before) break;
+      const head = readHead(record);
+      if (head.kind !== 'frame') continue;
+      if (head.id === id) return true;
+      // The topic may have taken less when it was appended first.
+      hasParts ||= mayBePartOf(head.id, id);
     }
   }
-  return false;
+  return hasParts ? null : false;
+}
+
+/** How far the clock of the frame's maker is ahead of the one by which the log finds its records, as far as the repeat tells. */
+async function clockAhead({ read }: Pick<Tenure, 'read'>, repeatAt: number): Promise<number> {
+  const { records } = await read(repeatAt, 1);
+  const repeat = records.find(({ offset }) => offset === repeatAt);
+  const head = repeat && readHead(repeat);
+  return head?.kind === 'frame' ? Math.max(0, head.at - repeat!.time) : 0;
 }

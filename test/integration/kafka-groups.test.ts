@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { KafkaSettings } from '../../src/config/kafka-settings.ts';
 import { openRequests, type Requests } from '../../src/kafka/requests.ts';
 import { readOffsets } from '../../src/kafka/start-offsets.ts';
@@ -309,6 +309,22 @@ describe.skipIf(isWithoutKafka)('members of a group on a real broker', () => {
     await removeBefore(settings, 1);
     expect(await tenure.offsetAt(0)).toBeNull();
     expect(await tenure.offsetAt(between)).toBe(2);
+  });
+
+  test.each([
+    ['CreateTime', 600_000],
+    ['LogAppendTime', 0],
+  ])('records have the time that they are found by: %s', async (type, aheadMs) => {
+    const settings = await newTopic({ settings: { 'message.timestamp.type': type } });
+    const now = Date.now.bind(Date);
+    const spy = vi.spyOn(Date, 'now').mockImplementation(() => now() + 600_000);
+    await append(settings, 1);
+    spy.mockRestore();
+    const tenure = await (await newReader(settings)).holding(0);
+    const [record] = await readAll(tenure);
+    expect(Math.abs(record!.time - aheadMs - Date.now())).toBeLessThan(60_000);
+    expect(await tenure.offsetAt(record!.time)).toBe(0);
+    expect(await tenure.offsetAt(record!.time + 1)).toBe(1);
   });
 
   test('two reads of a partition at once are both answered', async () => {

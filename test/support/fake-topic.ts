@@ -118,7 +118,7 @@ export function createFakeTopic(
   ): number {
     const to = partitions[partition]!;
     const offset = to.end + topic.gap();
-    to.log.push(recordAt(offset, { head, value }));
+    to.log.push(recordAt(offset, { head, value }, madeAt));
     to.madeAt.set(offset, madeAt);
     to.end = offset + 1;
     to.appended.ring();

@@ -13,6 +13,9 @@ export type FrameSpec = {
   readonly n: number;
   readonly rows?: readonly Buffer[];
   readonly at?: number;
+  /** When its id was made; `at` when left out. */
+  readonly madeAt?: number;
+  readonly id?: BatchId;
   readonly limits?: CutLimits;
   readonly isRepeat?: boolean;
   readonly mayBeElsewhere?: boolean;
@@ -22,7 +25,7 @@ export type FrameSpec = {
 /** `n` makes frames distinct: it is in the id and in the row that stands for rows that are not given. */
 export function frameOf({ n, rows = [plainRow(n)], at = 0, limits = CUT, ...more }: FrameSpec) {
   const value = Buffer.concat(rows);
-  const id: BatchId = batchIdAt(Math.max(0, at), n);
+  const { id = batchIdAt(Math.max(0, more.madeAt ?? at), n) } = more;
   const useByProject = new Map([[more.projectId ?? PROJECT, { events: rows.length, bytes: value.length }]]);
   const { isRepeat = false, mayBeElsewhere = false } = more;
   const frame = { id, at, eventCount: rows.length, limits, useByProject, isRepeat, mayBeElsewhere };
@@ -38,9 +41,10 @@ export const asRead = ({ head, chunks }: TopicEntry): Pick<TopicRecord, 'head' |
 });
 
 /** The same where it stands in the log. */
-export const recordAt = (offset: number, entry: Pick<TopicRecord, 'head' | 'value'>): TopicRecord => ({
+export const recordAt = (offset: number, entry: Pick<TopicRecord, 'head' | 'value'>, time = 0): TopicRecord => ({
   ...entry,
   offset,
+  time,
   fingerprint: fingerprintOf(entry.value),
 });
 
