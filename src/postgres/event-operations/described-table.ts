@@ -34,7 +34,7 @@ export async function countByDay(pool: Pool, projectId: string, { since }: { sin
   const { rows } = await plainAnswerOf(
     pool.query<{ day: string; events: string }>(
       `SELECT to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, sum(events) AS events FROM analytics.event_counts_hourly
-       WHERE project_id = $1 AND hour >= $2::date AT TIME ZONE 'UTC' GROUP BY day ORDER BY day`,
+       WHERE project_id = $1 AND hour >= $2::date::timestamp AT TIME ZONE 'UTC' GROUP BY day ORDER BY day`,
       [projectId, since],
     ),
   );

@@ -10,7 +10,7 @@ import { createCountEvents } from './event-counts.ts';
 import { createProjectReader } from './project-reader.ts';
 import { READ_LIMITS } from './reader-errors.ts';
 import { missingReader } from './reader-role.ts';
-import { keepSomeDays } from './user-days.ts';
+import { createDayKeeper } from './user-days.ts';
 
 export type ReadingOptions = {
   /** Of the database that has the events. */
@@ -47,6 +47,7 @@ export function createReading(
   const statementMs = READ_LIMITS.maxExecutionS * 1_000 + NET_MS;
   const maxConnections = COUNTS.maxAtOnce + CONNECTIONS_A_QUERY * maxQueries;
   const { pool } = createPostgres({ url, maxConnections, statementMs }, log);
+  const days = createDayKeeper({ pool, clock });
   let isSaid = false;
   const shareOf = (limit: number) => Math.ceil(limit / workers);
   const limits = { ...COUNTS, maxAtOnce: shareOf(COUNTS.maxAtOnce), maxWaiting: shareOf(COUNTS.maxWaiting) };
@@ -64,7 +65,7 @@ export function createReading(
   /** Only a comfort: whoever looks after the tables is not kept from it. */
   async function keepDays(sinceS: number): Promise<number> {
     try {
-      return await keepSomeDays(pool, { sinceS });
+      return await days.keepSome({ sinceS });
     } catch (error) {
       log.warn({ err: postgresFailureOf(error) }, 'users of finished days are not kept: counting them takes longer');
       return 0;

@@ -4,6 +4,8 @@
  * makes it stale, whoever stores it. Late ones are made again in a while.
  */
 import type { Pool } from 'pg';
+import { failureOf } from '../../pipeline/outcome.ts';
+import type { Clock } from '../../runtime/clock.ts';
 
 /** Places in a bitmap, as the migration has them. */
 export const PLACES = 262_144;
@@ -22,11 +24,33 @@ const AT_ONCE = 4;
 
 type Due = { readonly project_id: string; readonly event: string; readonly day: string };
 
-/** Makes some that are due, and resolves to their number: 0 when none was. Throws what the driver throws. */
-export async function keepSomeDays(pool: Pool, { sinceS }: { readonly sinceS: number }): Promise<number> {
-  const { rows } = await pool.query<Due>(DUE, [sinceS > DAY_S ? FIRST_DAYS : LATER_DAYS]);
-  for (const { project_id, event, day } of rows) await pool.query(KEEP, [project_id, event, day]);
-  return rows.length;
+/** A day that could not be made is not tried again for so long: others would wait behind it, and it costs as much again. */
+const AFTER_FAILURE_MS = 6 * 60 * 60_000;
+
+export type DayKeeper = {
+  /** Makes some that are due, and resolves to their number: 0 when none was. Throws what the driver throws, once all were tried. */
+  keepSome(period: { readonly sinceS: number }): Promise<number>;
+};
+
+export function createDayKeeper({ pool, clock }: { pool: Pick<Pool, 'query'>; clock: Clock }): DayKeeper {
+  let failed: readonly { readonly due: Due; readonly at: number }[] = [];
+
+  return { keepSome };
+
+  async function keepSome({ sinceS }: { readonly sinceS: number }): Promise<number> {
+    failed = failed.filter(({ at }) => clock.elapsed() - at < AFTER_FAILURE_MS);
+    const skipped = (['project_id', 'event', 'day'] as const).map((name) => failed.map(({ due }) => due[name]));
+    const { rows } = await pool.query<Due>(DUE, [sinceS > DAY_S ? FIRST_DAYS : LATER_DAYS, ...skipped]);
+    const errors: unknown[] = [];
+    for (const due of rows) {
+      const error = await failureOf(pool.query(KEEP, [due.project_id, due.event, due.day]));
+      if (error === null) continue;
+      errors.push(error);
+      failed = [...failed, { due, at: clock.elapsed() }];
+    }
+    if (errors.length > 0) throw errors[0];
+    return rows.length;
+  }
 }
 
 const DUE = `
@@ -37,7 +61,8 @@ const DUE = `
     GROUP BY 1, 2, 3 HAVING sum(events) BETWEEN ${FROM_EVENTS} AND ${TO_EVENTS}
   ) AS c
   LEFT JOIN analytics.event_users_daily AS k ON k.project_id = c.project_id AND k.event = c.event AND k.day = c.day
-  WHERE k.events IS NULL OR (k.events <> c.events AND k.built_at < now() - interval '1 hour')
+  WHERE (k.events IS NULL OR (k.events <> c.events AND k.built_at < now() - interval '1 hour'))
+  AND (c.project_id, c.event, c.day) NOT IN (SELECT * FROM unnest($2::uuid[], $3::text[], $4::date[]))
   ORDER BY c.day DESC LIMIT ${AT_ONCE}`;
 
 /** One statement, so that the events and their number are of one moment. */
