@@ -1,5 +1,6 @@
 import { MultipleErrors, NetworkError, ProtocolError, TimeoutError } from '@platformatic/kafka';
 import { expect, test } from 'vitest';
+import { SETTINGS } from '../src/config/settings.ts';
 import { apiErrorsOf, explainKafka, KafkaFailure, NotAsked } from '../src/kafka/errors.ts';
 
 const coded = (code: string) => Object.assign(new Error('words of the system'), { code });
@@ -19,6 +20,20 @@ test.each<[string, unknown, string]>([
   ['anything', 'a text', 'Kafka does not answer'],
 ])('%s is explained', (_, error, words) => {
   expect(explainKafka(error)).toBe(words);
+});
+
+test.each<[string, Error]>([
+  ['a listener with TLS', new NetworkError('Broker requires TLS')],
+  ['no right on the group', new ProtocolError('GROUP_AUTHORIZATION_FAILED')],
+  ['others in the group', new ProtocolError('INCONSISTENT_GROUP_PROTOCOL')],
+  ['a group that is full', new ProtocolError('GROUP_MAX_SIZE_REACHED')],
+])('%s is explained by settings that there are, with values that they take', (_, error) => {
+  const named = [...explainKafka(nested(error)).matchAll(/(KAFKA_\w+)(?:=(\w+))?/g)];
+  expect(named).not.toEqual([]);
+  for (const [, name, value] of named) {
+    const { kind } = SETTINGS[name as keyof typeof SETTINGS];
+    if (value !== undefined) expect(kind.parse(value)).toBeDefined();
+  }
 });
 
 test('the words of the driver are never repeated', () => {

@@ -73,7 +73,7 @@ export function explainKafka(error: unknown): string {
     const trouble = tlsTroubleOf(code);
     if (trouble !== null) return `the TLS connection to Kafka failed: ${TLS[trouble]} (${code})`;
   }
-  if (said('Broker requires TLS')) return 'Kafka speaks TLS at that address: set KAFKA_TLS=on';
+  if (said('Broker requires TLS')) return 'Kafka speaks TLS at that address: set KAFKA_TLS=true';
   if (said('TLS handshake failed')) return `the TLS connection to Kafka failed: ${TLS['no handshake']}`;
   if (said('Cannot find a suitable SASL mechanism'))
     return 'Kafka ended the connection at the login: check that the listener has one (KAFKA_SASL_MECHANISM) and whether it speaks TLS (KAFKA_TLS)';
@@ -101,7 +101,8 @@ const ANSWERS: Record<string, string> = {
   UNKNOWN_TOPIC_ID: 'the topic KAFKA_TOPIC was deleted or made anew',
   INVALID_TOPIC_EXCEPTION: 'KAFKA_TOPIC is no valid name of a topic',
   TOPIC_AUTHORIZATION_FAILED: 'Kafka denies the user rights on the topic: it needs Read, Write and Describe',
-  GROUP_AUTHORIZATION_FAILED: 'Kafka denies the user rights on the group KAFKA_GROUP: it needs Read',
+  GROUP_AUTHORIZATION_FAILED:
+    'Kafka denies the user rights on the group, which is named as KAFKA_TOPIC is: it needs Read',
   CLUSTER_AUTHORIZATION_FAILED:
     'Kafka denies the user a right on the cluster: IdempotentWrite to write, Create to make a topic',
   NOT_ENOUGH_REPLICAS:
@@ -117,9 +118,11 @@ const ANSWERS: Record<string, string> = {
   KAFKA_STORAGE_ERROR: 'the disk of a broker fails',
   MESSAGE_TOO_LARGE: 'Kafka refused a record as too large: raise max.message.bytes of the topic',
   RECORD_LIST_TOO_LARGE: 'Kafka refused a record as too large: raise max.message.bytes of the topic',
-  INCONSISTENT_GROUP_PROTOCOL: 'programs that are not Weir consume in the group KAFKA_GROUP: give Weir one of its own',
+  INCONSISTENT_GROUP_PROTOCOL:
+    'programs that are not Weir consume in the group that is named as KAFKA_TOPIC is: give them another one',
   FENCED_INSTANCE_ID: 'another process runs with the same KAFKA_INSTANCE_ID: give each its own',
-  GROUP_MAX_SIZE_REACHED: 'the group KAFKA_GROUP has as many members as the brokers allow (group.max.size)',
+  GROUP_MAX_SIZE_REACHED:
+    'the group that is named as KAFKA_TOPIC is has as many members as the brokers allow (group.max.size)',
   INVALID_SESSION_TIMEOUT: 'the brokers do not allow Weir’s session timeout (group.min/max.session.timeout.ms)',
   UNSUPPORTED_VERSION: 'this version of Kafka is too old for Weir',
   POLICY_VIOLATION: 'a policy of the brokers forbids it',

@@ -208,7 +208,7 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
       ['no login', { tls }, /wants a login \(KAFKA_SASL_MECHANISM\)/],
       ['an unknown authority', { tls: untrusting, sasl: login('PLAIN') }, /name the authority in KAFKA_TLS_CA_FILE/],
       ['a login without TLS', { sasl: login('PLAIN') }, /whether it speaks TLS \(KAFKA_TLS\)/],
-      ['neither', {}, /set KAFKA_TLS=on/],
+      ['neither', {}, /set KAFKA_TLS=true/],
     ])('says what is wrong with %s', async (_, wrong, message) => {
       const writer = await newWriter({ ...settingsOf('any'), brokers: [world.kafka.guarded], ...wrong });
       void writer.partitionCount(soon()).catch(() => {});
@@ -230,7 +230,7 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
       expect(writer.trouble()).toContain('it needs Read, Write and Describe (TOPIC_AUTHORIZATION_FAILED)');
       const { reader } = await newReader(settings);
       await until(() => reader.trouble() ?? undefined);
-      expect(reader.trouble()).toContain('KAFKA_GROUP: it needs Read (GROUP_AUTHORIZATION_FAILED)');
+      expect(reader.trouble()).toContain('named as KAFKA_TOPIC is: it needs Read (GROUP_AUTHORIZATION_FAILED)');
       expect(reader.isMember()).toBe(false);
       await expect(describeTopic(settings)).rejects.toThrow('it needs Read, Write and Describe');
     });
