@@ -313,6 +313,24 @@ describe('what is not of this version of Weir', () => {
     expect(channel.lag()).toMatchObject([{ foreign: 2 }]);
   });
 
+  test('stays counted when the partition is another member’s', async () => {
+    const world = createWorld();
+    const { clock, topic } = world;
+    topic.append(0, full(0));
+    topic.append(0, STRANGERS[0]!);
+    topic.append(0, STRANGERS[1]!);
+    topic.remove(0, 1);
+    const { channel } = join(world);
+    await clock.advance(1_000);
+    expect(channel.counts()).toEqual({ removed: 1, foreign: 2 });
+    join(world);
+    await clock.advance(1_000);
+    topic.rebalance(1);
+    await clock.advance(1_000);
+    expect(channel.lag()).toEqual([]);
+    expect(channel.counts()).toEqual({ removed: 1, foreign: 2 });
+  });
+
   test('and newer stops the partition loudly; others go on, and nothing behind it is lost', async () => {
     const world = createWorld({ partitionCount: 2 });
     const { clock, topic } = world;

@@ -114,7 +114,12 @@ export function createTopicChannel(
     const work = feed.run().finally(() => running.delete(work));
     running.add(work);
     work.catch(failed.reject);
-    const leave = () => feeds.get(partition) === feed && feeds.delete(partition);
+    const leave = () => {
+      if (feeds.get(partition) !== feed) return;
+      feeds.delete(partition);
+      // Counters do not fall.
+      before = sumOf([before, feed.lag()]);
+    };
     over.addEventListener('abort', leave, { once: true });
   }
 
