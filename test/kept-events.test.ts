@@ -10,7 +10,7 @@ import { withoutTokens } from '../src/event/masked-tokens.ts';
 import { createEventWalk } from '../src/event/raw-event.ts';
 import { finish } from '../src/event/steps.ts';
 import { DOORS } from '../src/http/app.ts';
-import type { Door, Opened, RequestHead } from '../src/http/ingest/doors/door.ts';
+import { type Door, flatEvents, type Opened, type RequestHead } from '../src/http/ingest/doors/door.ts';
 import { decodeKept } from '../src/http/ingest/kept-event.ts';
 import { createCapture, tokenPathsOf } from '../src/http/ingest/rejected-capture.ts';
 import type { RejectedEvent } from '../src/pipeline/rejected-port.ts';
@@ -47,7 +47,9 @@ function bothWays(door: Door, body: Buffer, head: RequestHead, at: { receivedAt:
   const opened = finish(door.body.open(body, {}, head));
   if (isBodyProblem(opened)) throw new Error(opened.message);
   const speaking = opened.speaksAs ?? door;
-  const { sentAt = null, hint = null, events } = opened;
+  const { sentAt = null, hint = null } = opened;
+  const events = finish(flatEvents(opened));
+  if (isBodyProblem(events)) throw new Error(events.message);
   const context: DecodeContext = {
     projectId: PROJECT,
     source: speaking.source,

@@ -1,12 +1,14 @@
 /** The work that a body of a client of others may cause, whoever sends it: in steps, each byte a few times at most. */
 import { describe, expect, test } from 'vitest';
-import { isBodyProblem } from '../src/event/envelope.ts';
+import { isBodyProblem, TOO_MANY_EVENTS } from '../src/event/envelope.ts';
 import { firstValue, isObject, moveToNextValue } from '../src/event/json-members.ts';
+import { rewriteEvents } from '../src/event/rewriting.ts';
 import { readSdkBody, type SdkBody, type SdkShape } from '../src/event/sdk-body.ts';
 import { EVENTS_A_STEP, finish, type Steps } from '../src/event/steps.ts';
 import { firstTokenIn } from '../src/event/token-in-events.ts';
-import type { RequestHead } from '../src/http/ingest/doors/door.ts';
-import { openSdk } from '../src/http/ingest/doors/sdk-opening.ts';
+import { DOORS } from '../src/http/app.ts';
+import { flatEvents, type RequestHead } from '../src/http/ingest/doors/door.ts';
+import { openRewritten, openSdk } from '../src/http/ingest/doors/sdk-opening.ts';
 
 const LINES: SdkShape = { lists: [], mayFollow: true };
 const BATCH: SdkShape = { lists: ['batch', 'events'] };
@@ -95,6 +97,84 @@ describe('an envelope', () => {
     expect(() => read(`{"batch":[],${many}}`, BATCH)).toThrow('more than 10000 members beside "batch"');
     // As an event it is too large. What is behind so many is not even read.
     expect(usableIn(read(`{${many},"batch":7}`, BATCH))).toEqual([false]);
+  });
+});
+
+describe('more events than may be', () => {
+  const countIn = (body: string, shape: SdkShape) => {
+    const outcome = finish(readSdkBody(Buffer.from(body), shape, 3));
+    return isBodyProblem(outcome) ? outcome : outcome.events.count;
+  };
+
+  test.each([
+    ['a list', BATCH, (events: string[]) => `[${events.join()}`, ']'],
+    ['an envelope', BATCH, (events: string[]) => `{"batch":[${events.join()}`, ']}'],
+    [
+      'an envelope that others may follow',
+      { ...LINES, lists: ['logs'] },
+      (events) => `{"logs":[${events.join()}`,
+      ']}',
+    ],
+    ['lines', LINES, (events) => events.join('\n'), ''],
+    ['unusable lines', LINES, (events) => events.join('\n').replaceAll('{}', '{"a":NaN}'), ''],
+  ] satisfies [string, SdkShape, (events: string[]) => string, string][])(
+    'in %s are refused',
+    (_, shape, begin, end) => {
+      expect(countIn(begin(['{}', '{}', '{}']) + end, shape)).toBe(3);
+      expect(countIn(begin(['{}', '{}', '{}', '{}']) + end, shape)).toEqual(TOO_MANY_EVENTS);
+    },
+  );
+
+  test('are not read to their end', () => {
+    expect(countIn('[{},{},{},{} and so on', BATCH)).toEqual(TOO_MANY_EVENTS);
+    expect(countIn('{"batch":[{},{},{},{} and so on', BATCH)).toEqual(TOO_MANY_EVENTS);
+    expect(countIn('{}\n{}\n{}\n{}\n"and so on"', LINES)).toEqual(TOO_MANY_EVENTS);
+  });
+
+  test.each(['{"logs":[1,2,3,4,5]}', '{"logs":[{},{},{},{}],"a":1}', '{"logs":[{},{},{},{}]}\n{"a":1}'])(
+    'are not in what one event has: %s',
+    (body) => expect(countIn(body, { ...LINES, lists: ['logs'] })).toBe(body.split('\n').length),
+  );
+
+  test.each([
+    ['/v1/batch', '{"batch":[{},{},{},{}]}'],
+    ['/2/httpapi', '{"events":[{},{},{},{}]}'],
+    ['/batch', '{"batch":[{},{},{},{}]}'],
+    ['/mp/collect', '{"events":[{},{},{},{}]}'],
+    ...['/import', '/engage', '/logs', '/api/event', '/api/send', '/cloudevents'].map((path) => [
+      path,
+      '[{},{},{},{}]',
+    ]),
+  ] as [string, string][])('are refused at %s', (path, text) => {
+    const { body } = DOORS.find(({ paths }) => paths.includes(path))!;
+    if (body.kind === 'lines') throw new Error('lines are not opened');
+    const open = (maxEvents: number) => finish(body.open(Buffer.from(text), { maxEvents }, { ...HEAD, path }));
+    expect(open(4)).toMatchObject({ events: { count: 4 } });
+    expect(open(3)).toEqual(TOO_MANY_EVENTS);
+  });
+});
+
+describe('events that are made flat', () => {
+  test('are so in steps that end after a few thousand, however short', () => {
+    const { events } = read('{}'.repeat(3 * EVENTS_A_STEP));
+    const { value, stepCount } = counted(rewriteEvents(events, (event) => event));
+    expect(value).toMatchObject({ count: 3 * EVENTS_A_STEP });
+    expect(stepCount).toBe(4);
+  });
+
+  test('are so only when they are asked for: the token is found before', () => {
+    let rewritten = 0;
+    const rewrite = (event: Map<string, string>) => {
+      rewritten += 1;
+      return event;
+    };
+    const rewriting = { rewrite, tokens: ['site'], tokenOf: (text: string) => text.slice(1) };
+    const body = Buffer.from('[{},{"site":"x"},{"site":"xtoken"},{"site":"xother"}]');
+    const opened = finish(openRewritten(body, HEAD, rewriting, {}));
+    if (isBodyProblem(opened) || typeof opened.token !== 'function') throw new Error('not opened');
+    expect([finish(opened.token()), rewritten]).toEqual(['token', 0]);
+    expect(finish(flatEvents(opened))).toMatchObject({ count: 4 });
+    expect(rewritten).toBe(4);
   });
 });
 

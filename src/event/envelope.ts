@@ -50,6 +50,9 @@ export type BodyProblem = {
   readonly message: string;
 };
 
+/** The refusal of a request with more events than the channel can ever hold. */
+export const TOO_MANY_EVENTS: BodyProblem = { ok: false, code: 'body_too_large', message: TOO_MANY };
+
 export type NativeEnvelope = {
   readonly ok: true;
   readonly token: string | null;
@@ -102,7 +105,7 @@ export function* readEnvelope(
     if (isEnvelopeKey(name)) raw[name] = scanner.text.slice(valueStart, scanner.at);
     else problem ??= unknownKey(name);
   }
-  if (events.count > maxEvents) return { ok: false, code: 'body_too_large', message: TOO_MANY };
+  if (events.count > maxEvents) return TOO_MANY_EVENTS;
   const broken = jsonProblem(scanner);
   if (broken) return broken;
   if (problem !== null) return invalid(problem);

@@ -10,7 +10,7 @@ import { moveToNextValue, nextMember, rawKeyOf, rawValueOf } from './json-member
 import { createJsonTape } from './json-tape.ts';
 import { createScanner, isAtEnd, scannerOf, scanValue } from './json.ts';
 import { rawStringOf, stringOf } from './raw-json.ts';
-import { BYTES_A_STEP, type Steps } from './steps.ts';
+import { BYTES_A_STEP, EVENTS_A_STEP, type Steps } from './steps.ts';
 
 /** Raw values by the names of their members, in the order they were sent; of a name that is there twice the last one. */
 export type RawMembers = Map<string, string>;
@@ -31,6 +31,7 @@ export function* rewriteEvents(
   const parts: string[] = [];
   let byteCount = 0;
   let stepEnd = BYTES_A_STEP;
+  let lastOfStep = EVENTS_A_STEP;
   const event = firstValue(events);
   for (let index = 0; index < events.count; index += 1) {
     const part = isObject(event) ? rawObjectOf(rewrite(rawMembersOf(event))) : 'null';
@@ -38,8 +39,9 @@ export function* rewriteEvents(
     byteCount += part.length;
     if (byteCount > MAX_REWRITTEN_BYTES) return TOO_MUCH;
     moveToNextValue(event);
-    if (byteCount < stepEnd) continue;
+    if (byteCount < stepEnd && parts.length < lastOfStep) continue;
     stepEnd = byteCount + BYTES_A_STEP;
+    lastOfStep = parts.length + EVENTS_A_STEP;
     yield;
   }
   return yield* scanRewritten(parts);

@@ -10,6 +10,7 @@ import {
   type ScannedEvents,
   scanEvents,
   skipValue,
+  TOO_MANY_EVENTS,
 } from './envelope.ts';
 import { firstValue, isObject, problemOf } from './json-members.ts';
 import {
@@ -49,20 +50,25 @@ export type SdkBody = {
 
 const NO_ENVELOPE: ReadonlyMap<string, string> = new Map();
 
-/** Reads a body that was unwrapped. */
-export function* readSdkBody(body: Buffer, shape: SdkShape): Steps<SdkBody | BodyProblem> {
+/** Reads a body that was unwrapped. With more events than `maxEvents` it is refused, and not scanned to its end. */
+export function* readSdkBody(
+  body: Buffer,
+  shape: SdkShape,
+  maxEvents: number = Infinity,
+): Steps<SdkBody | BodyProblem> {
   const text = isUtf8(body) ? body : Buffer.from(body.toString('utf8'));
   const scanner = createScanner(text);
   const events = createJsonTape(scanner);
   if (scanner.at === text.length) return following(events, false);
   if (isAtArray(scanner)) {
-    yield* scanEvents(scanner, events, Infinity);
+    yield* scanEvents(scanner, events, maxEvents);
+    if (events.count > maxEvents) return TOO_MANY_EVENTS;
     return jsonProblem(scanner) ?? following(events, false);
   }
   if (!isAtObject(scanner)) return yield* notJson(scanner);
-  const found = shape.lists.length === 0 ? null : yield* readEnvelope(scanner, events, shape);
+  const found = shape.lists.length === 0 ? null : yield* readEnvelope(scanner, events, shape, maxEvents);
   if (found !== null) return found;
-  return yield* readFollowing(createScanner(text, scanner.text), events, shape.mayFollow ?? false);
+  return yield* readFollowing(createScanner(text, scanner.text), events, shape.mayFollow ?? false, maxEvents);
 }
 
 /** By the members that may list events: families have a few, which are always the same. */
@@ -82,6 +88,7 @@ function* readEnvelope(
   scanner: Scanner,
   events: JsonTape,
   { lists, mayFollow = false }: SdkShape,
+  maxEvents: number,
 ): Steps<SdkBody | BodyProblem | null> {
   const { bytes, text } = scanner;
   const findList = listFinderOf(lists);
@@ -111,7 +118,9 @@ function* readEnvelope(
     if (list !== null) return invalid(`"${list}" is there twice, or "${name}" beside it`);
     list = name;
     if (!isAtArray(scanner) && !text.startsWith('null', start)) return invalid(`"${name}" must be an array`);
-    if (!(yield* scanEvents(scanner, events, Infinity))) break;
+    if (yield* scanEvents(scanner, events, maxEvents)) continue;
+    if (events.count <= maxEvents) break;
+    return mayFollow && !(yield* isListAlone(scanner, events, start)) ? notAnEnvelope(events) : TOO_MANY_EVENTS;
   }
   if (list === null) return null;
   if (mayFollow && (!isOfEvents(events) || isFollowed(scanner))) return notAnEnvelope(events);
@@ -122,6 +131,13 @@ function* readEnvelope(
 function isOfEvents(events: JsonTape): boolean {
   const first = firstValue(events);
   return events.count === 0 || isObject(first) || problemOf(first) !== null;
+}
+
+/** Whether an object whose list at `start` has too many elements has nothing else, and is not followed by another. */
+function* isListAlone(scanner: Scanner, events: JsonTape, start: number): Steps<boolean> {
+  if (!isOfEvents(events)) return false;
+  scanner.at = start;
+  return !(yield* skipValue(scanner)) || (!nextKey(scanner) && !isFollowed(scanner));
 }
 
 function isFollowed({ bytes, at, problem }: Scanner): boolean {
@@ -152,7 +168,12 @@ const LINE_END = 0x0a;
  * JSON costs only itself: the next line begins another. As far as such a one was read, others must end on their lines;
  * otherwise each of its lines could be read as far again.
  */
-function* readFollowing(scanner: Scanner, events: JsonTape, mayFollow: boolean): Steps<SdkBody | BodyProblem> {
+function* readFollowing(
+  scanner: Scanner,
+  events: JsonTape,
+  mayFollow: boolean,
+  maxEvents: number,
+): Steps<SdkBody | BodyProblem> {
   const { bytes } = scanner;
   let stepEnd = scanner.at + BYTES_A_STEP;
   let lastOfStep = EVENTS_A_STEP;
@@ -163,6 +184,7 @@ function* readFollowing(scanner: Scanner, events: JsonTape, mayFollow: boolean):
     if (start < readTo) scanner.bytes = bytes.subarray(0, lineEndIn(bytes, start));
     const isUsable = recordUsable(scanner, events);
     scanner.bytes = bytes;
+    if (events.count > maxEvents) return TOO_MANY_EVENTS;
     if (isUsable) {
       const next = skipSpace(bytes, scanner.at);
       if (!mayFollow || next === bytes.length) return jsonProblem(scanner) ?? following(events, mayFollow);

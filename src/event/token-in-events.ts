@@ -15,8 +15,17 @@ function readerOf(paths: readonly Path[]): EventReader {
   return reader;
 }
 
-/** The token of the first event that has one; null when none has. */
-export function* firstTokenIn(events: ScannedEvents, paths: readonly Path[]): Steps<string | null> {
+const asItIs = (text: string): string => text;
+
+/**
+ * The token of the first event that has one; null when none has. `partOf`: what of the text there is the token, where
+ * that is not all of it; nothing of it is none.
+ */
+export function* firstTokenIn(
+  events: ScannedEvents,
+  paths: readonly Path[],
+  partOf: (text: string) => string = asItIs,
+): Steps<string | null> {
   const reader = readerOf(paths);
   const event = firstValue(events);
   let stepEnd = BYTES_A_STEP;
@@ -29,9 +38,10 @@ export function* firstTokenIn(events: ScannedEvents, paths: readonly Path[]): St
     }
     if (isObject(event)) {
       reader.open(event);
-      const token = tokenIn(reader, paths);
+      const text = tokenIn(reader, paths);
       reader.close();
-      if (token !== null) return token;
+      const token = text === null ? '' : partOf(text);
+      if (token !== '') return token;
     }
     moveToNextValue(event);
   }

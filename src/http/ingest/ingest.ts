@@ -8,7 +8,7 @@ import { skewOf } from '../../event/clock-skew.ts';
 import { decodeEvents } from '../../event/decode.ts';
 import { decoderOf } from '../../event/decoder.ts';
 import type { AsSent, DecodeEvent, Decoder } from '../../event/decoding.ts';
-import { type BodyProblem, isBodyProblem } from '../../event/envelope.ts';
+import { type BodyProblem, isBodyProblem, type ScannedEvents } from '../../event/envelope.ts';
 import { rawEventOf } from '../../event/raw-event.ts';
 import type { Reservation } from '../../pipeline/channel-port.ts';
 import type { Credential } from '../../pipeline/ports.ts';
@@ -34,7 +34,7 @@ import { type ClientFacts, type ClientFactsOptions, clientFactsOf, NO_FACTS } fr
 import { type AdmissionDeps, createAdmission } from './admission.ts';
 import { createDoorCredentials } from './door-credentials.ts';
 import { type Refuse, refuserOf } from './door-refusals.ts';
-import type { BodyShape, Door, Opened, RequestHead } from './doors/door.ts';
+import { type BodyShape, type Door, flatEvents, type Opened, type RequestHead } from './doors/door.ts';
 import type { Answer } from './idempotency.ts';
 import { type IngestRefusal, NO_TOKEN_FOUND } from './ingest-refusals.ts';
 import { readLines } from './ndjson-lines.ts';
@@ -190,7 +190,7 @@ export function ingest(
     bytes: Buffer,
     opened: Opened | BodyProblem,
   ): SyncOrAsync<ReadRequest | IngestRefusal> {
-    if (isBodyProblem(opened)) return { refused: opened.code, message: opened.message };
+    if (isBodyProblem(opened)) return refusalOf(opened);
     const { speaksAs, parameters, token = null } = opened;
     if (speaksAs) arrival.voice = voiceFor(speaksAs);
     if (parameters) arrival.head = withParameters(arrival.head, parameters);
@@ -207,7 +207,7 @@ export function ingest(
     token: string | null,
   ): SyncOrAsync<ReadRequest | IngestRefusal> {
     const { request, fromHeaders, fromBody, receivedAt, voice, head } = arrival;
-    const { events, idempotencyKey = null, sentAt = null, repeated = [bytes], sent } = opened;
+    const { idempotencyKey = null, sentAt = null, repeated = [bytes], sent } = opened;
     const asSent = isSdk ? asSentBy(opened, credentials.deciding(head, token), factsOf(request, head)) : null;
     const known = fromHeaders ?? (fromBody?.token === token ? fromBody.credential : null);
     return whenResolved(known ?? credentials.fromBody(request, token, head), (credential) => {
@@ -216,7 +216,14 @@ export function ingest(
       return whenResolved(limited, (refusal) => refusal ?? readBy(credential));
     });
 
-    function readBy(credential: Credential): ReadRequest {
+    /** Only here: making many small events flat takes longer than all that comes before. */
+    function readBy(credential: Credential): SyncOrAsync<ReadRequest | IngestRefusal> {
+      return whenResolved(runInTurns(flatEvents(opened), scheduler), (events) =>
+        isBodyProblem(events) ? refusalOf(events) : readEvents(credential, events),
+      );
+    }
+
+    function readEvents(credential: Credential, events: ScannedEvents): ReadRequest {
       const capture = captureOf(arrival, credential, { token, sentAt, client: asSent ?? NO_FACTS });
       return {
         credential,
@@ -322,6 +329,8 @@ export function ingest(
 function voiceOf(door: Door): Voice {
   return { door, decoder: decoderOf(door.format), refuse: refuserOf(door) };
 }
+
+const refusalOf = ({ code, message }: BodyProblem): IngestRefusal => ({ refused: code, message });
 
 /** The parameters of the target win. */
 function withParameters(head: RequestHead, parameters: URLSearchParams): RequestHead {

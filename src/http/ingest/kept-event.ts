@@ -8,7 +8,7 @@ import { MASK } from '../../event/masked-tokens.ts';
 import type { ProjectId } from '../../event/event.ts';
 import { finish } from '../../event/steps.ts';
 import type { RejectedEvent } from '../../pipeline/rejected-port.ts';
-import type { Door, RequestHead } from './doors/door.ts';
+import { type Door, flatEvents, type RequestHead } from './doors/door.ts';
 import { decodeAlone } from './ndjson-lines.ts';
 
 export type KeptEventOptions = {
@@ -41,7 +41,9 @@ export function decodeKept(
   const body = Buffer.from(bodyAround(bytes.toString('latin1')), 'latin1');
   const opened = finish(door.body.open(body, {}, headAt(path)));
   if (isBodyProblem(opened)) return { reason: opened.code === 'invalid_json' ? event.reason : opened.message };
-  const { hint = null, events } = opened;
+  const events = finish(flatEvents(opened));
+  if (isBodyProblem(events)) return { reason: events.message };
+  const { hint = null } = opened;
   const { sentAt, ip, userAgent } = facts;
   const asSent = { sentAt, hint, token: MASK, ip, userAgent, firstIndex: index };
   const decodeEvent: DecodeEvent = decoderOf(door.format)({ ...context, ...(door.tokens && { skewMs: 0, asSent }) });

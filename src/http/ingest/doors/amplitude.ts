@@ -79,7 +79,7 @@ export const amplitudeDoor: Door = {
   body: {
     kind: 'whole',
     sniffsGzip: true,
-    open: (body, _limits, head) => openSdk(body, head, AMPLITUDE_OPENING),
+    open: (body, limits, head) => openSdk(body, head, AMPLITUDE_OPENING, limits),
     schema: (event) => ({ type: 'object', properties: { events: { type: 'array', items: event } } }),
   },
   answer: (decoded, facts) =>

@@ -25,9 +25,9 @@ export const batchDoor: Door = {
   body: {
     kind: 'whole',
     sniffsGzip: true,
-    *open(body, _limits, head) {
+    *open(body, limits, head) {
       const lists = [...AMPLITUDE_OPENING.lists, ...POSTHOG_OPENING.lists];
-      const opened = yield* openSdk(body, head, { ...POSTHOG_OPENING, lists });
+      const opened = yield* openSdk(body, head, { ...POSTHOG_OPENING, lists }, limits);
       if ('code' in opened) return opened;
       if (opened.list !== 'events') return { ...sentByPosthog(opened, head), speaksAs: posthogDoor };
       return { ...opened, sentAt: instantIn(opened.envelope, AMPLITUDE_OPENING.sentAt), speaksAs: amplitudeDoor };

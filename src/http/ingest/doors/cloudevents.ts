@@ -8,7 +8,7 @@ import { createEventWalk } from '../../../event/raw-event.ts';
 import { isRawJson, rawObjectOf, type RawMembers, rewriteEvents, scanRewritten } from '../../../event/rewriting.ts';
 import type { Steps } from '../../../event/steps.ts';
 import { answerSchema } from '../../description/answer-schema.ts';
-import type { Door, DoorAnswer, Opened, RequestHead } from './door.ts';
+import type { Door, DoorAnswer, EventLimits, Opened, RequestHead } from './door.ts';
 import { isNone, REJECTED, rejectedIn, SDK_REFUSALS, sdkRefusals, whyNone } from './sdk-answers.ts';
 import { openSdk } from './sdk-opening.ts';
 import { apiKeyHeader, basicUser, bearer, inQuery } from './sdk-tokens.ts';
@@ -51,15 +51,15 @@ function traceIn(traceparent: string | undefined): string | null {
 
 const PREFIX = 'ce-';
 
-function* open(body: Buffer, head: RequestHead): Steps<Opened | BodyProblem> {
-  return yield* isBinary(head) ? openBinary(body, head) : openJson(body, head);
+function* open(body: Buffer, head: RequestHead, limits: EventLimits): Steps<Opened | BodyProblem> {
+  return yield* isBinary(head) ? openBinary(body, head) : openJson(body, head, limits);
 }
 
-function* openJson(body: Buffer, head: RequestHead): Steps<Opened | BodyProblem> {
-  const opened = yield* openSdk(body, head, { lists: [] });
+function* openJson(body: Buffer, head: RequestHead, limits: EventLimits): Steps<Opened | BodyProblem> {
+  const opened = yield* openSdk(body, head, { lists: [] }, limits);
   if (isBodyProblem(opened)) return opened;
-  const events = yield* rewriteEvents(opened.events, flat);
-  return isBodyProblem(events) ? events : { events, sent: createEventWalk(opened.events) };
+  const { events } = opened;
+  return { events, flatten: () => rewriteEvents(events, flat), sent: createEventWalk(events) };
 }
 
 function* openBinary(body: Buffer, { headers }: RequestHead): Steps<Opened | BodyProblem> {
@@ -107,7 +107,7 @@ export const cloudEventsDoor: Door = {
   body: {
     kind: 'whole',
     sniffsGzip: true,
-    open: (body, _limits, head) => open(body, head),
+    open: (body, limits, head) => open(body, head, limits),
     schema: (event) => ({ anyOf: [event, { type: 'array', items: event }] }),
   },
   answer: (decoded): DoorAnswer =>

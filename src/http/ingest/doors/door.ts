@@ -31,6 +31,11 @@ export type Opened = {
   readonly hint?: string | null;
   /** What a form says besides its events: it counts like the parameters of the target. */
   readonly parameters?: URLSearchParams;
+  /**
+   * Makes of `events` as many that the format reads, where it does not read those themselves: only asked for when their
+   * sender is known.
+   */
+  readonly flatten?: () => Steps<ScannedEvents | BodyProblem>;
   /** Whose request it has turned out to be, where clients of several families share a path. */
   readonly speaksAs?: Door;
   /**
@@ -39,6 +44,11 @@ export type Opened = {
    */
   readonly sent?: (index: number) => string | null;
 };
+
+/** The events of a body as its format reads them. */
+export function* flatEvents({ events, flatten }: Opened): Steps<ScannedEvents | BodyProblem> {
+  return flatten ? yield* flatten() : events;
+}
 
 /** What a request shows before its body. */
 export type RequestHead = {
@@ -92,12 +102,15 @@ export type DoorAnswer = {
   readonly contentType?: string;
 };
 
+/** Absent: any number. */
+export type EventLimits = { readonly maxEvents?: number };
+
 /** How a body holds its events: whole, to be opened at once; or one per line, decoded as they stream in. */
 export type BodyShape =
   | {
       readonly kind: 'whole';
       /** With more than `maxEvents` the body need not be read to its end. */
-      open(body: Buffer, limits: { readonly maxEvents?: number }, head: RequestHead): Steps<Opened | BodyProblem>;
+      open(body: Buffer, limits: EventLimits, head: RequestHead): Steps<Opened | BodyProblem>;
       /** Whether a body that begins like gzip is unpacked although no header announces it. */
       readonly sniffsGzip?: boolean;
       /**

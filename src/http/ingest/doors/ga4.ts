@@ -8,7 +8,7 @@ import { rawStringOf } from '../../../event/raw-json.ts';
 import { rawObjectOf, type RawMembers, rewriteEvents } from '../../../event/rewriting.ts';
 import { createEventWalk } from '../../../event/raw-event.ts';
 import { finish, type Steps } from '../../../event/steps.ts';
-import { asItIs, type Door, type Opened, type RequestHead } from './door.ts';
+import { asItIs, type Door, flatEvents, type EventLimits, type Opened, type RequestHead } from './door.ts';
 import { isNone, rejectedIn, SDK_REFUSALS, sdkRefusals, whyNone } from './sdk-answers.ts';
 import { openSdk } from './sdk-opening.ts';
 import { inQuery } from './sdk-tokens.ts';
@@ -26,25 +26,25 @@ const format: LenientFormat = {
 /** What the query says of the stream, besides its secret. */
 const STREAM = ['measurement_id', 'firebase_app_id'] as const;
 
-function* open(body: Buffer, head: RequestHead): Steps<Opened | BodyProblem> {
-  const opened = yield* openSdk(body, head, { lists: ['events'] });
+function* open(body: Buffer, head: RequestHead, limits: EventLimits): Steps<Opened | BodyProblem> {
+  const opened = yield* openSdk(body, head, { lists: ['events'] }, limits);
   if (isBodyProblem(opened)) return opened;
   const query = head.query();
   const common: RawMembers = new Map(opened.envelope);
   for (const name of STREAM) if (query.get(name)) common.set(name, rawStringOf(query.get(name)!));
-  const events = yield* rewriteEvents(opened.events, (event) => {
+  const { events } = opened;
+  const rewrite = (event: RawMembers) => {
     const flat: RawMembers = new Map(common);
     for (const [name, raw] of event) if (raw !== 'null' || !flat.has(name)) flat.set(name, raw);
     return flat;
-  });
-  if (isBodyProblem(events)) return events;
-  const sentEvent = createEventWalk(opened.events);
+  };
+  const sentEvent = createEventWalk(events);
   // What the query says may stand in the body as well.
   const sent = (index: number) => {
     const event = sentEvent(index);
     return event && rawObjectOf([...common, ['events', `[${event}]`]]);
   };
-  return { events, sent };
+  return { events, flatten: () => rewriteEvents(events, rewrite), sent };
 }
 
 export const ga4Door: Door = {
@@ -57,7 +57,7 @@ export const ga4Door: Door = {
   body: {
     kind: 'whole',
     sniffsGzip: true,
-    open: (body, _limits, head) => open(body, head),
+    open: (body, limits, head) => open(body, head, limits),
     schema: (event) => ({ type: 'object', properties: { events: { type: 'array', items: event } } }),
   },
   answer: (decoded) =>
@@ -88,11 +88,11 @@ export function ga4Messages(
   head: RequestHead,
   { receivedAt, maxFutureMs }: Pick<DecodeContext, 'receivedAt' | 'maxFutureMs'>,
 ): readonly object[] {
-  const opened = finish(open(body, head));
+  const opened = finish(open(body, head, {}));
   if (isBodyProblem(opened)) return [messageOf(opened.message)];
-  const { rejections } = finish(
-    decodeEvents(opened.events, decoderOf(format)({ ...ANYBODY, receivedAt, maxFutureMs })),
-  );
+  const events = finish(flatEvents(opened));
+  if (isBodyProblem(events)) return [messageOf(events.message)];
+  const { rejections } = finish(decodeEvents(events, decoderOf(format)({ ...ANYBODY, receivedAt, maxFutureMs })));
   return rejections.map(({ index, reason }) => messageOf(reason, `events[${index}]`));
 }
 

@@ -47,7 +47,7 @@ export const logsDoor: Door = {
   body: {
     kind: 'whole',
     sniffsGzip: true,
-    open: (body, _limits, head) => openSdk(body, head, OPENING),
+    open: (body, limits, head) => openSdk(body, head, OPENING, limits),
     schema: (event) => ({
       anyOf: [event, { type: 'array', items: event }, { type: 'object', properties: { logs: { type: 'array' } } }],
     }),

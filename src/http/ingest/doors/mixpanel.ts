@@ -170,8 +170,8 @@ function bodyWith(token: Path): Door['body'] {
   return {
     kind: 'whole',
     sniffsGzip: true,
-    *open(body, _limits, head) {
-      const opened = yield* openSdk(body, head, opening);
+    *open(body, limits, head) {
+      const opened = yield* openSdk(body, head, opening, limits);
       return 'code' in opened ? opened : { ...opened, sentAt: readLenientInstant(head.query().get('_') ?? 'null') };
     },
     schema: (event) => ({ anyOf: [event, { type: 'array', items: event }] }),

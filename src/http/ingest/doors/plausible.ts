@@ -65,10 +65,11 @@ function objectIn(text: string): string | undefined {
 }
 
 /** A script of several sites names all of them. */
-const firstOf = (domain: string): string =>
-  domain[0] === '"' ? rawStringOf(stringOf(domain).split(',', 1)[0]!.trim()) : domain;
+const firstSite = (sites: string): string => sites.split(',', 1)[0]!.trim();
 
-const REWRITING: Rewriting = { rewrite: flat, tokens: ['weir:token'] };
+const firstOf = (domain: string): string => (domain[0] === '"' ? rawStringOf(firstSite(stringOf(domain))) : domain);
+
+const REWRITING: Rewriting = { rewrite: flat, tokens: ['d', 'domain'], tokenOf: firstSite };
 
 export const plausibleDoor: Door = {
   source: 'plausible',
@@ -77,11 +78,11 @@ export const plausibleDoor: Door = {
   tokens: ['body'],
   isForPages: true,
   format,
-  sentTokens: ['d', 'domain'],
+  sentTokens: REWRITING.tokens,
   body: {
     kind: 'whole',
     sniffsGzip: true,
-    open: (body, _limits, head) => openRewritten(body, head, REWRITING),
+    open: (body, limits, head) => openRewritten(body, head, REWRITING, limits),
     schema: (event) => event,
   },
   answer: (decoded) =>

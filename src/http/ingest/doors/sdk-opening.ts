@@ -9,7 +9,7 @@ import { type RawMembers, rewriteEvents } from '../../../event/rewriting.ts';
 import { formIn, readSdkBody, type SdkBody, unwrapField } from '../../../event/sdk-body.ts';
 import type { Steps } from '../../../event/steps.ts';
 import { firstTokenIn } from '../../../event/token-in-events.ts';
-import type { Opened, RequestHead } from './door.ts';
+import type { EventLimits, Opened, RequestHead } from './door.ts';
 
 /** Of a family: a constant, as its list of paths in events is what a reader is made for. */
 export type SdkOpening = {
@@ -26,11 +26,16 @@ export type SdkOpening = {
 /** What a body is besides its events: for families that look at it themselves. */
 export type OpenedSdk = Opened & SdkBody;
 
-export function* openSdk(body: Buffer, head: RequestHead, opening: SdkOpening): Steps<OpenedSdk | BodyProblem> {
+export function* openSdk(
+  body: Buffer,
+  head: RequestHead,
+  opening: SdkOpening,
+  { maxEvents }: EventLimits = {},
+): Steps<OpenedSdk | BodyProblem> {
   const { lists, mayFollow = false, tokens: { inEnvelope = [], inEvent = [] } = {}, sentAt } = opening;
   const form = head.method === 'GET' ? null : formIn(body);
   const json = form === null ? unwrapped(body, head) : unwrapField(form.get('data') ?? '');
-  const read = yield* readSdkBody(json, { lists, mayFollow });
+  const read = yield* readSdkBody(json, { lists, mayFollow }, maxEvents);
   if (isBodyProblem(read)) return read;
   const { events, envelope, isByLine } = read;
   form?.delete('data');
@@ -46,20 +51,30 @@ export function* openSdk(body: Buffer, head: RequestHead, opening: SdkOpening): 
   };
 }
 
-/** How events are made flat, and where the token stands then. A constant: by its paths a reader is made once. */
-export type Rewriting = { readonly rewrite: (event: RawMembers) => RawMembers; readonly tokens: readonly Path[] };
+/** How events are made flat, and where a token stands before. A constant: by its paths a reader is made once. */
+export type Rewriting = {
+  readonly rewrite: (event: RawMembers) => RawMembers;
+  readonly tokens: readonly Path[];
+  /** The token in the text there; absent: all of it. */
+  readonly tokenOf?: (text: string) => string;
+};
 
-/** Events without an envelope, each made flat. */
+/** Events without an envelope, each made flat once it is known whose they are. */
 export function* openRewritten(
   body: Buffer,
   head: RequestHead,
-  { rewrite, tokens }: Rewriting,
+  { rewrite, tokens, tokenOf }: Rewriting,
+  limits: EventLimits,
 ): Steps<Opened | BodyProblem> {
-  const opened = yield* openSdk(body, head, { lists: [] });
+  const opened = yield* openSdk(body, head, { lists: [] }, limits);
   if (isBodyProblem(opened)) return opened;
-  const events = yield* rewriteEvents(opened.events, rewrite);
-  if (isBodyProblem(events)) return events;
-  return { events, token: () => firstTokenIn(events, tokens), sent: createEventWalk(opened.events) };
+  const { events } = opened;
+  return {
+    events,
+    flatten: () => rewriteEvents(events, rewrite),
+    token: () => firstTokenIn(events, tokens, tokenOf),
+    sent: createEventWalk(events),
+  };
 }
 
 /** The bytes of the JSON: those of the body, or of a `GET` those of the parameter `data`. */

@@ -81,8 +81,8 @@ const segment = {
   body: {
     kind: 'whole',
     sniffsGzip: true,
-    *open(body, _limits, head) {
-      const opened = yield* openSdk(body, head, OPENING);
+    *open(body, limits, head) {
+      const opened = yield* openSdk(body, head, OPENING, limits);
       return 'code' in opened ? opened : { ...opened, hint: typeIn(head.path) };
     },
     schema: (event) => ({

@@ -42,7 +42,7 @@ function flat(event: RawMembers): RawMembers {
 const CACHE = { cache: '', sessionId: '', visitId: '' } as const;
 const TEXT = { type: 'string' } as const;
 
-const REWRITING: Rewriting = { rewrite: flat, tokens: ['website'] };
+const REWRITING: Rewriting = { rewrite: flat, tokens: ['payload.website', 'website'] };
 
 export const umamiDoor: Door = {
   source: 'umami',
@@ -51,11 +51,11 @@ export const umamiDoor: Door = {
   tokens: ['body'],
   isForPages: true,
   format,
-  sentTokens: ['payload.website', 'website'],
+  sentTokens: REWRITING.tokens,
   body: {
     kind: 'whole',
     sniffsGzip: true,
-    open: (body, _limits, head) => openRewritten(body, head, REWRITING),
+    open: (body, limits, head) => openRewritten(body, head, REWRITING, limits),
     schema: (event) => event,
   },
   answer: (decoded): DoorAnswer =>
