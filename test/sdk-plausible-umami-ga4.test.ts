@@ -2,6 +2,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
 import { operationOf } from '../src/http/ingest/door-operation.ts';
+import { ga4Messages } from '../src/http/ingest/doors/ga4.ts';
 import { plausibleDoor } from '../src/http/ingest/doors/plausible.ts';
 import { takesAnything } from './support/anything.ts';
 import { send } from './support/recorded.ts';
@@ -240,6 +241,38 @@ describe('ga4', async () => {
       [{ description: 'name required', fieldPath: 'events[0]' }],
     ]);
     expect(await served.taken()).toEqual([]);
+  });
+
+  test('its debugging path checks as many events as Google takes', () => {
+    const events = Array.from({ length: 500 }, () => ({}));
+    const checked = (body: object) => {
+      const bytes = Buffer.from(JSON.stringify(body));
+      const head = { method: 'POST', path: '', target: '', headers: {}, query: () => new URLSearchParams() } as const;
+      const checking = ga4Messages(bytes, head, { receivedAt: AT, maxFutureMs: 0 });
+      for (let stepCount = 1; ; stepCount += 1) {
+        const step = checking.next();
+        if (step.done) return { messages: step.value, stepCount };
+      }
+    };
+    expect(checked({ events: events.slice(0, 25) }).messages).toHaveLength(25);
+    // What is said of all of them is flattened into 25, a step for every two.
+    const { messages, stepCount } = checked({ x: 'x'.repeat(128 * 1024), events });
+    expect(messages).toHaveLength(26);
+    expect(messages.at(-1)).toMatchObject({ fieldPath: 'events', description: expect.stringContaining('first 25') });
+    expect(stepCount).toBe(13);
+  });
+
+  test('its debugging path has no room where unknown senders have none', async () => {
+    const { channel } = served;
+    const others = channel.reserve('unknown');
+    let step = 8 * 1024 * 1024;
+    for (; step >= 1; step /= 2) while (others.grow(step));
+    const held = channel.usage().reservedBytes;
+    expect(await post({ events: [{ name: 'e' }] }, '/debug/mp/collect')).toMatchObject({ status: 503 });
+    expect(channel.usage().reservedBytes).toBe(held);
+    others.release();
+    expect(await post({ events: [{ name: 'e' }] }, '/debug/mp/collect')).toMatchObject({ status: 200 });
+    expect(channel.usage().reservedBytes).toBe(0);
   });
 
   takesAnything(served, {

@@ -12,6 +12,11 @@ export function firstValue(tape: JsonTape): Members {
   return { tape, at: 0 };
 }
 
+/** The value alone, on a tape of its own. */
+export function aloneOn({ tape, at }: Members): JsonTape {
+  return { ...tape, numbers: tape.numbers.subarray(at), count: 1 };
+}
+
 export function moveToNextValue(members: Members): void {
   members.at = endOfMembers(members);
 }

@@ -1,20 +1,19 @@
 /** The debugging path of GA4's Measurement Protocol: says what is wrong with a body, and stores nothing. */
-import type { Clock } from '../runtime/clock.ts';
 import { refuse } from './answers/refusal-reply.ts';
 import { isRefusal } from './answers/refusals.ts';
 import { type AppRoute, nodeOf } from './description/route.ts';
 import { ga4Messages } from './ingest/doors/ga4.ts';
+import type { IngestDeps } from './ingest/ingest.ts';
 import { readBody } from './request/body.ts';
 import { nodeBody } from './request/door-request.ts';
+import { runInTurns } from './request/fair-scheduling.ts';
 import { queryOf } from './request/request-target.ts';
 
 /** Google takes 130 kB. */
 const MAX_BYTES = 256 * 1024;
-/** Small: not worth a reservation in the channel. */
-const UNCOUNTED = { grow: () => true, release: () => {} };
 
 export function ga4Debug(
-  { clock }: { readonly clock: Pick<Clock, 'now'> },
+  { channel, scheduler, clock }: Pick<IngestDeps, 'channel' | 'scheduler' | 'clock'>,
   { maxFutureMs }: { readonly maxFutureMs: number },
 ): AppRoute {
   return {
@@ -23,12 +22,20 @@ export function ga4Debug(
     async handler(c) {
       const { incoming } = nodeOf(c);
       const { headers, url = '' } = incoming;
-      const body = await readBody({ headers, body: nodeBody(incoming) }, UNCOUNTED, { maxBytes: MAX_BYTES });
-      if (body === 'aborted') return c.body(null, 400);
-      if (isRefusal(body)) return refuse(c, body);
       const head = { method: 'POST', path: c.req.path, target: url, headers, query: () => queryOf(url) } as const;
-      const validationMessages = ga4Messages(body.bytes, head, { receivedAt: clock.now(), maxFutureMs });
-      return c.json({ validationMessages });
+      // Nobody has to say who he is, and so these bodies share their room with all others of unknown senders.
+      const reservation = channel.reserve('unknown');
+      try {
+        const body = await readBody({ headers, body: nodeBody(incoming) }, reservation, { maxBytes: MAX_BYTES });
+        if (body === 'aborted') return c.body(null, 400);
+        if (isRefusal(body)) return refuse(c, body);
+        const { bytes } = body;
+        await scheduler.take(bytes.length);
+        const checking = ga4Messages(bytes, head, { receivedAt: clock.now(), maxFutureMs });
+        return c.json({ validationMessages: await runInTurns(checking, scheduler) });
+      } finally {
+        reservation.release();
+      }
     },
     operation: {
       tag: 'Clients',
@@ -36,7 +43,7 @@ export function ga4Debug(
       schemes: ['none'],
       parameters: [],
       body: {
-        description: 'At most 256 KiB.',
+        description: 'At most 256 KiB. The first 25 events are checked.',
         required: false,
         mediaTypes: ['application/json'],
         schema: { type: 'object' },
