@@ -1,11 +1,18 @@
 /** The readers of OTLP against a plain description of what they do, and against each other. */
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { decodeEvents } from '../src/event/decode.ts';
 import { decoderOf } from '../src/event/decoder.ts';
-import { type BodyProblem, isBodyProblem, jsonProblem, type ScannedEvents } from '../src/event/envelope.ts';
+import {
+  type BodyProblem,
+  isBodyProblem,
+  jsonProblem,
+  type ScannedEvents,
+  TOO_MANY_EVENTS,
+} from '../src/event/envelope.ts';
 import { createScanner, scanValue } from '../src/event/json.ts';
-import { scanRewritten } from '../src/event/rewriting.ts';
+import { MAX_REWRITTEN_BYTES, scanRewritten, TOO_MUCH } from '../src/event/rewriting.ts';
 import { finish } from '../src/event/steps.ts';
 import { readOtlpJson } from '../src/http/ingest/doors/otlp/json.ts';
 import { readOtlpProtobuf } from '../src/http/ingest/doors/otlp/protobuf.ts';
@@ -283,4 +290,74 @@ test.each([
   const reading = readOtlpJson(Buffer.from(`{"resourceLogs":[${resources}]}`));
   while (!reading.next().done) steps += 1;
   expect(steps).toBeGreaterThan(4);
+});
+
+/** A message as a field of another, with these parts. */
+function sized(field: number, ...parts: readonly Buffer[]): Buffer {
+  const content = Buffer.concat(parts);
+  return Buffer.concat([
+    new BinaryWriter().tag(field, WireType.LengthDelimited).uint32(content.length).finish(),
+    content,
+  ]);
+}
+
+test('of values that are too deep only the depth is kept', () => {
+  const count = 10_000;
+  let value: object = { arrayValue: { values: Array.from({ length: count }, () => ({})) } };
+  for (let level = 0; level < 64; level += 1) value = { arrayValue: { values: [value] } };
+  const sent = logs([{ body: value }, { attributes: [{ key: 'a', value }] }, { eventName: 'good' }]);
+  const expected = read(JSON.stringify(sent));
+  expect(expected).toMatchObject({ accepted: 1, rejected: 2, rejections: [{ reason: 'nesting too deep' }, {}] });
+  expect(readWire(otlpWireOf(sent))).toEqual(expected);
+  for (const opened of [
+    finish(readOtlpJson(Buffer.from(JSON.stringify(sent)))),
+    finish(readOtlpProtobuf(otlpWireOf(sent))),
+  ]) {
+    if (isBodyProblem(opened)) throw new Error(opened.message);
+    // `null` and a comma, in the body and in the attributes; the body is copied to the properties.
+    expect(opened.bytes.length).toBeLessThan(3 * count * 'null,'.length + 2_000);
+  }
+});
+
+test('a request is refused amidst the value by which it becomes too much', () => {
+  const json = `{"body":{"arrayValue":{"values":[{"stringValue":"${'x'.repeat(MAX_REWRITTEN_BYTES)}"} and so on`;
+  expect(finish(readOtlpJson(Buffer.from(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[${json}`)))).toEqual(TOO_MUCH);
+  // Each byte is written as six; what follows is no message.
+  const values = Array.from({ length: 12 }, () => sized(1, sized(1, Buffer.alloc(2 ** 20))));
+  const value = sized(2, sized(5, ...values, sized(1, Buffer.from([0xff]))));
+  const record = sized(6, sized(1, Buffer.from('a')), value);
+  expect(finish(readOtlpProtobuf(sized(1, sized(2, sized(2, record)))))).toEqual(TOO_MUCH);
+});
+
+test('more records than may be are refused', () => {
+  const sent = logs([{ eventName: 'a' }, {}, { eventName: 'b' }]);
+  const both = [...sent.resourceLogs, ...sent.resourceLogs];
+  for (const [maxEvents, expected] of [
+    [6, { count: 6 }],
+    [5, TOO_MANY_EVENTS],
+  ] as const) {
+    const json = Buffer.from(JSON.stringify({ resourceLogs: both }));
+    expect(finish(readOtlpJson(json, maxEvents))).toMatchObject(expected);
+    expect(finish(readOtlpProtobuf(otlpWireOf({ resourceLogs: both }), maxEvents))).toMatchObject(expected);
+  }
+  const noRecords = Buffer.from('{"resourceLogs":[{"scopeLogs":[{"logRecords":[1,2,3 and so on');
+  expect(finish(readOtlpJson(noRecords, 2))).toEqual(TOO_MANY_EVENTS);
+  if (otlpDoor.body.kind === 'lines') throw new Error('unexpected');
+  const head = { method: 'POST', path: '', target: '', headers: {}, query: () => new URLSearchParams() } as const;
+  expect(finish(otlpDoor.body.open(noRecords, { maxEvents: 2 }, head))).toEqual(TOO_MANY_EVENTS);
+  expect(finish(otlpDoor.body.open(otlpWireOf(sent), { maxEvents: 2 }, head))).toEqual(TOO_MANY_EVENTS);
+});
+
+test.each([
+  ['scopes', 2, (count: number) => `{"scopeLogs":[${'{},'.repeat(count)}{}]}`],
+  ['resources', 1, (count: number) => `{},${'{},'.repeat(count)}{}`],
+] as const)('more %s without records than an exporter sends are refused', (_what, field, json) => {
+  const wireOf = (count: number) => {
+    const empty = Buffer.alloc(2 * count, sized(field));
+    return field === 1 ? empty : sized(1, empty);
+  };
+  const refused = { code: 'body_too_large', message: expect.stringContaining('resources and scopes') as string };
+  expect(finish(readOtlpJson(Buffer.from(`{"resourceLogs":[${json(200_000)}]}`)))).toMatchObject(refused);
+  expect(finish(readOtlpProtobuf(wireOf(199_000)))).toMatchObject({ count: 0 });
+  expect(finish(readOtlpProtobuf(wireOf(200_001)))).toMatchObject(refused);
 });

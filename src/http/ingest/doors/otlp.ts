@@ -126,9 +126,9 @@ const otlp = {
 const body: Door['body'] = {
   kind: 'whole',
   sniffsGzip: true,
-  *open(bytes, _limits, head) {
+  *open(bytes, { maxEvents }, head) {
     const isProtobuf = isProtobufBody(bytes, head);
-    const events = yield* isProtobuf ? readOtlpProtobuf(bytes) : readOtlpJson(bytes);
+    const events = yield* isProtobuf ? readOtlpProtobuf(bytes, maxEvents) : readOtlpJson(bytes, maxEvents);
     if (isBodyProblem(events)) return events;
     return { events, sent: recordsOf(bytes, isProtobuf), speaksAs: isProtobuf ? protobufDoor : jsonDoor };
   },

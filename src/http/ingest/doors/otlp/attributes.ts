@@ -104,9 +104,8 @@ export function arrangeMember(text: JsonText, start: number, member: Member): nu
   return start + keyLength;
 }
 
-/** Deeper than an event may be, so that the decoder rejects it. */
+/** Of a value that is deeper than an event may be only the depth is noted, for which the decoder rejects it. */
 export const MAX_DEPTH = 64;
-export const TOO_DEEP = '['.repeat(MAX_DEPTH + 1) + ']'.repeat(MAX_DEPTH + 1);
 
 /** Where in `values` that stands which the attributes say, unless it is null; negative for nowhere. */
 export function whereSaid({ values }: Attributes, said: Said, { bytes }: JsonText): number {

@@ -2,9 +2,10 @@
  * Flat events of OTLP's records, each with what its scope and its resource say of it. All values stand in one text, and
  * what many events share stands there once. A resource may follow its records: until then they wait as a few numbers.
  */
-import type { ScannedEvents } from '../../../../event/envelope.ts';
+import { type BodyProblem, type ScannedEvents, TOO_MANY_EVENTS } from '../../../../event/envelope.ts';
 import { createJsonText, type JsonText, putByte, putRange, putRaw } from '../../../../event/json-text.ts';
 import { withRoomFor } from '../../../../event/json-tape.ts';
+import { MAX_REWRITTEN_BYTES, TOO_MUCH } from '../../../../event/rewriting.ts';
 import { BYTES_A_STEP } from '../../../../event/steps.ts';
 import { createTapeWriter, finishTape, type TapeWriter } from '../../../../event/tape-writer.ts';
 import {
@@ -57,7 +58,47 @@ export type OtlpEvents = {
   head: number;
   /** The place in the request where the step ends. */
   stepEnd: number;
+  /** How many records there are so far, and how many there may be. */
+  recordCount: number;
+  readonly maxRecords: number;
+  /** How many resources and scopes there are so far. */
+  originCount: number;
 };
+
+/** A request is refused as a whole. Thrown, as it is found amidst values. */
+export class Refused extends Error {
+  override readonly name = 'Refused';
+  readonly problem: BodyProblem;
+
+  constructor(problem: BodyProblem) {
+    super(problem.message);
+    this.problem = problem;
+  }
+}
+
+/** Refuses a request of which too much is written: two bytes may become eight. */
+export function checkSize({ length }: JsonText): void {
+  if (length > MAX_REWRITTEN_BYTES) throw new Refused(TOO_MUCH);
+}
+
+/** Each resource and each scope has at least one record where an exporter sends it; empty ones cost two bytes. */
+const MAX_ORIGINS = 200_000;
+const TOO_MANY_ORIGINS: BodyProblem = {
+  ok: false,
+  code: 'body_too_large',
+  message: `more than ${MAX_ORIGINS} resources and scopes; send them in parts`,
+};
+
+/** Counts one more resource or scope. */
+export function countOrigin(events: OtlpEvents): void {
+  events.originCount += 1;
+  if (events.originCount > MAX_ORIGINS) throw new Refused(TOO_MANY_ORIGINS);
+}
+
+function countRecord(events: OtlpEvents): void {
+  events.recordCount += 1;
+  if (events.recordCount > events.maxRecords) throw new Refused(TOO_MANY_EVENTS);
+}
 
 export const HEAD_NUMBERS = 4;
 /** The depth of a record that is no object. */
@@ -66,7 +107,7 @@ export const NO_OBJECT = -1;
 /** What few records take is written without growing. */
 const SPARE_BYTES = 1_024;
 
-export function createOtlpEvents(body: Buffer): OtlpEvents {
+export function createOtlpEvents(body: Buffer, maxRecords: number): OtlpEvents {
   const { length: bodyBytes } = body;
   const text = createJsonText(bodyBytes + PRELUDE.length + SPARE_BYTES);
   putRaw(text, PRELUDE);
@@ -92,6 +133,9 @@ export function createOtlpEvents(body: Buffer): OtlpEvents {
     waitingLength: 0,
     head: 0,
     stepEnd: BYTES_A_STEP,
+    recordCount: 0,
+    maxRecords,
+    originCount: 0,
   };
 }
 
@@ -106,6 +150,7 @@ export const finishEvents = ({ tape }: OtlpEvents): ScannedEvents => finishTape(
 
 /** Begins a record; what it says is written and noted, then `closeRecord` follows. */
 export function openRecord(events: OtlpEvents): void {
+  countRecord(events);
   const { record } = events;
   events.head = events.waitingLength;
   events.waitingLength += HEAD_NUMBERS;
@@ -148,6 +193,7 @@ export function closeRecord(events: OtlpEvents): void {
 
 /** A record that is no object. */
 export function addNoRecord(events: OtlpEvents): void {
+  countRecord(events);
   events.head = events.waitingLength;
   events.waitingLength += HEAD_NUMBERS;
   setHead(events, NO_OBJECT, false);

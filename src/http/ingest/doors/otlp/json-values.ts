@@ -11,9 +11,8 @@ import {
   noteAttribute,
   openAttributes,
   resetAttributes,
-  TOO_DEEP,
 } from './attributes.ts';
-import type { OtlpEvents } from './events.ts';
+import { checkSize, type OtlpEvents } from './events.ts';
 import { copyString, putBytes, putDigits, putFlag, putFraction, putText } from './json-scalars.ts';
 
 const KINDS = ['stringValue', 'boolValue', 'intValue', 'doubleValue', 'bytesValue', 'arrayValue', 'kvlistValue'];
@@ -29,7 +28,7 @@ export function putAnyValue(scanner: Scanner, events: OtlpEvents, depth: number)
   if (depth > MAX_DEPTH || !isAtObject(scanner)) {
     const isDeep = isAtObject(scanner);
     scanValue(scanner);
-    putRaw(text, isDeep ? TOO_DEEP : 'null');
+    putRaw(text, 'null');
     return isDeep ? MAX_DEPTH + 1 : 0;
   }
   if (putScalar(scanner, events)) return 0;
@@ -136,6 +135,7 @@ function putValues(scanner: Scanner, events: OtlpEvents, depth: number, isMap: b
       if (text.length > start) putByte(text, COMMA);
       const inner = isMap ? putKeyValue(scanner, events, depth + 1) : putAnyValue(scanner, events, depth + 1);
       if (inner > deepest) deepest = inner;
+      checkSize(text);
     }
   }
   putByte(text, isMap ? CLOSE_BRACE : CLOSE_BRACKET);
@@ -159,6 +159,7 @@ export function putAttributes(scanner: Scanner, events: OtlpEvents, attributes: 
     const depth = putKeyValue(scanner, events, 0);
     if (depth > attributes.depth) attributes.depth = depth;
     noteAttribute(attributes, text, start, events.keyEnd);
+    checkSize(text);
   }
   closeAttributes(attributes, text);
 }

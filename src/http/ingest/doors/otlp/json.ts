@@ -10,12 +10,14 @@ import { type Attributes, createAttributes, nowhere, type Place, resetAttributes
 import {
   addNoRecord,
   addValue,
+  checkSize,
   closeRecord,
   createOtlpEvents,
   endsStep,
   finishEvents,
   openRecord,
   type OtlpEvents,
+  Refused,
 } from './events.ts';
 import { putDigits, putText, takeRaw } from './json-scalars.ts';
 import { putAnyValue, putAttributes } from './json-values.ts';
@@ -25,10 +27,19 @@ import { membersAt } from './outline.ts';
 import { closeResource, closeScope, openResource, openScope } from './resources.ts';
 
 /** The records of a request, as events that the format of OTLP reads. */
-export function* readOtlpJson(body: Buffer): Steps<ScannedEvents | BodyProblem> {
+export function* readOtlpJson(body: Buffer, maxEvents: number = Infinity): Steps<ScannedEvents | BodyProblem> {
+  try {
+    return yield* readRequest(body, maxEvents);
+  } catch (error) {
+    if (error instanceof Refused) return error.problem;
+    throw error;
+  }
+}
+
+function* readRequest(body: Buffer, maxEvents: number): Steps<ScannedEvents | BodyProblem> {
   const bytes = isUtf8(body) ? body : Buffer.from(body.toString('utf8'));
   const scanner = createScanner(bytes);
-  const events = createOtlpEvents(bytes);
+  const events = createOtlpEvents(bytes, maxEvents);
   if (scanner.at === bytes.length) return finishEvents(events);
   const isRequest = isAtObject(scanner);
   for (const key of membersAt(scanner)) {
@@ -36,8 +47,7 @@ export function* readOtlpJson(body: Buffer): Steps<ScannedEvents | BodyProblem> 
     else {
       enter(scanner);
       while (hasElement(scanner)) {
-        const problem = yield* readResource(scanner, events);
-        if (problem) return problem;
+        yield* readResource(scanner, events);
         if (endsStep(events, scanner.at)) yield;
       }
     }
@@ -51,7 +61,7 @@ const NO_REQUEST: BodyProblem = {
   message: 'the body must be an object with "resourceLogs"',
 };
 
-function* readResource(scanner: Scanner, events: OtlpEvents): Steps<BodyProblem | null> {
+function* readResource(scanner: Scanner, events: OtlpEvents): Steps<void> {
   let hasUnreadable = false;
   openResource(events);
   for (const key of membersAt(scanner)) {
@@ -68,7 +78,7 @@ function* readResource(scanner: Scanner, events: OtlpEvents): Steps<BodyProblem 
     } else if (key === '"schemaUrl"') readWords(scanner, events, events.resourceSchema);
     else scanValue(scanner);
   }
-  return scanner.problem === null ? yield* closeResource(events, hasUnreadable) : null;
+  if (scanner.problem === null) yield* closeResource(events, hasUnreadable);
 }
 
 function* readScope(scanner: Scanner, events: OtlpEvents): Steps<void> {
@@ -81,6 +91,7 @@ function* readScope(scanner: Scanner, events: OtlpEvents): Steps<void> {
       enter(scanner);
       while (hasElement(scanner)) {
         readRecord(scanner, events);
+        checkSize(events.text);
         if (endsStep(events, scanner.at)) yield;
       }
     } else if (key === '"scope"') {

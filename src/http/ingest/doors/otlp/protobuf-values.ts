@@ -2,7 +2,6 @@
 import { isUtf8 } from 'node:buffer';
 import { keepOnly, type JsonText, putByte, putRaw, reserve } from '../../../../event/json-text.ts';
 import { rawStringOf } from '../../../../event/raw-json.ts';
-import { MAX_REWRITTEN_BYTES } from '../../../../event/rewriting.ts';
 import {
   arrangeMember,
   type Attributes,
@@ -10,9 +9,8 @@ import {
   nextAttribute,
   noteAttribute,
   openAttributes,
-  TOO_DEEP,
 } from './attributes.ts';
-import type { OtlpEvents } from './events.ts';
+import { checkSize, type OtlpEvents } from './events.ts';
 import { putNumber } from './numbers.ts';
 import { bits64, END, endOfSized, nextField, sized, skipField, varint, type Wire } from './wire.ts';
 
@@ -29,7 +27,7 @@ export function putAnyValue(wire: Wire, events: OtlpEvents, end: number, depth: 
   const { text } = events;
   if (depth > MAX_DEPTH) {
     wire.reader.pos = end;
-    putRaw(text, TOO_DEEP);
+    putRaw(text, 'null');
     return MAX_DEPTH + 1;
   }
   const { length: start } = text;
@@ -99,6 +97,7 @@ function putValues(wire: Wire, events: OtlpEvents, end: number, depth: number, i
       ? putKeyValue(wire, events, innerEnd, depth + 1)
       : putAnyValue(wire, events, innerEnd, depth + 1);
     if (inner > deepest) deepest = inner;
+    checkSize(text);
   }
   putByte(text, isMap ? CLOSE_BRACE : CLOSE_BRACKET);
   return deepest + 1;
@@ -113,8 +112,7 @@ export function addAttribute(wire: Wire, events: OtlpEvents, attributes: Attribu
   const depth = putKeyValue(wire, events, endOfSized(wire), 0);
   if (depth > attributes.depth) attributes.depth = depth;
   noteAttribute(attributes, text, start, events.keyEnd);
-  // Two bytes may become eight.
-  if (text.length > MAX_REWRITTEN_BYTES) throw new RangeError('too much');
+  checkSize(text);
 }
 
 const KEY = sized(1);

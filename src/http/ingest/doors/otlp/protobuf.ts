@@ -1,7 +1,6 @@
 /** Reads OTLP's protobuf: the values of the records are written as those of OTLP/JSON are. */
 import type { BodyProblem, ScannedEvents } from '../../../../event/envelope.ts';
 import { putRaw, rawPart } from '../../../../event/json-text.ts';
-import { MAX_REWRITTEN_BYTES, TOO_MUCH } from '../../../../event/rewriting.ts';
 import type { Steps } from '../../../../event/steps.ts';
 import {
   type Attributes,
@@ -14,12 +13,14 @@ import {
 } from './attributes.ts';
 import {
   addValue,
+  checkSize,
   closeRecord,
   createOtlpEvents,
   endsStep,
   finishEvents,
   openRecord,
   type OtlpEvents,
+  Refused,
 } from './events.ts';
 import { KEYS, putKey } from './members.ts';
 import { addAttribute, putAnyValue, putText } from './protobuf-values.ts';
@@ -27,10 +28,11 @@ import { closeResource, closeScope, openResource, openScope } from './resources.
 import { bits32, bits64, createWire, END, endOfSized, nextField, sized, skipField, varint, type Wire } from './wire.ts';
 
 /** The records of a request, as events that the format of OTLP reads. */
-export function* readOtlpProtobuf(body: Buffer): Steps<ScannedEvents | BodyProblem> {
+export function* readOtlpProtobuf(body: Buffer, maxEvents: number = Infinity): Steps<ScannedEvents | BodyProblem> {
   try {
-    return yield* readRequest(createWire(body), createOtlpEvents(body));
-  } catch {
+    return yield* readRequest(createWire(body), createOtlpEvents(body, maxEvents));
+  } catch (error) {
+    if (error instanceof Refused) return error.problem;
     return { ok: false, code: 'invalid_envelope', message: 'the body is no ExportLogsServiceRequest' };
   }
 }
@@ -44,8 +46,7 @@ function* readRequest(wire: Wire, events: OtlpEvents): Steps<ScannedEvents | Bod
       skipField(wire, tag);
       continue;
     }
-    const problem = yield* readResource(wire, events, endOfSized(wire));
-    if (problem) return problem;
+    yield* readResource(wire, events, endOfSized(wire));
     if (endsStep(events, wire.reader.pos)) yield;
   }
   return finishEvents(events);
@@ -55,7 +56,7 @@ const RESOURCE = sized(1);
 const SCOPE_LOGS = sized(2);
 const SCHEMA_URL = sized(3);
 
-function* readResource(wire: Wire, events: OtlpEvents, end: number): Steps<BodyProblem | null> {
+function* readResource(wire: Wire, events: OtlpEvents, end: number): Steps<void> {
   let hasUnreadable = false;
   openResource(events);
   for (let tag = nextField(wire, end); tag !== END; tag = nextField(wire, end)) {
@@ -64,12 +65,12 @@ function* readResource(wire: Wire, events: OtlpEvents, end: number): Steps<BodyP
       readAttributes(wire, events, events.resource, endOfSized(wire));
       ({ hasUnreadable } = events);
     } else if (tag === SCOPE_LOGS) {
-      if (!(yield* readScope(wire, events, endOfSized(wire)))) return TOO_MUCH;
+      yield* readScope(wire, events, endOfSized(wire));
       if (endsStep(events, wire.reader.pos)) yield;
     } else if (tag === SCHEMA_URL) readWords(wire, events, events.resourceSchema);
     else skipField(wire, tag);
   }
-  return yield* closeResource(events, hasUnreadable);
+  yield* closeResource(events, hasUnreadable);
 }
 
 const RESOURCE_ATTRIBUTES = sized(1);
@@ -115,8 +116,7 @@ function noteFields(
 const SCOPE = sized(1);
 const LOG_RECORD = sized(2);
 
-/** False where there is too much of it. */
-function* readScope(wire: Wire, events: OtlpEvents, end: number): Steps<boolean> {
+function* readScope(wire: Wire, events: OtlpEvents, end: number): Steps<void> {
   const scope = openScope(events);
   const attributes = createAttributes();
   const schema = nowhere();
@@ -124,7 +124,7 @@ function* readScope(wire: Wire, events: OtlpEvents, end: number): Steps<boolean>
   for (let tag = nextField(wire, end); tag !== END; tag = nextField(wire, end)) {
     if (tag === LOG_RECORD) {
       readRecord(wire, events, endOfSized(wire));
-      if (events.text.length > MAX_REWRITTEN_BYTES) return false;
+      checkSize(events.text);
       if (endsStep(events, wire.reader.pos)) yield;
     } else if (tag === SCOPE) {
       events.hasUnreadable = false;
@@ -134,7 +134,6 @@ function* readScope(wire: Wire, events: OtlpEvents, end: number): Steps<boolean>
     else skipField(wire, tag);
   }
   closeScope(events, scope, { own, attributes, schema });
-  return true;
 }
 
 const SCOPE_NAME = sized(1);

@@ -1,15 +1,15 @@
 /** Resources and scopes of OTLP: what they say is a part of each of their records' events. */
-import type { BodyProblem } from '../../../../event/envelope.ts';
 import { type JsonText, putRange, putRaw, rawPart } from '../../../../event/json-text.ts';
 import { MAX_REWRITTEN_BYTES, TOO_MUCH } from '../../../../event/rewriting.ts';
 import { BYTES_A_STEP, type Steps } from '../../../../event/steps.ts';
 import { addNoObject, closeEvent, openEvent, type TapeWriter } from '../../../../event/tape-writer.ts';
 import { type Attributes, type Place, resetAttributes, type Said, setPlace, whereSaid } from './attributes.ts';
-import { HEAD_NUMBERS, NO_OBJECT, type Origin, type OtlpEvents } from './events.ts';
+import { countOrigin, HEAD_NUMBERS, NO_OBJECT, Refused, type Origin, type OtlpEvents } from './events.ts';
 import { addKeyed, KEYS, putKey } from './members.ts';
 
 /** Begins a resource, whose scopes follow, then `closeResource`. */
 export function openResource(events: OtlpEvents): void {
+  countOrigin(events);
   resetAttributes(events.resource);
   setPlace(events.resourceSchema, -1, -1);
   events.scopes = [];
@@ -17,9 +17,10 @@ export function openResource(events: OtlpEvents): void {
 }
 
 /** Begins a scope: that of all records until the next one begins. */
-export function openScope({ scopes }: OtlpEvents): Origin {
+export function openScope(events: OtlpEvents): Origin {
+  countOrigin(events);
   const scope = { members: [], depth: 0, hasUnreadable: false };
-  scopes.push(scope);
+  events.scopes.push(scope);
   return scope;
 }
 
@@ -41,19 +42,18 @@ export function closeScope(
 }
 
 /** Makes events of the records of the resource. `hasUnreadable`: whether ClickHouse cannot read its attributes. */
-export function* closeResource(events: OtlpEvents, hasUnreadable: boolean): Steps<BodyProblem | null> {
+export function* closeResource(events: OtlpEvents, hasUnreadable: boolean): Steps<void> {
   const { waiting, waitingLength, scopes, tape } = events;
   const resource = resourceOf(events, hasUnreadable);
   let stepEnd = tape.byteCount + BYTES_A_STEP;
   for (let head = 0; head < waitingLength; head = waiting[head]!) {
     if (waiting[head + 2] === NO_OBJECT) addNoObject(tape);
     else writeEvent(events, head, resource, scopes[waiting[head + 1]!]!);
-    if (tape.byteCount > MAX_REWRITTEN_BYTES) return TOO_MUCH;
+    if (tape.byteCount > MAX_REWRITTEN_BYTES) throw new Refused(TOO_MUCH);
     if (tape.byteCount < stepEnd) continue;
     stepEnd = tape.byteCount + BYTES_A_STEP;
     yield;
   }
-  return null;
 }
 
 /** Where a resource names whom a record does not name: by the number of the key; negative for nowhere. */
