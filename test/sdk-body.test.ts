@@ -1,7 +1,9 @@
 /** The work that a body of a client of others may cause, whoever sends it: in steps, each byte a few times at most. */
 import { describe, expect, test } from 'vitest';
-import { isBodyProblem, TOO_MANY_EVENTS } from '../src/event/envelope.ts';
-import { firstValue, isObject, moveToNextValue } from '../src/event/json-members.ts';
+import { isBodyProblem, type ScannedEvents, TOO_MANY_EVENTS } from '../src/event/envelope.ts';
+import { firstValue, isObject, moveToNextValue, problemOf } from '../src/event/json-members.ts';
+import { MAX_LISTED_REJECTIONS } from '../src/event/event.ts';
+import { TOO_MANY_MEMBERS } from '../src/event/json-tape.ts';
 import { rewriteEvents } from '../src/event/rewriting.ts';
 import { readSdkBody, type SdkBody, type SdkShape } from '../src/event/sdk-body.ts';
 import { EVENTS_A_STEP, finish, type Steps } from '../src/event/steps.ts';
@@ -34,6 +36,16 @@ function usableIn({ events }: SdkBody): boolean[] {
     const isUsable = isObject(event);
     moveToNextValue(event);
     return isUsable;
+  });
+}
+
+/** For each event, why it is unusable. */
+function problemsOf(events: ScannedEvents): (string | null)[] {
+  const event = firstValue(events);
+  return Array.from({ length: events.count }, () => {
+    const problem = problemOf(event);
+    moveToNextValue(event);
+    return problem;
   });
 }
 
@@ -160,6 +172,56 @@ describe('events that are made flat', () => {
     const { value, stepCount } = counted(rewriteEvents(events, (event) => event));
     expect(value).toMatchObject({ count: 3 * EVENTS_A_STEP });
     expect(stepCount).toBe(4);
+  });
+
+  test('keep the problem of what is unusable', () => {
+    const large = `{"a":"${'x'.repeat(1_100_000)}"}`;
+    const grown = `{"a":"${'x'.repeat(1_000_000)}","b":"${'x'.repeat(48_000)}"}`;
+    const { events } = read(`[{"a":1},7,${large},{"data":NaN},${grown},{"a":2}]`);
+    const rewrite = (event: Map<string, string>) => event.set('more', `"${'x'.repeat(1_000)}"`);
+    const flat = finish(rewriteEvents(events, rewrite));
+    if (isBodyProblem(flat)) throw new Error(flat.message);
+    const at = `[{"a":1},7,${large},{"data":`.length;
+    const tooLarge = 'event too large: more than 1 MiB as it was sent';
+    expect(problemsOf(flat)).toEqual([
+      null,
+      null,
+      tooLarge,
+      `invalid JSON at byte ${at}: expected a value`,
+      tooLarge,
+      null,
+    ]);
+    expect(flat.count).toBe(6);
+  });
+
+  test('keep as many problems as are listed, of either kind', () => {
+    const broken = Array.from({ length: MAX_LISTED_REJECTIONS + 2 }, () => '{"a":NaN}');
+    const many = Array.from({ length: 10_000 }, (_, index) => `"${index}":0`).join();
+    const full = Array.from({ length: MAX_LISTED_REJECTIONS + 2 }, () => `{${many}}`);
+    const { events } = read(`[${[...broken, ...full].join()}]`);
+    const flat = finish(rewriteEvents(events, (event) => event.set('more', '0')));
+    if (isBodyProblem(flat)) throw new Error(flat.message);
+    const problems = problemsOf(flat);
+    const places = problems.map((problem) => problem!.startsWith('invalid JSON at byte'));
+    expect(places.lastIndexOf(true)).toBe(MAX_LISTED_REJECTIONS - 1);
+    expect(problems.slice(MAX_LISTED_REJECTIONS, broken.length)).toEqual(['invalid JSON', 'invalid JSON']);
+    expect(problems.slice(broken.length, -2)).toEqual(full.slice(2).map(() => TOO_MANY_MEMBERS));
+    expect(problems.slice(-2)).toEqual(['invalid JSON', 'invalid JSON']);
+  });
+
+  test.each([
+    ['/mp/collect', '{"events":[@]}'],
+    ['/api/event', '[@]'],
+    ['/api/send', '[@]'],
+    ['/cloudevents', '[@]'],
+  ])('keep it at %s', (path, around) => {
+    const { body } = DOORS.find(({ paths }) => paths.includes(path))!;
+    if (body.kind === 'lines') throw new Error('lines are not opened');
+    const text = around.replace('@', '{},{"data":NaN}');
+    const opened = finish(body.open(Buffer.from(text), {}, { ...HEAD, path }));
+    const flat = isBodyProblem(opened) ? opened : finish(flatEvents(opened));
+    if (isBodyProblem(flat)) throw new Error(flat.message);
+    expect(problemsOf(flat)).toEqual([null, `invalid JSON at byte ${text.indexOf('NaN')}: expected a value`]);
   });
 
   test('are so only when they are asked for: the token is found before', () => {

@@ -1,5 +1,5 @@
 /** Reads what a JSON tape has recorded: values and their members, as in the document. */
-import { type JsonTape, MEMBER_NUMBERS, UNUSABLE, VALUE_NUMBERS } from './json-tape.ts';
+import { endOfValue, type JsonTape, MEMBER_NUMBERS, UNKNOWN_PROBLEM, UNUSABLE, VALUE_NUMBERS } from './json-tape.ts';
 
 /** One recorded value: a cursor over a tape. A member is identified by its place on the tape. */
 export type Members = {
@@ -30,7 +30,7 @@ export function isObject({ tape, at }: Members): boolean {
  * lists, only the fact is known.
  */
 export function problemOf({ tape, at }: Members): string | null {
-  return numberAt(tape, at + 1) === UNUSABLE ? (tape.problems[numberAt(tape, at)] ?? 'invalid JSON') : null;
+  return numberAt(tape, at + 1) === UNUSABLE ? (tape.problems[numberAt(tape, at)] ?? UNKNOWN_PROBLEM) : null;
 }
 
 /** How many containers deep the deepest member's value is. */
@@ -74,7 +74,7 @@ export function nextMember(member: number): number {
 }
 
 export function endOfMembers({ tape, at }: Members): number {
-  return at + VALUE_NUMBERS + MEMBER_NUMBERS * Math.max(0, numberAt(tape, at + 1));
+  return endOfValue(tape, at);
 }
 
 /** The member's key as it was written, quotes included. */

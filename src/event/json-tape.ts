@@ -45,6 +45,8 @@ export type JsonTape = {
 export const VALUE_NUMBERS = 3;
 export const MEMBER_NUMBERS = 4;
 export const UNUSABLE = -2;
+/** What is said of an unusable value behind those whose problems are kept. */
+export const UNKNOWN_PROBLEM = 'invalid JSON';
 
 const NO_NUMBERS = new Int32Array(0);
 const NO_BYTES = Buffer.alloc(0);
@@ -145,13 +147,39 @@ export function* recordUnusable(scanner: Scanner, tape: JsonTape, start: number,
 export function noteUnusable(scanner: Scanner, tape: JsonTape, start: number, head: number): void {
   const { problem } = scanner;
   const isUnread = isTooLarge(scanner, start);
-  const reason = isUnread && problem !== TOO_MANY_MEMBERS ? TOO_LARGE : (problem ?? 'invalid JSON');
+  const reason = isUnread && problem !== TOO_MANY_MEMBERS ? TOO_LARGE : (problem ?? UNKNOWN_PROBLEM);
   tape.length = head + VALUE_NUMBERS;
   tape.numbers[head] = tape.problems.length;
   tape.numbers[head + 1] = UNUSABLE;
   tape.numbers[head + 2] = start;
   if (tape.problems.length < MAX_LISTED_REJECTIONS) tape.problems.push(reason);
   if (isUnread) scanner.problem = missingEndOf(start);
+}
+
+/**
+ * Takes over which values are unusable, and why, from the tape that this one was made of value by value. They have no
+ * text in this document.
+ */
+export function takeOverUnusable(tape: JsonTape, from: JsonTape): void {
+  // The next place stands for all problems of this tape that are not kept.
+  tape.problems.push(UNKNOWN_PROBLEM, ...from.problems);
+  const firstPlace = tape.problems.length - from.problems.length;
+  let at = 0;
+  let fromAt = 0;
+  for (let index = 0; index < from.count; index += 1) {
+    const next = endOfValue(tape, at);
+    if (from.numbers[fromAt + 1] === UNUSABLE) {
+      tape.numbers[at] = firstPlace + from.numbers[fromAt]!;
+      tape.numbers[at + 1] = UNUSABLE;
+    }
+    at = next;
+    fromAt = endOfValue(from, fromAt);
+  }
+}
+
+/** Where the value that stands there on the tape ends. */
+export function endOfValue({ numbers }: JsonTape, at: number): number {
+  return at + VALUE_NUMBERS + MEMBER_NUMBERS * Math.max(0, numbers[at + 1] ?? 0);
 }
 
 /** Whether `recordUsable` has refused the value at `start` because it is too large, whether or not it is JSON. */

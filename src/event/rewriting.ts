@@ -3,11 +3,11 @@
  * that digits and order stay as they were sent.
  */
 import type { BodyProblem, ScannedEvents } from './envelope.ts';
-import { jsonProblem, scanEvents } from './envelope.ts';
+import { isBodyProblem, jsonProblem, scanEvents } from './envelope.ts';
 import { membersOf } from './extras.ts';
 import { endOfMembers, firstMember, firstValue, isObject, type Members } from './json-members.ts';
 import { moveToNextValue, nextMember, rawKeyOf, rawValueOf } from './json-members.ts';
-import { createJsonTape } from './json-tape.ts';
+import { createJsonTape, takeOverUnusable } from './json-tape.ts';
 import { createScanner, isAtEnd, scannerOf, scanValue } from './json.ts';
 import { rawStringOf, stringOf } from './raw-json.ts';
 import { BYTES_A_STEP, EVENTS_A_STEP, type Steps } from './steps.ts';
@@ -23,7 +23,7 @@ export const TOO_MUCH: BodyProblem = {
   message: 'what the body says of all its events is too large for so many; send them in parts',
 };
 
-/** The rewritten events, scanned. What is no object stays none, and is rejected as such. */
+/** The rewritten events, scanned. What is no object stays none, and what is unusable keeps its problem. */
 export function* rewriteEvents(
   events: ScannedEvents,
   rewrite: (event: RawMembers) => RawMembers,
@@ -44,7 +44,9 @@ export function* rewriteEvents(
     lastOfStep = parts.length + EVENTS_A_STEP;
     yield;
   }
-  return yield* scanRewritten(parts);
+  const rewritten = yield* scanRewritten(parts);
+  if (events.problems.length > 0 && !isBodyProblem(rewritten)) takeOverUnusable(rewritten, events);
+  return rewritten;
 }
 
 /** Scans rewritten events, raw. */
