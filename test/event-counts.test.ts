@@ -6,7 +6,7 @@ const NOW = Date.UTC(2026, 1, 6, 12, 0, 0, 250);
 const NEXT_SECOND = Date.UTC(2026, 1, 6, 12, 0, 1);
 const DAY = 86_400_000;
 
-const read = (query: string) => readCountQuery(new URLSearchParams(query), NOW);
+const read = (query: string) => readCountQuery(`/metrics?${query}`, NOW);
 
 describe('what is asked', () => {
   test('the last 24 hours, ungrouped and from the hourly counts, when only the name is given', () => {
@@ -78,6 +78,7 @@ describe('what is refused, with the parameter named', () => {
     ['event_name=a&to=2&to=', 'to is given more than once'],
     ['event_name=a&group_by=hour&group_by=day', 'group_by is given more than once'],
     ['event_name=a&exact=true&exact=true', 'exact is given more than once'],
+    [`event_name=a${'&a'.repeat(1_000)}`, 'more than 1000 fields in a form or a query'],
     ['event_name=a&group_by=week', 'group_by must be one of channel, hour, day'],
     ['event_name=a&group_by=', 'group_by must be one of channel, hour, day'],
     ['event_name=a&group_by=Day', 'group_by must be one of channel, hour, day'],

@@ -12,6 +12,7 @@ import {
   skipValue,
   TOO_MANY_EVENTS,
 } from './envelope.ts';
+import { hasTooManyFields, readForm, TOO_MANY_FIELDS } from './form.ts';
 import { firstValue, isObject, problemOf } from './json-members.ts';
 import {
   createJsonTape,
@@ -229,9 +230,11 @@ const FORM = /^(?:[^{["]*&)?data=/;
 const FORM_LOOKED_AT = 4_096;
 
 /** The fields of a body that is a form with its events in `data`; null for any other. */
-export function formIn(body: Buffer): URLSearchParams | null {
+export function formIn(body: Buffer): URLSearchParams | BodyProblem | null {
   const start = body.toString('latin1', 0, FORM_LOOKED_AT).trimStart();
-  return FORM.test(start) ? new URLSearchParams(body.toString('utf8').trim()) : null;
+  if (!FORM.test(start)) return null;
+  const form = body.toString('utf8').trim();
+  return hasTooManyFields(form) ? invalid(TOO_MANY_FIELDS) : readForm(form);
 }
 
 /** The JSON in a field of a form or a query: plain, or as base64 in either alphabet. */

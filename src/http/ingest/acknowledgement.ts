@@ -3,6 +3,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Channel, Destination } from '../../pipeline/channel-port.ts';
 import type { DoorRequest } from '../request/door-request.ts';
 import type { Reply } from '../answers/reply.ts';
+import type { RequestHead } from './doors/door.ts';
 import type { Answer } from './idempotency.ts';
 import type { IngestRefusal } from './ingest-refusals.ts';
 
@@ -29,15 +30,18 @@ export const MAX_ACK_WAIT_MS = 30_000;
 export type HighestAck = 'replicated' | 'stored';
 
 /**
- * The level that the target of a request asks for. Where events are stored by another process, waiting for `stored`
+ * The level that a request asks for. Where events are stored by another process, waiting for `stored`
  * ends with `replicated`, and `Weir-Ack` says so.
  */
-export function requestedAck(target: string, byDefault: Ack, highest: HighestAck = 'stored'): Ack | IngestRefusal {
-  const queryAt = target.indexOf('?');
-  if (queryAt < 0) return byDefault;
-  const query = new URLSearchParams(target.slice(queryAt));
-  const wanted = query.get('ack');
-  const wait = query.get('wait');
+export function requestedAck(
+  { target, query }: Pick<RequestHead, 'target' | 'query'>,
+  byDefault: Ack,
+  highest: HighestAck = 'stored',
+): Ack | IngestRefusal {
+  if (!target.includes('?')) return byDefault;
+  const parameters = query();
+  const wanted = parameters.get('ack');
+  const wait = parameters.get('wait');
   if (wait !== null && wait !== 'true' && wait !== 'false') {
     return { refused: 'invalid_query', message: 'wait must be true or false' };
   }

@@ -11,7 +11,7 @@ import {
   type RequestBody,
   TOKEN_IN_HEADER,
 } from '../description/route.ts';
-import { queryOf } from '../request/request-target.ts';
+import { queryReader } from '../request/request-target.ts';
 import { refuserOf } from './door-refusals.ts';
 import type { Door, OwnRefusals } from './doors/door.ts';
 import { type IngestDeps, type IngestOptions, ingest } from './ingest.ts';
@@ -33,7 +33,7 @@ export function doorRoutes(door: Door, deps: IngestDeps, options: IngestOptions)
       ...(door.preflight && { preflight: door.preflight }),
       receive: (request, requestId) => take(request, path, requestId),
       refuse: (refusal, { target, headers }) =>
-        refuseWith(refusal, { method, path, target, headers, query: () => queryOf(target) }),
+        refuseWith(refusal, { method, path, target, headers, query: queryReader(target) }),
     })),
   );
 }

@@ -1,5 +1,6 @@
 /** What any front door may refuse, whatever its format: the list, and the refusals with their own messages. */
 import { TOO_MANY } from '../../event/envelope.ts';
+import { TOO_MANY_FIELDS } from '../../event/form.ts';
 import type { Refusal, RefusalCode } from '../answers/refusals.ts';
 import type { DoorRefusal } from './doors/door.ts';
 
@@ -46,6 +47,8 @@ export const KEY_UNAVAILABLE: IngestRefusal = {
   retryAfterS: 1,
   message: 'cannot tell at the moment whether this idempotency key was used before',
 };
+
+export const TOO_MANY_PARAMETERS: IngestRefusal = { refused: 'invalid_query', message: TOO_MANY_FIELDS };
 
 export const NO_TOKEN_FOUND: IngestRefusal = {
   refused: 'unauthorized',

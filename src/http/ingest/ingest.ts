@@ -20,7 +20,7 @@ import { isRefusal } from '../answers/refusals.ts';
 import type { Reply } from '../answers/reply.ts';
 import { readBody } from '../request/body.ts';
 import type { DoorRequest } from '../request/door-request.ts';
-import { queryOf } from '../request/request-target.ts';
+import { hasTooManyParameters, queryReader } from '../request/request-target.ts';
 import { runInTurns, type FairScheduler } from '../request/fair-scheduling.ts';
 import {
   type AcceptanceDeps,
@@ -36,7 +36,7 @@ import { createDoorCredentials } from './door-credentials.ts';
 import { type Refuse, refuserOf } from './door-refusals.ts';
 import { type BodyShape, type Door, flatEvents, type Opened, type RequestHead } from './doors/door.ts';
 import type { Answer } from './idempotency.ts';
-import { type IngestRefusal, NO_TOKEN_FOUND } from './ingest-refusals.ts';
+import { type IngestRefusal, NO_TOKEN_FOUND, TOO_MANY_PARAMETERS } from './ingest-refusals.ts';
 import { readLines } from './ndjson-lines.ts';
 import { createCapture, type RejectedCapture } from './rejected-capture.ts';
 
@@ -97,7 +97,7 @@ export function ingest(
 
   return (request, path, requestId) => {
     const { method, headers, target } = request;
-    const head = { method, path, target, headers, query: () => queryOf(target) };
+    const head = { method, path, target, headers, query: queryReader(target) };
     if (door.declines?.(head)) return replyTo({ refused: 'not_found' });
     const receivedAt = clock.now();
     return admission.admit(
@@ -111,8 +111,8 @@ export function ingest(
     request: DoorRequest,
     { requestId, receivedAt, head }: Pick<Arrival, 'requestId' | 'receivedAt' | 'head'>,
   ): SyncOrAsync<Reply> {
-    const { target } = request;
-    const ack = isSdk ? options.defaultAck : requestedAck(target, options.defaultAck, options.highestAck);
+    if (hasTooManyParameters(request.target)) return own.refuse(TOO_MANY_PARAMETERS, head);
+    const ack = isSdk ? options.defaultAck : requestedAck(head, options.defaultAck, options.highestAck);
     if (typeof ack !== 'string') return own.refuse(ack, head);
 
     return whenResolved(credentials.fromHeaders(request, head), (fromHeaders) => {
@@ -334,7 +334,8 @@ const refusalOf = ({ code, message }: BodyProblem): IngestRefusal => ({ refused:
 
 /** The parameters of the target win. */
 function withParameters(head: RequestHead, parameters: URLSearchParams): RequestHead {
-  return { ...head, query: () => new URLSearchParams([...head.query(), ...parameters]) };
+  const both = new URLSearchParams([...head.query(), ...parameters]);
+  return { ...head, query: () => both };
 }
 
 function asSentBy({ sentAt = null, hint = null }: Opened, token: string | null, client: ClientFacts): AsSent {

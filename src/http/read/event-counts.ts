@@ -1,6 +1,7 @@
 /** `GET /metrics`: how many events of a name, and of how many users, in a window of time. */
 import type { Handler } from 'hono';
 import type { Clock } from '../../runtime/clock.ts';
+import { TOO_MANY_FIELDS } from '../../event/form.ts';
 import type { ProjectId } from '../../event/event.ts';
 import { MAX_TEXT_LENGTH } from '../../event/text.ts';
 import { LATEST_INSTANT_MS, readInstant } from '../../event/timestamp.ts';
@@ -19,6 +20,7 @@ import { type CountRefusal, GROUPINGS } from './event-counts-operation.ts';
 import { type Refusal as AnyRefusal, isRefusal } from '../answers/refusals.ts';
 import { refuse } from '../answers/refusal-reply.ts';
 import { nodeOf } from '../description/route.ts';
+import { hasTooManyParameters, queryOf } from '../request/request-target.ts';
 import { watchForDeparture } from './departed-client.ts';
 
 type Refusal = AnyRefusal<CountRefusal>;
@@ -47,7 +49,7 @@ export function eventCounts({ credentials, countEvents, flags, clock, log }: Eve
     if (flags.facts().intake === 'draining') return refuse(c, { refused: 'shutting_down' });
     const credential = await authorizeReader(nodeOf(c).incoming, credentials, { allowsAnonymous: true });
     if (isRefusal(credential)) return refuse(c, credential);
-    const asked = readCountQuery(new URL(c.req.url).searchParams, clock.now());
+    const asked = readCountQuery(c.req.url, clock.now());
     if (isRefusal(asked)) return refuse(c, asked);
     watchForDeparture(nodeOf(c), clock);
     const counted = await count(credential.projectId, asked, c.req.raw.signal);
@@ -78,8 +80,10 @@ const FAILURES: Record<ReadFailureKind, Refusal> = {
   },
 };
 
-/** Reads the query string of a request that arrived at `nowMs`. Refusals name the parameter. */
-export function readCountQuery(query: URLSearchParams, nowMs: number): RequestedCounts | Refusal {
+/** Reads the query of the target of a request that arrived at `nowMs`. Refusals name the parameter. */
+export function readCountQuery(target: string, nowMs: number): RequestedCounts | Refusal {
+  if (hasTooManyParameters(target)) return invalid(TOO_MANY_FIELDS);
+  const query = queryOf(target);
   const repeated = PARAMETERS.find((name) => query.getAll(name).length > 1);
   if (repeated !== undefined) return invalid(`${repeated} is given more than once`);
 

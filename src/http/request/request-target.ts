@@ -1,3 +1,5 @@
+import { hasTooManyFields, readForm } from '../../event/form.ts';
+
 /**
  * The path that the target of a request names, with escapes and dots resolved; empty when it names none. A target that
  * begins with a slash is a path from its first character to its last: text between two slashes is no host, and a
@@ -23,10 +25,24 @@ export function foldedPath(path: string): string {
 
 const EMPTY_SEGMENTS = /\/(?=\/|$)/g;
 
-/** The parameters of a target; none where it has no query. */
+/** The parameters of a target, no more than a form may have; none where it has no query. */
 export function queryOf(target: string): URLSearchParams {
+  return readForm(queryIn(target));
+}
+
+/** As `queryOf`, read when they are first asked for. */
+export function queryReader(target: string): () => URLSearchParams {
+  let query: URLSearchParams | null = null;
+  return () => (query ??= queryOf(target));
+}
+
+export function hasTooManyParameters(target: string): boolean {
+  return hasTooManyFields(queryIn(target));
+}
+
+function queryIn(target: string): string {
   const at = target.indexOf('?');
-  return new URLSearchParams(at < 0 ? '' : target.slice(at));
+  return at < 0 ? '' : target.slice(at + 1);
 }
 
 const PLAIN_PATH = /^(?:\/[\w-]+)+$/;

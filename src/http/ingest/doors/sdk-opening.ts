@@ -34,6 +34,7 @@ export function* openSdk(
 ): Steps<OpenedSdk | BodyProblem> {
   const { lists, mayFollow = false, tokens: { inEnvelope = [], inEvent = [] } = {}, sentAt } = opening;
   const form = head.method === 'GET' ? null : formIn(body);
+  if (form && isBodyProblem(form)) return form;
   const json = form === null ? unwrapped(body, head) : unwrapField(form.get('data') ?? '');
   const read = yield* readSdkBody(json, { lists, mayFollow }, maxEvents);
   if (isBodyProblem(read)) return read;
