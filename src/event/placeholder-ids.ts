@@ -61,9 +61,30 @@ const names = PLACEHOLDERS.map((name) => name.replaceAll(/[()[\]{}/.]/g, String.
  */
 export const PLACEHOLDER_PATTERN = `^${NOTHING}(?:${names}|${BLANKS})?${NOTHING}$`;
 
-const pattern = new RegExp(PLACEHOLDER_PATTERN, 'isu');
+const bare = new RegExp(`^(?:${names}|${BLANKS})?$`, 'isu');
+const nothing = new RegExp(`^${NOTHING}$`, 'u');
+const nothingAhead = new RegExp(`^${NOTHING}`, 'u');
 
-/** Whether an id is a placeholder. */
+/**
+ * Whether an id is a placeholder. JavaScript would try the whole pattern in quadratic time where there are many blanks,
+ * so they are taken away first.
+ */
 export function isPlaceholderId(id: string): boolean {
-  return pattern.test(id);
+  const start = nothingAhead.exec(id)![0].length;
+  return bare.test(id.slice(start, endOfWords(id, start)));
+}
+
+/** Where the last blanks of an id begin. */
+function endOfWords(id: string, start: number): number {
+  let end = id.length;
+  while (end > start) {
+    const at = Math.max(start, end - (isLowSurrogate(id, end - 1) ? 2 : 1));
+    if (!nothing.test(id.slice(at, end))) break;
+    end = at;
+  }
+  return end;
+}
+
+function isLowSurrogate(text: string, at: number): boolean {
+  return (text.charCodeAt(at) & 0xfc00) === 0xdc00;
 }
