@@ -156,6 +156,15 @@ describe('an event without any id', () => {
     const none = await post('/i/v1/analytics/events', { batch: [{ event: 'E', uuid: 'u-2' }] });
     expect([none.status, none.headers['weir-rejected']]).toEqual([200, '1']);
   });
+
+  test('is dropped by name in v1 however many there are, as all others count as taken', async () => {
+    const ids = Array.from({ length: 150 }, (_, index) => `u-${index}`);
+    const batch = [...ids.map((uuid) => ({ event: 'E', uuid })), event()];
+    const { headers, body } = await post('/i/v1/analytics/events', { batch });
+    expect(headers['weir-rejected']).toBe('150');
+    expect(Object.keys((JSON.parse(body.toString()) as { results: object }).results)).toEqual(ids);
+    expect(await served.taken()).toHaveLength(1);
+  });
 });
 
 describe('when it happened', () => {

@@ -31,6 +31,7 @@ export function* decodeEvents(
   events: ScannedEvents,
   decodeEvent: DecodeEvent,
   onRejected: OnRejected | null = null,
+  maxListed = MAX_LISTED_REJECTIONS,
 ): Steps<Decoded> {
   const event = firstValue(events);
   if (events.count === 1) {
@@ -38,7 +39,7 @@ export function* decodeEvents(
     if (typeof row !== 'string') onRejected?.(event, 0, row.reason);
     return decodedOne(row, events);
   }
-  const collected = createCollector();
+  const collected = createCollector(maxListed);
   let stepEnd = BYTES_A_STEP;
   let lastOfStep = EVENTS_A_STEP;
   for (let index = 0; index < events.count; index += 1) {
@@ -77,7 +78,7 @@ export type Collector = {
   finish(): Decoded;
 };
 
-export function createCollector(): Collector {
+export function createCollector(maxListed = MAX_LISTED_REJECTIONS): Collector {
   const rejections: Rejection[] = [];
   const kinds: Partial<Record<RejectionKind, number>> = {};
   const rows = createRowWriter();
@@ -97,7 +98,7 @@ export function createCollector(): Collector {
       rejected += 1;
       const kind = kindOfReason(row.reason);
       kinds[kind] = (kinds[kind] ?? 0) + 1;
-      if (rejections.length < MAX_LISTED_REJECTIONS) rejections.push({ index, ...row });
+      if (rejections.length < maxListed) rejections.push({ index, ...row });
     },
     finish: () => ({
       rows: rows.finish(),

@@ -241,6 +241,7 @@ export function ingest(
               events,
               decodeEventOf(voice, credential, receivedAt, skewMs, asSent),
               capture && ((event, at, reason) => capture.take(at, reason, () => (sent ? sent(at) : rawEventOf(event)))),
+              voice.door.listsAllRejections ? Infinity : undefined,
             ),
             scheduler,
           );

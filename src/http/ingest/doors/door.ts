@@ -163,6 +163,8 @@ export type Door = {
   readonly bodyAround?: (event: string) => string;
   /** Where an event has a token when it is sent; absent: where its format says. */
   readonly sentTokens?: readonly Path[];
+  /** Whether its answers list every rejection, for clients that take the others for accepted. Absent: the first ones. */
+  readonly listsAllRejections?: boolean;
   /** Also called when no event was accepted: the contracts differ in what they answer then. A text is sent as it is. */
   answer(decoded: Decoded, facts: RequestFacts): DoorAnswer | Refusal<'invalid_events'>;
   /** The media type of its answers, refusals apart; absent: JSON. */

@@ -133,6 +133,7 @@ const posthogV1Door: Door = {
     },
     schema: () => ({ type: 'object', properties: { batch: { type: 'array' } } }),
   },
+  listsAllRejections: true,
   answer: (decoded) => ({ status: 200, body: { results: verdictsOf(decoded) } }),
   answers: { 200: answerSchema({ results: { type: 'object' } }) },
   example: { created_at: '2026-05-04T12:30:01.000Z', batch: [EXAMPLE] },
