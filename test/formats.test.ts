@@ -490,3 +490,12 @@ describe('what is refused, and why', () => {
     ]);
   });
 });
+
+test('a CloudEvent at the door for product events is told where it belongs', () => {
+  const cloudEvent = objectOf({ specversion: '"1.0"', type: '"view"', source: '"/a"', id: '"1"' });
+  const { rejections, kinds } = decode(productDoor, cloudEvent);
+  expect(rejections).toMatchObject([{ reason: 'event_name required; CloudEvents go to /cloudevents' }]);
+  expect(kinds).toEqual({ missing_field: 1 });
+  expect(reasonOf(productDoor, product({ timestamp: '"x"' }))).toBe('timestamp invalid');
+  expect(rowOf(productDoor, product({ specversion: '"1.0"' }))).toContain('"specversion":"1.0"');
+});

@@ -31,7 +31,22 @@ import { isUuid, isUuidIn } from './uuid.ts';
 /** The decoder of a format. */
 export function decoderOf(format: AnyFormat): Decoder {
   if ('lenient' in format) return lenientDecoder(format);
-  return 'by' in format ? choosingDecoder(format) : plainDecoder(format);
+  if ('by' in format) return choosingDecoder(format);
+  return format.elsewhere ? hintingDecoder(plainDecoder(format), format.elsewhere) : plainDecoder(format);
+}
+
+/** Says where an event belongs that has come by the wrong door. */
+function hintingDecoder(decoder: Decoder, { key, hint }: NonNullable<EventFormat['elsewhere']>): Decoder {
+  const pick = createFieldPicker([[key]]);
+  return (context) => {
+    const decodeEvent = decoder(context);
+    return (members) => {
+      const row = decodeEvent(members);
+      if (typeof row === 'string' || !isObject(members)) return row;
+      const { byField } = pick(members);
+      return byField[0]! < 0 ? row : { ...row, reason: `${row.reason}; ${hint}` };
+    };
+  };
 }
 
 function choosingDecoder({ by, formats }: ChosenFormat): Decoder {

@@ -50,6 +50,8 @@ export type EventFormat = {
   readonly kept?: Readonly<Record<string, CheckedField>>;
   /** Checked and collected into the properties, instead of a field that holds them. */
   readonly gathered?: Readonly<Record<string, CheckedField>>;
+  /** A key that tells events of another format, and what the reasons against those say besides: where they belong. */
+  readonly elsewhere?: { readonly key: string; readonly hint: string };
 };
 
 /** A format that depends on the value of a field, which is kept in the extras as well. */

@@ -18,6 +18,7 @@ export type RejectionKind = (typeof REJECTION_KINDS)[number];
 /** How many events were rejected, by kind; a kind without any is missing. */
 export type RejectionCounts = Readonly<Partial<Record<RejectionKind, number>>>;
 
+/** What follows a semicolon says where the event belongs. */
 const WORDS: readonly (readonly [RegExp, RejectionKind])[] = [
   [/^(?:event too large|line too long)/, 'too_large'],
   [/^nesting too deep/, 'too_deep'],
@@ -25,8 +26,8 @@ const WORDS: readonly (readonly [RegExp, RejectionKind])[] = [
   [/^tenant mismatch/, 'other_project'],
   [/^event must be an object/, 'not_an_object'],
   [/^invalid JSON|^line must be valid UTF-8|not valid UTF-8/, 'invalid_json'],
-  [/ required$/, 'missing_field'],
-  [/ (?:invalid|out of range)$/, 'invalid_time'],
+  [/ required(?:;|$)/, 'missing_field'],
+  [/ (?:invalid|out of range)(?:;|$)/, 'invalid_time'],
 ];
 
 /** The kind of a reason that a decoder gave. */

@@ -17,6 +17,7 @@ const productFormat: EventFormat = {
     campaign_id: { kind: label },
     tags: { kind: labels },
   },
+  elsewhere: { key: 'specversion', hint: 'CloudEvents go to /cloudevents' },
 };
 
 const EXAMPLE = {
