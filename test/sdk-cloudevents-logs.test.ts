@@ -1,3 +1,4 @@
+import { deflateSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { readUuid, uuidOf } from '../src/event/uuid.ts';
 import { takesAnything } from './support/anything.ts';
@@ -93,12 +94,22 @@ describe('cloudevents', async () => {
     ['[1]', { value: [1] }, {}],
     ['plain text, ü', { value: 'plain text, ü' }, {}],
     [Buffer.from([0xff, 0x00, 0x80]), {}, { data_base64: '/wCA' }],
+    [deflateSync('data'), {}, { data_base64: deflateSync('data').toString('base64') }],
+    [zstdCompressSync('data'), {}, { data_base64: zstdCompressSync('data').toString('base64') }],
     ['', {}, {}],
   ])('binary data %j', async (data, properties, extras) => {
     expect(await post(data, { ...BINARY, 'content-type': 'x/y' })).toMatchObject({ status: 200 });
     const [row] = await served.taken();
     expect(row!.properties).toEqual(properties);
     expect(row!.extras).toEqual({ specversion: '1.0', id: 'i', source: 's', datacontenttype: 'x/y', ...extras });
+  });
+
+  test('what looks compressed is so only where the body is the data', async () => {
+    expect(await post(deflateSync(JSON.stringify(EVENT)))).toMatchObject({ status: 400 });
+    expect(await post(deflateSync(JSON.stringify(EVENT)), { 'content-encoding': 'deflate' })).toMatchObject({
+      status: 200,
+    });
+    expect(await served.taken()).toHaveLength(1);
   });
 
   test('attributes in headers are unescaped and decoded once', async () => {

@@ -144,10 +144,11 @@ export function ingest(
   function enter(arrival: Arrival): Entering {
     if (shape.kind === 'lines')
       return whenResolved(readByLine(arrival, arrival.fromHeaders!), (read) => enterRead(arrival, read));
-    const { request, reservation, fromHeaders } = arrival;
+    const { request, reservation, fromHeaders, head } = arrival;
     const { sniffsGzip = false } = shape;
     const isUnauthenticated = fromHeaders === null && !isSdk;
-    const limits = { maxBytes: options.maxBodyBytes, isUnauthenticated, sniffsGzip };
+    const takesAnyBytes = shape.takesAnyBytes?.(head) ?? false;
+    const limits = { maxBytes: options.maxBodyBytes, isUnauthenticated, sniffsGzip, takesAnyBytes };
     return whenResolved(readBody(request, reservation, limits), (body) => {
       if (body === 'aborted' || isRefusal(body)) return body;
       const { bytes } = body;

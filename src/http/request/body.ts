@@ -3,7 +3,7 @@
  * and memory is reserved in the channel before it is used.
  */
 import type { Reservation } from '../../pipeline/channel-port.ts';
-import type { SyncOrAsync } from '../../runtime/sync-or-async.ts';
+import { type SyncOrAsync, whenResolved } from '../../runtime/sync-or-async.ts';
 import type { DoorRequest, IncomingBody } from './door-request.ts';
 import { gatherBodyChunks } from './body-chunks.ts';
 import { isRefusal } from '../answers/refusals.ts';
@@ -22,6 +22,8 @@ export type BodyLimits = {
   readonly isUnauthenticated?: boolean;
   /** Whether bytes that begin like gzip are unpacked, although no header announces it. */
   readonly sniffsGzip?: boolean;
+  /** Whether other bytes may look compressed, as they need not be text. */
+  readonly takesAnyBytes?: boolean;
 };
 
 /** When a page unloads, browsers send 64 KiB at most, and never compressed. */
@@ -46,23 +48,21 @@ export function readBody(request: Encoded, reservation: Reservation, given: Body
   const limits = inForce(given);
   const codings = howToOpen(request, limits);
   if (isRefusal(codings)) return codings;
+  const unpacked = given.sniffsGzip ? (body: Body) => unpackSniffed(body, reservation, limits) : (body: Body) => body;
+  const checked = given.takesAnyBytes ? (body: Body) => body : checkUndeclared;
   const whole = takeComplete(request.body, codings);
-  if (whole === null) {
-    const reading = readInChunks(request.body, codings, reservation, limits);
-    return given.sniffsGzip ? reading.then((body) => unpackSniffed(body, reservation, limits)) : reading.then(checked);
-  }
-  const body = reservation.grow(whole.length) ? { bytes: whole } : NO_ROOM;
-  return given.sniffsGzip ? unpackSniffed(body, reservation, limits) : checked(body);
+  if (whole === null) return readInChunks(request.body, codings, reservation, limits).then(unpacked).then(checked);
+  return whenResolved(unpacked(reservation.grow(whole.length) ? { bytes: whole } : NO_ROOM), checked);
 }
 
-function checked(body: Body): Body {
+function checkUndeclared(body: Body): Body {
   return body === 'aborted' || isRefusal(body) ? body : (againstUndeclared(body.bytes) ?? body);
 }
 
 /** Unpacks what looks like gzip, once, within the same limits. */
 function unpackSniffed(body: Body, reservation: Reservation, limits: LimitsInForce): SyncOrAsync<Body> {
-  if (body === 'aborted' || isRefusal(body) || compressionOf(body.bytes) !== 'gzip') return checked(body);
-  return readInChunks(arrivedBody(body.bytes), codingsOf('gzip')!, reservation, limits).then(checked);
+  if (body === 'aborted' || isRefusal(body) || compressionOf(body.bytes) !== 'gzip') return body;
+  return readInChunks(arrivedBody(body.bytes), codingsOf('gzip')!, reservation, limits);
 }
 
 /** A body all of whose bytes have arrived. */

@@ -107,6 +107,7 @@ export const cloudEventsDoor: Door = {
   body: {
     kind: 'whole',
     sniffsGzip: true,
+    takesAnyBytes: isBinary,
     open: (body, limits, head) => open(body, head, limits),
     schema: (event) => ({ anyOf: [event, { type: 'array', items: event }] }),
   },

@@ -113,6 +113,8 @@ export type BodyShape =
       open(body: Buffer, limits: EventLimits, head: RequestHead): Steps<Opened | BodyProblem>;
       /** Whether a body that begins like gzip is unpacked although no header announces it. */
       readonly sniffsGzip?: boolean;
+      /** Whether the body need not be text, and other bytes in it may look compressed. Absent: never. */
+      takesAnyBytes?(head: RequestHead): boolean;
       /**
        * The token in the body, found at a fraction of the cost of opening it; null where it has none in a usual place.
        */
