@@ -205,3 +205,20 @@ test.each(['/v1/traces', '/v1/metrics', '/s', '/record', '/com.snowplowanalytics
     expect(answered).toMatchObject({ status: 404 });
   },
 );
+
+test.each([
+  ['GET', '/v1/batch', 'POST, OPTIONS'],
+  ['GET', '/v1/batch/', 'POST, OPTIONS'],
+  ['GET', '//v1//batch?x=1', 'POST, OPTIONS'],
+  ['GET', '/e/', 'POST, OPTIONS'],
+  ['PUT', '/track/', 'POST, GET, OPTIONS'],
+  ['DELETE', '/batch/', 'POST, OPTIONS'],
+])('a wrong method is refused at every spelling: %s %s', async (method, path, allow) => {
+  const { status, headers, body } = await send(served.port, { method, path });
+  expect([status, headers.allow]).toEqual([405, allow]);
+  expect(JSON.parse(body.toString())).toMatchObject({ code: 'method_not_allowed' });
+});
+
+test.each(['/v1/batch/x/', '/events/', '//v1/events'])('%s is nobody’s path, whatever the method', async (path) => {
+  expect(await send(served.port, { method: 'GET', path })).toMatchObject({ status: 404 });
+});

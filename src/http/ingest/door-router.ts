@@ -48,6 +48,8 @@ export type DoorRouter = {
   plainPathOf(target: string): string | null;
   /** The place of the front door that the target of a request names, in whatever spelling; null when it names none. */
   pathOf(target: string, method?: 'POST' | 'GET'): string | null;
+  /** The target with the usual spelling of its path, where that is a front door's, whatever the method. */
+  usualTarget(target: string): string;
   /** Answers a request to that place: calls `respond` once, now or later. */
   answer(place: string, request: DoorRequest, respond: Respond): void;
   /** Answers a CORS preflight. */
@@ -73,14 +75,16 @@ type Observed = {
 };
 
 /** Where a receiver is kept: requests to the native doors, all of them POST, are found by their path alone. */
-export const placeOf = (method: 'POST' | 'GET', path: string): string => (method === 'POST' ? path : `GET ${path}`);
+export const placeOf = (method: 'POST' | 'GET', path: string): string => (method === 'POST' ? path : GET_PLACE + path);
+
+const GET_PLACE = 'GET ';
 
 /** `receivers`: by place, what takes requests to it. */
 export function createDoorRouter(
   receivers: ReadonlyMap<string, DoorReceiver>,
   { answerHeaders, onRequest, clock, log }: DoorRouterDeps,
 ): DoorRouter {
-  return { plainPathOf, pathOf, answer, preflight };
+  return { plainPathOf, pathOf, usualTarget, answer, preflight };
 
   function answer(place: string, request: DoorRequest, respond: Respond) {
     const { method, headers } = request;
@@ -142,6 +146,12 @@ export function createDoorRouter(
     const folded = placeOf(method, foldedPath(pathIn(target)));
     return receivers.get(folded)?.isFoldable ? folded : null;
   }
+
+  function usualTarget(target: string): string {
+    const path = pathOf(target) ?? pathOf(target, 'GET')?.slice(GET_PLACE.length) ?? null;
+    const end = target.indexOf('?');
+    return path === null ? target : path + (end < 0 ? '' : target.slice(end));
+  }
 }
 
 /** Answers what Node's HTTP server has read. `others`: requests to anything but a front door. */
@@ -156,8 +166,12 @@ export function listenerFor(
       return write(doorRouter.preflight(incoming.url!, headers), incoming, outgoing);
     }
     const place = method === 'POST' || method === 'GET' ? doorRouter.pathOf(incoming.url!, method) : null;
-    if (place === null) others(incoming, outgoing);
-    else doorRouter.answer(place, nodeRequest(incoming, outgoing), (answer) => write(answer, incoming, outgoing));
+    if (place !== null) {
+      return doorRouter.answer(place, nodeRequest(incoming, outgoing), (answer) => write(answer, incoming, outgoing));
+    }
+    // A wrong method is refused at every spelling of a path.
+    incoming.url = doorRouter.usualTarget(incoming.url!);
+    others(incoming, outgoing);
   };
 
   function write({ reply, requestId, common }: Answer, incoming: IncomingMessage, outgoing: ServerResponse) {
