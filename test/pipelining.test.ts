@@ -137,6 +137,16 @@ describe('requests whose answers nobody reads', () => {
     );
   });
 
+  test('and says so in the common error shape, with the id of the request', async () => {
+    const { dial } = await start((_, outgoing) => void send(outgoing, 'ok'));
+    const line = await dial();
+    line.write(get('/', 'Expect: wonders\r\nX-Request-Id: mine\r\n') + get('/', 'Expect: more\r\n'));
+    const received = await line.until((text) => text.split('"code":"invalid_request"}').length > 2);
+    expect(received).toContain('"error":"of Expect only 100-continue is understood"');
+    expect(received).toContain('Content-Type: application/json');
+    expect(received.match(/(?<=X-Request-Id: )\w+/g)).toEqual(['mine', 'made']);
+  });
+
   test.each([
     ['by Node’s server', get('/')],
     ['beside it', 'POST /door HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n'],

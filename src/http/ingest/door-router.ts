@@ -54,7 +54,11 @@ export type DoorRouter = {
   answer(place: string, request: DoorRequest, respond: Respond): void;
   /** Answers a CORS preflight. */
   preflight(target: string, headers: IncomingHttpHeaders): Answer;
+  /** Answers a request that expects something before its body that nobody does. */
+  refuseExpectation(method: string, target: string, headers: IncomingHttpHeaders): Answer;
 };
+
+const CANNOT_EXPECT: Refusal = { refused: 'invalid_request', message: 'of Expect only 100-continue is understood' };
 
 export type DoorRouterDeps = {
   readonly answerHeaders: AnswerHeaders;
@@ -84,7 +88,7 @@ export function createDoorRouter(
   receivers: ReadonlyMap<string, DoorReceiver>,
   { answerHeaders, onRequest, clock, log }: DoorRouterDeps,
 ): DoorRouter {
-  return { plainPathOf, pathOf, usualTarget, answer, preflight };
+  return { plainPathOf, pathOf, usualTarget, answer, preflight, refuseExpectation };
 
   function answer(place: string, request: DoorRequest, respond: Respond) {
     const { method, headers } = request;
@@ -122,6 +126,14 @@ export function createDoorRouter(
     const own = receivers.get(pathOf(target) ?? '')?.preflight?.(headers) ?? {};
     const answered = audience === 'machine' ? {} : { ...answerHeaders.preflight(headers), ...own };
     return complete({ ...asked, audience }, { status: 204, headers: answered, body: '' });
+  }
+
+  function refuseExpectation(method: string, target: string, headers: IncomingHttpHeaders): Answer {
+    const requestId = answerHeaders.requestId(headers);
+    const audience = audienceAt(pathIn(target));
+    const startedAt = clock.elapsed();
+    const asked = { method, route: ANY_ROUTE, headers, requestId, kind: 'other', audience, startedAt } as const;
+    return complete(asked, { ...replyTo(CANNOT_EXPECT), status: 417 });
   }
 
   function complete(asked: Observed, reply: Reply): Answer {
@@ -174,8 +186,12 @@ export function listenerFor(
     others(incoming, outgoing);
   };
 
-  function write({ reply, requestId, common }: Answer, incoming: IncomingMessage, outgoing: ServerResponse) {
-    if (outgoing.destroyed) return;
-    writeReply({ incoming, outgoing, clock }, reply, [[REQUEST_ID, requestId], ...common.list]);
+  function write(answer: Answer, incoming: IncomingMessage, outgoing: ServerResponse) {
+    writeAnswer({ incoming, outgoing, clock }, answer);
   }
+}
+
+/** Writes an answer through Node's response, unless its client is gone. */
+export function writeAnswer(to: Parameters<typeof writeReply>[0], { reply, requestId, common }: Answer): void {
+  if (!to.outgoing.destroyed) writeReply(to, reply, [[REQUEST_ID, requestId], ...common.list]);
 }

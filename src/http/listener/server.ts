@@ -1,17 +1,10 @@
 /** The listening socket: Node's HTTP server with every wait bounded. */
-import {
-  type IncomingMessage,
-  type RequestListener,
-  STATUS_CODES,
-  type Server,
-  type ServerResponse,
-  createServer,
-} from 'node:http';
+import { type RequestListener, STATUS_CODES, type Server, type ServerResponse, createServer } from 'node:http';
 import { type AddressInfo, type Socket, createServer as createSocketServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../log/log.ts';
-import type { DoorRouter } from '../ingest/door-router.ts';
+import { type DoorRouter, writeAnswer } from '../ingest/door-router.ts';
 import { paceRequests, announceRequest } from './pipelining.ts';
 import { type PlainConnection, servePlain } from './plain-connection.ts';
 import { SERVER_REFUSALS } from '../answers/refusals.ts';
@@ -82,7 +75,7 @@ export async function listen(
   );
   // A client that half-closes after the request still waits for the answer.
   (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
-  server.on('clientError', answerMalformed).on('checkExpectation', refuseExpectation);
+  server.on('clientError', answerMalformed).on('checkExpectation', refusingExpectations(doorRouter, clock));
   const plain = new Map<Socket, PlainConnection>();
   const connections = connectionsOf(server, (socket, toNode) => {
     const connection = servePlain(socket, { doorRouter, handOver: handOverTo(toNode), giveUp, clock }, patience);
@@ -165,9 +158,12 @@ function needingHost(answer: RequestListener, clock: Clock): RequestListener {
 }
 
 /** Only `100-continue` is ever expected. Node would refuse others without reporting the request. */
-function refuseExpectation(incoming: IncomingMessage, outgoing: ServerResponse): void {
-  announceRequest(incoming, outgoing);
-  outgoing.writeHead(417).end();
+function refusingExpectations({ refuseExpectation }: DoorRouter, clock: Clock): RequestListener {
+  return (incoming, outgoing) => {
+    announceRequest(incoming, outgoing);
+    const { method = '', url = '', headers } = incoming;
+    writeAnswer({ incoming, outgoing, clock }, refuseExpectation(method, url, headers));
+  };
 }
 
 /** Answers invalid HTTP in the common error shape, unless an answer is already on its way. */
