@@ -405,6 +405,16 @@ describe('the console', () => {
   });
 });
 
+test('what docker-compose.kafka.yml gives to `channel create` is a configuration that the image accepts', () => {
+  const compose = readFileSync(new URL('../docker-compose.kafka.yml', import.meta.url), 'utf8');
+  const [, anchored] = /^x-topic: &topic\n((?: {2}\S.*\n)+)/m.exec(compose)!;
+  const [, service] = /^ {2}topic:\n((?: {4}.*\n)+)/m.exec(compose)!;
+  const pairs = [...`${anchored}${service}`.matchAll(/^ +([A-Z][A-Z_]+): (.+)$/gm)];
+  const env = Object.fromEntries(pairs.map(([, name, value]) => [name, value!.replace(/\$\{[^}]*\}/, 'hunter2')]));
+  expect(env).toMatchObject({ CHANNEL: 'kafka' });
+  expect(problemsOf({ NODE_ENV: 'production', ...env })).toEqual([]);
+});
+
 describe('unknown names', () => {
   test.each([
     ['INGEST_FLUSH_EVENT', 'INGEST_FLUSH_EVENTS'],
@@ -435,6 +445,16 @@ describe('unknown names', () => {
     // In weir.toml they would be a mistake: Compose does not read it.
     expect(problemsOf({}, 'WEIR_POSTGRES_PASSWORD = "hunter2"')).toHaveLength(1);
   });
+
+  test.each(['docker-compose.postgres.yml', 'docker-compose.kafka.yml'])(
+    'names that %s asks for are no unknown settings',
+    (file) => {
+      const compose = readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
+      const asked = [...compose.matchAll(/\$\{(\w+)/g)].map(([, name]) => name!);
+      expect(asked).not.toEqual([]);
+      expect(problemsOf(Object.fromEntries(asked.map((name) => [name, 'hunter2hunter2'])))).toEqual([]);
+    },
+  );
 
   test('in the file every unknown name is refused', () => {
     expect(problemsOf({}, 'colour = "blue"')).toHaveLength(1);

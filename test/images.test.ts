@@ -31,3 +31,13 @@ test.each([
   // Both files build on the same one.
   expect(compose).toContain(/^ARG NODE_IMAGE=(.+)$/m.exec(read('Dockerfile'))![1]);
 });
+
+test('docker-compose.kafka.yml has the images of docker-compose.yml, and a broker that a variable can exchange', () => {
+  const imagesOf = (file: string) => [...read(file).matchAll(/\$\{(WEIR_\w+_IMAGE):-([^}]+)\}/g)];
+  const pinned = imagesOf('docker-compose.yml').map(([whole]) => whole);
+  const used = imagesOf('docker-compose.kafka.yml');
+  expect(used.map(([whole]) => whole)).toEqual(expect.arrayContaining(pinned));
+  for (const [, name] of used) expect(OPERATIONS).toContain(`\`${name}\``);
+  expect(used.map(([, name]) => name)).toContain('WEIR_KAFKA_IMAGE');
+  expect(used).toHaveLength(pinned.length + 1);
+});

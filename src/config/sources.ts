@@ -12,13 +12,14 @@ export type Reading = { readonly written: Written; readonly problems: readonly s
 
 const DEFAULT_FILE = 'weir.toml';
 const OUR_PREFIX = /^(INGEST|DLQ|WEIR|CLICKHOUSE)_/;
-/** Variables that docker-compose.yml puts into the configuration of its services: a `.env` beside it may hold them. */
+/** Variables that the compose files put into the configuration of their services: a `.env` beside them may hold them. */
 const OF_COMPOSE: ReadonlySet<string> = new Set([
   'WEIR_POSTGRES_PASSWORD',
   'WEIR_CLICKHOUSE_PASSWORD',
   'WEIR_POSTGRES_IMAGE',
   'WEIR_CLICKHOUSE_IMAGE',
   'WEIR_NODE_IMAGE',
+  'WEIR_KAFKA_IMAGE',
 ]);
 // Kubernetes sets these for every service of the namespace, so one named "clickhouse" or "weir" puts variables into the
 // environment that no person wrote.
