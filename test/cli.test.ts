@@ -220,6 +220,9 @@ describe('without any store', () => {
     expect(query.code).toBe(1);
     expect(query.stderr).toContain('ClickHouse did not answer');
     expect(list.stderr + query.stderr).not.toContain('hunter2');
+    // Without Postgres no token can be looked up.
+    const doctor = JSON.parse((await run('doctor --json', { env })).stdout) as { name: string; remedy: string }[];
+    expect(doctor.find(({ name }) => name === 'Postgres')?.remedy).toContain('tokens that it knows');
   });
 });
 

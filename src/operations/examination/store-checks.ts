@@ -78,7 +78,7 @@ export async function examinePostgres(
   } catch (error) {
     const remedy = hasEvents
       ? 'Until it answers, what Weir has accepted waits in its journal, and new events are refused.'
-      : 'Weir still accepts events while ClickHouse answers.';
+      : 'Weir still accepts events with the tokens that it knows, for about 15 minutes and until it restarts; other requests get 500.';
     return [fail('Postgres', `${explainPostgres(error)} (from ${from})`, remedy), ...rights];
   }
 }
