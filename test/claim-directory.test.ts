@@ -1,11 +1,13 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pid } from 'node:process';
 import { expect, test } from 'vitest';
 import { parseConfig } from '../src/config/config.ts';
 import { createLog } from '../src/log/log.ts';
+import { JournalUnusable } from '../src/composition/durability.ts';
 import { claimDirectory } from '../src/service/claim-directory.ts';
+import { readRuntime } from '../src/service/runtime-file.ts';
 
 const ENDPOINTS = {
   url: 'http://127.0.0.1:8080',
@@ -38,3 +40,28 @@ test.each(['on', 'prefer', 'off'])(
     rmSync(dataDir, { recursive: true });
   },
 );
+
+test('a directory whose runtime file cannot be read is none that runs, and is claimed only where no journal is needed', () => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'weir-claim-'));
+  // Reading it fails for every user.
+  mkdirSync(join(dataDir, 'runtime.json'));
+  expect(readRuntime(dataDir)).toEqual({ kind: 'unreadable', code: 'EISDIR' });
+  const claimed = (mode: string) => {
+    const config = parseConfig({ WEIR_DATA_DIR: dataDir, INGEST_JOURNAL: mode }, () => '');
+    return claimDirectory(config, pid, createLog('silent'));
+  };
+  expect(() => claimed('on')).toThrow(JournalUnusable);
+  claimed('prefer').release();
+  expect(readdirSync(dataDir)).toEqual(['runtime.json']);
+  rmSync(dataDir, { recursive: true });
+});
+
+test('a file in the place of the directory is neither a running Weir nor a stack', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'weir-claim-'));
+  const dataDir = join(dir, 'file');
+  writeFileSync(dataDir, '');
+  expect(readRuntime(dataDir)).toEqual({ kind: 'unreadable', code: 'ENOTDIR' });
+  const config = parseConfig({ WEIR_DATA_DIR: dataDir, INGEST_JOURNAL: 'on' }, () => '');
+  expect(() => claimDirectory(config, pid, createLog('silent'))).toThrow(JournalUnusable);
+  rmSync(dir, { recursive: true });
+});

@@ -226,6 +226,30 @@ describe('without any store', () => {
   });
 });
 
+describe('a data directory that is a file', () => {
+  const env = { WEIR_DATA_DIR: '/dev/null' };
+
+  test.each(['project list', 'query SELECT', 'console link --actor x', 'doctor --reconcile'])(
+    '"%s" says what to do, without a stack',
+    async (args) => {
+      const { code, stderr } = await run(args, { env: { ...env, CONSOLE_PORT: 'off' } });
+      expect(code).toBe(1);
+      expect(stderr.replace('Counting…\n', '')).toBe(
+        'WEIR_DATA_DIR /dev/null is not a directory (ENOTDIR).\nName the directory of the Weir, or set DATABASE_URL and CLICKHOUSE_URL.\n',
+      );
+    },
+  );
+
+  test('is a finding of doctor, also where both stores are named', async () => {
+    const stores = { DATABASE_URL: 'postgres://127.0.0.1:1/b', CLICKHOUSE_URL: 'http://127.0.0.1:1' };
+    for (const given of [env, { ...env, ...stores }]) {
+      const { code, stdout } = await run('doctor', { env: given });
+      expect(code).toBe(1);
+      expect(stdout).toContain('FAIL  running Weir: WEIR_DATA_DIR /dev/null is not a directory (ENOTDIR).');
+    }
+  });
+});
+
 describe('confirmation', () => {
   const env = { ...NOWHERE, DATABASE_URL: 'postgres://127.0.0.1:1/b' };
 

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { ACTOR_OPTION, actorOf } from './actor.ts';
 import { CommandFailure, printJson, type Cli } from './cli.ts';
-import { withPostgres } from './stores.ts';
+import { unreadable, withPostgres } from './stores.ts';
 
 type Options = { actor?: string; json?: boolean };
 
@@ -44,6 +44,7 @@ async function originOf(cli: Cli): Promise<string> {
     const { originsOf } = await import('../console/session/own-page.ts');
     return originsOf({ ...console, port: console.port })[0]!;
   }
+  if (runtime.kind === 'unreadable') throw unreadable(dataDir, runtime);
   throw new CommandFailure(
     `No console is known here: the Weir of ${dataDir} runs without one, or not at all.\nStart one with CONSOLE_PORT, or name the console of another machine with CONSOLE_ORIGIN.`,
   );

@@ -10,7 +10,7 @@ import { parseProject } from './dlq/selection.ts';
 import { examineInstance as askInstance } from '../operations/examination/instance-check.ts';
 import { reconcile, type ReconcileOptions } from './reconcile.ts';
 import { examineClickHouseOf, examinePostgresEvents, examinePostgresOf } from './store-checks.ts';
-import { eventStoreOf } from './stores.ts';
+import { eventStoreOf, unreadable } from './stores.ts';
 
 export function addDoctor(program: Command, cli: Cli): void {
   program
@@ -91,6 +91,10 @@ function configOf(cli: Cli): Config | ConfigError {
 async function examineInstance({ dataDir }: Config): Promise<Check[]> {
   const name = 'running Weir';
   const runtime = readRuntime(dataDir);
+  if (runtime.kind === 'unreadable') {
+    const [detail] = unreadable(dataDir, runtime).message.split('\n');
+    return [fail(name, detail!, 'Set WEIR_DATA_DIR to the directory of the Weir, and run this as its user.')];
+  }
   if (runtime.kind === 'absent') return [ok(name, `none in ${dataDir}`)];
   if (runtime.kind === 'stale') {
     const remedy = 'It did not shut down cleanly. Start Weir again: it recovers the events that were left.';

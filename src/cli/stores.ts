@@ -60,6 +60,7 @@ function runningInstance({ dataDir }: Config, setting: string) {
   const runtime = readRuntime(dataDir);
   if (runtime.kind === 'running')
     return { ...runtime, from: `the Weir running in ${dataDir} (process ${runtime.pid})` };
+  if (runtime.kind === 'unreadable') throw unreadable(dataDir, runtime);
   const why =
     runtime.kind === 'stale'
       ? `the Weir that ran in ${dataDir} (process ${runtime.pid}) is gone`
@@ -67,6 +68,15 @@ function runningInstance({ dataDir }: Config, setting: string) {
   const instead = setting === 'CLICKHOUSE_URL' ? ' (or EVENT_STORE=postgres, if that stores the events)' : '';
   throw new CommandFailure(
     `${setting} is not set and ${why}.\nStart one with \`npm start\`, or set ${setting}${instead}.`,
+  );
+}
+
+/** The Weir of the data directory is not known, because this user may not look for it. */
+export function unreadable(dataDir: string, { code }: { readonly code: string }): CommandFailure {
+  return new CommandFailure(
+    code === 'ENOTDIR'
+      ? `WEIR_DATA_DIR ${dataDir} is not a directory (${code}).\nName the directory of the Weir, or set DATABASE_URL and CLICKHOUSE_URL.`
+      : `WEIR_DATA_DIR ${dataDir} cannot be read (${code}).\nRun this as the user that Weir runs as, or set DATABASE_URL and CLICKHOUSE_URL.`,
   );
 }
 

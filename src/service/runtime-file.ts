@@ -30,7 +30,9 @@ export type Runtime =
   | ({ readonly kind: 'running' } & Instance)
   /** Its process is gone, or its id now belongs to another program. */
   | ({ readonly kind: 'stale' } & Instance)
-  | { readonly kind: 'absent' };
+  | { readonly kind: 'absent' }
+  /** This user may not look, or there is no directory at that place. `code` is the system's. */
+  | { readonly kind: 'unreadable'; readonly code: string };
 
 export type RuntimeClaim = {
   /** Writes all addresses. May be called again. Throws when the file cannot be written. */
@@ -60,7 +62,12 @@ type RuntimeJson = v.InferOutput<typeof RuntimeJson>;
 
 /** The Weir of this data directory, as far as the file and the process table tell. */
 export function readRuntime(dataDir: string): Runtime {
-  const found = readJson(pathIn(dataDir));
+  let found: RuntimeJson | null;
+  try {
+    found = readJson(pathIn(dataDir));
+  } catch (error) {
+    return { kind: 'unreadable', code: String(codeOf(error)) };
+  }
   if (found === null) return { kind: 'absent' };
   const { pid, url, clickhouse_url: clickhouseUrl, clickhouse_key: clickhouseKey, database_url: databaseUrl } = found;
   const endpoints: Endpoints = { url, clickhouseUrl, clickhouseKey, databaseUrl, consoleUrl: found.console_url };
@@ -113,13 +120,17 @@ export function claimRuntime(dataDir: string, pid: number): RuntimeClaim {
 }
 
 function removeStale(dataDir: string, pid: number): void {
+  const path = pathIn(dataDir);
   const found = readRuntime(dataDir);
   if (found.kind === 'running' && found.pid !== pid) throw alreadyRunning(dataDir, found);
-  rmSync(pathIn(dataDir), { force: true });
+  // It may be that of a running Weir of another user.
+  if (found.kind === 'unreadable') throw Object.assign(new Error(`${path} cannot be read`), { code: found.code });
+  rmSync(path, { force: true });
 }
 
 function alreadyRunning(dataDir: string, found: Runtime): AlreadyRunning {
-  const who = found.kind === 'absent' ? 'Another Weir' : `Another Weir (process ${found.pid})`;
+  const who =
+    found.kind === 'absent' || found.kind === 'unreadable' ? 'Another Weir' : `Another Weir (process ${found.pid})`;
   return new AlreadyRunning(
     `${who} uses the data directory ${dataDir}. Stop it first, or set WEIR_DATA_DIR to another directory.`,
   );

@@ -531,7 +531,7 @@ describe('starting and ending', () => {
 
 async function countEmbedded(dataDir: string, event: string): Promise<number> {
   const runtime = readRuntime(dataDir);
-  if (runtime.kind === 'absent' || runtime.clickhouseUrl === null) throw new Error('no ClickHouse is running');
+  if (!('clickhouseUrl' in runtime) || runtime.clickhouseUrl === null) throw new Error('no ClickHouse is running');
   const query = `SELECT count() FROM analytics.events WHERE event = '${event}'`;
   const response = await fetch(`${runtime.clickhouseUrl}/?query=${encodeURIComponent(query)}`, {
     headers: { [KEY_HEADER]: runtime.clickhouseKey! },
