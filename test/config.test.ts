@@ -433,6 +433,53 @@ describe('unknown names', () => {
     expect(problemsOf({ PATH: '/bin', INGESTION: '1', PGHOST: 'x', HOSTNAME: 'y' })).toEqual([]);
   });
 
+  test.each([
+    ['METRIC_TOKEN', 'METRICS_TOKEN'],
+    ['METRICS_TOKN', 'METRICS_TOKEN'],
+    ['METRIC_TOKN', 'METRICS_TOKEN'],
+    ['ALLOWED_ORIGIN', 'ALLOWED_ORIGINS'],
+    ['CONSOLE_PROT', 'CONSOLE_PORT'],
+    ['EVENT_STOR', 'EVENT_STORE'],
+    ['LOG_LEVL', 'LOG_LEVEL'],
+    ['DATABASE_URI', 'DATABASE_URL'],
+    ['HTTP_KEEPALIVE', 'HTTP_KEEP_ALIVE'],
+    ['SHUTDOWN_DRAIN_DELY', 'SHUTDOWN_DRAIN_DELAY'],
+  ])('%s has no prefix of ours, and is refused, suggesting %s', (name, nearest) => {
+    expect(problemsOf({ [name]: 'hunter2' })).toEqual([
+      `${name}: there is no such setting (in the environment); did you mean ${nearest}?`,
+    ]);
+  });
+
+  test.each([
+    ...['HOSTNAME', 'HOSTS', 'POST', 'PORTS', 'CHANNELS', 'NODE_ENV', 'LOGLEVEL', 'LOG_LEVELS', 'LOG_FILE'],
+    ...[
+      'PGDATABASE',
+      'DATABASE',
+      'DATABASE_HOST',
+      'DATABASE_USER',
+      'DATABASE_SSL',
+      'REDIS_URL',
+      'CONSOLE',
+      'COLORTERM',
+    ],
+    ...['KAFKA_HOME', 'KAFKA_BROKER', 'KAFKA_TOPICS', 'EVENTSTORE_PORT', 'http_proxy', 'ALLOWED_HOSTS'],
+  ])('%s may be of another program', (name) => {
+    expect(problemsOf({ [name]: 'hunter2' })).toEqual([]);
+  });
+
+  test('a broker of a topic is meant for us where there is a topic', () => {
+    expect(problemsOf({ CHANNEL: 'kafka', KAFKA_BROKER: 'k:9092' })).toContainEqual(
+      expect.stringContaining('did you mean KAFKA_BROKERS?'),
+    );
+  });
+
+  test('a name beside the right one is no mistake for it', () => {
+    expect(problemsOf({ DATABASE_URL: 'postgres://a/b', DATABASE_URL2: 'x' })).toEqual([]);
+    expect(problemsOf({ METRIC_TOKEN: 'hunter2' }, 'METRICS_TOKEN = "0123456789abcdef0123456789abcdef"')).toHaveLength(
+      1,
+    );
+  });
+
   test('names that docker-compose.yml asks for may stand in the .env beside it, and no other like them', () => {
     const compose = readFileSync(new URL('../docker-compose.yml', import.meta.url), 'utf8');
     const asked = [...compose.matchAll(/\$\{(\w+)/g)].map(([, name]) => name!);

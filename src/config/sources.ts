@@ -21,6 +21,12 @@ const OF_COMPOSE: ReadonlySet<string> = new Set([
   'WEIR_NODE_IMAGE',
   'WEIR_KAFKA_IMAGE',
 ]);
+/** Shorter names than this have neighbours in every environment: `HOST`, `PORT`, `CHANNEL`. */
+const MIN_TELLING = 8;
+/** From this length on a name may be two characters off; a shorter one only one. */
+const MIN_LONG = 13;
+/** Variables of other programs that differ from a setting by a character. */
+const OF_OTHERS: ReadonlySet<string> = new Set(['LOGLEVEL', 'LOG_LEVELS']);
 // Kubernetes sets these for every service of the namespace, so one named "clickhouse" or "weir" puts variables into the
 // environment that no person wrote.
 const SERVICE_LINK = /_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/;
@@ -35,13 +41,32 @@ export function readSources(env: Environment, readFile: ReadFile): Reading {
     else if (name === 'WEIR_CONFIG') problems.push('WEIR_CONFIG: the configuration file cannot name another one');
     else if (text !== '') written.set(name, { text, source: 'file' });
   }
+  const strangers: string[] = [];
   for (const [name, text] of Object.entries(env)) {
     if (text === undefined || text === '') continue;
     if (isSettingName(name)) written.set(name, { text, source: 'env' });
-    else if (OUR_PREFIX.test(name) && !OF_COMPOSE.has(name) && !isServiceLink(name, text))
+    else if (!OF_COMPOSE.has(name) && !isServiceLink(name, text)) strangers.push(name);
+  }
+  const hasTopic = written.get('CHANNEL')?.text === 'kafka';
+  for (const name of strangers) {
+    if (OUR_PREFIX.test(name) || isMistyped(name, { env, hasTopic }))
       problems.push(unknownName(name, 'the environment'));
   }
   return { written, problems };
+}
+
+/** Whether a name without a prefix of ours is nearly always meant for one of the settings. */
+function isMistyped(name: string, { env, hasTopic }: { env: Environment; hasTopic: boolean }): boolean {
+  if (OF_OTHERS.has(name)) return false;
+  return SETTING_NAMES.some((known) => {
+    const mayDiffer = known.length < MIN_LONG ? 1 : 2;
+    if (known.length < MIN_TELLING || Math.abs(known.length - name.length) > mayDiffer) return false;
+    // Whoever has set the right one as well does not mean it with this one.
+    if (env[known]) return false;
+    // Other programs have brokers as well; Weir reads none of these settings without a topic.
+    if (known.startsWith('KAFKA_') && !hasTopic) return false;
+    return editDistance(name, known) <= mayDiffer;
+  });
 }
 
 function readTomlFile(env: Environment, readFile: ReadFile, problems: string[]): Map<string, string> {
@@ -117,16 +142,19 @@ export function nearestName(name: string): SettingName {
   return ranked.reduce((best, next) => (next.distance < best.distance ? next : best)).known;
 }
 
-/** Levenshtein, one row at a time. */
+/** Levenshtein, one row at a time, where two neighbours that changed places count as one edit. */
 function editDistance(from: string, to: string): number {
+  let aboveThat: number[] = [];
   let above = Array.from({ length: to.length + 1 }, (_, column) => column);
   for (let row = 0; row < from.length; row++) {
     const current = [row + 1];
     for (let column = 1; column <= to.length; column++) {
       const replace = above[column - 1]! + (from[row] === to[column - 1] ? 0 : 1);
-      current.push(Math.min(replace, above[column]! + 1, current[column - 1]! + 1));
+      const isSwap = row > 0 && column > 1 && from[row] === to[column - 2] && from[row - 1] === to[column - 1];
+      const swap = isSwap ? aboveThat[column - 2]! + 1 : Infinity;
+      current.push(Math.min(replace, swap, above[column]! + 1, current[column - 1]! + 1));
     }
-    above = current;
+    [aboveThat, above] = [above, current];
   }
   return above[to.length]!;
 }
