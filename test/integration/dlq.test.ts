@@ -74,6 +74,15 @@ describe('looking', () => {
     expect(stdout).toContain('"properties":{"plan":"<string>","n":"<number>"}');
     expect(stdout).toMatch(/^errorCode +27$/m);
     expect(stderr).toContain('2 more rows');
+    // As `--only` counts them.
+    expect([...stdout.matchAll(/^ *(\d+) {2}\{/gm)].map(([, number]) => Number(number))).toEqual([
+      1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
+    ]);
+    const { rows } = await operator.json<{ rows: unknown[] }>('show', id, '--rows', '2');
+    expect(rows).toMatchObject([
+      { number: 1, event_id: eventIds[0] },
+      { number: 2, event_id: eventIds[1] },
+    ]);
     const unsafe = (await operator.succeed('show', id, '--unsafe', '--rows', '100')).stdout;
     expect(unsafe).toContain('hidden-pro');
     expect(unsafe).toContain('hidden-value');

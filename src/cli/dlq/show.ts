@@ -6,6 +6,7 @@ import { counted, printable } from '../../operations/wording.ts';
 import { parseCount, parseId } from './selection.ts';
 
 const SHOWN = 10;
+
 export function addShow(dlq: Command, cli: Cli): void {
   dlq
     .command('show')
@@ -17,7 +18,8 @@ export function addShow(dlq: Command, cli: Cli): void {
     .addHelpText(
       'after',
       `
-Without --unsafe, only the names and types of the fields of events are shown.
+Without --unsafe, only the names and types of the fields of events are shown. Each row has the number
+by which \`weir dlq replay --only\` knows it.
 
 Examples:
   weir dlq show 0198c0de-0000-7000-8000-000000000000
@@ -28,14 +30,22 @@ Examples:
         const { showDeadLetter } = await import('../../operations/show-dead-letter.ts');
         return showDeadLetter(db, { id, maxRows: options.rows, isUnsafe: options.unsafe ?? false });
       });
-      if (options.json) return printJson(cli.io, { ...letter, isReadable, rows: rows.map(jsonOrText), more });
+      if (options.json) return printJson(cli.io, { ...letter, isReadable, rows: rows.map(numbered), more });
       for (const [name, value] of Object.entries(letter)) {
         const text = value instanceof Date ? value.toISOString() : Array.isArray(value) ? value.join(' ') : value;
         cli.io.stdout(`${name.padEnd(18)}${printable(String(text ?? '-'))}\n`);
       }
       cli.io.stdout('\n');
       if (!isReadable) cli.io.stderr('The payload is damaged: its rows cannot be read.\n');
-      for (const row of rows) cli.io.stdout(`${printable(row)}\n`);
+      const width = String(rows.length).length;
+      for (const [place, row] of rows.entries())
+        cli.io.stdout(`${String(place + 1).padStart(width)}  ${printable(row)}\n`);
       if (more > 0) cli.io.stderr(`… and ${counted(more, 'more row')}: --rows shows them.\n`);
     });
+}
+
+/** With the number by which `weir dlq replay --only` knows it. */
+function numbered(row: string, place: number): object {
+  const shown = jsonOrText(row);
+  return { number: place + 1, ...(typeof shown === 'object' ? shown : { text: row }) };
 }

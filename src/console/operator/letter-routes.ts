@@ -114,7 +114,7 @@ function oneLetter(deps: OperatorDeps): OperatorRoute[] {
       tag,
       summary: 'Show one dead letter and its first rows.',
       answer: schemas.Letter,
-      says: 'As `weir dlq show --json`; values of events are hidden from whoever may not see them.',
+      says: 'As `weir dlq show --json`, without the numbers of the rows; values of events are hidden from whoever may not see them.',
       refusals: ['not_found'],
       async handle({ id, operator }) {
         const { letter, rows, ...shown } = await showDeadLetter(db, {
