@@ -13,8 +13,14 @@ const WHY_NOT: Record<string, readonly [RefusalReason, (id: string) => string]> 
   unmatched: ['not-found', (id) => `The letter ${id} has no such rows: \`weir dlq show ${id}\` numbers them.`],
 };
 
-/** `left`: events that stay behind, in a dead letter of their own. */
-export type ReplayedRows = { readonly deadLetterId: string; readonly events: number; readonly left: number };
+export type ReplayedRows = {
+  readonly deadLetterId: string;
+  readonly events: number;
+  /** Events that stay behind. */
+  readonly left: number;
+  /** The dead letter of their own in which they are; null when all are due. */
+  readonly leftId: string | null;
+};
 
 /** Makes some events of one dead letter due, in a letter of their own. Throws `OperationRefused`, `PostgresFailure`. */
 export async function replayRows(
@@ -26,6 +32,6 @@ export async function replayRows(
     const [reason, describe] = WHY_NOT[outcome.kind]!;
     throw new OperationRefused(reason, `${describe(id)} Nothing was changed.`);
   }
-  const { deadLetterId, events, left } = outcome;
-  return { deadLetterId, events, left };
+  const { deadLetterId, events, left, leftId } = outcome;
+  return { deadLetterId, events, left, leftId };
 }

@@ -211,7 +211,7 @@ describe('replay', () => {
     });
     const shown = await operator.json<{ rows: { event_id: string }[] }>('show', id, '--unsafe');
     const ids = shown.rows.map(({ event_id }) => event_id);
-    const answer = await operator.json<{ letterId: string; events: number; left: number }>(
+    const answer = await operator.json<{ letterId: string; events: number; left: number; leftId: string }>(
       'replay',
       id,
       '--only',
@@ -228,7 +228,7 @@ describe('replay', () => {
     expect([due.state, due.attemptCount]).toEqual(['waiting', 0]);
     expect(due.rows.map(({ event_id }) => event_id)).toEqual([ids[0], ids[2], ids[3], ids[5]]);
     const { letters: quarantined } = await operator.json<{ letters: { eventCount: number }[] }>('ls', '--quarantined');
-    expect(quarantined).toMatchObject([{ eventCount: 2 }]);
+    expect(quarantined).toMatchObject([{ id: answer.leftId, eventCount: 2 }]);
     for (const [args, why] of [
       [['replay', id, '--only', '1'], 'There is no dead letter'],
       [['replay', answer.letterId, '--only', '9'], 'has no such rows'],
@@ -243,6 +243,11 @@ describe('replay', () => {
     );
     expect((await operator.dlq('replay', id, '--only', '0')).stderr).toContain('Rows such as 1,4-6, or event ids.');
     expect(await operator.lettersNow()).toEqual(letters);
+    const one = await operator.succeed('replay', answer.leftId, '--only', '2');
+    expect(one.stderr).toMatch(/^1 event due again, as letter [0-9a-f-]{36}; 1 remain, as letter [0-9a-f-]{36}\.$/m);
+    const [last] = (await operator.json<{ letters: { id: string }[] }>('ls', '--quarantined')).letters;
+    expect(one.stderr).toContain(`remain, as letter ${last!.id}.`);
+    expect((await operator.succeed('replay', last!.id, '--only', '1')).stderr).not.toContain('remain');
   });
 
   test('--only leaves no part of a letter in doubt due before ClickHouse is asked about it', async () => {

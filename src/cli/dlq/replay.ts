@@ -86,14 +86,13 @@ async function replayOnly(cli: Cli, command: Command, selection: Selection, only
   }
   const [id] = (selection as Selection & { by: 'ids' }).ids as [string];
   const actor = actorOf(cli, options);
-  const { deadLetterId, events, left } = await withPostgres(cli, async (db) => {
+  const { deadLetterId, events, left, leftId } = await withPostgres(cli, async (db) => {
     const { replayRows } = await import('../../operations/replay-rows.ts');
     return replayRows(db, { id, isMeant: only, actor });
   });
-  if (options.json) return printJson(cli.io, { letterId: deadLetterId, events, left });
-  cli.io.stderr(
-    `${counted(events, 'event')} due again, as letter ${deadLetterId}; ${grouped(left)} remain in the original letter.\n`,
-  );
+  if (options.json) return printJson(cli.io, { letterId: deadLetterId, events, left, leftId });
+  const rest = leftId === null ? '' : `; ${grouped(left)} remain, as letter ${leftId}`;
+  cli.io.stderr(`${counted(events, 'event')} due again, as letter ${deadLetterId}${rest}.\n`);
 }
 
 async function dryRun(cli: Cli, selection: Selection, options: Options): Promise<void> {

@@ -10,7 +10,14 @@ import type { Database } from '../connection/pool.ts';
 import { failedEvents, failedEventsAudit } from '../connection/schema.ts';
 
 export type ReplayedRows =
-  | { readonly kind: 'due'; readonly deadLetterId: string; readonly events: number; readonly left: number }
+  | {
+      readonly kind: 'due';
+      readonly deadLetterId: string;
+      readonly events: number;
+      readonly left: number;
+      /** The letter of those that are left; null when none are. */
+      readonly leftId: string | null;
+    }
   /** `replaying`: a drain holds it at this moment; `unmatched`: no row of it was chosen. */
   | { readonly kind: 'absent' | 'replaying' | 'unreadable' | 'unmatched' };
 
@@ -90,7 +97,13 @@ export function replayRows(
           },
         },
       ]);
-      return { kind: 'due', deadLetterId: due.id, events: due.eventCount, left: others.length };
+      return {
+        kind: 'due',
+        deadLetterId: due.id,
+        events: due.eventCount,
+        left: others.length,
+        leftId: left[0]?.id ?? null,
+      };
     }),
   );
 }
