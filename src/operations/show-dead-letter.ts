@@ -2,7 +2,7 @@
 import { splitRows } from '../event/rows.ts';
 import type { Database } from '../postgres/connection/pool.ts';
 import { type DeadLetterEntry, createDeadLetterQueries } from '../postgres/dead-letters/dead-letter-queries.ts';
-import { PLAIN_FIELDS, shownObject, unquoted } from './hidden-values.ts';
+import { PLAIN_FIELDS, jsonOrText, shownObject, unquoted } from './hidden-values.ts';
 import { OperationRefused } from './refused.ts';
 
 export type ShownDeadLetter = {
@@ -35,4 +35,10 @@ export async function showDeadLetter(
     rows: shown,
     more: all.length - shown.length,
   };
+}
+
+/** A shown row as JSON, with the number by which it is chosen for a replay of its own. */
+export function numbered(row: string, place: number): object {
+  const shown = jsonOrText(row);
+  return { number: place + 1, ...(typeof shown === 'object' ? shown : { text: row }) };
 }

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { jsonOrText } from '../../operations/hidden-values.ts';
 import { printJson, type Cli } from '../cli.ts';
 import { withPostgres } from '../stores.ts';
 import { counted, printable } from '../../operations/wording.ts';
@@ -26,10 +25,10 @@ Examples:
   weir dlq show 0198c0de-0000-7000-8000-000000000000 --rows 1 --unsafe`,
     )
     .action(async (id: string, options: { rows: number; unsafe?: boolean; json?: boolean }) => {
-      const { letter, isReadable, rows, more } = await withPostgres(cli, async (db) => {
-        const { showDeadLetter } = await import('../../operations/show-dead-letter.ts');
-        return showDeadLetter(db, { id, maxRows: options.rows, isUnsafe: options.unsafe ?? false });
-      });
+      const { showDeadLetter, numbered } = await import('../../operations/show-dead-letter.ts');
+      const { letter, isReadable, rows, more } = await withPostgres(cli, (db) =>
+        showDeadLetter(db, { id, maxRows: options.rows, isUnsafe: options.unsafe ?? false }),
+      );
       if (options.json) return printJson(cli.io, { ...letter, isReadable, rows: rows.map(numbered), more });
       for (const [name, value] of Object.entries(letter)) {
         const text = value instanceof Date ? value.toISOString() : Array.isArray(value) ? value.join(' ') : value;
@@ -42,10 +41,4 @@ Examples:
         cli.io.stdout(`${String(place + 1).padStart(width)}  ${printable(row)}\n`);
       if (more > 0) cli.io.stderr(`… and ${counted(more, 'more row')}: --rows shows them.\n`);
     });
-}
-
-/** With the number by which `weir dlq replay --only` knows it. */
-function numbered(row: string, place: number): object {
-  const shown = jsonOrText(row);
-  return { number: place + 1, ...(typeof shown === 'object' ? shown : { text: row }) };
 }

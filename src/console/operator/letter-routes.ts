@@ -4,7 +4,7 @@ import { explainDeadLetter } from '../../operations/explain-dead-letter.ts';
 import { overviewDeadLetters } from '../../operations/group-dead-letters.ts';
 import { readDrain } from '../../operations/drain-switch.ts';
 import { OperationRefused } from '../../operations/refused.ts';
-import { showDeadLetter } from '../../operations/show-dead-letter.ts';
+import { numbered, showDeadLetter } from '../../operations/show-dead-letter.ts';
 import { jsonOrText, unquoted } from '../../operations/hidden-values.ts';
 import type { Selection } from '../../postgres/dead-letters/selection.ts';
 import { readAuditPage } from '../../postgres/dead-letters/audit.ts';
@@ -114,7 +114,7 @@ function oneLetter(deps: OperatorDeps): OperatorRoute[] {
       tag,
       summary: 'Show one dead letter and its first rows.',
       answer: schemas.Letter,
-      says: 'As `weir dlq show --json`, without the numbers of the rows; values of events are hidden from whoever may not see them.',
+      says: 'As `weir dlq show --json`; values of events are hidden from whoever may not see them.',
       refusals: ['not_found'],
       async handle({ id, operator }) {
         const { letter, rows, ...shown } = await showDeadLetter(db, {
@@ -122,7 +122,7 @@ function oneLetter(deps: OperatorDeps): OperatorRoute[] {
           maxRows: ROWS_SHOWN,
           isUnsafe: operator.showsEvents,
         });
-        return { ...letter, ...shown, rows: rows.map(jsonOrText) };
+        return { ...letter, ...shown, rows: rows.map(numbered) };
       },
     }),
     route({
