@@ -450,20 +450,11 @@ describe('unknown names', () => {
     ]);
   });
 
-  test.each([
-    ...['HOSTNAME', 'HOSTS', 'POST', 'PORTS', 'CHANNELS', 'NODE_ENV', 'LOGLEVEL', 'LOG_LEVELS', 'LOG_FILE'],
-    ...[
-      'PGDATABASE',
-      'DATABASE',
-      'DATABASE_HOST',
-      'DATABASE_USER',
-      'DATABASE_SSL',
-      'REDIS_URL',
-      'CONSOLE',
-      'COLORTERM',
-    ],
-    ...['KAFKA_HOME', 'KAFKA_BROKER', 'KAFKA_TOPICS', 'EVENTSTORE_PORT', 'http_proxy', 'ALLOWED_HOSTS'],
-  ])('%s may be of another program', (name) => {
+  const OF_OTHERS =
+    'HOSTNAME HOSTS POST PORTS CHANNELS NODE_ENV LOGLEVEL LOG_LEVELS LOG_FILE PGDATABASE DATABASE DATABASE_HOST ' +
+    'DATABASE_USER DATABASE_SSL REDIS_URL CONSOLE COLORTERM KAFKA_HOME KAFKA_BROKER KAFKA_TOPICS EVENTSTORE_PORT http_proxy ALLOWED_HOSTS';
+
+  test.each(OF_OTHERS.split(' '))('%s may be of another program', (name) => {
     expect(problemsOf({ [name]: 'hunter2' })).toEqual([]);
   });
 
