@@ -19,13 +19,13 @@ import { createManualClock } from './support/clock.ts';
 const NOWHERE = { WEIR_DATA_DIR: '/nonexistent/weir' };
 
 async function run(
-  args: string,
+  args: string | readonly string[],
   { env = NOWHERE, answer }: { env?: Environment; answer?: string | (() => string) } = {},
 ) {
   let stdout = '';
   let stderr = '';
   const typed = () => (typeof answer === 'function' ? answer() : (answer ?? ''));
-  const code = await runProgram(args === '' ? [] : args.split(' '), {
+  const code = await runProgram(typeof args === 'string' ? args.split(' ').filter(Boolean) : [...args], {
     io: {
       stdout: (text) => void (stdout += text),
       stderr: (text) => void (stderr += text),
@@ -63,6 +63,9 @@ const COMMANDS = [
   'token list',
   'token revoke',
   'query',
+  'property promote',
+  'property ls',
+  'property demote',
   'dlq ls',
   'dlq groups',
   'dlq show',
@@ -248,6 +251,11 @@ describe('a data directory that is a file', () => {
       expect(stdout).toContain('FAIL  running Weir: WEIR_DATA_DIR /dev/null is not a directory (ENOTDIR).');
     }
   });
+});
+
+test.each(['', ' ', '-'])('a query without a statement is refused before any store is asked: "%s"', async (sql) => {
+  const { code, stderr } = await run(['query', sql], { env: { ...NOWHERE, CLICKHOUSE_URL: 'http://127.0.0.1:1' } });
+  expect({ code, stderr }).toEqual({ code: 1, stderr: 'The query is empty.\n' });
 });
 
 describe('confirmation', () => {

@@ -49,11 +49,11 @@ Examples:
 async function deleteProject(cli: Cli, id: string, options: Options): Promise<void> {
   const actor = actorOf(cli, options);
   await withPostgres(cli, async (db) => {
-    const [{ findProjectToDelete }, { closeProject, deleteProject }] = await Promise.all([
+    const [{ findKnownProject }, { closeProject, deleteProject }] = await Promise.all([
       import('../operations/find-project.ts'),
       import('../operations/delete-project.ts'),
     ]);
-    const project = await findProjectToDelete(db, id);
+    const project = await findKnownProject(db, id);
     const name = `"${project.name}" (${id})`;
     if (options.keepEvents) {
       await confirmed(cli, options, `Delete the project ${name} and keep its events?`);

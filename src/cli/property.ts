@@ -28,6 +28,7 @@ export function addProperty(program: Command, cli: Cli): void {
     .command('ls')
     .description('list the promoted properties, and for how many stored events they have been stored')
     .option('--json', 'print JSON')
+    .addHelpText('after', '\nExamples:\n  weir property ls\n  weir property ls --json')
     .action((options: Options) => list(cli, options));
   property
     .command('demote')

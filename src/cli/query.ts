@@ -26,6 +26,7 @@ Examples:
     )
     .action(async (argument: string, options: { json?: boolean }) => {
       const sql = argument === '-' ? await cli.input.readAll() : argument;
+      if (sql.trim() === '') throw new CommandFailure('The query is empty.');
       await withEvents(cli, async (events) => {
         try {
           await (options.json ? printNdjson(events, sql, cli) : printTable(events, sql, cli));

@@ -62,7 +62,14 @@ Examples:
       '\nExamples:\n  weir token list\n  weir token list --project 0198c0de-0000-7000-8000-000000000000',
     )
     .action(async (options: { project?: string; json?: boolean }) => {
-      const tokens = await withPostgres(cli, async (db) => (await tokensOf(db)).list(options.project ?? null));
+      const { project = null } = options;
+      const tokens = await withPostgres(cli, async (db) => {
+        const found = await (await tokensOf(db)).list(project);
+        if (found.length > 0 || project === null) return found;
+        const { findKnownProject } = await import('../operations/find-project.ts');
+        await findKnownProject(db, project);
+        return found;
+      });
       if (options.json) return printJson(cli.io, tokens);
       const rows = tokens.map(({ id, projectId, kind, name, createdAt, lastUsedAt, revokedAt }) => [
         id,

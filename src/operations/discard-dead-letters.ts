@@ -30,7 +30,7 @@ export async function discardDeadLetters(
 ): Promise<Discarded> {
   const reason = checkedReason(text);
   const queries = createDeadLetterQueries(db);
-  const count = await progress.during('Counting', countSelected(queries, selection));
+  const count = await progress.during('Counting', countSelected(db, selection));
   if (totalOf(count).letters > 0) await confirm(count);
   const removed = await createDeadLetterActions(db, { actor }).discard(selection, reason, progress.done);
   const rest = await progress.during('Counting the remaining letters', queries.count(selection));

@@ -20,7 +20,7 @@ export async function* exportDeadLetters(
   progress: Pick<Progress, 'during'> = UNSEEN,
 ): AsyncGenerator<ExportedDeadLetter> {
   const queries = createDeadLetterQueries(db);
-  await progress.during('Counting', countSelected(queries, selection));
+  await progress.during('Counting', countSelected(db, selection));
   for await (const found of queries.openAll(selection)) {
     const opened = selection.by === 'project' ? ownPart(found, selection.projectId) : found;
     if (opened === null) continue;

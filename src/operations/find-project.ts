@@ -7,8 +7,8 @@ export async function findProject(db: Database, id: string): Promise<Project> {
   return (await createProjects(db).get(id)) ?? refuse(id);
 }
 
-/** The project, even a deleted one: deleting may be repeated. Throws `OperationRefused`, `PostgresFailure`. */
-export async function findProjectToDelete(
+/** The project, even a deleted one: deleting may be repeated, and what is left may be looked at. Throws `OperationRefused`, `PostgresFailure`. */
+export async function findKnownProject(
   db: Database,
   id: string,
 ): Promise<Project & { readonly deletedAt: Date | null }> {

@@ -1,5 +1,4 @@
 import type { Database } from '../postgres/connection/pool.ts';
-import { createDeadLetterQueries } from '../postgres/dead-letters/dead-letter-queries.ts';
 import { type ChangedDeadLetters, createDeadLetterActions } from '../postgres/dead-letters/operator-actions.ts';
 import type { Selection } from '../postgres/dead-letters/selection.ts';
 import { type DrainPosition, readDrain } from './drain-switch.ts';
@@ -23,7 +22,7 @@ export async function replayDeadLetters(
   { selection, perSecond, actor }: { selection: Selection; perSecond: number | null; actor: string },
   progress: Progress = UNSEEN,
 ): Promise<Replayed> {
-  const { replaying } = await progress.during('Counting', countSelected(createDeadLetterQueries(db), selection));
+  const { replaying } = await progress.during('Counting', countSelected(db, selection));
   const changed = await createDeadLetterActions(db, { actor }).replay(selection, perSecond, progress.done);
   return { ...changed, replaying: replaying.letters, drain: (await readDrain(db)).position };
 }

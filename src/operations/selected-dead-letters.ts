@@ -1,7 +1,9 @@
 /** What all actions on dead letters share: counting the selection, and checking that everything named exists. */
-import type { DeadLetterQueries } from '../postgres/dead-letters/dead-letter-queries.ts';
+import type { Database } from '../postgres/connection/pool.ts';
+import { type DeadLetterQueries, createDeadLetterQueries } from '../postgres/dead-letters/dead-letter-queries.ts';
 import type { CountByState } from '../postgres/dead-letters/dead-letter-statistics.ts';
 import type { Selection } from '../postgres/dead-letters/selection.ts';
+import { findKnownProject } from './find-project.ts';
 import { OperationRefused } from './refused.ts';
 
 /** The default number of letters that a dry run tries: about half a minute. */
@@ -10,13 +12,17 @@ export const SAMPLE_SIZE = 200;
 const IDS_NAMED = 5;
 
 /**
- * Counts the selected dead letters. Refuses an id or a group that does not exist, but not a project without any. Throws
- * `OperationRefused`, `PostgresFailure`.
+ * Counts the selected dead letters. Refuses an id, a group or a project that does not exist, but not a project without
+ * any, and not letters that were imported for a project which nobody has made here. Throws `OperationRefused`,
+ * `PostgresFailure`.
  */
-export async function countSelected(queries: DeadLetterQueries, selection: Selection): Promise<CountByState> {
+export async function countSelected(db: Database, selection: Selection): Promise<CountByState> {
+  const queries = createDeadLetterQueries(db);
   if (selection.by === 'ids') await requireAll(queries, selection.ids);
   const count = await queries.count(selection);
-  if (selection.by === 'group' && totalOf(count).letters === 0) {
+  if (totalOf(count).letters > 0) return count;
+  if (selection.by === 'project') await findKnownProject(db, selection.projectId);
+  if (selection.by === 'group') {
     throw new OperationRefused(
       'not-found',
       `No dead letter is in the group ${selection.group}. See \`weir dlq groups\`.`,

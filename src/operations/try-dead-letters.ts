@@ -41,7 +41,7 @@ export async function tryDeadLetters(
   progress: Progress = UNSEEN,
 ): Promise<Trials> {
   const queries = createDeadLetterQueries(db);
-  const total = totalOf(await progress.during('Counting', countSelected(queries, selection))).letters;
+  const total = totalOf(await progress.during('Counting', countSelected(db, selection))).letters;
   const size = sample ?? (selection.by === 'ids' ? total : SAMPLE_SIZE);
   const tried: Selection =
     total <= size

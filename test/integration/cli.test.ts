@@ -129,6 +129,26 @@ describe('after the migrations', () => {
     expect(json).not.toMatch(/hash/i);
   });
 
+  test('a project that nobody has made has no list of tokens; one without tokens, and a deleted one, have an empty one', async () => {
+    const nobodys = '0198c0de-0000-7000-8000-00000000dead';
+    for (const id of [nobodys, 'nonsense']) {
+      const refused = await weir('token', 'list', '--project', id);
+      expect(refused).toMatchObject({ code: 1, stdout: '' });
+      expect(refused.stderr).toContain(`There is no project ${id}.`);
+    }
+    for (const args of [['export'], ['replay'], ['replay', '--dry-run'], ['discard', '--reason', 'x', '--yes']]) {
+      const refused = await weir('dlq', ...args, '--project', nobodys);
+      expect(refused).toMatchObject({ code: 1, stdout: '' });
+      expect(refused.stderr).toContain(`There is no project ${nobodys}.`);
+    }
+    const project = await createProject('no tokens');
+    expect(JSON.parse(await succeed('token', 'list', '--project', project, '--json'))).toEqual([]);
+    await succeed('dlq', 'discard', '--reason', 'x', '--yes', '--project', project);
+    await succeed('project', 'delete', project, '--yes');
+    expect(JSON.parse(await succeed('token', 'list', '--project', project, '--json'))).toEqual([]);
+    await succeed('dlq', 'export', '--project', project);
+  });
+
   test('a secret token says so in its prefix', async () => {
     const project = await createProject('secrets');
     const created = JSON.parse(await succeed('token', 'create', '--project', project, '--secret', '--json')) as object;

@@ -48,7 +48,7 @@ export function letterActions(deps: OperatorDeps): OperatorRoute[] {
       says: 'Letters, events and bytes by state, and in all.',
       refusals: ['not_found'],
       async handle({ body: { selection } }) {
-        const count = await countSelected(createDeadLetterQueries(db), selection);
+        const count = await countSelected(db, selection);
         return { ...count, ...totalOf(count) };
       },
     }),

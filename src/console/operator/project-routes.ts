@@ -4,7 +4,7 @@ import { changeOrigins } from '../../operations/change-origins.ts';
 import { changeRetention, changeStoredRetention } from '../../operations/change-retention.ts';
 import { createProject } from '../../operations/create-project.ts';
 import { type DeletionProgress, closeProject, deleteProject } from '../../operations/delete-project.ts';
-import { findProject, findProjectToDelete } from '../../operations/find-project.ts';
+import { findProject, findKnownProject } from '../../operations/find-project.ts';
 import { OperationRefused } from '../../operations/refused.ts';
 import { RETENTIONS, parseRetention, showRetention, withRetention } from '../../operations/retention-text.ts';
 import { failureOf } from '../../pipeline/outcome.ts';
@@ -179,7 +179,7 @@ export function projectRoutes(deps: OperatorDeps): OperatorRoute[] {
       refusals: ['not_found', 'conflict', 'store_unavailable'],
       async answer({ c, id, query, operator }) {
         const { name: actor } = operator;
-        await findProjectToDelete(db, id);
+        await findKnownProject(db, id);
         if (query.keepEvents === 'true') {
           await closeProject(db, id, { actor });
           return c.json({ deleted: id, keptEvents: true }, 200);
