@@ -97,8 +97,8 @@ export const posthogDoor: Door = {
   body: {
     kind: 'whole',
     sniffsGzip: true,
-    *open(body, _limits, head) {
-      const opened = yield* openSdk(body, head, POSTHOG_OPENING);
+    *open(body, limits, head) {
+      const opened = yield* openSdk(body, head, POSTHOG_OPENING, limits);
       return 'code' in opened ? opened : sentByPosthog(opened, head);
     },
     schema: (event) => ({
@@ -124,8 +124,8 @@ const posthogV1Door: Door = {
   body: {
     ...posthogDoor.body,
     kind: 'whole',
-    *open(body, _limits, head) {
-      const opened = yield* openSdk(body, head, POSTHOG_OPENING);
+    *open(body, limits, head) {
+      const opened = yield* openSdk(body, head, POSTHOG_OPENING, limits);
       if ('code' in opened) return opened;
       // `created_at` stays the same over retries; this header does not.
       const sentAt = readLenientInstant(JSON.stringify(head.headers['posthog-request-timestamp'] ?? null));
