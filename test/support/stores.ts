@@ -198,6 +198,7 @@ async function startServer(
       // The parent first, so that it does not react to its children.
       paused = processFamily(store.pid);
       for (const pid of paused) signal(pid, 'SIGSTOP');
+      for (const pid of paused) waitUntilStopped(pid);
     },
     resume,
     async discard() {
@@ -232,6 +233,37 @@ const processesIn = (dir: string): readonly number[] =>
   readdirSync('/proc')
     .filter((entry) => /^\d+$/.test(entry) && directoryOf(entry) === dir)
     .map(Number);
+
+const STOPPED_WITHIN_MS = 5_000;
+
+/**
+ * The embedded ClickHouse yields to everything else: on a busy machine the thread that is to hear of the signal may get
+ * its turn long after others have served a request. Blocks, as the caller expects the server to be frozen.
+ */
+function waitUntilStopped(pid: number): void {
+  const moment = new Int32Array(new SharedArrayBuffer(4));
+  const deadline = performance.now() + STOPPED_WITHIN_MS;
+  while (threadsOf(pid).some((thread) => !/^[TtZX]$/.test(stateOf(pid, thread)))) {
+    if (performance.now() > deadline) throw new Error(`process ${pid} does not stop`);
+    Atomics.wait(moment, 0, 0, 1);
+  }
+}
+
+function threadsOf(pid: number): readonly string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return []; // It has ended.
+  }
+}
+
+function stateOf(pid: number, thread: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').split(') ').at(-1)![0]!;
+  } catch {
+    return 'X'; // It ended between the listing and the look.
+  }
+}
 
 function directoryOf(pid: string): string | null {
   try {
