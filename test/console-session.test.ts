@@ -68,26 +68,39 @@ describe('a link beside guesses', () => {
   });
 });
 
-describe('looking up links', () => {
-  test('goes on for two at a time, has two hundred wait, and turns others away', async () => {
-    const ends: (() => void)[] = [];
-    let running = 0;
-    let most = 0;
-    const links = createLinkUses(async () => {
+/** Work that lasts until it is told to end, and how much of it ran at once. */
+function slowWork<Result>(result: Result) {
+  const ends: (() => void)[] = [];
+  let running = 0;
+  let most = 0;
+  return {
+    async work(): Promise<Result> {
       most = Math.max(most, ++running);
       await new Promise<void>((resolve) => ends.push(resolve));
       running--;
-      return 'mira';
-    });
-    const answers = Array.from({ length: 250 }, (_, n) => links.use(linkOf(n)));
-    await settled();
-    for (let ended = 0; ended < 202; ended++) {
-      ends[ended]!();
+      return result;
+    },
+    /** Ends so many, one after the other. */
+    async end(count: number) {
       await settled();
-    }
+      for (let ended = 0; ended < count; ended++) {
+        ends[ended]!();
+        await settled();
+      }
+    },
+    most: () => most,
+  };
+}
+
+describe('looking up links', () => {
+  test('goes on for two at a time, has two hundred wait, and turns others away', async () => {
+    const slow = slowWork('mira');
+    const links = createLinkUses(slow.work);
+    const answers = Array.from({ length: 250 }, (_, n) => links.use(linkOf(n)));
+    await slow.end(202);
     const given = await Promise.all(answers);
     expect(given.filter((answer) => answer === 'busy')).toHaveLength(48);
-    expect(most).toBe(2);
+    expect(slow.most()).toBe(2);
   });
 
   test('needs no store for what cannot be a link', async () => {
@@ -190,22 +203,11 @@ describe('guesses from one address', () => {
 
 describe('comparing passwords', () => {
   test('goes on for two at a time, has twenty wait, and turns others away', async () => {
-    const ends: (() => void)[] = [];
-    let most = 0;
-    let running = 0;
-    const passwords = createPasswordChecks(async () => {
-      most = Math.max(most, ++running);
-      await new Promise<void>((resolve) => ends.push(resolve));
-      running--;
-      return true;
-    });
+    const slow = slowWork(true);
+    const passwords = createPasswordChecks(slow.work);
     const answers = Array.from({ length: 30 }, () => passwords.check('p', 'h'));
-    await settled();
-    for (let ended = 0; ended < 22; ended++) {
-      ends[ended]!();
-      await settled();
-    }
-    expect(most).toBe(2);
+    await slow.end(22);
+    expect(slow.most()).toBe(2);
     const given = await Promise.all(answers);
     expect(given.filter((answer) => answer === null)).toHaveLength(8);
   });

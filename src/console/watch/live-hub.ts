@@ -23,11 +23,14 @@ export type LiveHubDeps = {
 };
 
 export const MAX_STREAMS = 20;
-/** With the report that has come, as often as the service reports: waking costs both processes more than a message. */
-const ORDER_EVERY_MS = 400;
-/** Where there is nothing to report. */
-const ASK_EVERY_MS = 1_000;
-/** The service forgets whom it does not hear from. */
+/**
+ * A report is answered by the next order, since waking costs both processes more than a message; but not one of each of
+ * several workers. They report every 500 ms.
+ */
+const BETWEEN_ORDERS_MS = 400;
+/** Where no report comes: there is nothing to tell. */
+const ORDER_UNASKED_MS = 1_000;
+/** Where nobody looks: the service forgets whom it does not hear from. */
 const REMIND_EVERY_MS = 5_000;
 const STUCK_MS = 60_000;
 
@@ -85,7 +88,7 @@ export function createLiveHub({ clock, order, rates }: LiveHubDeps): LiveHub {
         for (const stream of told.streams) viewers.get(stream)?.stream.step(told.step);
       }
     }
-    if (clock.elapsed() - orderedAt >= ORDER_EVERY_MS) wake.abort('told');
+    if (clock.elapsed() - orderedAt >= BETWEEN_ORDERS_MS) wake.abort('told');
   }
 
   async function run(signal: AbortSignal): Promise<void> {
@@ -110,7 +113,7 @@ export function createLiveHub({ clock, order, rates }: LiveHubDeps): LiveHub {
       );
       orderedAt = clock.elapsed();
       wake = new AbortController();
-      await clock.sleep(viewers.size > 0 ? ASK_EVERY_MS : REMIND_EVERY_MS, wake.signal);
+      await clock.sleep(viewers.size > 0 ? ORDER_UNASKED_MS : REMIND_EVERY_MS, wake.signal);
       // Pages that read take what has just come, and have room for more.
       await clock.turn();
     }

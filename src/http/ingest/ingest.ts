@@ -219,6 +219,8 @@ export function ingest(
 
     /** Only here: making many small events flat takes longer than all that comes before. */
     function readBy(credential: Credential): SyncOrAsync<ReadRequest | IngestRefusal> {
+      // Most events are read as they were sent, and most requests bring one: no steps for those.
+      if (!opened.flatten) return readEvents(credential, opened.events);
       return whenResolved(runInTurns(flatEvents(opened), scheduler), (events) =>
         isBodyProblem(events) ? refusalOf(events) : readEvents(credential, events),
       );

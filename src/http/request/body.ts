@@ -48,11 +48,14 @@ export function readBody(request: Encoded, reservation: Reservation, given: Body
   const limits = inForce(given);
   const codings = howToOpen(request, limits);
   if (isRefusal(codings)) return codings;
-  const unpacked = given.sniffsGzip ? (body: Body) => unpackSniffed(body, reservation, limits) : (body: Body) => body;
-  const checked = given.takesAnyBytes ? (body: Body) => body : checkUndeclared;
   const whole = takeComplete(request.body, codings);
-  if (whole === null) return readInChunks(request.body, codings, reservation, limits).then(unpacked).then(checked);
-  return whenResolved(unpacked(reservation.grow(whole.length) ? { bytes: whole } : NO_ROOM), checked);
+  if (whole === null) return readInChunks(request.body, codings, reservation, limits).then(open);
+  return open(reservation.grow(whole.length) ? { bytes: whole } : NO_ROOM);
+
+  function open(body: Body): SyncOrAsync<Body> {
+    const unpacked = given.sniffsGzip ? unpackSniffed(body, reservation, limits) : body;
+    return given.takesAnyBytes ? unpacked : whenResolved(unpacked, checkUndeclared);
+  }
 }
 
 function checkUndeclared(body: Body): Body {

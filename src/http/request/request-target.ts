@@ -37,7 +37,7 @@ export function queryReader(target: string): () => URLSearchParams {
 }
 
 export function hasTooManyParameters(target: string): boolean {
-  return hasTooManyFields(queryIn(target));
+  return target.includes('?') && hasTooManyFields(queryIn(target));
 }
 
 function queryIn(target: string): string {
