@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Rig, forgetEvents, healthOf, isQuiet, isReady, startRig, until } from '../chaos/rig.ts';
 import { randomOf } from '../support/factory.ts';
+import { endCleanly } from '../support/grounds.ts';
 import { auditOf, createLoad, createTally, wrongIn } from '../support/load.ts';
 import { readableOf } from '../support/sent-documents.ts';
 
@@ -82,7 +83,7 @@ test(
     const audit = await auditOf(rig.stores, tally);
     expect(wrongIn(audit)).toEqual([]);
     expect(audit).toMatchObject({ stored: 300 });
-    expect(await next.terminate()).toBe(0);
+    await endCleanly(next);
   },
 );
 
@@ -127,5 +128,5 @@ test('what is hard to store comes out of the dead letters bit for bit (I10)', as
     }),
   );
   expect(stored.some(({ sent }) => sent !== '')).toBe(true);
-  expect(await weir.terminate()).toBe(0);
+  await endCleanly(weir);
 });

@@ -1,7 +1,7 @@
 /** Both stores away, and Postgres in trouble: the events stay in memory until one of the two takes them. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type WeirPlace, healthOf, isReady, until } from '../chaos/rig.ts';
-import { type Grounds, startGrounds } from '../support/grounds.ts';
+import { type Grounds, endCleanly, startGrounds } from '../support/grounds.ts';
 import { type Load, auditOf } from '../support/load.ts';
 
 let grounds: Grounds;
@@ -65,7 +65,7 @@ test('when ClickHouse alone returns, fatal clears without traffic and the events
 
 test('SIGTERM while both are away: the next start brings everything home', async () => {
   await makeHomeless();
-  expect(await weir.terminate()).toBe(0);
+  await endCleanly(weir);
   await weir.start();
   await rig.postgres.accept();
   await rig.clickhouse.accept();

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Rig, forgetEvents, healthOf, isReady, startRig, until } from '../chaos/rig.ts';
 import { randomOf } from '../support/factory.ts';
+import { endCleanly } from '../support/grounds.ts';
 import { auditOf, createLoad, createTally, wrongIn } from '../support/load.ts';
 import { type SmallDisk, isSkipped, warnOf } from '../support/small-disk.ts';
 
@@ -56,7 +57,7 @@ test.skipIf(isSkipped)(
     await Promise.all(sent);
     const audit = await auditOf(rig.stores, tally);
     expect(wrongIn(audit)).toEqual([]);
-    expect(await weir.terminate()).toBe(0);
+    await endCleanly(weir);
   },
 );
 
@@ -86,7 +87,7 @@ test.skipIf(isSkipped)(
     expect(wrongIn(audit)).toEqual([]);
     expect(await query(`SELECT 1 FROM failed_events_audit WHERE action = 'quarantine'`)).toEqual([]);
     await disk.clear();
-    expect(await weir.terminate()).toBe(0);
+    await endCleanly(weir);
   },
 );
 
@@ -116,7 +117,7 @@ test.skipIf(isSkipped)(
       60_000,
     );
     expect(wrongIn(await auditOf(rig.stores, tally))).toEqual([]);
-    expect(await weir.terminate()).toBe(0);
+    await endCleanly(weir);
   },
 );
 

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type WeirPlace, healthOf, isQuiet, isReady, until } from '../chaos/rig.ts';
 import { randomOf } from '../support/factory.ts';
-import { type Grounds, NEVER, startGrounds } from '../support/grounds.ts';
+import { type Grounds, NEVER, endCleanly, startGrounds } from '../support/grounds.ts';
 import { auditOf, wrongIn } from '../support/load.ts';
 
 const SEED = Number(process.env['WEIR_COPY_SEED'] ?? 1);
@@ -87,7 +87,7 @@ test('restored after the original went on and brought its events home: nothing c
   const copy = copyOf(weir);
   // Together with others, under ids that no copy can know.
   await grounds.accept(weir, 7);
-  expect(await weir.terminate()).toBe(0);
+  await endCleanly(weir);
   await grounds.startAt(copy);
   const { stored } = await expectKeptBy(copy);
   expect(stored).toBe(107);
@@ -122,10 +122,10 @@ test(
     expect(await isHeld(copy)).toBe(true);
     expect((await auditOf(rig.stores, grounds.tally())).stored).toBe(5);
     // A start anew changes nothing about it.
-    expect(await copy.terminate()).toBe(0);
+    await endCleanly(copy);
     await grounds.startAt(copy);
     expect(await isHeld(copy)).toBe(true);
-    expect(await weir.terminate()).toBe(0);
+    await endCleanly(weir);
     await until('taken up', async () => !(await isHeld(copy)));
     const { stored } = await expectKeptBy(copy);
     expect(stored).toBe(65);

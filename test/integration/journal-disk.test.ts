@@ -4,7 +4,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFi
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type WeirPlace, healthOf, isReady, until } from '../chaos/rig.ts';
-import { type Grounds, NEVER, filesIn, logOf, startGrounds } from '../support/grounds.ts';
+import { type Grounds, NEVER, endCleanly, filesIn, logOf, startGrounds } from '../support/grounds.ts';
 import { auditOf } from '../support/load.ts';
 import { isSkipped, warnOf } from '../support/small-disk.ts';
 import { runWeir, startWeir } from '../support/weir.ts';
@@ -49,7 +49,7 @@ describe('a damaged journal', () => {
     await weir.kill();
     await grounds.startAt(weir);
     expect(logOf(weir).slice(said)).not.toMatch(/torn|damaged/);
-    expect(await weir.terminate()).toBe(0);
+    await endCleanly(weir);
     const audit = await auditOf(rig.stores, grounds.tally());
     expect({ lost: audit.lost.length, invented: audit.invented, doubled: audit.doubledInTable }).toEqual({
       lost: count,

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { isReady, until } from '../chaos/rig.ts';
 import { randomOf } from '../support/factory.ts';
-import { type Grounds, NEVER, filesIn, startGrounds } from '../support/grounds.ts';
+import { type Grounds, NEVER, endCleanly, filesIn, startGrounds } from '../support/grounds.ts';
 import { auditOf, wrongIn } from '../support/load.ts';
 import { runWeir } from '../support/weir.ts';
 
@@ -117,7 +117,7 @@ describe('an idempotency key', () => {
         expect(mismatch!.status).toBe(422);
         expect(JSON.parse(mismatch!.text)).toMatchObject({ code: 'idempotency_mismatch' });
       }
-      expect(await weir.terminate()).toBe(0);
+      await endCleanly(weir);
       await grounds.startAt(weir);
       await grounds.expectKept(weir);
     },
@@ -148,7 +148,7 @@ test('both stores away at the end: it exits with 0, nothing needs saving, and th
   await rig.clickhouse.refuse();
   await rig.postgres.refuse();
   await Promise.all(Array.from({ length: 10 }, () => grounds.accept(weir, 50)));
-  expect(await weir.terminate()).toBe(0);
+  await endCleanly(weir);
   expect(filesIn(join(weir.dataDir, 'saved'))).toEqual([]);
   await weir.start();
   await grounds.heal();

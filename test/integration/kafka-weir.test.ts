@@ -16,6 +16,7 @@ import {
   until,
 } from '../chaos/rig.ts';
 import { randomOf } from '../support/factory.ts';
+import { endCleanly } from '../support/grounds.ts';
 import { API } from '../support/kafka-proxy.ts';
 import { isWithoutKafka } from '../support/kafka-topics.ts';
 import {
@@ -268,7 +269,7 @@ describe.skipIf(isWithoutKafka)('behind a topic', () => {
     const loading = load.run(200, stop.signal);
     await sleep(1_000);
     for (const place of [flush[0], inMemory, journaled, flush[1]]) {
-      expect(await place.terminate()).toBe(0);
+      await endCleanly(place);
       await place.start();
     }
     stop.abort();

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type PostgresRig, type WeirPlace, healthOf, isReady, until } from '../chaos/rig.ts';
 import { randomOf } from '../support/factory.ts';
-import { type Grounds, logOf, startPostgresGrounds } from '../support/grounds.ts';
+import { type Grounds, endCleanly, logOf, startPostgresGrounds } from '../support/grounds.ts';
 import { type Load, addPoisonConstraint, auditOf, wrongIn } from '../support/load.ts';
 
 const ROUNDS = Number(process.env['WEIR_KILL_ROUNDS'] ?? 4);
@@ -87,7 +87,7 @@ describe('an outage', () => {
     await rig.postgres.refuse();
     const sending = Promise.all(Array.from({ length: 4 }, () => grounds.post(weir, grounds.newBody(50).body)));
     await sending;
-    expect(await weir.terminate()).toBe(0);
+    await endCleanly(weir);
     await weir.start();
     await grounds.heal();
     await until('ready', () => isReady(weir.url()));

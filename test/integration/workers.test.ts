@@ -13,7 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type WeirPlace, until } from '../chaos/rig.ts';
 import { randomOf } from '../support/factory.ts';
-import { type Grounds, NEVER, logOf, startGrounds } from '../support/grounds.ts';
+import { type Grounds, NEVER, endCleanly, logOf, startGrounds } from '../support/grounds.ts';
 import { runWeir } from '../support/weir.ts';
 
 const SEED = Number(process.env['WEIR_WORKERS_SEED'] ?? 1);
@@ -291,7 +291,7 @@ describe('an end', () => {
     const load = grounds.load(weir, { seed: SEED + 2, stop: stop.signal });
     await sleep(700);
     const pids = await pidsOf(weir);
-    expect(await weir.terminate()).toBe(0);
+    await endCleanly(weir);
     expect(pids.filter(isAlive)).toEqual([]);
     stop.abort();
     await load.done;
@@ -325,7 +325,7 @@ describe('an end', () => {
     await sleep(100);
     expect((await send(weir, 5)).answer?.status).toBe(202);
     for (const pid of pids) process.kill(pid, 'SIGTERM');
-    expect(await weir.terminate()).toBe(0);
+    await endCleanly(weir);
     expect(pids.filter(isAlive)).toEqual([]);
     await grounds.startAt(weir);
     await grounds.expectKept(weir);

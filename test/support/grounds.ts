@@ -204,3 +204,11 @@ function groundsOn<R extends Rig | PostgresRig>(rig: R): Grounds<R> {
 export const filesIn = (dir: string) => (existsSync(dir) ? readdirSync(dir) : []);
 
 export const logOf = ({ logFile }: WeirPlace) => readFileSync(logFile, 'utf8');
+
+const LAST_WORDS = 4_000;
+
+/** SIGTERM, after which everything has a home and the exit code is 0; otherwise the failure shows what it logged last. */
+export async function endCleanly(weir: WeirPlace): Promise<void> {
+  const code = await weir.terminate();
+  expect(code, `exit code ${code}, after\n${logOf(weir).slice(-LAST_WORDS)}`).toBe(0);
+}
