@@ -66,10 +66,18 @@ const starting = startConsole(assignment, {
   log,
 });
 
-const ending = closeWithGrace({ delay: GRACE_MS, logger: false, skip: [...LEFT_TO_SERVICE] }, async ({ err }) => {
-  if (err) log.fatal({ err }, 'unexpected error: the console ends');
-  await (await starting).stop();
-});
+const ending = closeWithGrace(
+  {
+    delay: GRACE_MS,
+    logger: { error: (err: unknown) => log.error({ err }, 'shutdown failed') },
+    onTimeout: () => log.error({ graceMs: GRACE_MS }, 'the console did not stop in time'),
+    skip: [...LEFT_TO_SERVICE],
+  },
+  async ({ err }) => {
+    if (err) log.fatal({ err }, 'unexpected error: the console ends');
+    await (await starting).stop();
+  },
+);
 
 try {
   const { origin, port } = await starting;

@@ -183,7 +183,7 @@ function stopOnSignals({
   const installed = closeWithGrace(
     {
       delay: config.drainDelayMs + config.shutdownGraceMs + FOR_STORES_MS,
-      logger: false,
+      logger: { error: (err: unknown) => log.error({ err }, 'shutdown failed') },
       onTimeout: () => saveAndLeave('shutdown took too long'),
       onSecondSignal: () => saveAndLeave('second signal: exiting at once'),
       onSecondError: () => saveAndLeave('second error while shutting down'),

@@ -94,7 +94,7 @@ let how: StopOptions = AT_ONCE;
 const ending = closeWithGrace(
   {
     delay: config.drainDelayMs + config.shutdownGraceMs + BEYOND_GRACE_MS,
-    logger: false,
+    logger: { error: (err: unknown) => log.error({ err }, 'shutdown failed') },
     skip: [...LEFT_TO_SUPERVISOR],
     onTimeout: () => saveAndLeave('shutdown took too long'),
     onSecondError: () => saveAndLeave('second error while shutting down'),

@@ -92,7 +92,11 @@ export function createWorkerSlot(deps: WorkerSlotDeps): WorkerSlot {
       const startedAt = clock.elapsed();
       const { exit, last } = await occupyOnce();
       const wasClean = exit.code === 0 || (!last.hasRun && TO_ALL.has(exit.signal));
-      if (stopping.signal.aborted || last.isDelivered) return { wasClean };
+      const isOver = stopping.signal.aborted || last.isDelivered;
+      if (isOver && !wasClean) {
+        log.error({ worker, pid: last.child.pid, ...exit, reason: last.reason }, 'worker did not stop cleanly');
+      }
+      if (isOver) return { wasClean };
       if (!last.hasRun && !events.mayTryAgain({ ...exit, reason: last.reason })) return { wasClean };
 
       const { delayMs, inARow, isTrouble } = restarts.ended(clock.elapsed() - startedAt);

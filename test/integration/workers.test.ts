@@ -332,6 +332,29 @@ describe('an end', () => {
   });
 });
 
+describe('an end that fails', () => {
+  test('for a worker that is killed while it drains: the exit code is 1, the log says which and how, nothing is lost', async () => {
+    const weir = await newWeir({ WEIR_WORKERS: '2', INGEST_SHUTDOWN_GRACE: '60s' });
+    for (let round = 0; round < 10; round++) await send(weir, 1);
+    rig.clickhouse.set({ kind: 'hang' });
+    for (let round = 0; round < 10; round++) await send(weir, 5);
+    const [killed] = await pidsOf(weir);
+    const ended = weir.terminate();
+    await until('draining', () => logOf(weir).split('"shutting down"').length > 2);
+    process.kill(killed!, 'SIGKILL');
+    await until('noticed', () => logOf(weir).includes('worker did not stop cleanly'));
+    await grounds.heal();
+    expect(await ended).toBe(1);
+    const lines = logOf(weir).split('\n');
+    const unclean = lines.find((line) => line.includes('worker did not stop cleanly'))!;
+    expect(JSON.parse(unclean)).toMatchObject({ level: 50, pid: killed, signal: 'SIGKILL' });
+    const failed = lines.find((line) => line.includes('shutdown failed'))!;
+    expect(JSON.parse(failed)).toMatchObject({ err: { message: '1 workers did not stop cleanly' } });
+    await grounds.startAt(weir);
+    await grounds.expectKept(weir);
+  });
+});
+
 describe('a start that cannot be', () => {
   const launch = (place: WeirPlace, env: Record<string, string>) =>
     runWeir(['serve'], {
