@@ -68,9 +68,12 @@ describe('cutting batches', () => {
 
   test('a scaled channel cuts larger batches', async () => {
     const channel = channelOn(createManualClock());
-    channel.setBatchScale(2);
+    channel.setBatchScale({ events: 2, bytes: 2 });
     for (let i = 0; i < 4; i++) offer(channel, 5);
     expect((await channel.take())?.eventCount).toBe(20);
+    channel.setBatchScale({ events: 2, bytes: 1 });
+    for (let i = 0; i < 4; i++) offer(channel, 5, { rowBytes: 75 });
+    expect((await channel.take())?.eventCount).toBe(10);
   });
 
   test('a closed channel hands out the rest at once and then null', async () => {

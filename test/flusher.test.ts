@@ -398,8 +398,54 @@ describe('a store with too many parts', () => {
     events.mostRunning = 0;
     for (let i = 0; i < 60; i++) offerGood(10);
     await clock.advance(5_000);
-    expect(events.mostRunning).toBe(4);
-    expect(events.landed.at(-1)).toBeLessThanOrEqual(10);
+    // Two of the usual size and one that has grown.
+    expect(events.mostRunning).toBe(3);
+    expect(events.landed.at(-1)).toBeLessThanOrEqual(20);
+  });
+});
+
+describe('while two inserts are under way', () => {
+  const underWay = async (latencyMs = 500) => {
+    const pipeline = startPipeline({ channel: { maxEvents: 1_000 } });
+    pipeline.events.latencyMs = () => latencyMs;
+    for (let i = 0; i < 3; i++) {
+      pipeline.offerGood(10);
+      await settled();
+    }
+    return pipeline;
+  };
+
+  test('the next batch grows to twice its size, and takes two slots', async () => {
+    const { clock, events, flusher, offerGood } = await underWay();
+    await clock.advance(100);
+    expect([events.running, flusher.isBusy()]).toEqual([2, false]);
+    offerGood(10);
+    await settled();
+    expect([events.running, flusher.isBusy()]).toEqual([3, true]);
+    for (let i = 0; i < 10; i++) offerGood(10);
+    await clock.advance(300);
+    expect(events.running).toBe(3);
+    await clock.advance(10_000);
+    expect(events.landed).toEqual([10, 10, 20, 20, 10, 20, 20, 10, 20]);
+    expect([events.mostRunning, events.counted]).toEqual([3, 140]);
+  });
+
+  test('nothing waits for more once there are fewer', async () => {
+    const { clock, events } = await underWay();
+    await clock.advance(499);
+    expect(events.running).toBe(2);
+    await clock.advance(1);
+    expect(events.running).toBe(1);
+    await clock.advance(500);
+    expect(events.landed).toEqual([10, 10, 10]);
+  });
+
+  test('nothing waits longer than it may', async () => {
+    const { clock, events } = await underWay(60_000);
+    await clock.advance(1_999);
+    expect(events.running).toBe(2);
+    await clock.advance(1);
+    expect(events.running).toBe(3);
   });
 });
 

@@ -57,7 +57,7 @@ export function createDelivery(
   };
   const flusher = createFlusher(
     { ...shared, channel: source, onStored, flags, deadLetters: { ...deadLetters, add: spill } },
-    { maxInFlight: config.maxInFlight },
+    { maxInFlight: config.maxInFlight, batchEvents: config.flush.maxEvents },
   );
   const replayerOn = (store: DeadLetterStore) =>
     createReplayer(

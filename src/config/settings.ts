@@ -142,7 +142,11 @@ export const SETTINGS = {
     '0.5',
     'Share of both buffers that one project may hold while they are more than half full',
   ),
-  INGEST_FLUSH_EVENTS: setting(integer(1, 1_000_000), '10000', 'Close a batch when it holds this many events'),
+  INGEST_FLUSH_EVENTS: setting(
+    integer(1, 1_000_000),
+    '10000',
+    'Close a batch when it holds this many events; while two inserts are under way, twice as many',
+  ),
   INGEST_FLUSH_INTERVAL: setting(duration('10ms', '10m'), '2s', 'Close a batch this long after its first event'),
   INGEST_MAX_BODY_BYTES: setting(size('1KiB', '1GiB'), '10MiB', 'Largest request body, as sent and as decompressed'),
   INGEST_MAX_INFLIGHT: setting(integer(1, 64), '4', 'Maximum number of concurrent inserts'),

@@ -5,7 +5,7 @@
 import type { Clock } from '../runtime/clock.ts';
 import type { Envelope } from '../event/event.ts';
 import { type Batch, type BatchId, freezeBatch } from './batch.ts';
-import type { BatchLimits, OnSettled } from './channel-port.ts';
+import type { BatchLimits, BatchScale, OnSettled } from './channel-port.ts';
 
 /** The listener of an envelope, called when its batch settles. */
 export type ChunkListener = {
@@ -28,7 +28,7 @@ export type BatchQueue = {
   cut(): { readonly batch: Batch; readonly listeners: readonly ChunkListener[] };
   /** Makes everything queued now due. */
   hurry(): void;
-  setScale(scale: number): void;
+  setScale(scale: BatchScale): void;
   setMaxBytes(maxBytes: number | null): void;
 };
 
@@ -55,10 +55,10 @@ export function createBatchQueue(
   let queuedBytes = 0;
   let arrivals = 0;
   let hurriedUpTo = 0;
-  let scale = 1;
+  let scale: BatchScale = { events: 1, bytes: 1 };
   let bytesBound = Infinity;
-  const maxEvents = () => limits.maxEvents * scale;
-  const maxBytes = () => Math.min(limits.maxBytes * scale, bytesBound);
+  const maxEvents = () => limits.maxEvents * scale.events;
+  const maxBytes = () => Math.min(limits.maxBytes * scale.bytes, bytesBound);
 
   return {
     isEmpty,

@@ -58,6 +58,9 @@ export type HeldPlace = {
  */
 export type ChannelUsage = { readonly events: number; readonly bytes: number; readonly reservedBytes: number };
 
+/** Factors for the limits of a batch. */
+export type BatchScale = { readonly events: number; readonly bytes: number };
+
 /** Called once, with the destination of the batch that holds the events. */
 export type OnSettled = (destination: Destination) => void;
 
@@ -101,8 +104,11 @@ export type Channel = {
   settle(batch: Batch, destination: Destination, takenOut?: readonly number[]): void;
   /** Everything queued now is cut without waiting for more. */
   hurry(): void;
-  /** Multiplies the size at which batches are cut, so that a busy store gets fewer and larger inserts. */
-  setBatchScale(scale: number): void;
+  /**
+   * Multiplies the size at which batches are cut, so that a busy store gets fewer and larger inserts. A taker that waits
+   * gets what is large enough for a smaller scale at once.
+   */
+  setBatchScale(scale: BatchScale): void;
   /** Batches of several envelopes have no more bytes than this, whatever their scale; null lifts the limit. */
   setBatchBytes(maxBytes: number | null): void;
   /** Accepts no more offers; what is queued can still be taken. */

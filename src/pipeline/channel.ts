@@ -11,6 +11,7 @@ import { createBatchQueue } from './batch-queue.ts';
 import { createChannelCapacity } from './channel-capacity.ts';
 import type {
   BatchLimits,
+  BatchScale,
   Channel,
   ChannelLimits,
   Destination,
@@ -62,7 +63,7 @@ export function createChannel(
     takeAll,
     settle,
     hurry,
-    setBatchScale: queue.setScale,
+    setBatchScale,
     setBatchBytes: queue.setMaxBytes,
     close,
     usage,
@@ -184,6 +185,11 @@ export function createChannel(
     for (const { chunk, onSettled } of ofBatch ?? [])
       onSettled(chunk !== null && apart?.has(chunk) ? 'dead-lettered' : destination);
     onRoom?.();
+  }
+
+  function setBatchScale(scale: BatchScale) {
+    queue.setScale(scale);
+    if (isDue()) wake?.();
   }
 
   function hurry() {

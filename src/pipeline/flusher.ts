@@ -40,19 +40,28 @@ export type Flusher = {
 /** How much larger batches may get while ClickHouse has too many parts to merge. */
 const MAX_BATCH_SCALE = 8;
 
-export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight: number }): Flusher {
+/** While so many inserts are under way, the next batch may grow: the store has enough to do without it (decision 69). */
+const ENOUGH_INSERTS = 2;
+const GROWTH = 2;
+
+export function createFlusher(
+  deps: FlusherDeps,
+  { maxInFlight, batchEvents }: { maxInFlight: number; /** In a batch of the usual size. */ batchEvents: number },
+): Flusher {
   const { channel, ledger, usage, onStored } = deps;
   const inserts = createInsertAttempts({ ...deps, onVerdict: adapt });
   const delivery = createBatchDelivery({ ...deps, inserts });
   const held = new Set<Batch>();
   const inFlight = new Set<Promise<void>>();
+  /** The slots of those: a batch that has grown takes more than one. */
+  let slotsInUse = 0;
   let hasGivenUp = false;
   let slots = maxInFlight;
   let batchScale = 1;
 
   return {
     run,
-    isBusy: () => inFlight.size >= slots,
+    isBusy,
     stopInserting,
     giveUp,
     held: () => [...held].filter(({ inLog }) => inLog === undefined),
@@ -60,15 +69,29 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
 
   async function run() {
     for (;;) {
-      while (inFlight.size >= slots) await Promise.race(inFlight);
+      while (isBusy()) await Promise.race(inFlight);
       if (hasGivenUp) break;
       const batch = await channel.take();
       if (batch === null) break;
       if (batch.inLog) ledger.taken += batch.eventCount;
-      const work = flush(batch).finally(() => inFlight.delete(work));
+      const work = flush(batch).finally(() => {
+        slotsInUse -= slotsOf(batch);
+        inFlight.delete(work);
+        scaleBatches();
+      });
+      slotsInUse += slotsOf(batch);
       inFlight.add(work);
+      scaleBatches();
     }
     await Promise.all(inFlight);
+  }
+
+  function isBusy() {
+    return slotsInUse >= slots;
+  }
+
+  function slotsOf({ eventCount }: Batch) {
+    return eventCount > batchEvents ? GROWTH : 1;
   }
 
   function stopInserting() {
@@ -121,6 +144,12 @@ export function createFlusher(deps: FlusherDeps, { maxInFlight }: { maxInFlight:
       slots = Math.min(slots + 1, maxInFlight);
       batchScale = Math.max(batchScale / 2, 1);
     } else return;
-    channel.setBatchScale(batchScale);
+    scaleBatches();
+  }
+
+  function scaleBatches() {
+    // Not its bytes: proxies and memory are made for those.
+    const growth = inFlight.size >= ENOUGH_INSERTS ? GROWTH : 1;
+    channel.setBatchScale({ events: batchScale * growth, bytes: batchScale });
   }
 }

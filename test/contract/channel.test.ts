@@ -236,14 +236,26 @@ function contract(open: Open) {
 
     test('a scale enlarges batches, and a bound on their bytes holds whatever the scale', async () => {
       const { channel, put } = await setup();
-      channel.setBatchScale(2);
+      channel.setBatchScale({ events: 2, bytes: 2 });
       for (let i = 0; i < 8; i++) await put(5);
       expect(numbersIn(await channel.take())).toEqual(range(0, 20));
       channel.setBatchBytes(5 * ROW_BYTES);
       expect(numbersIn(await channel.take())).toEqual(range(20, 5));
       channel.setBatchBytes(null);
-      channel.setBatchScale(1);
+      channel.setBatchScale({ events: 1, bytes: 1 });
       expect(numbersIn(await channel.take())).toEqual(range(25, 10));
+    });
+
+    test('a smaller scale hands out at once what is large enough for it', async () => {
+      const { channel, put, watchTake, pass } = await setup();
+      channel.setBatchScale({ events: 2, bytes: 2 });
+      const seen = watchTake();
+      for (let i = 0; i < 3; i++) await put(5);
+      await pass(0);
+      expect(seen.batch).toBeUndefined();
+      channel.setBatchScale({ events: 1, bytes: 1 });
+      await pass(0);
+      expect(numbersIn(seen.batch)).toEqual(range(0, 10));
     });
 
     test('one caller takes at a time: a second is refused, and the first gets its batch', async () => {
@@ -419,7 +431,7 @@ function contract(open: Open) {
         if (roll < 0.4) accepted += (await put(count, { projectId })) === 'queued' ? count : 0;
         else if (roll < 0.5) holdAndCancel(channel);
         else if (roll < 0.6) channel.hurry();
-        else if (roll < 0.7) channel.setBatchScale(upTo(3));
+        else if (roll < 0.7) channel.setBatchScale({ events: upTo(3), bytes: upTo(3) });
         else if (roll < 0.85) await pass(upTo(1_000));
         else {
           const [batch] = inFlight.splice(Math.floor(random() * inFlight.length), 1);

@@ -156,7 +156,7 @@ export function createPipeline(world: World, settings: Settings = {}) {
       onInsert: () => {},
       onStored: () => {},
     },
-    { maxInFlight: settings.maxInFlight ?? 4 },
+    { maxInFlight: settings.maxInFlight ?? 4, batchEvents: settings.batch?.maxEvents ?? 10 },
   );
   const draining = { isPaused: false };
   const { replayer, drain } = createDrainParts(

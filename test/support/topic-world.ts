@@ -309,7 +309,7 @@ function createFlushNode(
       onInsert: () => {},
       onStored: () => {},
     },
-    { maxInFlight: settings.maxInFlight ?? 4 },
+    { maxInFlight: settings.maxInFlight ?? 4, batchEvents: 10 },
   );
   const { drain } = createDrainParts(
     { ...parts, locked: { ...mine(locked), store: mine(locked.store) } },
