@@ -9,6 +9,7 @@ import type { BodyListener, DoorRequest } from '../request/door-request.ts';
 import type { Answer, DoorRouter } from '../ingest/door-router.ts';
 import { REQUEST_ID } from '../answers/common-headers.ts';
 import { type PlainHead, readPlainHead } from './plain-head.ts';
+import type { RequestTurns } from './request-turns.ts';
 import { MAX_DISCARDED_BYTES, textOf, untilSilent } from '../answers/reply.ts';
 
 export type PlainConnection = {
@@ -27,6 +28,8 @@ export type PlainDeps = {
   readonly handOver: (socket: Socket, bytes: Buffer, hasEnded: boolean) => void;
   /** Answers that a request took too long to arrive, and ends the connection. */
   readonly giveUp: (socket: Socket) => void;
+  /** Those of all connections. */
+  readonly turns: RequestTurns;
   readonly clock: Clock;
 };
 
@@ -47,11 +50,13 @@ type State = 'new' | 'idle' | 'busy' | 'discarding' | 'over';
 
 /** Requests that arrived together and are answered synchronously: after this many, other connections get their turn. */
 const MAX_REQUESTS_PER_TURN = 16;
+/** Of one that waits for its turn: to stop reading, and to begin again, costs as much as reading. */
+const MAX_WAITING_BYTES = 4 * 1024;
 
 /** Serves the connection until it ends. */
 export function servePlain(
   socket: Socket,
-  { doorRouter, handOver, giveUp, clock }: PlainDeps,
+  { doorRouter, handOver, giveUp, turns, clock }: PlainDeps,
   { firstMs, requestMs, keepAliveMs }: ConnectionTimeouts,
 ): PlainConnection {
   let state: State = 'new';
@@ -60,6 +65,9 @@ export function servePlain(
   /** Bytes that have arrived and belong to no request yet. */
   let unread: Buffer | null = null;
   let isReading = false;
+  /** Whether the next request waits for its turn, and whether that has come. */
+  let isWaiting = false;
+  let hasTurn = false;
   /** For the body being read: how many bytes are missing, the bytes that no listener has received, and the listener. */
   let missingBytes = 0;
   let undelivered: Buffer | null = null;
@@ -96,12 +104,29 @@ export function servePlain(
         yieldToEventLoop(readOn);
         break;
       }
+      if (!mayBegin()) break;
       const bytes: Buffer = unread;
       unread = null;
       begin(bytes);
     }
     isReading = false;
     flow();
+  }
+
+  function mayBegin(): boolean {
+    if (hasTurn) {
+      hasTurn = false;
+      return true;
+    }
+    isWaiting ||= !turns.take(beginInTurn);
+    return !isWaiting;
+  }
+
+  function beginInTurn() {
+    isWaiting = false;
+    hasTurn = true;
+    readOn();
+    hasTurn = false;
   }
 
   /** Whether a request can be begun. */
@@ -113,7 +138,9 @@ export function servePlain(
   function flow() {
     if (state === 'over') return;
     const isReadable =
-      missingBytes === 0 ? unread === null : state === 'discarding' || (listener !== null && !isBodyPaused);
+      missingBytes === 0
+        ? unread === null || (isWaiting && unread.length < MAX_WAITING_BYTES)
+        : state === 'discarding' || (listener !== null && !isBodyPaused);
     if (isReadable) socket.resume();
     else socket.pause();
   }
@@ -273,10 +300,12 @@ export function servePlain(
   }
 
   function endIfIdle() {
-    if (state === 'idle') end();
+    if (state === 'idle' && !isWaiting) end();
   }
 
   function endIfLate() {
+    // It is Weir that keeps the client waiting.
+    if (isWaiting) return;
     const waitedMs = clock.elapsed() - since;
     if (state === 'idle' && waitedMs > keepAliveMs) socket.destroy();
     else if (state === 'new' && waitedMs > firstMs) giveUp(socket);

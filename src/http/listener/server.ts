@@ -10,6 +10,7 @@ import { type PlainConnection, servePlain } from './plain-connection.ts';
 import { SERVER_REFUSALS } from '../answers/refusals.ts';
 import { bareReplyTo } from '../answers/refusal-reply.ts';
 import { writeReply } from '../answers/reply.ts';
+import { createRequestTurns } from './request-turns.ts';
 import { watchUnreadAnswers } from './unread-answers.ts';
 
 export type HttpServer = {
@@ -77,8 +78,9 @@ export async function listen(
   (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
   server.on('clientError', answerMalformed).on('checkExpectation', refusingExpectations(doorRouter, clock));
   const plain = new Map<Socket, PlainConnection>();
+  const turns = createRequestTurns({ clock });
   const connections = connectionsOf(server, (socket, toNode) => {
-    const connection = servePlain(socket, { doorRouter, handOver: handOverTo(toNode), giveUp, clock }, patience);
+    const connection = servePlain(socket, { doorRouter, handOver: handOverTo(toNode), giveUp, turns, clock }, patience);
     plain.set(socket, connection);
     socket.once('close', () => plain.delete(socket));
   });

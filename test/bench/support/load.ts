@@ -26,6 +26,8 @@ export type Outcome = {
   readonly statuses: ReadonlyMap<number, number>;
   /** Connections that ended before their answer, and requests that nobody took before the time was over. */
   readonly failures: number;
+  /** Of those, the requests that nobody took. */
+  readonly untaken: number;
   /** Of answered requests, in microseconds. */
   readonly latency: RecordableHistogram;
 };
@@ -154,7 +156,8 @@ export async function offer<S extends Sendable>({
   while (unanswered() > 0 && performance.now() < until) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  for (let missing = unanswered(); missing > 0; missing--) tally.failed();
+  for (let missing = underway; missing > 0; missing--) tally.failed();
+  for (let missing = due.length - head; missing > 0; missing--) tally.untaken();
   for (const line of idle) line.close();
   return tally.outcome(performance.now() - startedAt);
 
@@ -214,6 +217,7 @@ function createTally<S extends Sendable>(onAnswer: OnAnswer<S> = () => {}) {
   const statuses = new Map<number, number>();
   const latency = createHistogram();
   let failures = 0;
+  let untaken = 0;
   return {
     answered({ status, ...told }: Answer, sent: S, times: Pick<AnswerDetail, 'dueMs' | 'tookMs'>) {
       statuses.set(status, (statuses.get(status) ?? 0) + 1);
@@ -223,7 +227,11 @@ function createTally<S extends Sendable>(onAnswer: OnAnswer<S> = () => {}) {
     failed() {
       failures += 1;
     },
-    outcome: (elapsedMs: number): Outcome => ({ elapsedMs, statuses, failures, latency }),
+    untaken() {
+      failures += 1;
+      untaken += 1;
+    },
+    outcome: (elapsedMs: number): Outcome => ({ elapsedMs, statuses, failures, untaken, latency }),
   };
 }
 
