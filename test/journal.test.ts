@@ -10,6 +10,7 @@ import { nodeFiles } from '../src/journal/files.ts';
 import { type JournalLimits, openJournal } from '../src/journal/journal.ts';
 import { JournalLocked } from '../src/journal/lock.ts';
 import { ENVELOPE_FIXED_BYTES } from '../src/journal/record.ts';
+import { regroup } from '../src/journal/regroup.ts';
 import {
   MARKER,
   RECORD_HEADER_BYTES,
@@ -93,6 +94,30 @@ test('gives back what was written, cut or not, and nothing that was settled', as
   expect(recovered.batches).toMatchObject([{ id: batchId(2), eventCount: 4 }]);
   expect(recovered.batches[0]!.chunks).toEqual([envelopes[2]!.rows, envelopes[1]!.rows]);
   expect(recovered.envelopes).toEqual([{ sequence: sequences[3], envelope: envelopes[3] }]);
+});
+
+test('knows of a batch that a start before has put together that its rows may be elsewhere', async () => {
+  const { files, open } = setup();
+  const first = await open();
+  const sequences = [2, 3].map((events) => first.append(envelopeOf(events)).sequence);
+  await first.append(envelopeOf(1, { from: 9 })).written;
+  await first.cut(batchId(1), sequences);
+  await first.close();
+
+  const crashed = files.afterCrash();
+  const second = await open(crashed);
+  const [batch] = regroup(second.recovered.envelopes);
+  await second.cut(batch!.id, batch!.sequences!);
+  await second.close();
+
+  const { recovered } = await open(crashed.afterCrash());
+  const doubts = new Map(recovered.batches.map(({ id, mayBeElsewhere }) => [id, mayBeElsewhere === true]));
+  expect(doubts).toEqual(
+    new Map([
+      [batchId(1), false],
+      [batch!.id, true],
+    ]),
+  );
 });
 
 test('starts a lone append at once, and lets everything that waits share the next write', async () => {

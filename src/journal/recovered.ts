@@ -3,6 +3,7 @@ import type { Log } from '../log/log.ts';
 import { type Batch, freezeBatch } from '../pipeline/batch.ts';
 import type { KeptAnswer } from '../pipeline/ports.ts';
 import type { JournalDamage, FoundJournal } from './recover.ts';
+import { isRegrouped } from './regroup.ts';
 
 /** What an earlier process left unsettled. */
 export type Recovered = {
@@ -18,12 +19,15 @@ export type Recovered = {
 export function recoveredFrom({ envelopes, batches, keys, damaged }: FoundJournal): Recovered {
   const inBatches = new Set([...batches.values()].flat());
   return {
-    batches: [...batches].map(([id, sequences]) =>
-      freezeBatch(
+    batches: [...batches].map(([id, sequences]) => {
+      const group = sequences.map((sequence) => ({ sequence, envelope: envelopes.get(sequence)! }));
+      const batch = freezeBatch(
         id,
-        sequences.map((at) => envelopes.get(at)!),
-      ),
-    ),
+        group.map(({ envelope }) => envelope),
+      );
+      // A start before this one has put it together, and may not have come to ask about its rows.
+      return isRegrouped(id, group) ? { ...batch, mayBeElsewhere: true } : batch;
+    }),
     envelopes: [...envelopes].flatMap(([sequence, envelope]) =>
       inBatches.has(sequence) ? [] : { sequence, envelope },
     ),

@@ -36,6 +36,9 @@ export function regroup(envelopes: readonly UnbatchedEnvelope[]): Batch[] {
   return groups.map(batchOf);
 }
 
+/** Whether `regroup` has made a batch of the envelopes, under that id: it then holds for its rows what holds for those. */
+export const isRegrouped = (id: BatchId, group: readonly UnbatchedEnvelope[]): boolean => idOf(group) === id;
+
 function batchOf(group: readonly UnbatchedEnvelope[]): Batch {
   const envelopes = group.map(({ envelope }) => envelope);
   const sequences = group.map(({ sequence }) => sequence);

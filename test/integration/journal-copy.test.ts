@@ -93,6 +93,26 @@ test('restored after the original went on and brought its events home: nothing c
   expect(stored).toBe(107);
 });
 
+test.each([0, 2, 4, 6])(
+  'restored, and killed after %i answers of ClickHouse: nothing counts twice at the start after',
+  async (answers) => {
+    const weir = await newWeir(NEVER);
+    for (let n = 0; n < 5; n++) await grounds.accept(weir, 20);
+    const copy = copyOf(weir);
+    await grounds.accept(weir, 7);
+    await endCleanly(weir);
+    let asked = 0;
+    rig.clickhouse.set({ kind: 'hang' }, { only: 'everything', hits: () => asked++ >= answers });
+    await copy.start();
+    await sleep(1_500);
+    await copy.kill();
+    await grounds.heal();
+    await grounds.startAt(copy);
+    const { stored } = await expectKeptBy(copy);
+    expect(stored).toBe(107);
+  },
+);
+
 test('restored after a part of its events came home: the rest does too', { timeout: 120_000 }, async () => {
   const weir = await newWeir(NEVER);
   for (let n = 0; n < 3; n++) await grounds.accept(weir, 20);

@@ -166,6 +166,8 @@ describe.skipIf(isWithoutKafka)('members of a group on a real broker', () => {
       await world.kafka.restart();
       await append(settings, 1);
       expect(await readAcross(reader, 3)).toHaveLength(3);
+      // Other parts of it may not have been answered yet.
+      await until(() => (reader.reader.trouble() === null ? true : undefined));
 
       world.kafka.freeze();
       await until(() => (reader.reader.isUp() === false ? true : undefined));

@@ -1,5 +1,5 @@
 /** A broker for a file of tests, and what they need of it. Closes what a test opened. */
-import { afterAll, beforeAll, expect, onTestFinished } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, onTestFinished } from 'vitest';
 import type { KafkaSettings } from '../../src/config/kafka-settings.ts';
 import { openTopicWriter } from '../../src/kafka/writer.ts';
 import { createLog } from '../../src/log/log.ts';
@@ -41,6 +41,8 @@ export function inKafkaWorld(): KafkaWorld {
     expect(missing, 'something is not installed that in CI has to be').toBeNull();
     kafka = await startKafka();
   });
+  // A test that failed while it was frozen must not hold up the others.
+  afterEach(() => kafka?.thaw());
   afterAll(async () => {
     await kafka?.stop();
   });
