@@ -172,3 +172,11 @@ test('a process that stood still between two tries looks first before it sends a
   await clock.advance(600_000);
   expect([events.counted, destinations]).toEqual([3, ['stored']]);
 });
+
+test('a batch of a log takes one slot, however large: it has not grown, whoever wrote it has other limits', async () => {
+  const pipeline = startPipeline();
+  pipeline.events.latencyMs = () => 1_000;
+  for (let n = 0; n < 6; n++) takeUp(pipeline, { id: batchIdAt(0, n), rows: goodRows(15, n * 15) });
+  await pipeline.clock.advance(500);
+  expect(pipeline.events.running).toBe(4);
+});

@@ -731,3 +731,56 @@ describe('the end of the service', () => {
     await Promise.all([plain.ended, handed.ended, closed]);
   });
 });
+
+describe('a hundred connections at once', () => {
+  /** A door that takes half a millisecond for each request, and notes which turn of the event loop it was in. */
+  async function startBusy() {
+    // Of new connections only one is accepted in a turn: these have been answered before.
+    const seen = { turn: 0, inTurns: [] as number[] };
+    const busy = () => {
+      keepBusy(0.5);
+      seen.inTurns.push(seen.turn);
+      return reply('ok');
+    };
+    const { server, dial } = await start({ '/busy': busy });
+    const lines = await Promise.all(Array.from({ length: 100 }, dial));
+    sendAll(lines);
+    await Promise.all(lines.map((line) => answered(line, 1)));
+    seen.inTurns = [];
+    return { server, seen, lines };
+  }
+
+  function keepBusy(ms: number) {
+    for (const until = performance.now() + ms; performance.now() < until;);
+  }
+
+  /** Everything has arrived before any of it is read. */
+  function sendAll(lines: readonly Line[]) {
+    for (const line of lines) line.write(post('/busy'));
+    keepBusy(50);
+  }
+
+  test('have turns of the event loop between their requests', async () => {
+    const { lines, seen } = await startBusy();
+    const over = new AbortController();
+    const count = () => {
+      seen.turn += 1;
+      if (!over.signal.aborted) setImmediate(count);
+    };
+    setImmediate(count);
+    sendAll(lines);
+    await Promise.all(lines.map((line) => answered(line, 2)));
+    over.abort();
+    expect(seen.inTurns).toHaveLength(100);
+    const most = Math.max(...seen.inTurns.map((turn) => seen.inTurns.filter((other) => other === turn).length));
+    expect(most).toBeLessThan(10);
+  });
+
+  test('are answered before a server that closes ends them', async () => {
+    const { server, lines } = await startBusy();
+    sendAll(lines);
+    await server.close();
+    const all = await Promise.all(lines.map((line) => line.ended));
+    expect(all.map((received) => answersIn(received).length)).toEqual(lines.map(() => 2));
+  });
+});

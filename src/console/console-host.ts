@@ -70,7 +70,6 @@ const ending = closeWithGrace(
   {
     delay: GRACE_MS,
     logger: { error: (err: unknown) => log.error({ err }, 'shutdown failed') },
-    onTimeout: () => log.error({ graceMs: GRACE_MS }, 'the console did not stop in time'),
     skip: [...LEFT_TO_SERVICE],
   },
   async ({ err }) => {

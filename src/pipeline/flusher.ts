@@ -90,8 +90,9 @@ export function createFlusher(
     return slotsInUse >= slots;
   }
 
-  function slotsOf({ eventCount }: Batch) {
-    return eventCount > batchEvents ? GROWTH : 1;
+  /** What a log holds was cut by the limits of whoever wrote it, and has not grown. */
+  function slotsOf({ eventCount, inLog }: Batch) {
+    return inLog === undefined && eventCount > batchEvents ? GROWTH : 1;
   }
 
   function stopInserting() {
