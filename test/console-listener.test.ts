@@ -88,7 +88,7 @@ test('more connections than allowed are cut, and one that ends makes room', asyn
 
 describe('the port', () => {
   test('that is named and taken is not exchanged for another, and the message names its setting', async () => {
-    const port = await freePort();
+    const port = freePort();
     await listen(LIMITS, port);
     const failure = await listen(LIMITS, port).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(CannotListen);

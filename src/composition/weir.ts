@@ -15,7 +15,7 @@ import type { KeptAnswer } from '../pipeline/ports.ts';
 import type { Breaker } from '../pipeline/breaker.ts';
 import type { Flusher } from '../pipeline/flusher.ts';
 import type { Ledger } from '../pipeline/ledger.ts';
-import { endDelivery, type Leftovers, saveLeftovers, shutDown } from '../pipeline/shutdown.ts';
+import { endDelivery, endsBy, type Leftovers, saveLeftovers, shutDown } from '../pipeline/shutdown.ts';
 import type { OpenWatch } from '../watch/messages.ts';
 import type { TopicChannel } from '../topic/topic-channel.ts';
 import { startBackgroundLoops } from './background-loops.ts';
@@ -100,6 +100,14 @@ function startReading(channel: TopicChannel, { flusher, ready }: { flusher: Flus
     },
   };
 }
+
+/**
+ * Time for what a Weir does beside the events once these are safe, when nothing is left of the grace: it has to end
+ * before a worker's own deadline, three seconds beyond the grace.
+ */
+const FOR_LOOPS_MS = 1_000;
+/** Time for the stores to hear that their connections end. */
+const FOR_CLOSING_MS = 500;
 
 /** For a Weir that only delivers. */
 const NO_SERVER: HttpServer = { port: 0, close: () => Promise.resolve(), cut: () => {} };
@@ -244,6 +252,7 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
     // Dead letters are already durable; the remaining time belongs to what is in memory.
     stopDraining.abort();
     const { shutdownGraceMs: graceMs } = config;
+    const startedAt = clock.elapsed();
     const [leftovers] = await Promise.all([
       shutDown(
         {
@@ -264,9 +273,13 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
     await topic?.close();
     ledger.lost += leftovers.lost;
     stopping.abort();
-    await loops.ended();
+    // No event depends on them, and what they do can be cut at any moment: migrations, upkeep, a replay, a heartbeat.
+    const loopsEndBy = Math.max(startedAt + graceMs, clock.elapsed() + FOR_LOOPS_MS);
+    if (!(await endsBy(loops.ended(), loopsEndBy, clock))) {
+      log.warn({ graceMs }, 'a store has not answered what is not about events: ending without its answer');
+    }
     await durability.close().catch(() => {});
-    await Promise.all([control.close(), storage.close()]);
+    await endsBy(Promise.all([control.close(), storage.close()]), clock.elapsed() + FOR_CLOSING_MS, clock);
     return leftovers;
   }
 }

@@ -72,8 +72,8 @@ export async function endDelivery(
 
 const insertingMs = (graceMs: number) => Math.max(graceMs - FOR_DEAD_LETTERS_MS, graceMs / 2);
 
-/** Whether `work` ends before the deadline. */
-async function endsBy(work: Promise<void>, deadline: number, clock: Clock): Promise<boolean> {
+/** Whether `work` ends, in whatever way, before the deadline, of `clock.elapsed()`. Never rejects. */
+export async function endsBy(work: Promise<unknown>, deadline: number, clock: Clock): Promise<boolean> {
   const timer = new AbortController();
   const ended = await Promise.race([
     // A flusher that ended with a bug has ended: its batches are saved below.

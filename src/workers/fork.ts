@@ -10,7 +10,7 @@ export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signa
 
 export type WorkerProcess = {
   readonly pid: number;
-  /** Does nothing when the process is gone. */
+  /** Kept until the process listens. Does nothing when it is gone. */
   send(message: unknown): void;
   readonly exited: Promise<Exit>;
   kill(): void;
@@ -19,6 +19,13 @@ export type WorkerProcess = {
 export type Fork = (onMessage: (message: unknown) => void) => WorkerProcess;
 
 const HOST = hostFileOf('workers/worker-host');
+
+/**
+ * A worker's first message, once it listens. What is sent sooner may be lost: cluster itself listens to messages from
+ * the beginning, so that Node keeps none for a later listener, and a module that an operator preloads (`NODE_OPTIONS`)
+ * may wait for something.
+ */
+export const GREETING = 'listening to messages';
 
 /**
  * Call it once per process. The workers write to the supervisor's own standard error, unless `relay` receives all their
@@ -35,7 +42,12 @@ export function createFork(relay: ((line: string) => void) | null): Fork {
     for (const stream of [worker.process.stdout, worker.process.stderr]) {
       if (relay && stream) createInterface({ input: stream }).on('line', relay);
     }
-    worker.on('message', onMessage);
+    let unsent: object[] | null = [];
+    worker.once('message', () => {
+      worker.on('message', onMessage);
+      for (const message of unsent ?? []) deliver(message);
+      unsent = null;
+    });
     worker.on('exit', (code: number | null, signal: NodeJS.Signals | null) => exited.resolve({ code, signal }));
     // Raised when a process could not be created, or when one dies while a message is sent to it.
     worker.on('error', () => {
@@ -44,11 +56,16 @@ export function createFork(relay: ((line: string) => void) | null): Fork {
     return {
       pid: worker.process.pid ?? 0,
       send(message) {
-        // The reply, or the end of the process, shows whether it arrived.
-        if (worker.isConnected()) worker.send(message as object, () => {});
+        if (unsent === null) deliver(message as object);
+        else unsent.push(message as object);
       },
       exited: exited.promise,
       kill: () => void worker.process.kill('SIGKILL'),
     };
+
+    function deliver(message: object) {
+      // The reply, or the end of the process, shows whether it arrived.
+      if (worker.isConnected()) worker.send(message, () => {});
+    }
   };
 }

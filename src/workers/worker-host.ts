@@ -19,6 +19,7 @@ enableCompileCache(compileCacheDir());
 const { systemClock } = await import('../runtime/clock.ts');
 const { createLog, openStandardError } = await import('../log/log.ts');
 const { createIpcChannel } = await import('./ipc-channel.ts');
+const { GREETING } = await import('./fork.ts');
 const { collectStartupGarbage } = await import('../runtime/startup-garbage.ts');
 const { startWorker } = await import('./worker.ts');
 
@@ -43,11 +44,12 @@ const AT_ONCE: StopOptions = { isAnnounced: false };
 /** null before the start: there is nothing to save yet. */
 let running: Worker | null = null;
 
+const send = (message: unknown) => {
+  // The code below notices the end of the supervisor.
+  if (process.connected) process.send!(message, undefined, undefined, () => {});
+};
 const supervisor = createIpcChannel<WorkerRequests, WorkerMessage, SupervisorRequests, SupervisorMessage>({
-  send: (message) => {
-    // The code below notices the end of the supervisor.
-    if (process.connected) process.send!(message, undefined, undefined, () => {});
-  },
+  send,
   clock: systemClock,
   answerers: {
     snapshot: async () => (await starting).snapshot(),
@@ -73,6 +75,7 @@ const supervisor = createIpcChannel<WorkerRequests, WorkerMessage, SupervisorReq
 });
 process.on('message', (message) => supervisor.receive(message));
 process.on('disconnect', loseSupervisor);
+send(GREETING);
 // If the supervisor is already gone, there is no further event.
 if (!process.connected) loseSupervisor();
 

@@ -87,7 +87,7 @@ type RoundsOf = {
 };
 
 async function startPair(grounds: Grounds): Promise<Pick<Bench, 'looked' | 'alone' | 'visitor'>> {
-  const port = await freePort();
+  const port = freePort();
   const looked = await grounds.startBenched({ CONSOLE_PORT: String(port) });
   const alone = await grounds.startBenched({ CONSOLE_PORT: 'off' });
   return { looked, alone, visitor: await visitConsole(grounds.stores, port) };

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { createProjects } from '../../src/postgres/accounts/projects.ts';
 import { createTokens } from '../../src/postgres/accounts/tokens.ts';
 import { readRuntime } from '../../src/service/runtime-file.ts';
+import { freePort } from '../support/ports.ts';
 import { type HttpProxy, type TcpProxy, startHttpProxy, startTcpProxy } from '../support/fault-proxy.ts';
 import { type Kafka, startKafka } from '../support/kafka.ts';
 import { isSkipped, moveToSmallDisk, type SmallDisk } from '../support/small-disk.ts';
@@ -197,7 +198,7 @@ function createPlace(dataDir: string, env: Record<string, string>, children: Set
         PATH: process.env['PATH'],
         HOME: process.env['HOME'],
         HOST: '127.0.0.1',
-        PORT: '0',
+        PORT: String(freePort()),
         CONSOLE_PORT: 'off',
         WEIR_DATA_DIR: dataDir,
         ...env,

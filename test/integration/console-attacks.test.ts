@@ -30,12 +30,12 @@ const secrets: string[] = [PASSWORD];
 beforeAll(async () => {
   cwd = mkdtempSync(join(tmpdir(), 'weir-console-'));
   stores = await startStores();
-  port = await freePort();
+  port = freePort();
   origin = `http://127.0.0.1:${port}`;
   env = { DATABASE_URL: stores.databaseUrl, CLICKHOUSE_URL: stores.clickhouseUrl, LOG_LEVEL: 'debug' };
   weir = startWeir(['serve'], {
     cwd,
-    env: { ...env, PORT: '0', CONSOLE_PORT: String(port), WEIR_DATA_DIR: join(cwd, '.weir') },
+    env: { ...env, PORT: String(freePort()), CONSOLE_PORT: String(port), WEIR_DATA_DIR: join(cwd, '.weir') },
   });
   await until(() => weir.written().includes('console listening'));
 });

@@ -193,12 +193,12 @@ describe.skipIf(isMissing)('a change that deletes', () => {
     const again = page.getByRole('button', { name: 'Delete again' });
     await again.waitFor();
     expect(await axeFindings(page)).toEqual([]);
-    const asked = page.waitForRequest((request) => request.method() === 'DELETE');
+    const answered = page.waitForResponse((response) => response.request().method() === 'DELETE');
     await again.click();
-    expect(new URL((await asked).url()).pathname).toBe(`/api/v1/operator/projects/${id}`);
-    // The new job stands in the place of the one that was repeated.
+    expect(new URL((await answered).url()).pathname).toBe(`/api/v1/operator/projects/${id}`);
+    // The new job stands in the place of the one that was repeated, and offers it once it has ended.
+    await expect.poll(() => again.count(), SOON).toBe(1);
     await page.getByText('The project and its events are deleted').waitFor();
-    expect(await again.count()).toBe(1);
   });
 
   test('intake: it is closed and opened again, and says so', async () => {

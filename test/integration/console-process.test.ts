@@ -42,13 +42,16 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
 const storesEnv = () => ({ DATABASE_URL: stores.databaseUrl, CLICKHOUSE_URL: stores.clickhouseUrl });
 
 function start(env: Record<string, string>): Running {
-  weir = startWeir(['serve'], { cwd, env: { ...storesEnv(), PORT: '0', WEIR_DATA_DIR: join(cwd, '.weir'), ...env } });
+  weir = startWeir(['serve'], {
+    cwd,
+    env: { ...storesEnv(), PORT: String(freePort()), WEIR_DATA_DIR: join(cwd, '.weir'), ...env },
+  });
   return weir;
 }
 
 /** Its address, once it listens. */
 async function startWithConsole(env: Record<string, string> = {}): Promise<string> {
-  const port = String(await freePort());
+  const port = String(freePort());
   const { written } = start({ CONSOLE_PORT: port, ...env });
   await until('the console', () => written().includes('"console listening"'));
   return `http://127.0.0.1:${port}`;

@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 
 async function open(env: Record<string, string> = {}) {
-  const port = await freePort();
+  const port = freePort();
   weir = await grounds.newWeir({ CONSOLE_PORT: String(port), ...env });
   visitor = await visitConsole(rig.stores, port);
 }
@@ -150,7 +150,7 @@ describe.each([
 test('where Postgres stores the events, they are found there', async () => {
   const ofPostgres = await startPostgresGrounds();
   try {
-    const port = await freePort();
+    const port = freePort();
     weir = await ofPostgres.newWeir({ CONSOLE_PORT: String(port) });
     visitor = await visitConsole(ofPostgres.rig.stores, port);
     const { ids, requestId } = await send(['there'], { ack: 'stored', user: 'p1', token: ofPostgres.rig.token });

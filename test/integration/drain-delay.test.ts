@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import { type Stores, newProjectToken, startStores } from '../support/stores.ts';
 import { type Running, startWeir } from '../support/weir.ts';
 
@@ -37,7 +38,7 @@ async function start(env: Record<string, string>): Promise<void> {
   weir = startWeir(['serve'], {
     cwd: dataDir,
     env: {
-      PORT: '0',
+      PORT: String(freePort()),
       WEIR_DATA_DIR: dataDir,
       DATABASE_URL: stores.databaseUrl,
       CLICKHOUSE_URL: stores.clickhouseUrl,

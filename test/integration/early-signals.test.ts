@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../../src/runtime/clock.ts';
+import { freePort } from '../support/ports.ts';
 import { type Stores, startStores } from '../support/stores.ts';
 import { MAIN, NODE_FLAGS } from '../support/weir.ts';
 
@@ -54,7 +55,7 @@ function launch(args: readonly string[], env: Record<string, string>, around: re
   const [file, ...before] = [...around, process.execPath];
   const child = spawn(file, [...before, ...NODE_FLAGS, `--import=${told}`, MAIN, ...args], {
     cwd: dataDir,
-    env: { PATH: process.env['PATH'], PORT: '0', WEIR_DATA_DIR: dataDir, ...env },
+    env: { PATH: process.env['PATH'], PORT: String(freePort()), WEIR_DATA_DIR: dataDir, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });
@@ -136,7 +137,7 @@ describe.each([
         await systemClock.sleep(delayMs);
         weir.child.kill('SIGTERM');
         const { code, signal } = await weir.ended;
-        expect([0, 'SIGTERM']).toContain(code ?? signal);
+        expect([0, 'SIGTERM'], `after ${delayMs} ms\n${weir.written()}`).toContain(code ?? signal);
         expectNothingLeft(weir);
       }
     },
@@ -163,7 +164,7 @@ test('workers whose supervisor is killed while they start end at once by themsel
   const env = { ...given(), WEIR_WORKERS: '2', INGEST_SHUTDOWN_GRACE: '10m' };
   for (const delayMs of [0, 100, 200, 400, 800]) {
     const weir = spawn(process.execPath, [...NODE_FLAGS, MAIN, 'serve'], {
-      env: { PATH: process.env['PATH'], PORT: '0', WEIR_DATA_DIR: dataDir, ...env },
+      env: { PATH: process.env['PATH'], PORT: String(freePort()), WEIR_DATA_DIR: dataDir, ...env },
       stdio: 'ignore',
     });
     const workers = () => inDirectory('environ').filter((pid) => pid !== weir.pid);
@@ -178,6 +179,41 @@ test('workers whose supervisor is killed while they start end at once by themsel
   }
   await expectNextStartWorks(env);
 });
+
+test.each([
+  { what: 'one process', workers: '1' },
+  { what: 'workers', workers: '2' },
+])('$what: stores that hang do not keep a start from ending with 0', { timeout: LONG }, async ({ workers }) => {
+  const frozen = [stores.clickhouseServer, stores.postgresServer];
+  for (const store of frozen) store.pause();
+  try {
+    const weir = launch(['serve'], { ...given(), WEIR_WORKERS: workers, INGEST_SHUTDOWN_GRACE: '2s' });
+    await untilWritten(weir, '"msg":"listening"');
+    weir.child.kill('SIGTERM');
+    expect({ ...(await weir.ended), written: weir.written() }).toMatchObject({ code: 0 });
+    expectNothingLeft(weir);
+  } finally {
+    for (const store of frozen) store.resume();
+  }
+});
+
+/** As an agent for traces does, which an operator preloads into every process of Node. */
+test(
+  'workers that hear late, for a module that is preloaded, start and end all the same',
+  { timeout: LONG },
+  async () => {
+    const preloaded = join(dataDir, 'late.mjs');
+    writeFileSync(preloaded, 'await new Promise((resolve) => setTimeout(resolve, 300));');
+    const env = { ...given(), WEIR_WORKERS: '2', NODE_OPTIONS: `--import=${preloaded}` };
+    await expectNextStartWorks(env);
+    const weir = launch(['serve'], env);
+    await untilWritten(weir, 'armed');
+    await systemClock.sleep(400);
+    weir.child.kill('SIGTERM');
+    expect({ ...(await weir.ended), written: weir.written() }).toMatchObject({ code: 0 });
+    expectNothingLeft(weir);
+  },
+);
 
 test('a second signal while it starts ends it at once and not with 0', { timeout: LONG }, async () => {
   const weir = launch(['serve'], {});

@@ -15,6 +15,7 @@ import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts';
 import type { EmbeddedStore } from '../../src/embedded/store-process.ts';
 import { migratePostgres } from '../../src/postgres/migrations/migrate.ts';
 import { readRuntime } from '../../src/service/runtime-file.ts';
+import { freePort } from '../support/ports.ts';
 import { EVENTS_PATH } from '../support/door.ts';
 import { superuserUrlOf } from '../support/stores.ts';
 import { commandWeir, startWeir } from '../support/weir.ts';
@@ -254,7 +255,13 @@ describe('who may ask the embedded ClickHouse', () => {
     'a Weir, its workers and its commands have the key, and no line of its log has',
     { timeout: 90_000 },
     async () => {
-      const env = { PORT: '0', HOST: '127.0.0.1', WEIR_DATA_DIR: dir, WEIR_WORKERS: '2', LOG_LEVEL: 'debug' };
+      const env = {
+        PORT: String(freePort()),
+        HOST: '127.0.0.1',
+        WEIR_DATA_DIR: dir,
+        WEIR_WORKERS: '2',
+        LOG_LEVEL: 'debug',
+      };
       const weir = startWeir(['serve'], { cwd: dir, env });
       try {
         const { url, clickhouseUrl, clickhouseKey, databaseUrl } = await vi.waitFor(() => {

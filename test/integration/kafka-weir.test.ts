@@ -264,6 +264,20 @@ describe.skipIf(isWithoutKafka)('behind a topic', () => {
     },
   );
 
+  test('brokers that hang keep nobody from ending well, in time', { timeout: 180_000 }, async () => {
+    const ids = await Promise.all(Array.from({ length: 5 }, () => post(journaled, '')));
+    expect(ids.map(({ status }) => status)).toEqual([202, 202, 202, 202, 202]);
+    rig.kafka.freeze();
+    try {
+      // What the journal has is sent at the next start.
+      for (const place of [journaled, ...flush]) await endCleanly(place);
+    } finally {
+      rig.kafka.thaw();
+    }
+    for (const place of [journaled, ...flush]) await place.start();
+    await settle();
+  });
+
   test('SIGTERM leaves nothing behind, and the partitions at once', { timeout: 120_000 }, async () => {
     const stop = new AbortController();
     const loading = load.run(200, stop.signal);

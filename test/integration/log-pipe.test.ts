@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { readRuntime } from '../../src/service/runtime-file.ts';
 import { isReady, until } from '../chaos/rig.ts';
+import { freePort } from '../support/ports.ts';
 import { type Stores, newProjectToken, startStores } from '../support/stores.ts';
 import { MAIN, NODE_FLAGS } from '../support/weir.ts';
 
@@ -87,7 +88,7 @@ async function start(output: number | 'pipe', env: Record<string, string> = {}):
       PATH: process.env['PATH'],
       HOME: process.env['HOME'],
       HOST: '127.0.0.1',
-      PORT: '0',
+      PORT: String(freePort()),
       WEIR_DATA_DIR: dataDir(),
       DATABASE_URL: stores.databaseUrl,
       CLICKHOUSE_URL: stores.clickhouseUrl,

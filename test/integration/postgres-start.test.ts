@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { rememberedEventStore } from '../../src/service/event-store.ts';
 import { readRuntime } from '../../src/service/runtime-file.ts';
+import { freePort } from '../support/ports.ts';
 import { startPostgresOnly } from '../support/stores.ts';
 import { type Running, commandWeir, startWeir } from '../support/weir.ts';
 
@@ -26,7 +27,10 @@ afterEach(async () => {
 
 /** Resolves with its address when the stores are ready. */
 async function start(settings: Record<string, string>): Promise<{ url: string; weir: Running }> {
-  const weir = startWeir(['serve'], { cwd, env: { PORT: '0', INGEST_FLUSH_INTERVAL: '50ms', ...settings } });
+  const weir = startWeir(['serve'], {
+    cwd,
+    env: { PORT: String(freePort()), INGEST_FLUSH_INTERVAL: '50ms', ...settings },
+  });
   running = weir;
   const url = await vi.waitFor(() => {
     const runtime = readRuntime(dataDir);

@@ -77,7 +77,7 @@ const productionWith = (more: Record<string, string>) => ({
   NODE_ENV: 'production',
   DATABASE_URL: stores.databaseUrl,
   CLICKHOUSE_URL: stores.clickhouseUrl,
-  PORT: '0',
+  PORT: String(freePort()),
   HOST: '127.0.0.1',
   ...more,
 });
@@ -140,7 +140,7 @@ test('serves, takes an event in, saves it on SIGTERM and ends with 0', async () 
 
 test('its processes are built too: workers and the console', async () => {
   const dataDir = join(dir, 'several');
-  const env = productionWith({ WEIR_WORKERS: '2', CONSOLE_PORT: String(await freePort()), WEIR_DATA_DIR: dataDir });
+  const env = productionWith({ WEIR_WORKERS: '2', CONSOLE_PORT: String(freePort()), WEIR_DATA_DIR: dataDir });
   weir = startWeir(['serve'], { cwd: dir, env, main: mainIn(dir) });
   const runtime = await eventually(() => {
     const read = readRuntime(dataDir);

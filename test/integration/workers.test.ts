@@ -12,6 +12,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type WeirPlace, until } from '../chaos/rig.ts';
+import { freePort } from '../support/ports.ts';
 import { randomOf } from '../support/factory.ts';
 import { type Grounds, NEVER, endCleanly, logOf, startGrounds } from '../support/grounds.ts';
 import { runWeir } from '../support/weir.ts';
@@ -362,7 +363,7 @@ describe('a start that cannot be', () => {
       env: {
         ...THREE,
         HOST: '127.0.0.1',
-        PORT: '0',
+        PORT: String(freePort()),
         WEIR_DATA_DIR: place.dataDir,
         CLICKHOUSE_URL: rig.clickhouse.url,
         DATABASE_URL: rig.stores.databaseUrl,

@@ -46,7 +46,7 @@ export type Cluster = {
 export async function startCluster(): Promise<Cluster> {
   const dir = mkdtempSync(join(tmpdir(), 'weir-cluster-'));
   const keeper = await startZooKeeper();
-  const tcpPorts = [await freePort(), await freePort()] as const;
+  const tcpPorts = [freePort(), freePort()] as const;
   const started: Awaited<ReturnType<typeof startReplica>>[] = [];
   const both = () => started.map(({ replica }) => replica);
   const stop = async () => {

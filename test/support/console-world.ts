@@ -9,7 +9,7 @@ import { createTokens } from '../../src/postgres/accounts/tokens.ts';
 import { readRuntime } from '../../src/service/runtime-file.ts';
 import { startChromium } from './chromium.ts';
 import { EVENTS_PATH } from './door.ts';
-import { freePort } from './ports.ts';
+import { freePorts } from './ports.ts';
 import { startStores } from './stores.ts';
 import { commandWeir, startWeir } from './weir.ts';
 
@@ -20,15 +20,16 @@ const SOON_MS = SOON.timeout;
 export type ConsoleWorld = Awaited<ReturnType<typeof startConsoleWorld>>;
 
 export async function startConsoleWorld(settings: Readonly<Record<string, string>> = {}) {
-  const [stores, browser, port] = await Promise.all([startStores(), startChromium(), freePort()]);
+  const [stores, browser] = await Promise.all([startStores(), startChromium()]);
+  const [port, consolePort] = freePorts(2);
   const cwd = mkdtempSync(join(tmpdir(), 'weir-console-'));
   const env = {
     WEIR_DATA_DIR: join(cwd, 'data'),
     DATABASE_URL: stores.databaseUrl,
     CLICKHOUSE_URL: stores.clickhouseUrl,
     HOST: '127.0.0.1',
-    PORT: '0',
-    CONSOLE_PORT: String(port),
+    PORT: String(port),
+    CONSOLE_PORT: String(consolePort),
     INGEST_FLUSH_INTERVAL: '200ms',
     DLQ_DRAIN_INTERVAL: '200ms',
     INGEST_KEEP_REJECTED: '100',

@@ -75,7 +75,7 @@ export async function startKafka({ diskMiB = null }: { diskMiB?: number | null }
   if (missing !== null) throw new Error(`No broker can be started: ${missing}`);
   const dir = mkdtempSync(join(tmpdir(), 'weir-kafka-'));
   const proxy = await startKafkaProxy();
-  const [direct, behindProxy, guarded, certified, controller] = await freePorts(5);
+  const [direct, behindProxy, guarded, certified, controller] = freePorts(5);
   proxy.leadTo(behindProxy!);
   const data = join(dir, 'data');
   if (diskMiB !== null) {

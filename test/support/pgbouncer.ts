@@ -42,7 +42,7 @@ export async function startPgBouncer({
 }): Promise<PgBouncer> {
   const server = new URL(databaseUrl);
   const name = server.pathname.slice(1);
-  const port = wanted ?? (await freePort());
+  const port = wanted ?? freePort();
   const dir = mkdtempSync(join(tmpdir(), 'weir-pgbouncer-'));
   const settings = {
     listen_addr: '127.0.0.1',

@@ -25,7 +25,7 @@ export const hasZooKeeper = (): boolean => existsSync(JAR) && existsSync(JAVA);
 
 export async function startZooKeeper(): Promise<ZooKeeper> {
   const dir = mkdtempSync(join(tmpdir(), 'weir-zookeeper-'));
-  const port = await freePort();
+  const port = freePort();
   const settings = {
     tickTime: 500,
     dataDir: join(dir, 'data'),
