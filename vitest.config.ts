@@ -17,6 +17,8 @@ export default defineConfig({
           hookTimeout: 240_000,
           // Each file has stores and Weirs of its own: more at once, and two cores are too few for what the tests wait for.
           maxWorkers: 3,
+          // For what only a busy machine does; `.ci/run` names each test that needed it, and why.
+          retry: process.env['CI'] ? 1 : 0,
         },
       },
     ],
