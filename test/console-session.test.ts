@@ -1,6 +1,7 @@
 import { Hono } from 'hono';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { ConsoleEnv } from '../src/console/env.ts';
+import { endingWith } from '../src/console/session/ending-streams.ts';
 import { createGuesses } from '../src/console/session/guesses.ts';
 import { createLinkUses } from '../src/console/session/link-uses.ts';
 import { createPasswordChecks } from '../src/console/session/password-checks.ts';
@@ -268,6 +269,20 @@ describe('while Postgres is away', () => {
     for (const session of [out, replaced]) expect((await world.ask('GET', READ, session)).status).toBe(503);
   });
 
+  test('signing out needs no Postgres: the cookie goes, nobody reads on, and the session ends when it is shown again', async () => {
+    const session = world.signIn('operator');
+    await world.ask('GET', READ, session);
+    world.outage = AWAY;
+    const out = await world.ask('DELETE', SESSION, session);
+    expect(out.status).toBe(204);
+    expect(out.headers.get('Set-Cookie')).toMatch(/Max-Age=0/);
+    expect((await world.ask('GET', READ, session)).status).toBe(503);
+    world.outage = null;
+    expect(world.sessions.size).toBe(1);
+    expect((await world.ask('GET', READ, session)).status).toBe(401);
+    expect(world.sessions.size).toBe(0);
+  });
+
   test('nobody reads who signed out while a look-up was on its way', async () => {
     const owner = { name: 'mira', role: 'operator' } as const;
     const slow = Promise.withResolvers<typeof owner>();
@@ -317,6 +332,24 @@ describe('a stream', () => {
     await settled();
     expect((await reader.read()).done).toBe(true);
     expect(isCancelled()).toBe(true);
+  });
+
+  test('whose reader leaves while its session is looked up ends once', async () => {
+    const clock = createManualClock();
+    const live = Promise.withResolvers<boolean>();
+    const source = new ReadableStream({ pull: () => new Promise(() => {}) });
+    const answer = endingWith(new Response(source), { isLive: () => live.promise, clock });
+    const reader = answer.body!.getReader();
+    await clock.advance(30_000);
+    await reader.cancel();
+    const troubles: unknown[] = [];
+    const note = (trouble: unknown) => troubles.push(trouble);
+    process.on('unhandledRejection', note);
+    live.resolve(false);
+    await settled();
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('unhandledRejection', note);
+    expect(troubles).toEqual([]);
   });
 
   test('ends in an outage when its session is no longer remembered', async () => {

@@ -30,11 +30,16 @@ export function endingWith(
   );
   return new Response(body, answer);
 
+  /** Also while the session was looked up: closing it twice would throw. */
+  function hasEnded(): boolean {
+    return ended.signal.aborted;
+  }
+
   /** Never rejects. */
   async function watch(controller: ReadableStreamDefaultController<Uint8Array>) {
     while (!ended.signal.aborted) {
       await clock.sleep(CHECK_MS, ended.signal);
-      if (ended.signal.aborted || (await isLive())) continue;
+      if (ended.signal.aborted || (await isLive()) || hasEnded()) continue;
       ended.abort();
       controller.close();
       await reader.cancel().catch(() => {});

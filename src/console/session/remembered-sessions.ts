@@ -25,7 +25,7 @@ export function rememberSessions(
   sessions: ConsoleSessions,
   { clock }: { clock: Pick<Clock, 'elapsed'> },
 ): RememberedSessions {
-  /** By the hash of the id. `over`: never to be remembered again, whatever an earlier look-up still answers. */
+  /** By the hash of the id. `over`: nobody's any more, whatever a look-up still answers: it may not have ended there. */
   const known = new LRUCache<string, Known | 'over'>({ max: MAX_KNOWN });
   const { beginByLink, beginByPassword } = sessions;
 
@@ -35,7 +35,10 @@ export function rememberSessions(
     const owner = await sessions.find(id);
     const key = keyOf(id);
     const before = known.peek(key);
-    if (before === 'over') return owner;
+    if (before === 'over') {
+      if (owner !== null) await sessions.end(id);
+      return null;
+    }
     const now = clock.elapsed();
     if (owner !== null) known.set(key, { owner, since: before?.since ?? now, foundAt: now });
     // Ids that never were a session would push out those that are.

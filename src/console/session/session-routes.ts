@@ -4,6 +4,7 @@ import * as v from 'valibot';
 import type { Log } from '../../log/log.ts';
 import type { ConsoleSessions, SessionOwner } from '../../postgres/accounts/console-sessions.ts';
 import type { OperatorRole } from '../../postgres/accounts/operators.ts';
+import { PostgresFailure } from '../../postgres/connection/errors.ts';
 import { HASH_OF_NONE } from '../../postgres/accounts/password-hash.ts';
 import type { ConsoleEnv } from '../env.ts';
 import { type ConsoleRefusal, refuse } from '../refusals.ts';
@@ -70,10 +71,20 @@ export function sessionRoutes(deps: SignInDeps): Hono<ConsoleEnv> {
   return new Hono<ConsoleEnv>()
     .get(SESSION, (c) => c.json(answerOf(deps, { id: idOf(c), owner: c.get('operator') })))
     .delete(SESSION, async (c) => {
-      await deps.sessions.end(idOf(c));
+      await endOrForget(deps, idOf(c));
       c.header('Set-Cookie', noCookie(deps.isSecure));
       return c.body(null, 204);
     });
+}
+
+/** While Postgres is away, this console forgets the session, and ends it when it is shown again. */
+async function endOrForget({ sessions, log }: SignInDeps, id: string): Promise<void> {
+  try {
+    await sessions.end(id);
+  } catch (error) {
+    if (!(error instanceof PostgresFailure && error.isUnavailable)) throw error;
+    log.warn({ err: error }, 'signed out while postgres is away: the session ends with its idle time');
+  }
 }
 
 type NameAndPassword = { readonly name: string; readonly password: string };

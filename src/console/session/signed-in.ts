@@ -30,7 +30,9 @@ export function signedIn({ sessions, clock, showEvents, readingPosts }: Deps): M
   return async (c, next) => {
     const id = sessionIdIn(c.req.header('Cookie'));
     const isChange = changes(c.req.method);
-    const owner = id === null ? null : await (isChange ? sessions.find(id) : sessions.findOrRemember(id));
+    // Whoever wants to be forgotten needs no Postgres for that.
+    const mayBeRemembered = !isChange || isSignOut(c.req.method, c.req.path);
+    const owner = id === null ? null : await (mayBeRemembered ? sessions.findOrRemember(id) : sessions.find(id));
     if (id === null || owner === null) return refuse(c, { refused: 'not_signed_in' });
     if (isChange && !isCsrf(c.req.header('X-Weir-Csrf'), id)) return refuse(c, { refused: 'invalid_csrf' });
     if (isChange && owner.role === 'viewer' && !mayView(c.req.method, c.req.path)) {
@@ -46,10 +48,12 @@ export function signedIn({ sessions, clock, showEvents, readingPosts }: Deps): M
 
   /** Everybody may sign out. */
   function mayView(method: string, path: string): boolean {
-    if (method === 'DELETE') return path.endsWith('/operator/session');
+    if (isSignOut(method, path)) return true;
     return method === 'POST' && reading.some((pattern) => pattern.test(path));
   }
 }
+
+const isSignOut = (method: string, path: string) => method === 'DELETE' && path.endsWith('/operator/session');
 
 /** What a handler knows of whoever is signed in. */
 export function operatorOf({ name, role }: SessionOwner, showEvents: ShowEvents): Operator {
