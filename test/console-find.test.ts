@@ -7,6 +7,7 @@ import { WATCHING } from '../src/console/operator/watching.ts';
 import type { FindAnswer } from '../src/console/watch/answers.ts';
 import { type FindDeps, findWay } from '../src/console/watch/find.ts';
 import { eventsFind } from '../src/console/watch/find-route.ts';
+import { whereItIsNot } from '../src/console/page/views/find-words.ts';
 import { uuidOf } from '../src/event/uuid.ts';
 import type { FoundEvents } from '../src/operations/find-events.ts';
 import type { PendingAnswer, RecentRequest } from '../src/watch/messages.ts';
@@ -61,6 +62,7 @@ const REQUEST: RecentRequest = {
   receivedAt: AT,
   accepted: 1,
   rejected: 0,
+  isRefused: false,
   ids: [ID],
 };
 
@@ -184,13 +186,41 @@ describe('a request', () => {
     expect(answer.events).toMatchObject([{ place: 'replicated', id: ID }]);
   });
 
-  test('that is not remembered has none, and it is said since when they are', async () => {
-    expect(await find(depsOf({}, remembered([])), question)).toMatchObject({
-      events: [],
-      requests: [],
-      requestsSince: AT - 9,
-    });
+  test('that is not remembered has none, it is said since when they are, and that no place was asked', async () => {
+    const answer = await find(depsOf({}, remembered([])), question);
+    expect(answer).toMatchObject({ events: [], requests: [], requestsSince: AT - 9 });
+    const notAsked = 'not asked';
+    expect(answer.looked).toEqual({ pending: notAsked, store: notAsked, letters: notAsked, rejected: notAsked });
+    expect(whereItIsNot('requestId', answer)).toContain('No request with this id is remembered. Those since 2026-');
   });
+
+  test('whose service is silent says so, and that nothing else was asked', async () => {
+    const answer = await find(depsOf({}, { findPending: () => Promise.resolve(null) }), question);
+    expect(answer.looked).toMatchObject({ pending: 'unavailable', store: 'not asked', letters: 'not asked' });
+    expect(whereItIsNot('requestId', answer)).toContain('The service does not answer');
+  });
+
+  test.each([
+    ['none', [], 'not asked'],
+    ['the first', [ID], 'a part'],
+  ])('of which %s of the ids are known: so far its events were looked for', async (_, ids, looked) => {
+    const answer = await find(depsOf({}, remembered([{ ...REQUEST, accepted: 20, ids }])), question);
+    expect(answer.looked).toEqual({ pending: looked, store: looked, letters: looked, rejected: 'all' });
+    if (ids.length === 0) expect(whereItIsNot('requestId', answer)).toContain('no longer remembered');
+  });
+
+  test('that was refused in the end has no event that is missed', async () => {
+    const refused = { ...REQUEST, accepted: 0, ids: [], isRefused: true };
+    const answer = await find(depsOf({}, remembered([refused])), question);
+    expect(answer).toMatchObject({ events: [], requests: [{ accepted: 0, isRefused: true }] });
+    expect(whereItIsNot('requestId', answer)).not.toMatch(/nowhere|remembered/);
+  });
+});
+
+test('it is nowhere only where every place was looked through', async () => {
+  expect(whereItIsNot('id', await find(depsOf()))).toContain('It is nowhere');
+  const looked = { store: 'unavailable', letters: 'all', rejected: 'all' } as const;
+  expect(whereItIsNot('id', await find(depsOf({ looked })))).not.toContain('nowhere');
 });
 
 test('a place that cannot be asked, or not to its end, is named', async () => {

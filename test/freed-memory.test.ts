@@ -50,7 +50,8 @@ describe('the memory of rows', () => {
     const batches = { maxEvents: 1, maxBytes: ROWS, maxWaitMs: 0 };
     const read: number[] = [];
     const watcher = {
-      took: () => {},
+      took: () => 0,
+      refused: () => {},
       cut: () => {},
       settled: ({ chunks }: { readonly chunks: readonly Buffer[] }) => void read.push(chunks[0]!.length),
     };

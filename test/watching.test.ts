@@ -173,6 +173,15 @@ describe('a filter', () => {
     expect(names()).toEqual(['café/<bar>']);
   });
 
+  test('counts no further than it looks, and says how many are left', async () => {
+    look({ event: 'login' });
+    send(Array.from({ length: 500 }, () => ({ event: 'login' })));
+    send([{ event: 'login' }, { event: 'other' }]);
+    await told();
+    expect(seen()).toHaveLength(5);
+    expect(counted()).toEqual({ matched: 5, unexamined: 496 });
+  });
+
   test('says where in its request an event stands', async () => {
     look({ event: 'third' });
     send([{}, {}, { event: 'third' }, {}]);
@@ -293,6 +302,18 @@ describe('a request of a while ago is found', () => {
     expect((await end.find({ by: 'request', requestId: 'x' })).requestsSince).toBe(20_000 - 16_384);
   });
 
+  test('without the events of one that was refused in the end', async () => {
+    const [kept, refused] = ['kept', 'refused'].map((requestId) => send([{}], { requestId, rejected: 1 }));
+    expect(refused).not.toBe(kept);
+    point.watcher!.refused(refused!);
+    expect(await find('refused')).toMatchObject([{ accepted: 0, rejected: 0, ids: [], isRefused: true }]);
+    expect(await find('kept')).toMatchObject([{ accepted: 1, rejected: 1, isRefused: false }]);
+    // Its place may belong to another by then.
+    for (let n = 0; n < 16_384; n += 1) send([], { requestId: `r${n}`, rejected: 1 });
+    point.watcher!.refused(kept!);
+    expect((await find('r0'))[0]).toMatchObject({ rejected: 1, isRefused: false });
+  });
+
   test('names the first events of a large one', async () => {
     send(
       Array.from({ length: 500 }, () => ({})),
@@ -305,6 +326,25 @@ describe('a request of a while ago is found', () => {
 });
 
 const REQUEST = { projectId: PROJECT, rejected: 0, ack: 'queued' };
+
+test('a process that replaces another goes on with other numbers', async () => {
+  look();
+  send([{}]);
+  await told();
+  await clock.advance(1_000);
+  const later: WatchReport[] = [];
+  const replaced = startWatching({
+    point,
+    clock,
+    report: (one) => later.push(one),
+    queued: channel.queued,
+    held: () => [],
+  });
+  replaced.order([{ stream: 1, filter: {}, credits: 5 }]);
+  send([{}]);
+  await told();
+  expect(later.flatMap(({ events }) => events)[0]!.trail).toBeGreaterThan(seen()[0]!.trail);
+});
 
 test('when the viewer is gone, nothing is left on the way of events', () => {
   look();

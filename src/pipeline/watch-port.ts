@@ -17,8 +17,13 @@ export type WatchedRequest = {
 
 /** Every function returns at once and throws nothing. */
 export type Watcher = {
-  /** `envelope`: null where no event was accepted; `reached`: how safe the others become. */
-  took(request: WatchedRequest, envelope: Envelope | null, reached: Promise<Accepted | OfferRefusal> | null): void;
+  /**
+   * `envelope`: null where no event was accepted; `reached`: how safe the others become. Returns the request's number, for
+   * `refused`.
+   */
+  took(request: WatchedRequest, envelope: Envelope | null, reached: Promise<Accepted | OfferRefusal> | null): number;
+  /** In the end the request was refused as a whole: there was no room for it, or the journal failed. */
+  refused(request: number): void;
   /** The batch was cut: its chunks are the rows of envelopes, the same objects. */
   cut(batch: Batch): void;
   settled(batch: Batch, destination: Destination, takenOut: readonly number[]): void;

@@ -76,7 +76,9 @@ export type RecentRequest = {
   readonly receivedAt: number;
   readonly accepted: number;
   readonly rejected: number;
-  /** Of its accepted events, the first ones. */
+  /** It was refused as a whole after its events were read: nothing of it was taken, and its sender knows. */
+  readonly isRefused: boolean;
+  /** Of its accepted events, the first ones; none where they are no longer remembered. */
   readonly ids: readonly string[];
 };
 

@@ -10,7 +10,9 @@ export type RecentRequests = {
     request: Pick<WatchedRequest, 'requestId' | 'projectId' | 'receivedAt' | 'rejected'>,
     rows: Buffer | null,
     accepted: number,
-  ): void;
+  ): number;
+  /** Of the number that `add` returned: in the end nothing of it was taken. */
+  refuse(request: number): void;
   /** The latest ones with that id first. */
   find(requestId: string): readonly RecentRequest[];
   /** The arrival of the oldest one that is remembered, in epoch ms; null without any. */
@@ -35,6 +37,7 @@ export function createRecentRequests(): RecentRequests {
   const receivedAt = new Float64Array(REQUESTS);
   const accepted = new Uint32Array(REQUESTS);
   const rejected = new Uint32Array(REQUESTS);
+  const refused = new Uint8Array(REQUESTS);
   /** The number of its first event, and how many follow. */
   const firstEvent = new Float64Array(REQUESTS);
   const eventCount = new Uint8Array(REQUESTS);
@@ -42,7 +45,7 @@ export function createRecentRequests(): RecentRequests {
   let requests = 0;
   let written = 0;
 
-  return { add, find, since };
+  return { add, refuse, find, since };
 
   function add(request: Parameters<RecentRequests['add']>[0], rows: Buffer | null, acceptedEvents: number) {
     const slot = requests % REQUESTS;
@@ -51,9 +54,17 @@ export function createRecentRequests(): RecentRequests {
     receivedAt[slot] = request.receivedAt;
     accepted[slot] = acceptedEvents;
     rejected[slot] = request.rejected;
+    refused[slot] = 0;
     firstEvent[slot] = written;
     eventCount[slot] = rows === null ? 0 : noteEvents(rows, acceptedEvents);
-    requests += 1;
+    return requests++;
+  }
+
+  function refuse(request: number) {
+    if (request < requests - REQUESTS) return;
+    const slot = request % REQUESTS;
+    refused[slot] = 1;
+    accepted[slot] = rejected[slot] = eventCount[slot] = 0;
   }
 
   function noteEvents(rows: Buffer, acceptedEvents: number): number {
@@ -91,6 +102,7 @@ export function createRecentRequests(): RecentRequests {
       receivedAt: receivedAt[slot]!,
       accepted: accepted[slot]!,
       rejected: rejected[slot]!,
+      isRefused: refused[slot] === 1,
       ids: Array.from({ length: count }, (_, index) => {
         const at = ((first + index) % EVENTS) * UUID_BYTES;
         return events.toString('latin1', at, at + UUID_BYTES);

@@ -25,7 +25,8 @@ export function createTrails({
 }): Trails {
   /** By rows, which are one object from the channel to the batch. */
   const trails = new Map<Buffer, number>();
-  let last = 0;
+  // Not those of a process before this one, of whose trails somebody may still know.
+  let last = now() * 1_000;
 
   return { begin, cut, settled, tell, clear: () => trails.clear() };
 

@@ -61,7 +61,7 @@ export function startWatching({ point, clock, report, queued, held }: WatchingDe
   let steps: Step[] = [];
   let readBytes = 0;
   let isReporting = false;
-  const watcher: Watcher = { took, cut: trails.cut, settled: trails.settled };
+  const watcher: Watcher = { took, refused: recent.refuse, cut: trails.cut, settled: trails.settled };
   point.watcher = watcher;
 
   return { order, find, close };
@@ -79,8 +79,12 @@ export function startWatching({ point, clock, report, queued, held }: WatchingDe
   }
 
   function took(request: WatchedRequest, envelope: Envelope | null, reached: Promise<Accepted | OfferRefusal> | null) {
-    recent.add(request, envelope && envelope.rows, envelope?.eventCount ?? 0);
-    if (streams.length === 0 || envelope === null) return;
+    const number = recent.add(request, envelope && envelope.rows, envelope?.eventCount ?? 0);
+    if (streams.length > 0 && envelope !== null) show(request, envelope, reached);
+    return number;
+  }
+
+  function show(request: WatchedRequest, envelope: Envelope, reached: Promise<Accepted | OfferRefusal> | null) {
     const seen = lookAt(envelope);
     if (seen === null) return;
     const trail = trails.begin(envelope.rows);
@@ -122,6 +126,10 @@ export function startWatching({ point, clock, report, queued, held }: WatchingDe
     if (search !== null) readBytes += rows.length * search.passes;
     const found = search === null ? firstRows(rows, most) : search.find(rows, most);
     if (search !== null) stream.matched += found.length;
+    // It ended at the last one that it was asked for.
+    if (search !== null && found.length === most) {
+      stream.unexamined += eventCount - placeOf(rows, found.at(-1)!.start) - 1;
+    }
     stream.credits -= found.length;
     return found;
   }

@@ -272,7 +272,8 @@ test('a frozen console costs the service nothing, and goes on when it wakes up',
   const [{ stored }] = (await rig.stores.select<{ stored: string }>(
     `SELECT toString(uniqExact(event_id)) AS stored FROM analytics.events_raw_v1 WHERE event = 'load'`,
   )) as [{ stored: string }];
-  expect(Number(stored)).toBe(before + meanwhile);
+  // An answer that did not come in time leaves open whether the events were taken.
+  expect(Number(stored)).toBeGreaterThanOrEqual(before + meanwhile);
   await until('it goes on', async () => {
     await send(['after']);
     return shownIn(live).some(({ event }) => event === 'after');

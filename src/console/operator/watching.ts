@@ -38,7 +38,7 @@ const Series = v.strictObject({
   p99: Column,
 });
 
-const Looked = v.picklist(['all', 'a part', 'unavailable']);
+const Looked = v.picklist(['all', 'a part', 'not asked', 'unavailable']);
 
 const Found = v.strictObject({
   events: v.array(
@@ -51,7 +51,14 @@ const Found = v.strictObject({
     }),
   ),
   requests: v.array(
-    v.strictObject({ requestId: Text, projectId: Uuid, receivedAt: Millis, accepted: Count, rejected: Count }),
+    v.strictObject({
+      requestId: Text,
+      projectId: Uuid,
+      receivedAt: Millis,
+      accepted: Count,
+      rejected: Count,
+      isRefused: v.boolean(),
+    }),
   ),
   requestsSince: Known,
   looked: v.strictObject({ pending: Looked, store: Looked, letters: Looked, rejected: Looked }),

@@ -195,8 +195,8 @@ export type FoundEvent = {
   readonly rejection: { readonly id: string; readonly kind: string; readonly reason: string | null } | null;
 };
 
-/** How a place was looked through. */
-export type LookedThrough = 'all' | 'a part' | 'unavailable';
+/** How a place was looked through. `not asked`: nothing was known that could be looked for there. */
+export type LookedThrough = 'all' | 'a part' | 'not asked' | 'unavailable';
 
 /** `GET /events/find`. */
 export type FindAnswer = {
@@ -208,6 +208,8 @@ export type FindAnswer = {
     readonly receivedAt: number;
     readonly accepted: number;
     readonly rejected: number;
+    /** Nothing of it was taken, and its sender was told so. */
+    readonly isRefused: boolean;
   }[];
   /** Since when requests are remembered. */
   readonly requestsSince: number | null;

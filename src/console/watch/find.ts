@@ -3,7 +3,7 @@ import type { FoundEvents, InLetter } from '../../operations/find-events.ts';
 import type { PendingAnswer, PendingEvent, PendingQuestion, RecentRequest } from '../../watch/messages.ts';
 import type { EventQuestion } from '../../operations/find-events.ts';
 import type { StoredEvent } from '../../pipeline/operator-port.ts';
-import type { FindAnswer, FoundEvent } from './answers.ts';
+import type { FindAnswer, FoundEvent, LookedThrough } from './answers.ts';
 import { readRow } from './live-events.ts';
 import type { Way } from './trail-book.ts';
 
@@ -57,27 +57,40 @@ async function lookOnce(deps: FindDeps, question: FindQuestion): Promise<FindAns
   const known = question.by === 'request' ? withMissing(events, requests, deps) : events;
   const waitings =
     question.by === 'request' ? [recent, ...answers.map(({ waiting }) => waiting)] : [answers[0]!.waiting];
+  const forIds = question.by === 'request' ? idsKnownOf(requests) : [];
+  const forRejected: LookedThrough[] = question.by === 'request' && requests.length === 0 ? ['not asked'] : [];
   return {
     events: known,
-    requests: requests.map(({ requestId, projectId, receivedAt, accepted, rejected }) => ({
+    requests: requests.map(({ requestId, projectId, receivedAt, accepted, rejected, isRefused }) => ({
       requestId,
       projectId,
       receivedAt,
       accepted,
       rejected,
+      isRefused,
     })),
     requestsSince: recent?.requestsSince ?? null,
     looked: {
-      pending: waitings.includes(null)
-        ? 'unavailable'
-        : waitings.some((one) => one!.isCutShort || one!.silent > 0)
-          ? 'a part'
-          : 'all',
-      store: worst(answers.map(({ places }) => places.looked.store)),
-      letters: worst(answers.map(({ places }) => places.looked.letters)),
-      rejected: worst(answers.map(({ places }) => places.looked.rejected)),
+      pending: worst([...forIds, ...waitings.map(pendingLooked)]),
+      store: worst([...forIds, ...answers.map(({ places }) => places.looked.store)]),
+      letters: worst([...forIds, ...answers.map(({ places }) => places.looked.letters)]),
+      rejected: worst([...forRejected, ...answers.map(({ places }) => places.looked.rejected)]),
     },
   };
+}
+
+/** How far events of the requests can be looked for: of a large one the first ids are known, of an older one none. */
+function idsKnownOf(requests: readonly RecentRequest[]): LookedThrough[] {
+  if (requests.length === 0) return ['not asked'];
+  return requests.map(({ accepted, ids }) => {
+    if (ids.length === accepted) return 'all';
+    return ids.length === 0 ? 'not asked' : 'a part';
+  });
+}
+
+function pendingLooked(answer: PendingAnswer | null): LookedThrough {
+  if (answer === null) return 'unavailable';
+  return answer.isCutShort || answer.silent > 0 ? 'a part' : 'all';
 }
 
 function askedOf(question: Exclude<FindQuestion, { by: 'request' }>): Asked {
@@ -100,8 +113,8 @@ function ofRequest({ ids, projectId, receivedAt, rejected }: RecentRequest): Ask
   return { stores, pending: { by: 'ids', ids }, mayBeRejected: rejected > 0 };
 }
 
-const worst = (looked: readonly FoundEvents['looked']['store'][]) =>
-  (['unavailable', 'a part'] as const).find((one) => looked.includes(one)) ?? 'all';
+const worst = (looked: readonly LookedThrough[]): LookedThrough =>
+  (['unavailable', 'not asked', 'a part'] as const).find((one) => looked.includes(one)) ?? 'all';
 
 /**
  * Each event once, where it is furthest: what is stored may still be in a letter, or be sent again. `of`: the project that was

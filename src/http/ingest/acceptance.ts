@@ -170,9 +170,11 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
       rejection?.refused();
       return OFFER_REFUSALS[taken];
     }
-    deps.watch.watcher?.took(watchedRequestOf(taking, decoded), envelope, taken);
+    const { watcher } = deps.watch;
+    const watched = watcher?.took(watchedRequestOf(taking, decoded), envelope, taken);
     return taken.then((reached): Promise<Answer | IngestRefusal> | Answer | IngestRefusal => {
       if (reached !== 'queued' && reached !== 'journaled') {
+        if (watched !== undefined) watcher?.refused(watched);
         rejection?.refused();
         return reached === 'not-journaled' ? JOURNAL_REFUSALS.failed : OFFER_REFUSALS[reached];
       }

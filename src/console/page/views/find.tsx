@@ -1,12 +1,13 @@
 /** Where is my event? */
 import { useState } from 'preact/hooks';
-import type { FindAnswer } from '../../watch/answers.ts';
+import type { FindAnswer, LookedThrough } from '../../watch/answers.ts';
 import { get } from '../parts/api.ts';
 import { Nothing, Problem, Waiting } from '../parts/feedback.tsx';
 import { Choice, Field } from '../parts/form.tsx';
 import { useLoaded } from '../parts/load.ts';
 import { goTo, route } from '../parts/route.ts';
 import { counted, instant } from '../parts/words.ts';
+import { whereItIsNot } from './find-words.ts';
 import { Found, isSettled } from './found-event.tsx';
 
 const EVERY_MS = 3_000;
@@ -71,18 +72,16 @@ function Answer({ by, text, project }: Asked) {
   return (
     <>
       <Problem error={error} />
-      {requests.map(({ requestId, receivedAt, accepted, rejected }) => (
+      {requests.map(({ requestId, receivedAt, accepted, rejected, isRefused }) => (
         <p key={`${requestId} ${receivedAt}`}>
-          The request came at {instant(receivedAt)} UTC: {counted(accepted, 'event')} accepted, {rejected} rejected.
+          The request came at {instant(receivedAt)} UTC:{' '}
+          {isRefused
+            ? 'it was refused as a whole, which its sender was told.'
+            : `${counted(accepted, 'event')} accepted, ${rejected} rejected.`}
         </p>
       ))}
       <div aria-live="polite">
-        {events.length === 0 && (
-          <Nothing>
-            It is nowhere: not stored, not pending, no dead letter, not among the rejected events that are kept. Either
-            it was never accepted, or it expired, or it was discarded.
-          </Nothing>
-        )}
+        {events.length === 0 && <Nothing>{whereItIsNot(by, value)}</Nothing>}
         {events.map((event, place) => (
           <Found key={`${event.id} ${place}`} event={event} />
         ))}
@@ -90,17 +89,20 @@ function Answer({ by, text, project }: Asked) {
       {partly.length > 0 && (
         <p class="quiet">
           Not looked through entirely:{' '}
-          {partly
-            .map(
-              ([place, how]) => `${PLACES[place] ?? place} (${how === 'a part' ? 'only a part' : 'does not answer'})`,
-            )
-            .join(', ')}
-          . Give the project’s id, or a more exact question.
+          {partly.map(([place, how]) => `${PLACES[place] ?? place} (${HOW[how]})`).join(', ')}. Give the project’s id,
+          or a more exact question.
         </p>
       )}
     </>
   );
 }
+
+const HOW: Readonly<Record<LookedThrough, string>> = {
+  all: 'entirely',
+  'a part': 'only a part',
+  'not asked': 'not asked',
+  unavailable: 'does not answer',
+};
 
 const PLACES: Readonly<Record<string, string>> = {
   pending: 'what is pending',
