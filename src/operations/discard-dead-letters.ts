@@ -3,11 +3,12 @@ import { createDeadLetterQueries } from '../postgres/dead-letters/dead-letter-qu
 import type { CountByState } from '../postgres/dead-letters/dead-letter-statistics.ts';
 import { type DiscardedDeadLetters, createDeadLetterActions } from '../postgres/dead-letters/operator-actions.ts';
 import type { Selection } from '../postgres/dead-letters/selection.ts';
+import { readNow } from '../postgres/dead-letters/replay-fates.ts';
 import { type Progress, UNSEEN } from './progress.ts';
 import { OperationRefused } from './refused.ts';
 import { countSelected, totalOf } from './selected-dead-letters.ts';
 
-/** `left`: selected letters that remain because a drain was replaying them. */
+/** `left`: selected letters that remain because a drain was replaying them. Those that came later are not meant. */
 export type Discarded = { readonly removed: DiscardedDeadLetters; readonly left: number };
 
 type DiscardRequest = {
@@ -15,6 +16,10 @@ type DiscardRequest = {
   /** The reason, for the audit. */
   readonly reason: string;
   readonly actor: string;
+  /**
+   * When the person who wants it was told what it touches, by Postgres's clock; what came later is left. By default now.
+   */
+  readonly asOf?: string;
   /** Called with what would be discarded, unless that is nothing; throws to prevent it. */
   readonly confirm?: (count: CountByState) => Promise<void>;
 };
@@ -25,10 +30,11 @@ type DiscardRequest = {
  */
 export async function discardDeadLetters(
   db: Database,
-  { selection, reason: text, actor, confirm = async () => {} }: DiscardRequest,
+  { selection: wanted, reason: text, actor, asOf, confirm = async () => {} }: DiscardRequest,
   progress: Progress = UNSEEN,
 ): Promise<Discarded> {
   const reason = checkedReason(text);
+  const selection = { ...wanted, asOf: asOf ?? (await readNow(db)) };
   const queries = createDeadLetterQueries(db);
   const count = await progress.during('Counting', countSelected(db, selection));
   if (totalOf(count).letters > 0) await confirm(count);

@@ -26,6 +26,13 @@ export type Trials = { readonly letters: readonly Trial[]; readonly total: numbe
 
 const REASONS_KEPT = 20;
 
+export type TrialRequest = {
+  readonly selection: Selection;
+  readonly sample: number | null;
+  /** The most reasons that are kept of all letters together, the first ones; the rows are counted all the same. */
+  readonly maxReasons?: number;
+};
+
 /** `name`: of the store, for messages. */
 export type Inspector = { readonly name: EventStoreName; readonly store: Pick<EventStore, 'inspect'> };
 
@@ -37,7 +44,7 @@ type Stores = { readonly db: Database; readonly events: Inspector };
  */
 export async function tryDeadLetters(
   { db, events }: Stores,
-  { selection, sample }: { selection: Selection; sample: number | null },
+  { selection, sample, maxReasons = Infinity }: TrialRequest,
   progress: Progress = UNSEEN,
 ): Promise<Trials> {
   const queries = createDeadLetterQueries(db);
@@ -48,8 +55,11 @@ export async function tryDeadLetters(
       ? selection
       : { by: 'ids', ids: await progress.during('Choosing a sample', queries.ends(selection, size)) };
   const letters: Trial[] = [];
+  let reasons = 0;
   for await (const opened of queries.openAll(tried)) {
-    letters.push(await tryDeadLetter(opened, events));
+    const trial = await tryDeadLetter(opened, events);
+    letters.push({ ...trial, reasons: trial.reasons.slice(0, Math.max(0, maxReasons - reasons)) });
+    reasons += trial.reasons.length;
     progress.done({ letters: letters.length });
   }
   return { letters, total };

@@ -163,6 +163,53 @@ describe.skipIf(isMissing)('every page', () => {
   });
 });
 
+describe.skipIf(isMissing)('what is not known is not said', () => {
+  test('while the event store is away: not of a letter that its events would be stored, nor of an event that it is nowhere', async () => {
+    const page = await world.signedInPage();
+    await world.stores.clickhouseServer.stop();
+    await page.goto(`${world.consoleUrl}/#/letters/letter/${letterId}`);
+    await page.getByText('The event store could not be asked').waitFor();
+    await page.getByText('are refused is not known now').waitFor();
+    expect(await page.getByText('No event of it is refused').count()).toBe(0);
+    await page.goto(`${world.consoleUrl}/#/find?id=${randomUUIDv7()}`);
+    await page.getByText('not found in what could be looked through').waitFor();
+    await page.getByText('the event store (does not answer)').waitFor();
+    await page.goto(`${world.consoleUrl}/#/find?requestId=${randomUUIDv7()}`);
+    await page.getByText('No request with this id is remembered').waitFor();
+    await world.stores.clickhouseServer.start();
+  });
+
+  test('a discard waits until it says what it would touch', async () => {
+    const page = await world.signedInPage();
+    const counting = Promise.withResolvers<void>();
+    await page.route('**/letters/count', async (route) => {
+      await counting.promise;
+      await route.continue();
+    });
+    await page.goto(`${world.consoleUrl}/#/letters/letter/${letterId}`);
+    await page.getByRole('button', { name: 'Discard …' }).click();
+    await page.getByLabel('Reason, for the audit').fill('for the test');
+    const act = page.getByRole('button', { name: 'Discard for good' });
+    expect(await act.isDisabled()).toBe(true);
+    counting.resolve();
+    await page.getByText('This touches 1 letter with 4 events').waitFor();
+    await expect.poll(() => act.isEnabled(), SOON).toBe(true);
+    await page.getByRole('button', { name: 'Cancel' }).click();
+  });
+
+  test('intake is not called open where a setting closes it', async () => {
+    const closed = await startConsoleWorld({ INGEST_DISABLED: 'true' });
+    try {
+      const page = await closed.signedInPage();
+      await page.getByText('closed by INGEST_DISABLED').waitFor();
+      await closed.stores.postgresServer.stop();
+      await page.getByText('open, when it was last known').waitFor();
+    } finally {
+      await closed.stop();
+    }
+  });
+});
+
 describe.skipIf(isMissing)('a change that deletes', () => {
   test('says first what it would delete: a shorter retention, for events that are stored', async () => {
     const page = await world.signedInPage();

@@ -117,6 +117,17 @@ test('discard asks first, leaves everything when the answer throws, and needs a 
   expect(await operator.idsNow()).toEqual([]);
 });
 
+test('discard leaves what comes while it asks', async () => {
+  await operator.writeLetter({ shares: [[PROJECT, 3]] });
+  let later = '';
+  const confirm = async () => {
+    ({ id: later } = await operator.writeLetter({ shares: [[PROJECT, 2]] }));
+  };
+  const done = await discardDeadLetters(db(), { selection: { by: 'all' }, reason: 'test', actor, confirm });
+  expect(done).toMatchObject({ removed: { letters: 1, events: 3 }, left: 0 });
+  expect(await operator.idsNow()).toEqual([later]);
+});
+
 test('what is exported comes back as it was, once; a file that is cut off gives what precedes the cut', async () => {
   await operator.writeLetter({ shares: [[PROJECT, 3]], quarantined: 'refused' });
   await operator.writeLetter({

@@ -4,6 +4,7 @@ import type * as schemas from './schemas.ts';
 
 /** A change that takes a while, as `GET /jobs/:id` answers it. */
 export type Job = InferOutput<typeof schemas.Job>;
+export type ListedJob = InferOutput<typeof schemas.ListedJob>;
 export type JobStarted = InferOutput<typeof schemas.JobStarted>;
 export type JobPage = InferOutput<typeof schemas.JobPage>;
 

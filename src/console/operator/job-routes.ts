@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { OperationRefused } from '../../operations/refused.ts';
 import { AfterId, Limit } from './fields.ts';
-import type { Job } from './answers.ts';
+import type { Job, ListedJob } from './answers.ts';
 import type { OperatorDeps } from './operator-deps.ts';
 import { type OperatorRoute, route } from './route.ts';
 import * as schemas from './schemas.ts';
@@ -15,7 +15,8 @@ export function jobRoutes({ jobs }: OperatorDeps): OperatorRoute[] {
       path: '/jobs',
       tag,
       summary: 'List what runs, and the last hundred that ran, newest first.',
-      description: 'Jobs are remembered until the console ends. What they did stays, and is in the audit.',
+      description:
+        'Jobs are remembered until the console ends. What they did stays, and is in the audit. Their results are those of `GET /jobs/{id}`.',
       query: v.strictObject({ limit: Limit, after: AfterId }),
       answer: schemas.JobPage,
       says: 'Jobs of everybody.',
@@ -23,7 +24,7 @@ export function jobRoutes({ jobs }: OperatorDeps): OperatorRoute[] {
         const all = jobs.list();
         const from = after === undefined ? 0 : all.findIndex(({ id }) => id === after) + 1;
         const page = all.slice(from, from + limit);
-        return { jobs: page, next: from + limit < all.length ? page.at(-1)!.id : null };
+        return { jobs: page.map(listed), next: from + limit < all.length ? page.at(-1)!.id : null };
       },
     }),
     route({
@@ -48,6 +49,10 @@ export function jobRoutes({ jobs }: OperatorDeps): OperatorRoute[] {
       handle: async ({ id }) => found(id, jobs.stop(id)),
     }),
   ];
+}
+
+function listed({ id, kind, by, startedAt, endedAt, state, progress, error }: Job): ListedJob {
+  return { id, kind, by, startedAt, endedAt, state, progress, error };
 }
 
 function found(id: string, job: Job | null): Job {

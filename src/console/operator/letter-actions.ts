@@ -20,6 +20,8 @@ import * as schemas from './schemas.ts';
 /** Letters that a replay is watched for after they are due, until they have been tried. */
 const MAX_FOLLOWED = 100_000;
 const MAX_SAMPLE = 10_000;
+/** Of a dry run in all: somebody reads them. */
+const MAX_REASONS = 100;
 
 const Rate = v.pipe(
   v.number('must be letters a second, such as 5 or 0.5'),
@@ -28,6 +30,13 @@ const Rate = v.pipe(
 );
 const Sample = v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(1), v.maxValue(MAX_SAMPLE));
 const Reason = v.pipe(v.string('say why: the audit keeps it'), v.maxLength(1_000, 'at most 1000 characters'));
+const AsOf = v.pipe(
+  v.string('must be the instant that POST /letters/count answers'),
+  v.regex(
+    /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d){0,2}$/,
+    'must be the instant that POST /letters/count answers',
+  ),
+);
 const Only = v.pipe(v.string(), v.maxLength(10_000));
 
 const STARTED = { status: 202, answer: schemas.JobStarted, says: 'The job that was begun.' } as const;
@@ -48,8 +57,9 @@ export function letterActions(deps: OperatorDeps): OperatorRoute[] {
       says: 'Letters, events and bytes by state, and in all.',
       refusals: ['not_found'],
       async handle({ body: { selection } }) {
+        const asOf = await readStart(db);
         const count = await countSelected(db, selection);
-        return { ...count, ...totalOf(count) };
+        return { ...count, ...totalOf(count), asOf };
       },
     }),
     route({
@@ -57,6 +67,7 @@ export function letterActions(deps: OperatorDeps): OperatorRoute[] {
       path: '/letters/try',
       tag,
       summary: 'Find out which rows would be taken, without changing anything.',
+      description: `As \`weir dlq replay --dry-run\`, with the first ${MAX_REASONS} reasons of all letters together.`,
       isReading: true,
       body: v.strictObject({ selection: schemas.LetterSelection, sample: v.optional(Sample) }),
       ...STARTED,
@@ -65,7 +76,11 @@ export function letterActions(deps: OperatorDeps): OperatorRoute[] {
         const { operations } = eventsOf(deps);
         const events = { name: operations.name, store: operations.inspection(deps.inspectWithinMs) };
         const job = jobs.start({ kind: 'try', by: operator.name }, (context) =>
-          tryDeadLetters({ db, events }, { selection, sample }, progressOf(context, 'trying', null)),
+          tryDeadLetters(
+            { db, events },
+            { selection, sample, maxReasons: MAX_REASONS },
+            progressOf(context, 'trying', null),
+          ),
         );
         return { job };
       },
@@ -110,11 +125,11 @@ export function letterActions(deps: OperatorDeps): OperatorRoute[] {
       tag,
       summary: 'Delete dead letters for good.',
       description:
-        'As `weir dlq discard`; of a project exactly its events. The audit keeps how many events, who and why.',
-      body: v.strictObject({ selection: schemas.LetterSelection, reason: Reason }),
+        'As `weir dlq discard`; of a project exactly its events. The audit keeps how many events, who and why. `asOf` of `POST /letters/count`: letters that came after they were counted are left; by default those that come after this request.',
+      body: v.strictObject({ selection: schemas.LetterSelection, reason: Reason, asOf: v.optional(AsOf) }),
       ...STARTED,
       refusals: ['conflict'],
-      async handle({ body: { selection, reason }, operator }) {
+      async handle({ body: { selection, reason, asOf }, operator }) {
         if (selection.by === 'all') {
           throw new OperationRefused(
             'invalid',
@@ -122,7 +137,7 @@ export function letterActions(deps: OperatorDeps): OperatorRoute[] {
           );
         }
         if (reason.trim() === '') throw new OperationRefused('invalid', 'reason: say why; the audit keeps it.');
-        const wanted = { selection, reason, actor: operator.name };
+        const wanted = { selection, reason, asOf: asOf ?? (await readStart(db)), actor: operator.name };
         return { job: jobs.start({ kind: 'discard', by: operator.name }, (context) => discard(wanted, context)) };
       },
     }),
@@ -151,8 +166,11 @@ export function letterActions(deps: OperatorDeps): OperatorRoute[] {
     return { ...done, after: await followReplay({ db, clock }, { ids, since }, report) };
   }
 
-  async function discard(wanted: { selection: Selection; reason: string; actor: string }, context: JobContext) {
-    const total = await totalFor(wanted.selection);
+  async function discard(
+    wanted: { selection: Selection; reason: string; asOf: string; actor: string },
+    context: JobContext,
+  ) {
+    const total = await totalFor({ ...wanted.selection, asOf: wanted.asOf });
     const { removed, left } = await discardDeadLetters(db, wanted, progressOf(context, 'discarding', total));
     return { ...removed, left };
   }

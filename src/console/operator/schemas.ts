@@ -8,7 +8,7 @@ const NullableInstant = v.nullable(Instant);
 
 // Jobs
 
-export const Job = v.strictObject({
+const JOB = {
   id: Uuid,
   kind: v.picklist(['try', 'replay', 'discard', 'replay rejected', 'delete project', 'change retention']),
   /** The name of who began it. */
@@ -17,12 +17,17 @@ export const Job = v.strictObject({
   endedAt: NullableInstant,
   state: v.picklist(['running', 'done', 'failed', 'stopped']),
   progress: v.strictObject({ step: Text, done: Count, total: v.nullable(Count) }),
+  error: NullableText,
+};
+export const Job = v.strictObject({
+  ...JOB,
   /** What the command prints with `--json`. */
   result: v.unknown(),
-  error: NullableText,
 });
 export const JobStarted = v.strictObject({ job: Job });
-export const JobPage = v.strictObject({ jobs: v.array(Job), next: Next });
+/** Without results, which may be large: a page asks for this again and again. */
+export const ListedJob = v.strictObject(JOB);
+export const JobPage = v.strictObject({ jobs: v.array(ListedJob), next: Next });
 
 // Dead letters
 
@@ -122,7 +127,13 @@ export const LetterRows = v.strictObject({
   why: NullableText,
   next: Next,
 });
-export const LetterCount = v.strictObject({ ...ByState.entries, letters: Count, events: Count });
+export const LetterCount = v.strictObject({
+  ...ByState.entries,
+  letters: Count,
+  events: Count,
+  /** When it was counted: give it back to discard no more than that. */
+  asOf: Text,
+});
 
 export const LetterSelection = v.variant(
   'by',

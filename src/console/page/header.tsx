@@ -1,6 +1,7 @@
 /** What is on every page: where one can go, who one is, whether events come in and dead letters go out. */
 import { useState } from 'preact/hooks';
-import { session } from './parts/api.ts';
+import { type ApiError, session } from './parts/api.ts';
+import { Problem } from './parts/feedback.tsx';
 import { goTo, linkTo } from './parts/route.ts';
 import { signOut } from './parts/session.ts';
 import { PAGES } from './pages.tsx';
@@ -8,6 +9,7 @@ import { Switches } from './switches.tsx';
 
 export function Header({ current }: { current: string }) {
   const who = session.value;
+  const [trouble, setTrouble] = useState<ApiError | null>(null);
   return (
     <header class="top">
       <div class="row">
@@ -30,11 +32,12 @@ export function Header({ current }: { current: string }) {
           <span>
             {who?.name} <span class="quiet">({who?.role})</span>
           </span>
-          <button type="button" class="small" onClick={() => void signOut()}>
+          <button type="button" class="small" onClick={() => void signOut().then(() => setTrouble(null), setTrouble)}>
             Sign out
           </button>
         </div>
       </div>
+      <Problem error={trouble} />
       <div class="row switches">
         <Switches />
       </div>

@@ -68,8 +68,18 @@ export function Switches() {
   );
 }
 
+/** `INGEST_DISABLED`: of intake, whether this service is closed by that setting, however the switch stands. */
+type Stand = { readonly position: string; readonly INGEST_DISABLED?: boolean };
+
+/** `isOld`: it could not be asked again. */
+function How({ stand, said, usual, isOld }: { stand: Stand; said: string; usual: string; isOld: boolean }) {
+  if (isOld) return <Status tone="calm">{said}, when it was last known</Status>;
+  if (stand.INGEST_DISABLED) return <Status tone="warn">closed by INGEST_DISABLED</Status>;
+  return <Status tone={stand.position === usual ? 'good' : 'warn'}>{said}</Status>;
+}
+
 function SwitchView({ of: { path, name, usual, positions } }: { of: Switch }) {
-  const { value, error, reload } = useLoaded(path, (signal) => get<{ position: string }>(path, {}, { signal }), {
+  const { value, error, reload } = useLoaded(path, (signal) => get<Stand>(path, {}, { signal }), {
     everyMs: EVERY_MS,
   });
   // As it stood when the question was asked: it must not turn into its opposite while somebody reads it.
@@ -88,7 +98,7 @@ function SwitchView({ of: { path, name, usual, positions } }: { of: Switch }) {
   };
   return (
     <span>
-      {name} <Status tone={value?.position === usual ? 'good' : 'warn'}>{position.said}</Status>
+      {name} <How stand={value!} said={position.said} usual={usual} isOld={error !== null} />
       {mayChange() && (
         <button type="button" class="small" onClick={() => setAsked(position)}>
           {position.act} …

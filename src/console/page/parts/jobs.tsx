@@ -1,10 +1,11 @@
 /** Changes that take a while: followed to their end, also by a page that was opened meanwhile. */
 import { effect, signal } from '@preact/signals';
-import type { Job, JobPage, JobStarted } from '../../operator/answers.ts';
+import type { Job, JobPage, JobStarted, ListedJob } from '../../operator/answers.ts';
 import { type ApiError, get, post, remove, session } from './api.ts';
 import { after } from './clock.ts';
-import { Problem, Status, type Tone } from './feedback.tsx';
+import { Problem, Status, type Tone, Waiting } from './feedback.tsx';
 import { JobResult } from './job-result.tsx';
+import { useLoaded } from './load.ts';
 import { mayChange } from './session.ts';
 import { shownJobs } from './shown-jobs.ts';
 import { grouped, moment } from './words.ts';
@@ -13,12 +14,12 @@ const BUSY_MS = 500;
 const IDLE_MS = 5_000;
 
 /** The console's jobs, newest first; null until they are known. */
-const jobs = signal<readonly Job[] | null>(null);
+const jobs = signal<readonly ListedJob[] | null>(null);
 const trouble = signal<ApiError | null>(null);
 const dismissed = signal<ReadonlySet<string>>(new Set());
 let cancel = () => {};
 
-/** Looks for what runs as long as somebody is signed in. */
+/** Looks for what runs as long as somebody is signed in, and sees the page. */
 effect(() => {
   cancel();
   if (session.value) void look();
@@ -46,14 +47,24 @@ async function look(): Promise<void> {
   } catch (error) {
     trouble.value = error as ApiError;
   }
-  const isBusy = jobs.value?.some(({ state }) => state === 'running') ?? false;
-  if (session.peek()) cancel = after(isBusy ? BUSY_MS : IDLE_MS, () => void look());
+  lookLater();
 }
 
-const TONES: Readonly<Record<Job['state'], Tone>> = { running: 'calm', done: 'good', failed: 'bad', stopped: 'warn' };
+function lookLater(): void {
+  if (!session.peek()) return;
+  const isBusy = jobs.value?.some(({ state }) => state === 'running') ?? false;
+  cancel = after(isBusy ? BUSY_MS : IDLE_MS, () => (document.hidden ? lookLater() : void look()));
+}
+
+const TONES: Readonly<Record<ListedJob['state'], Tone>> = {
+  running: 'calm',
+  done: 'good',
+  failed: 'bad',
+  stopped: 'warn',
+};
 
 /** Those of `kinds` that run, and the last that ended and were not put away. */
-export function Jobs({ kinds }: { kinds: readonly Job['kind'][] }) {
+export function Jobs({ kinds }: { kinds: readonly ListedJob['kind'][] }) {
   const shown = shownJobs(
     (jobs.value ?? []).filter(({ id, kind }) => kinds.includes(kind) && !dismissed.value.has(id)),
   );
@@ -72,8 +83,8 @@ function putAway(id: string): void {
   dismissed.value = new Set([...dismissed.value, id]);
 }
 
-function JobView({ job }: { job: Job }) {
-  const { id, kind, by, startedAt, state, progress, error, result } = job;
+function JobView({ job }: { job: ListedJob }) {
+  const { id, kind, by, startedAt, state, progress, error } = job;
   const isRunning = state === 'running';
   const { step, done, total } = progress;
   const deleteAgain = async (projectId: string) => {
@@ -109,12 +120,22 @@ function JobView({ job }: { job: Job }) {
         </>
       )}
       {error !== null && <p class="bad-text">{error}</p>}
-      {state !== 'running' && <JobResult kind={kind} result={result} deleteAgain={deleteAgain} />}
+      {!isRunning && error === null && <Ended id={id} kind={kind} deleteAgain={deleteAgain} />}
     </div>
   );
 }
 
-const NAMES: Readonly<Record<Job['kind'], string>> = {
+/** What a job that has ended came to, which does not change any more. */
+function Ended({ id, ...shown }: Omit<Parameters<typeof JobResult>[0], 'result'> & { id: string }) {
+  const { value, error, reload } = useLoaded(id, (signal) =>
+    get<Job>(`/jobs/${encodeURIComponent(id)}`, {}, { signal }),
+  );
+  if (value === null)
+    return error === null ? <Waiting what="Its result …" /> : <Problem error={error} retry={reload} />;
+  return <JobResult {...shown} result={value.result} />;
+}
+
+const NAMES: Readonly<Record<ListedJob['kind'], string>> = {
   try: 'Dry run',
   replay: 'Replay',
   discard: 'Discard',

@@ -80,7 +80,13 @@ function Explained({
           <Copyable text={remedy} what="remedy" />
         </section>
       ))}
-      {found.rows.length === 0 && <Nothing>No event of it is refused: replay it, and they are stored.</Nothing>}
+      {found.rows.length === 0 && (
+        <Nothing>
+          {found.isComplete && found.refused === 0
+            ? 'No event of it is refused: replay it, and they are stored.'
+            : 'Which of its events are refused is not known now: choose “all of them” to see them.'}
+        </Nothing>
+      )}
       {found.rows.map((row) => (
         <Row key={row.place} row={row} found={found} choice={choice} />
       ))}

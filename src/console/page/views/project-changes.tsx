@@ -6,7 +6,7 @@ import { Confirm } from '../parts/dialog.tsx';
 import { Problem, Waiting } from '../parts/feedback.tsx';
 import { Field } from '../parts/form.tsx';
 import { followJobs } from '../parts/jobs.tsx';
-import { useLoaded } from '../parts/load.ts';
+import { type Loaded, useLoaded } from '../parts/load.ts';
 import { counted } from '../parts/words.ts';
 
 type Change = { project: ProjectDetails; path: string; close: () => void; changed: () => void };
@@ -14,13 +14,21 @@ type Change = { project: ProjectDetails; path: string; close: () => void; change
 export function Retention({ project, path, close, changed }: Change) {
   const [retention, setRetention] = useState(project.retention);
   const [isForStored, setForStored] = useState(false);
+  const effect = useEffectOf(path, isForStored ? retention : null);
   const change = async () => {
     await put(`${path}/retention`, { retention, existing: isForStored });
     await followJobs();
     changed();
   };
   return (
-    <Confirm title="How long are events kept?" act="Change retention" run={change} close={close}>
+    <Confirm
+      title="How long are events kept?"
+      act="Change retention"
+      run={change}
+      close={close}
+      isBlocked={isForStored && effect.value === null}
+      isDangerous={isForStored}
+    >
       <Field
         label="Events expire this long after arrival"
         value={retention}
@@ -38,16 +46,18 @@ export function Retention({ project, path, close, changed }: Change) {
           Also for events that are stored already
         </label>
       </p>
-      {isForStored && <Expiring path={path} retention={retention} />}
+      {isForStored && <Expiring effect={effect} />}
     </Confirm>
   );
 }
 
-/** What a change of stored events would delete. */
-function Expiring({ path, retention }: { path: string; retention: string }) {
-  const { value, error } = useLoaded(retention, (signal) =>
-    get<RetentionEffect>(`${path}/retention`, { to: retention }, { signal }),
+/** What a change of stored events would delete; nothing is counted where it is none. */
+const useEffectOf = (path: string, retention: string | null): Loaded<RetentionEffect | null> =>
+  useLoaded(String(retention), async (signal) =>
+    retention === null ? null : get<RetentionEffect>(`${path}/retention`, { to: retention }, { signal }),
   );
+
+function Expiring({ effect: { value, error } }: { effect: Loaded<RetentionEffect | null> }) {
   if (value === null) return error === null ? <Waiting what="Counting …" /> : <Problem error={error} />;
   return (
     <p role="status">
