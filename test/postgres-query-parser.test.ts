@@ -59,3 +59,55 @@ describe('asks for people:', () => {
     expect(asksForPeople((await parser.parse(sql)) as Tree)).toBe(expected);
   });
 });
+
+describe('a column of what a function in FROM returns:', () => {
+  const problemIn = async (question: string) => treeProblem((await parser.parse(`SELECT ${question}`)) as Tree);
+
+  test.each([
+    'd.d FROM generate_series(1, 2) AS d',
+    'generate_series.generate_series FROM generate_series(1, 2)',
+    'd.d FROM ROWS FROM (generate_series(1, 2)) AS d',
+    'd.d, d.ordinality FROM unnest(tags) WITH ORDINALITY AS d',
+    'd.c, d.ordinality FROM unnest(tags) WITH ORDINALITY AS d (c)',
+    'd.unnest, d.generate_series FROM ROWS FROM (unnest(tags), generate_series(1, 2)) AS d',
+    'd.a, d.generate_series FROM ROWS FROM (unnest(tags), generate_series(1, 2)) AS d (a)',
+    'd.unnest FROM unnest(tags, tags) AS d',
+    'd.c FROM lower(event) AS d (c)',
+    'd.c FROM coalesce(event) AS d (c)',
+    'd.key, d.value FROM json_each(properties) AS d',
+    'd.k, d.value FROM json_each(properties) AS d (k)',
+    'd.a FROM json_to_record(properties) AS d (a text)',
+    'd.a, d.value FROM ROWS FROM (json_to_record(properties) AS (a text), json_array_elements(properties)) AS d',
+    // Without the function's name in front it is that column, or the result as a whole.
+    'd FROM lower(event) AS d',
+  ])('%s', async (question) => {
+    expect(await problemIn(question)).toBeNull();
+  });
+
+  test.each([
+    'd.d FROM unnest(tags) AS d (c)',
+    'd.d FROM unnest(tags) WITH ORDINALITY AS d (c)',
+    'd.d FROM ROWS FROM (unnest(tags)) AS d (c)',
+    'd.d FROM ROWS FROM (unnest(tags), unnest(tags)) AS d',
+    'd.d FROM unnest(tags, tags) AS d',
+    'd.d FROM json_array_elements_text(properties) AS d',
+    'd.d FROM ROWS FROM (json_array_elements_text(properties)) AS d',
+    'd.d FROM json_each(properties) AS d',
+    'd.d FROM json_to_record(properties) AS d (a text)',
+    'd.d FROM lower(event) AS d',
+    'd.d FROM lower(event) AS d (c)',
+    'd.d FROM coalesce(event) AS d',
+    'unnest.unnest FROM unnest(tags) AS unnest (c)',
+    'd.value FROM unnest(tags) AS d',
+    'd.key FROM json_array_elements(properties) AS d',
+    'd.ordinality FROM unnest(tags) AS d',
+    'd.ordinality FROM unnest(tags) WITH ORDINALITY AS d (a, b)',
+    'd.key FROM json_each(properties) AS d (k)',
+    '(SELECT d.d) FROM unnest(tags) AS d (c)',
+    '1 FROM unnest(tags) AS d (c) ORDER BY d.d',
+    'd.d[1] FROM unnest(tags) AS d (c)',
+    'd.d FROM unnest(tags) AS d (c), (SELECT d.d FROM unnest(tags) AS d) AS z',
+  ])('%s is refused', async (question) => {
+    expect(await problemIn(question)).toMatch(/^there is no column/);
+  });
+});

@@ -6,6 +6,7 @@
  * The controls at the end take each wall away.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { FUNCTIONS, RESULTS_CALLED_AS_ALIAS, RESULT_COLUMNS } from '../../src/postgres/reading/query-names.ts';
 import { ATTACKER, type Row, SECRET, VICTIMS, eventId, rowOf } from '../support/two-projects.ts';
 import { type PostgresEvents, asSent, createProjectAsking, startPostgresEvents } from '../support/postgres-reading.ts';
 
@@ -138,6 +139,22 @@ const LEGITIMATE = named([
   'SELECT * FROM ROWS FROM (generate_series(1, 2), generate_series(1, 3)) AS r (a, b)',
   'SELECT p.key, p.value, t.tag, t.place, d.d, j.* FROM events e, json_each_text(e.properties) AS p, unnest(e.tags) WITH ORDINALITY AS t (tag, place), generate_series(1, 2) AS d, json_to_record(e.properties) AS j (note text) WHERE j.note IS NOT NULL',
   'SELECT generate_series.generate_series, r.b FROM generate_series(1, 2), ROWS FROM (generate_series(1, 2), generate_series(1, 3)) AS r (a, b)',
+  ...[
+    `jsonb_object_keys('{"a":1}')`,
+    `jsonb_path_query('{"a":1}', '$.a')`,
+    'generate_subscripts(ARRAY[1, 2], 1)',
+    "string_to_table('a,b', ',')",
+    "regexp_split_to_table('a,b', ',')",
+    "regexp_matches('a,b', ',')",
+    'ROWS FROM (unnest(ARRAY[1, 2]))',
+    'unnest(ARRAY[1, 2]) WITH ORDINALITY',
+  ].map((call) => `SELECT x.x FROM ${call} AS x`),
+  'SELECT t.tag, t.ordinality FROM events, unnest(tags) WITH ORDINALITY AS t (tag)',
+  'SELECT p.k, p.value FROM events, json_each_text(properties) AS p (k)',
+  'SELECT p.key, p.value FROM ROWS FROM (json_each_text(\'{"a":1}\'), generate_series(1, 2)) AS p',
+  `SELECT x.a, x.generate_series FROM ROWS FROM (json_to_record('{"a":1}') AS (a int), generate_series(1, 2)) AS x`,
+  "SELECT x.value FROM jsonb_array_elements_text('[1, 2]') AS x",
+  "SELECT x.word FROM lower('A') AS x (word)",
   'SELECT user_id COLLATE "C" FROM events ORDER BY 1',
   "SELECT current_date > '2020-01-01', now() > '2020-01-01'",
   'SELECT make_interval(days => 3)',
@@ -528,6 +545,36 @@ const REFUSED: readonly (readonly [string, RegExp])[] = [
         /no column|parentheses|syntax/,
       ] as const,
   ),
+  // So it may where the alias is that function's name, and no column has it.
+  ...[
+    'ts_stat.ts_stat FROM unnest(ARRAY[$q$]) AS ts_stat (c)',
+    'ts_stat.ts_stat FROM unnest(ARRAY[$q$]) WITH ORDINALITY AS ts_stat (c, n)',
+    'ts_stat.ts_stat FROM y, LATERAL unnest(ARRAY[$q$]) AS ts_stat (c)',
+    'ts_stat.ts_stat FROM ROWS FROM (unnest(ARRAY[$q$])) AS ts_stat (c)',
+    'ts_stat.ts_stat FROM unnest(ARRAY[$q$], ARRAY[$q$]) AS ts_stat',
+    'ts_stat.ts_stat FROM jsonb_array_elements_text(jsonb_build_array($q$)) AS ts_stat',
+    'ts_stat.ts_stat FROM json_array_elements_text(json_build_array($q$)) AS ts_stat',
+    'ts_stat.ts_stat FROM ROWS FROM (jsonb_array_elements_text(jsonb_build_array($q$))) AS ts_stat',
+    'ts_stat.ts_stat FROM jsonb_array_elements_text(jsonb_build_array($q$)) AS ts_stat (c)',
+    'ts_stat.ts_stat FROM concat($q$) AS ts_stat (c)',
+    'ts_stat.ts_stat FROM coalesce($q$) AS ts_stat (c)',
+    'ts_stat.ts_stat FROM coalesce($q$) AS ts_stat',
+    'ts_stat.ts_stat FROM CAST(concat($q$) AS text) AS ts_stat (c)',
+    'ts_stat.ts_stat FROM string_to_table(concat_ws($$|$$, $q$), $$|$$) AS ts_stat (c)',
+    'z.* FROM (SELECT ts_stat.ts_stat FROM unnest(ARRAY[$q$]) AS ts_stat (c)) AS z',
+    'c FROM unnest(ARRAY[$q$]) AS ts_stat (c) ORDER BY ts_stat.ts_stat',
+    'c FROM unnest(ARRAY[$q$]) AS ts_stat (c) JOIN y ON ts_stat.ts_stat IS NULL',
+    'ts_stat.ts_stat[1] FROM unnest(ARRAY[$q$]) AS ts_stat (c)',
+    '(SELECT ts_stat.ts_stat LIMIT 1) FROM unnest(ARRAY[$q$]) AS ts_stat (c)',
+  ].map(
+    (question) =>
+      [`WITH y AS (SELECT 1 AS ts_stat) SELECT ${question.replaceAll('$q$', () => BREAK_OUT)}`, /no column/] as const,
+  ),
+  ["SELECT current_setting.current_setting FROM unnest(ARRAY['weir.reading']) AS current_setting (c)", /no column/],
+  [`SELECT current_setting.current_setting FROM json_array_elements_text('["a"]') AS current_setting`, /no column/],
+  ["SELECT regclass.regclass FROM unnest(ARRAY['pg_authid']) AS regclass (c)", /no column/],
+  ["SELECT name.name FROM unnest(ARRAY['a']) AS name (c)", /no column/],
+  ["SELECT unnest.unnest FROM unnest(ARRAY['a']) AS unnest (c)", /no column/],
   ["SELECT x.current_setting FROM unnest(ARRAY['weir.reading']) AS x, (SELECT 1 AS current_setting) AS y", /no column/],
   ["SELECT x.query_to_xml FROM unnest(ARRAY['a']) AS x, (SELECT 1 AS query_to_xml) AS y", /no column/],
 
@@ -643,6 +690,108 @@ describe('refused:', () => {
   });
 });
 
+describe('of all that may stand in FROM under the name of a function, none is handed to it:', () => {
+  /** Called `$f`; each is or holds the text `$v`. */
+  const SOURCES = [
+    ...[
+      "unnest(ARRAY['$v'])",
+      "unnest(ARRAY['$v'], ARRAY['$v'])",
+      `jsonb_array_elements_text('["$v"]')`,
+      `json_array_elements('["$v"]')`,
+      `jsonb_each_text('{"$v":"$v"}')`,
+      `json_object_keys('{"$v":1}')`,
+      `jsonb_path_query('["$v"]', '$[*]')`,
+      "string_to_table('$v', ',')",
+      "regexp_split_to_table('$v', ',')",
+      "regexp_matches('$v', '.*')",
+      "lower('$v')",
+      "text('$v')",
+      "coalesce('$v')",
+      "CAST('$v' AS text)",
+      "nullif('$v', 'x')",
+      "substring('$v' FROM '.*')",
+      "trim('$v')",
+    ].flatMap((call) => [
+      ...['', ' (c)', ' (c, d)', ' (value)'].flatMap((columns) => [
+        `${call} AS $f${columns}`,
+        `(SELECT 1) AS y, LATERAL ${call} AS $f${columns}`,
+        `${call} WITH ORDINALITY AS $f${columns}`,
+        `ROWS FROM (${call}) AS $f${columns}`,
+        `ROWS FROM (${call}, ${call}) AS $f${columns}`,
+        `(SELECT 1) AS y LEFT JOIN ${call} AS $f${columns} ON true`,
+      ]),
+      `(SELECT * FROM ${call} AS c) AS $f`,
+      `(SELECT * FROM ${call}) AS $f (c)`,
+    ]),
+    `json_to_record('{"c":"$v"}') AS $f (c text)`,
+    `ROWS FROM (json_to_record('{"c":"$v"}') AS (c text)) AS $f`,
+    "(VALUES ('$v')) AS $f",
+    "(VALUES ('$v')) AS $f (c)",
+    "((SELECT '$v' AS c) AS a CROSS JOIN (SELECT 1 AS d) AS b) AS $f",
+    "((SELECT '$v' AS c) AS a CROSS JOIN (SELECT 1 AS d) AS b) AS $f (e, d)",
+    "(SELECT '$v' AS c) AS a JOIN (SELECT '$v' AS c) AS b USING (c) AS $f",
+    "(WITH $f (c) AS (SELECT '$v') SELECT * FROM $f) AS $f",
+    'events AS $f',
+    'events AS $f (c)',
+    'events AS e, unnest(ARRAY[e]) AS $f',
+    'events AS e, LATERAL coalesce(e) AS $f (c)',
+  ];
+
+  test.each([
+    ['current_setting', 'server_version', /^\["\d/],
+    ['regclass', 'PG_AUTHID', /pg_authid/],
+    ['upper', 'small', /SMALL/],
+  ])('%s', async (name, value, trace) => {
+    const questions = SOURCES.map((source) =>
+      `SELECT $f.$f FROM ${source}`.replaceAll('$f', name).replaceAll('$v', value),
+    );
+    const answers = await createProjectAsking(events.reading.projectReader, ATTACKER).askAll(questions);
+    const answered = [...answers].flatMap(([sql, answer]) => {
+      const { rows } = JSON.parse(answer) as { rows?: readonly string[] };
+      return rows === undefined ? [] : [{ sql, rows }];
+    });
+    expect(answered.filter(({ rows }) => rows.some((row) => trace.test(row)))).toEqual([]);
+    // Columns that are called so are answered.
+    expect(answered.length).toBeGreaterThan(10);
+  });
+
+  test('but a record, to functions that only write it out', async () => {
+    const { rows } = await events.pool.query<{ name: string }>(
+      `SELECT DISTINCT proname AS name FROM pg_proc
+       WHERE proargtypes[0]::regtype::text IN ('record', '"any"', 'anyelement', 'anynonarray', 'anycompatible', 'anycompatiblenonarray')
+         AND pronargs - pronargdefaults <= 1 AND proname NOT LIKE 'pg\\_%' AND proname <> ALL ($1)
+         AND has_function_privilege('weir_reader', oid, 'EXECUTE') ORDER BY 1`,
+      [[...FUNCTIONS]],
+    );
+    const ofTypes = /^any\w*_out$/;
+    expect(rows.map((row) => row.name).filter((name) => !ofTypes.test(name))).toEqual([
+      'hash_record',
+      'quote_literal',
+      'quote_nullable',
+      'record_out',
+      'record_send',
+    ]);
+  });
+});
+
+test('Postgres calls the columns of a function in FROM as the guard believes', async () => {
+  const { rows } = await events.pool.query<{ name: string; isRecord: boolean; given: string[] }>(
+    `SELECT proname AS name, prorettype = 'record'::regtype AS "isRecord", ARRAY(
+       SELECT given FROM unnest(proargnames, proargmodes) AS a (given, mode) WHERE mode IN ('o', 'b', 't')
+     ) AS given
+     FROM pg_proc WHERE proname = ANY ($1) AND pronamespace = 'pg_catalog'::regnamespace
+       -- There are no values of that type in a query.
+       AND proargtypes[0] <> 'tsvector'::regtype`,
+    [[...RESULTS_CALLED_AS_ALIAS, ...RESULT_COLUMNS.keys()]],
+  );
+  const found = new Set(rows.map(({ name }) => name));
+  for (const name of [...RESULTS_CALLED_AS_ALIAS, ...RESULT_COLUMNS.keys()]) expect(found).toContain(name);
+  for (const { name, isRecord, given } of rows) {
+    expect(given, name).toEqual(RESULT_COLUMNS.get(name) ?? []);
+    if (RESULTS_CALLED_AS_ALIAS.has(name)) expect(isRecord, name).toBe(false);
+  }
+});
+
 test('however deep a query is, the next is answered', async () => {
   for (const bomb of BOMBS) {
     expect(JSON.parse(await ask(bomb)), bomb.slice(0, 40)).not.toMatchObject({ kind: 'unavailable' });
@@ -693,6 +842,16 @@ describe('control: without a wall', () => {
     for (const table of ['events', 'analytics.events_raw', 'analytics.identities', 'analytics.event_counts_hourly']) {
       expect(await outcome(`SELECT * FROM ${table}`), table).toContain(ATTACKER);
       expect(await outcome(`SELECT * FROM ${table}`), table).not.toContain(SECRET);
+    }
+  });
+
+  test('the guard: a text under the name of a function is handed to it', async () => {
+    for (const source of [
+      "unnest(ARRAY['server_version']) AS current_setting (c)",
+      `jsonb_array_elements_text('["server_version"]') AS current_setting`,
+    ]) {
+      const answer = await outcome(`SELECT current_setting.current_setting FROM ${source}`);
+      expect(answer, source).toMatch(/"current_setting":"\d/);
     }
   });
 

@@ -7,7 +7,15 @@
  * and sessions, catalogs, and everything that is no query.
  */
 import { COLUMNS, isReadable } from './reader-tables.ts';
-import { FUNCTIONS, OPERATORS, SYSTEM_COLUMNS, TYPES, VALUES_OF_NOW } from './query-names.ts';
+import {
+  FUNCTIONS,
+  OPERATORS,
+  RESULTS_CALLED_AS_ALIAS,
+  RESULT_COLUMNS,
+  SYSTEM_COLUMNS,
+  TYPES,
+  VALUES_OF_NOW,
+} from './query-names.ts';
 import { PLACES, REASONS, SHAPES } from './query-shapes.ts';
 
 export type Tree = { readonly stmts?: readonly { readonly stmt?: unknown }[] };
@@ -17,7 +25,7 @@ type Members = Readonly<Record<string, unknown>>;
 type Place = { readonly value: unknown; readonly kind: string | null; readonly names: ReadonlySet<string> };
 /** `named`: names that columns have got in the query; `results`: what functions in FROM return. */
 type Known = { readonly named: ReadonlySet<string>; readonly results: readonly Result[] };
-/** The result of a function in FROM: what it is called there, and its columns. */
+/** The result of a function in FROM: what it is called there, and the columns that it is known to have. */
 type Result = { readonly name: string | null; readonly columns: ReadonlySet<string> };
 type Look = { readonly kind: string; readonly members: Members; readonly names: ReadonlySet<string> };
 
@@ -143,33 +151,45 @@ function namesMadeIn(looks: readonly Look[]): ReadonlySet<string> {
   );
 }
 
-/** Columns of functions that name them themselves, such as `json_each`, and of WITH ORDINALITY. */
-const RESULT_COLUMNS = ['key', 'value', 'ordinality'];
+const resultsIn = (looks: readonly Look[]): readonly Result[] =>
+  looks.filter(({ kind }) => kind === 'RangeFunction').map(({ members }) => resultOf(members));
 
-function resultsIn(looks: readonly Look[]): readonly Result[] {
-  return looks
-    .filter(({ kind }) => kind === 'RangeFunction')
-    .map(({ members: { alias, functions, coldeflist } }): Result => {
-      const { aliasname, colnames } = (alias ?? {}) as Members;
-      const name = aliasname === undefined ? ownNameOf(functions) : textOf(aliasname);
-      const defined = ((coldeflist ?? []) as readonly unknown[]).map((column) => nodeOf(column).members['colname']);
-      const columns = [
-        ...textsOf(colnames),
-        ...defined.map(textOf),
-        ...(name === null ? [] : [name]),
-        ...RESULT_COLUMNS,
-      ];
-      return { name, columns: new Set(columns) };
-    });
+/** Of the columns only those that Postgres is known to find: in place of any other, it would call a function. */
+function resultOf({ alias, functions, coldeflist, ordinality }: Members): Result {
+  const { aliasname, colnames } = (alias ?? {}) as Members;
+  const calls = callsIn(functions);
+  const given = textsOf(colnames);
+  const name = aliasname === undefined ? (calls[0]?.name ?? null) : textOf(aliasname);
+  const own = coldeflist === undefined ? columnsOf(calls, name) : definedIn(coldeflist);
+  if (ordinality === true) own.push('ordinality');
+  return { name, columns: new Set([...given, ...own.slice(given.length)]) };
 }
 
-/** What the result of a function is called where the query gives it no name: as the function; null for anything else. */
-function ownNameOf(functions: unknown): string | null {
-  const [first] = (functions ?? []) as readonly unknown[];
-  const [call] = (nodeOf(first).members['items'] ?? []) as readonly unknown[];
-  const { kind, members } = nodeOf(call);
-  return kind === 'FuncCall' ? textsOf(members['funcname']).at(-1)! : null;
+/** A function in FROM. `name`: null for what only looks like one, such as COALESCE; `defined`: by a list behind AS. */
+type Call = { readonly name: string | null; readonly defined: readonly string[] };
+
+function callsIn(functions: unknown): readonly Call[] {
+  return ((functions ?? []) as readonly unknown[]).flatMap((list): readonly Call[] => {
+    const [call, definitions] = (nodeOf(list).members['items'] ?? []) as readonly unknown[];
+    const { kind, members } = nodeOf(call);
+    const name = kind === 'FuncCall' ? textsOf(members['funcname']).at(-1)! : null;
+    const one: Call = { name, defined: definedIn(nodeOf(definitions).members['items']) };
+    // One with several lists is several, each with one.
+    return name === 'unnest' ? ((members['args'] ?? []) as readonly unknown[]).map(() => one) : [one];
+  });
 }
+
+const definedIn = (definitions: unknown): string[] =>
+  ((definitions ?? []) as readonly unknown[]).map((column) => textOf(nodeOf(column).members['colname']));
+
+/** As Postgres names them before a list of columns behind the alias does; `''` for those that are not known. */
+const columnsOf = (calls: readonly Call[], alias: string | null): string[] =>
+  calls.flatMap(({ name, defined }): readonly string[] => {
+    if (defined.length > 0) return defined;
+    if (name === null) return [''];
+    if (RESULTS_CALLED_AS_ALIAS.has(name)) return [(calls.length === 1 ? alias : null) ?? name];
+    return RESULT_COLUMNS.get(name) ?? [''];
+  });
 
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
 
@@ -218,7 +238,8 @@ export const noSuchTable = (name: string): string =>
 /**
  * `row.name` also calls a function of that name with the row; so the name must be one that a column can have. What a
  * function in FROM returns may be no row but a text, which nearly every function takes: there only its own columns can
- * be named. One without a name of its own could have any.
+ * be named, and its alias is none where the columns have got other names. One without a name of its own could have any.
+ * Whatever else stands in FROM is a record; the functions that take one only write it out, or hash it.
  */
 function columnProblem({ fields }: Members, { named, results }: Known): string | null {
   const path = textsOf(fields);

@@ -67,6 +67,26 @@ export const FUNCTIONS: ReadonlySet<string> = new Set([
   ...CONVERSIONS,
 ]);
 
+/** Whose one column in FROM has the alias as its name: the names that other functions give their results go first. */
+export const RESULTS_CALLED_AS_ALIAS: ReadonlySet<string> = new Set(
+  words(`
+    generate_series generate_subscripts json_object_keys jsonb_object_keys jsonb_path_query regexp_matches
+    regexp_split_to_table string_to_table unnest
+  `),
+);
+
+/** The columns of functions that name them themselves. */
+export const RESULT_COLUMNS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['json_each', ['key', 'value']],
+  ['json_each_text', ['key', 'value']],
+  ['jsonb_each', ['key', 'value']],
+  ['jsonb_each_text', ['key', 'value']],
+  ['json_array_elements', ['value']],
+  ['json_array_elements_text', ['value']],
+  ['jsonb_array_elements', ['value']],
+  ['jsonb_array_elements_text', ['value']],
+]);
+
 /** By Postgres's own name; what people write instead (`integer`), its parser has made into that. */
 export const TYPES: ReadonlySet<string> = new Set(
   words(`
