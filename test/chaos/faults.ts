@@ -220,7 +220,7 @@ export function onClickHouse({ rig, random }: Pick<FaultTargets, 'rig' | 'random
       name: 'every postgres answer cut',
       minMs: 500,
       maxMs: 2_000,
-      begin: () => postgres.set({ kind: 'commit-then-cut', message: /failed_events|commit/i }),
+      begin: () => postgres.set({ kind: 'commit-then-cut', message: /failed_events|commit\b/i }),
       end: () => postgres.set(null),
     },
   ];

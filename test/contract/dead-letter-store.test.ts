@@ -1,14 +1,18 @@
 /** What the pipeline relies on in a dead-letter store, of the fake and of Postgres alike. */
+import type { Pool } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createLog } from '../../src/log/log.ts';
 import { type Batch, remainderOf } from '../../src/pipeline/batch.ts';
 import type { DeadLetter, DeadLetterStore, Retry } from '../../src/pipeline/dead-letter-port.ts';
 import { type FailureClass, InsertFailure } from '../../src/pipeline/ports.ts';
+import { createPostgres } from '../../src/postgres/connection/pool.ts';
 import { createDeadLetters } from '../../src/postgres/dead-letters/dead-letters.ts';
+import { createLockedDeadLetters } from '../../src/postgres/dead-letters/locked-dead-letters.ts';
+import { systemClock } from '../../src/runtime/clock.ts';
 import { OTHER_PROJECT, PROJECT } from '../support/factory.ts';
 import { createDeadLettersFake } from '../support/fakes.ts';
 import { batchIdOf, batchOf, goodRows, numbersIn, rowOf } from '../support/rows.ts';
-import { startMigratedPostgres } from '../support/stores.ts';
+import { isolatedUrl, startMigratedPostgres } from '../support/stores.ts';
 
 /** One store with nothing in it, and what a test may do behind its back. */
 type Subject = {
@@ -447,15 +451,18 @@ describe('the fake', () => {
   });
 });
 
-describe('Postgres', () => {
+describe.each(['read committed', 'repeatable read'])('Postgres, by default %s', (level) => {
   let started: Awaited<ReturnType<typeof startMigratedPostgres>>;
   let postgres: typeof started.postgres;
 
   beforeAll(async () => {
-    started = await startMigratedPostgres({ maxConnections: 10 });
-    ({ postgres } = started);
+    started = await startMigratedPostgres();
+    postgres = createPostgres({ url: isolatedUrl(started.server.url, level), maxConnections: 10 }, createLog('silent'));
   });
-  afterAll(() => started?.stop());
+  afterAll(async () => {
+    await postgres?.pool.end();
+    await started?.stop();
+  });
 
   contract(async () => {
     const { pool, db } = postgres;
@@ -477,6 +484,24 @@ describe('Postgres', () => {
         return Object.fromEntries(rows.map(({ id, quarantine_reason }) => [id, quarantine_reason]));
       },
     };
+  });
+
+  test('locks the next letter when one goes while it is looked for', async () => {
+    const { pool, db } = postgres;
+    await pool.query('TRUNCATE failed_events, failed_events_audit');
+    for (const n of [1, 2]) await createDeadLetters(db, createLog('silent')).add(batchOf(n, goodRows(1, n)), cause());
+    const connection = await pool.connect();
+    const { query } = connection;
+    const meanwhile = async (...args: unknown[]) => {
+      if (/SKIP LOCKED/.test(String(args[0])))
+        await pool.query('DELETE FROM failed_events WHERE id = $1', [batchIdOf(1)]);
+      return Reflect.apply(query, connection, args) as unknown;
+    };
+    const ofOne = { connect: async () => Object.assign(connection, { query: meanwhile }) } as unknown as Pool;
+    const { take, store } = createLockedDeadLetters({ pool: ofOne, clock: systemClock }, { lockMs: 10_000 });
+    const letter = await take();
+    expect(letter!.id).toBe(batchIdOf(2));
+    expect(await store.complete(letter!)).toBe(true);
   });
 
   test('knows the projects of a batch, also of one split off', async () => {

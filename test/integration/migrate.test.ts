@@ -15,7 +15,7 @@ import { createPostgres } from '../../src/postgres/connection/pool.ts';
 import { createSchemaKeeper } from '../../src/composition/schema-keeper.ts';
 import { until } from '../chaos/rig.ts';
 import { createManualClock } from '../support/clock.ts';
-import { startStores, type Stores } from '../support/stores.ts';
+import { isolatedUrl, startStores, type Stores } from '../support/stores.ts';
 
 const log = createLog('silent');
 let stores: Stores;
@@ -68,6 +68,22 @@ describe('the migration lock', () => {
     before.release();
     await after;
     expect(isInside).toBe(true);
+  });
+
+  test('sees what others have committed, whatever isolation transactions have by default', async () => {
+    const { pool } = createPostgres(
+      { url: isolatedUrl(stores.databaseUrl, 'repeatable read'), maxConnections: 1 },
+      log,
+    );
+    onTestFinished(() => pool.end());
+    const other = stores.postgres.pool;
+    await other.query('CREATE TABLE committed_meanwhile (one int)');
+    const seen = await withMigrationLock(pool, systemClock, async (client) => {
+      await other.query('INSERT INTO committed_meanwhile VALUES (1)');
+      return (await client.query('SELECT one FROM committed_meanwhile')).rows;
+    });
+    await other.query('DROP TABLE committed_meanwhile');
+    expect(seen).toEqual([{ one: 1 }]);
   });
 
   test('that is lost on the way is no success', async () => {

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { createLog } from '../../src/log/log.ts';
 import type { EventStorage } from '../../src/pipeline/storage-port.ts';
 import { createPostgres } from '../../src/postgres/connection/pool.ts';
@@ -22,6 +22,7 @@ import {
 } from '../support/postgres-events.ts';
 import { eventIdOf } from '../support/rows.ts';
 import { SEED } from '../support/seed.ts';
+import { isolatedUrl } from '../support/stores.ts';
 import { isSkipped as isDiskSkipped, moveToSmallDisk, warnOf } from '../support/small-disk.ts';
 
 let events: PostgresEvents;
@@ -73,7 +74,8 @@ describe('a connection that breaks', () => {
   });
 
   test('after the commit leaves open whether it landed, and the same id lands nothing twice', async () => {
-    proxy.set({ kind: 'commit-then-cut', message: /COMMIT/ }, { times: 1 });
+    // A statement of its own, and none that holds the word.
+    proxy.set({ kind: 'commit-then-cut', message: /Q.{4}COMMIT\0/s }, { times: 1 });
     expect(await refusalOf(insert(next, rowsFrom(next, 20), behind))).toMatchObject({
       failureClass: 'ambiguous',
       mayHaveLanded: true,
@@ -205,23 +207,28 @@ describe('one batch among others', () => {
     expect(await stored()).toEqual(once(0));
   });
 
-  test('that has a copy in another month, not committed yet, waits for it and adds nothing', async () => {
-    const now = Date.now();
-    const lastMonth = Date.UTC(new Date(now).getUTCFullYear(), new Date(now).getUTCMonth()) - 1;
-    await insert(next, rowsFrom(next, 1, { receivedAt: now }));
-    await insert(next + 1, rowsFrom(next + 1, 1, { receivedAt: lastMonth }));
-    // Both are held up behind their rows, before they commit.
-    const holder = new Client({ connectionString: events.server.url });
-    await holder.connect();
-    await holder.query(`BEGIN; UPDATE analytics.event_counts_hourly SET events = events`);
-    const copies = [now, lastMonth].map((receivedAt) => rowsFrom(next + 2, 1, { receivedAt }));
-    const inserts = copies.map((rows, n) => insert(next + 2 + n, rows));
-    await waitingFor(2);
-    await holder.query('ROLLBACK');
-    await holder.end();
-    await Promise.all(inserts);
-    expect(await stored()).toEqual(once(3));
-  });
+  test.each(['read committed', 'repeatable read', 'serializable'])(
+    'that has a copy in another month, not committed yet, waits for it and adds nothing (%s)',
+    async (level) => {
+      const storage = openEventsAt(isolatedUrl(events.server.url, level));
+      onTestFinished(() => storage.close());
+      const now = Date.now();
+      const lastMonth = Date.UTC(new Date(now).getUTCFullYear(), new Date(now).getUTCMonth()) - 1;
+      await insert(next, rowsFrom(next, 1, { receivedAt: now }));
+      await insert(next + 1, rowsFrom(next + 1, 1, { receivedAt: lastMonth }));
+      // Both are held up behind their rows, before they commit.
+      const holder = new Client({ connectionString: events.server.url });
+      await holder.connect();
+      await holder.query(`BEGIN; UPDATE analytics.event_counts_hourly SET events = events`);
+      const copies = [now, lastMonth].map((receivedAt) => rowsFrom(next + 2, 1, { receivedAt }));
+      const inserts = copies.map((rows, n) => insert(next + 2 + n, rows, storage));
+      await waitingFor(2);
+      await holder.query('ROLLBACK');
+      await holder.end();
+      await Promise.all(inserts);
+      expect(await stored()).toEqual(once(3));
+    },
+  );
 
   test('is stored beside others of this month, and beside none of another', async () => {
     const sharing = async (receivedAt: number) => {

@@ -1,7 +1,12 @@
 /** What the tables of events need from time to time: partitions ahead, an end of what has expired, old batches forgotten. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { createLog } from '../../src/log/log.ts';
+import { createPostgres } from '../../src/postgres/connection/pool.ts';
 import { monthAfter } from '../../src/postgres/event-store/arrivals.ts';
+import { addPartitions } from '../../src/postgres/event-tables/partitions.ts';
+import { missingReader } from '../../src/postgres/reading/reader-role.ts';
 import {
   anyRow,
   batchWith,
@@ -9,6 +14,7 @@ import {
   type PostgresEvents,
   startPostgresEvents,
 } from '../support/postgres-events.ts';
+import { isolatedUrl } from '../support/stores.ts';
 
 let events: PostgresEvents;
 let next = 0;
@@ -59,6 +65,43 @@ test('partitions are made ahead, for two months', async () => {
   expect(await upkeepToTheEnd()).toEqual([2]);
   expect(await partitions()).toEqual(months);
   expect(await events.storage.schema.check()).toEqual([]);
+});
+
+describe('two at once, where transactions have another isolation by default,', () => {
+  /** Runs both while a lock on a function's turn keeps them from it. */
+  async function inTurn<T>(key: string, work: () => Promise<T>): Promise<T[]> {
+    const holder = new Client({ connectionString: events.server.url });
+    await holder.connect();
+    await holder.query(`SELECT pg_advisory_lock(x'77656972'::int, ${key}::oid::int)`);
+    const working = Promise.allSettled([work(), work()]);
+    const waiting = `SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`;
+    while ((await events.select(waiting)).length < 2) await delay(10);
+    await holder.end();
+    return (await working).map((outcome) => {
+      if (outcome.status === 'rejected') throw outcome.reason;
+      return outcome.value;
+    });
+  }
+  const openPool = () => {
+    const url = isolatedUrl(events.server.url, 'repeatable read');
+    const { pool } = createPostgres({ url, maxConnections: 2 }, createLog('silent'));
+    onTestFinished(() => pool.end());
+    return pool;
+  };
+
+  test('make a partition once', async () => {
+    const pool = openPool();
+    await inTurn("'analytics.events_raw'::regclass", () => addPartitions(pool, ['1981-01']));
+    expect(await has('1981_01')).toBe(true);
+    await events.select('DROP TABLE analytics.events_raw_1981_01');
+  });
+
+  test('prepare the role of readers once', async () => {
+    const pool = openPool();
+    await events.select('DROP POLICY of_project ON analytics.identities');
+    const missing = await inTurn("'analytics.prepare_reader'::regproc", () => missingReader(pool));
+    expect(missing).toEqual([null, null]);
+  });
 });
 
 test('a partition goes as a whole when everything in it has expired, and comes back for what arrives late', async () => {

@@ -12,6 +12,7 @@ import { createRejectedStore, type RejectedLimits } from '../../src/postgres/rej
 import { claimRuntime } from '../../src/service/runtime-file.ts';
 import { type OpenDoor, openDoor } from '../support/door.ts';
 import { type Operator, startOperator } from '../support/operator.ts';
+import { isolatedUrl } from '../support/stores.ts';
 import { commandWeir } from '../support/weir.ts';
 
 const TOKEN = 'wk_import_0123456789abcdef';
@@ -272,41 +273,43 @@ function storeOn(db = operator.stores.postgres.db, limits: Partial<RejectedLimit
 }
 
 describe('the limits hold', () => {
-  test('whoever writes at once: at every moment, and the newest stay', async () => {
-    const other = await operator.createProject('other');
-    const pools = Array.from({ length: 4 }, () =>
-      createPostgres({ url: operator.stores.databaseUrl, maxConnections: 2 }, createLog('silent')),
-    );
-    const [watcher] = pools;
-    const over = new AbortController();
-    const most: number[] = [];
-    const watching = (async () => {
-      while (!over.signal.aborted) {
-        const { rows } = await watcher!.pool.query<{ n: number }>(
-          'select coalesce(max(n), 0)::int as n from (select count(*) as n from rejected_events group by project_id) as counts',
-        );
-        most.push(rows[0]!.n);
-      }
-    })();
-    await Promise.all(
-      pools.map(async ({ db }) => {
-        const store = storeOn(db, { perProject: 7 });
-        for (let n = 0; n < 15; n += 1) {
-          const batch = [project, other, project].map((id) => eventOf(id));
-          expect(await store.keep(batch)).toBe('kept');
+  test.each(['read committed', 'repeatable read'])(
+    'whoever writes at once (%s): at every moment, and the newest stay',
+    async (level) => {
+      const other = await operator.createProject('other');
+      const url = isolatedUrl(operator.stores.databaseUrl, level);
+      const pools = Array.from({ length: 4 }, () => createPostgres({ url, maxConnections: 2 }, createLog('silent')));
+      const [watcher] = pools;
+      const over = new AbortController();
+      const most: number[] = [];
+      const watching = (async () => {
+        while (!over.signal.aborted) {
+          const { rows } = await watcher!.pool.query<{ n: number }>(
+            'select coalesce(max(n), 0)::int as n from (select count(*) as n from rejected_events group by project_id) as counts',
+          );
+          most.push(rows[0]!.n);
         }
-      }),
-    );
-    over.abort();
-    await watching;
-    expect(Math.max(...most)).toBeLessThanOrEqual(7);
-    expect([await countNow(project), await countNow(other)]).toEqual([7, 7]);
-    const last = [eventOf(project), eventOf(project)];
-    await storeOn(undefined, { perProject: 2 }).keep(last);
-    const rows = await operator.query('select id from rejected_events where project_id = $1 order by id', [project]);
-    expect(rows.map(({ id }) => id)).toEqual(last.map(({ id }) => id));
-    await Promise.all(pools.map(({ pool }) => pool.end()));
-  });
+      })();
+      await Promise.all(
+        pools.map(async ({ db }) => {
+          const store = storeOn(db, { perProject: 7 });
+          for (let n = 0; n < 15; n += 1) {
+            const batch = [project, other, project].map((id) => eventOf(id));
+            expect(await store.keep(batch)).toBe('kept');
+          }
+        }),
+      );
+      over.abort();
+      await watching;
+      expect(Math.max(...most)).toBeLessThanOrEqual(7);
+      expect([await countNow(project), await countNow(other)]).toEqual([7, 7]);
+      const last = [eventOf(project), eventOf(project)];
+      await storeOn(undefined, { perProject: 2 }).keep(last);
+      const rows = await operator.query('select id from rejected_events where project_id = $1 order by id', [project]);
+      expect(rows.map(({ id }) => id)).toEqual(last.map(({ id }) => id));
+      await Promise.all(pools.map(({ pool }) => pool.end()));
+    },
+  );
 
   test('in bytes, of a project and of all', async () => {
     const store = storeOn(undefined, { bytesPerProject: 1_000, bytesInAll: 2_500 });

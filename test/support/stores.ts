@@ -118,6 +118,13 @@ export async function startMigratedPostgres({ maxConnections = 4 } = {}) {
   return { server, postgres, stop };
 }
 
+/** The same server as an administrator may have set it: with another isolation for transactions that state none. */
+export function isolatedUrl(url: string, level: string): string {
+  const isolated = new URL(url);
+  isolated.searchParams.set('options', `-c default_transaction_isolation=${level.replace(' ', String.raw`\ `)}`);
+  return isolated.href;
+}
+
 export type PostgresStores = Pick<Stores, 'databaseUrl' | 'postgres' | 'postgresServer' | 'select' | 'stop'>;
 
 /** A Postgres that stores the events too, open to every client of this machine and migrated. */

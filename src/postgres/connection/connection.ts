@@ -46,6 +46,15 @@ function withPlainMode(url: string): string {
   return url.replace(/([?&]sslmode=)(?:prefer|require|verify-ca)(?=&|#|$)/, '$1verify-full');
 }
 
+/**
+ * Begins a transaction that, once it has waited for a lock, sees what was committed meanwhile. A role or a database may
+ * have another default, by which it would still see what there was before.
+ */
+export const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED';
+
+/** Such a transaction of one statement without parameters, in one message; the second of its answers is the statement's. */
+export const asTransaction = (statement: string): string => `${BEGIN}; ${statement}; COMMIT`;
+
 /** Send it first in a transaction; it holds until the end. */
 export function transactionLimits({ statementMs = STATEMENT_MS, idleMs = IDLE_MS } = {}): string {
   return `SET LOCAL statement_timeout = ${statementMs}; SET LOCAL idle_in_transaction_session_timeout = ${idleMs}`;

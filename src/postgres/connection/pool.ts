@@ -34,7 +34,8 @@ export function createPostgres(
 }
 
 /**
- * Like drizzle's own, with time limits on the server, so that this process releases what it holds even if it freezes.
+ * Like drizzle's own, with time limits on the server, so that this process releases what it holds even if it freezes,
+ * and with the isolation that `BEGIN` of `connection.ts` explains, unless the caller states another.
  * In addition, drizzle's own never releases a connection whose `BEGIN` failed: after a few of those the pool is empty
  * for good. A connection on which anything failed is closed, so that the server undoes what is left of the transaction.
  */
@@ -43,10 +44,13 @@ function transactionOn(pool: Pool, statementMs?: number): Database['transaction'
     const connection = await pool.connect();
     let hasFailed = true;
     try {
-      const result = await drizzle(connection).transaction(async (tx) => {
-        await tx.execute(sql.raw(transactionLimits({ ...(statementMs && { statementMs }) })));
-        return work(tx);
-      }, config);
+      const result = await drizzle(connection).transaction(
+        async (tx) => {
+          await tx.execute(sql.raw(transactionLimits({ ...(statementMs && { statementMs }) })));
+          return work(tx);
+        },
+        { isolationLevel: 'read committed', ...config },
+      );
       hasFailed = false;
       return result;
     } finally {

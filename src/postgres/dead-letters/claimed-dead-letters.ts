@@ -43,9 +43,11 @@ export function createClaimedDeadLetters(
   async function claim({ maxRows, maxBytes, leaseMs }: ClaimLimits): Promise<DeadLetter[]> {
     const leaseToken = randomUUID();
     // A lease that is still set here ran out: its holder may have inserted the rows before it vanished. The table
-    // rounds instants to the millisecond, some into the future; now is rounded in the same way.
+    // rounds instants to the millisecond, some into the future; now is rounded in the same way. In a transaction for its
+    // isolation: what another process claims or removes at the same time is passed over.
     const { rows } = await write(
-      db.execute<ClaimedRow>(sql`
+      db.transaction((tx) =>
+        tx.execute<ClaimedRow>(sql`
         with due as (
           select id, raw_bytes, ambiguous, visible_at from failed_events
           where quarantined_at is null and visible_at <= now()::timestamptz(3)
@@ -66,6 +68,7 @@ export function createClaimedDeadLetters(
         returning letter.id, payload, letter.raw_bytes, event_count, project_ids, letter.ambiguous, attempt_count, exposed_ms,
           error_fingerprint, floor(extract(epoch from created_at) * 1000) as created_at_ms,
           floor(extract(epoch from now() - last_attempt_at) * 1000) as since_last_attempt_ms`),
+      ),
     );
     if (rows.length > 0) room.worked();
     const letters: DeadLetter[] = [];

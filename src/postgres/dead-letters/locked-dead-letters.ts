@@ -8,6 +8,7 @@ import type { Pool, PoolClient } from 'pg';
 import type { Clock } from '../../runtime/clock.ts';
 import { failureOf } from '../../pipeline/outcome.ts';
 import type { DeadLetter, LockedDeadLetters } from '../../pipeline/dead-letter-port.ts';
+import { BEGIN } from '../connection/connection.ts';
 import { answerOf } from '../connection/errors.ts';
 import { type ClaimedRow, decodeDeadLetter } from './dead-letter-row.ts';
 
@@ -73,7 +74,7 @@ export function createLockedDeadLetters(
   async function lockNext(): Promise<{ connection: PoolClient; row: ClaimedRow } | null> {
     const connection = await answerOf(pool.connect());
     try {
-      await answerOf(connection.query('BEGIN'));
+      await answerOf(connection.query(BEGIN));
       await answerOf(
         connection.query(`SELECT set_config('idle_in_transaction_session_timeout', $1, true)`, [String(lockMs)]),
       );

@@ -6,7 +6,7 @@ import type { Client, Pool, PoolClient, QueryResult } from 'pg';
 import { InsertFailure } from '../../pipeline/ports.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { cancelStatement } from '../connection/cancel.ts';
-import { transactionLimits } from '../connection/connection.ts';
+import { BEGIN, transactionLimits } from '../connection/connection.ts';
 import { insertFailureOf, type Stage } from './insert-failures.ts';
 
 /** Runs one statement. Throws the driver's error. */
@@ -32,7 +32,7 @@ export function createTransactions(
   { pool, clock }: Deps,
   { timeoutMs, settings }: { readonly timeoutMs: number; readonly settings: string },
 ): Transactions {
-  const begin = `BEGIN; ${transactionLimits({ statementMs: timeoutMs })}; ${settings}`;
+  const begin = `${BEGIN}; ${transactionLimits({ statementMs: timeoutMs })}; ${settings}`;
 
   return {
     commit: (work, signal) => perform(work, 'COMMIT', signal),

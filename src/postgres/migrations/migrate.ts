@@ -1,6 +1,6 @@
 import { Client, type Pool } from 'pg';
 import type { Clock } from '../../runtime/clock.ts';
-import { BoundedClient, connectionConfig, transactionLimits } from '../connection/connection.ts';
+import { BEGIN, BoundedClient, connectionConfig, transactionLimits } from '../connection/connection.ts';
 import { escapeIdentifier } from 'pg';
 import { plainAnswerOf } from '../connection/errors.ts';
 import {
@@ -113,7 +113,7 @@ export const migratePostgres = (client: Client): Promise<string[]> => applyMissi
  */
 export async function migrateInTransaction(pool: Pool, set: MigrationSet): Promise<string[]> {
   return onConnection(pool, async (client) => {
-    await plainAnswerOf(client.query(`BEGIN; ${MIGRATION_LIMITS}`));
+    await plainAnswerOf(client.query(`${BEGIN}; ${MIGRATION_LIMITS}`));
     const applied = await applyMissing(client, set);
     await plainAnswerOf(client.query('COMMIT'));
     return applied;
@@ -163,7 +163,7 @@ async function takeLock(client: Client, clock: Clock): Promise<void> {
 }
 
 async function tryLock(client: Client, key: number): Promise<boolean> {
-  await plainAnswerOf(client.query(`BEGIN; ${MIGRATION_LIMITS}`));
+  await plainAnswerOf(client.query(`${BEGIN}; ${MIGRATION_LIMITS}`));
   const { rows } = await plainAnswerOf(
     client.query<{ locked: boolean }>('SELECT pg_try_advisory_xact_lock($1) AS locked', [key]),
   );

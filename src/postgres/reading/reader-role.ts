@@ -2,8 +2,9 @@
  * The role that projects read under: `weir_reader`, which owns nothing, may select from the views, and sees the rows of
  * the project that its transaction was opened for. A user that may not create roles needs an administrator for it, once.
  */
-import type { Pool, PoolClient } from 'pg';
+import type { Pool, PoolClient, QueryResult } from 'pg';
 import type { QueryFailure } from '../../pipeline/read-ports.ts';
+import { asTransaction } from '../connection/connection.ts';
 import { READ_LIMITS } from './reader-errors.ts';
 
 export type ReaderRole = {
@@ -17,7 +18,9 @@ export type ReaderRole = {
 
 /** The statements that an administrator has to run; null when none is missing. */
 export async function missingReader(pool: Pool): Promise<string | null> {
-  const { rows } = await pool.query<{ missing: string | null }>('SELECT analytics.prepare_reader() AS missing');
+  // The driver's types do not know that several statements have several answers.
+  const answers: unknown = await pool.query(asTransaction('SELECT analytics.prepare_reader() AS missing'));
+  const [, { rows }] = answers as [QueryResult, QueryResult<{ missing: string | null }>, QueryResult];
   return rows[0]!.missing;
 }
 
