@@ -1,12 +1,12 @@
 /** The days of events in Postgres: kept for counting, and counted in UTC, whatever stands in the way. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createPostgres } from '../../src/postgres/connection/pool.ts';
 import { createLog } from '../../src/log/log.ts';
 import { countByDay } from '../../src/postgres/event-operations/described-table.ts';
-import { createDayKeeper } from '../../src/postgres/reading/user-days.ts';
+import { createDayKeeper, PLACE_OF, PLACES } from '../../src/postgres/reading/user-days.ts';
 import { createManualClock } from '../support/clock.ts';
 import { PROJECT } from '../support/factory.ts';
-import { type PostgresEvents, startPostgresEvents } from '../support/postgres-events.ts';
+import { anyRow, batchWith, type PostgresEvents, startPostgresEvents } from '../support/postgres-events.ts';
 
 const HOUR_MS = 60 * 60_000;
 
@@ -55,4 +55,59 @@ test('events are counted from the beginning of a day in UTC, whatever time zone 
   await pool.end();
   await events.select('ALTER DATABASE weir RESET timezone');
   expect(days[0]).toEqual({ day: since, events: 7 });
+});
+
+describe('of days that are kept, with one in between that is not, each user counts once', () => {
+  const DAY_MS = 24 * HOUR_MS;
+  const EVENTS = 30_000;
+
+  /** Days of many events by one user, each with one row for them all. */
+  async function addDays(event: string, days: readonly number[], notKept: number): Promise<void> {
+    const user = `'${event}'`;
+    const rows = days.map((timestamp, n) =>
+      anyRow(timestamp / DAY_MS + 100_000 + n, { timestamp, event: `"${event}"`, userId: `"${event}"` }),
+    );
+    await events.storage.events.insert(batchWith(days[0]! / DAY_MS + 100_000, rows));
+    await events.select('UPDATE analytics.event_counts_hourly SET events = $3 WHERE project_id = $1 AND event = $2', [
+      PROJECT,
+      event,
+      EVENTS,
+    ]);
+    await events.select(
+      `INSERT INTO analytics.event_users_daily (project_id, event, day, users, events, places)
+       SELECT $1, $2, day, 1, $3, set_bit(repeat('0', ${PLACES})::bit(${PLACES}), ${PLACE_OF(user)}, 1)
+       FROM unnest($4::date[]) AS day`,
+      [
+        PROJECT,
+        event,
+        EVENTS,
+        days.filter((day) => day !== notKept).map((day) => new Date(day).toISOString().slice(0, 10)),
+      ],
+    );
+  }
+
+  test.each([
+    ['whose seconds have a digit more', '2001-09-07'],
+    ['before and after those seconds began', '1969-12-30'],
+    ['before they began', '1969-11-01'],
+    ['of any other time', '2026-03-01'],
+  ])('%s', async (_name, first) => {
+    const event = `from ${first}`;
+    const start = Date.parse(`${first}T00:00:00Z`);
+    const days = [0, 1, 2, 3, 4].map((n) => start + n * DAY_MS);
+    await addDays(event, days, days[1]!);
+    const { signal } = new AbortController();
+    const { countEvents } = events.storage.openReading({ downSignal: () => signal, stopping: signal });
+    // From before the first hour of a day on: the edges are no whole days.
+    for (const [fromMs, toMs] of [
+      [start, start + 5 * DAY_MS],
+      [start - HOUR_MS / 2, start + 5.5 * DAY_MS],
+    ] as const) {
+      const window = { projectId: PROJECT, event, fromMs, toMs, isExact: false };
+      const counted = await countEvents({ ...window, groupBy: 'day' }, signal);
+      expect(counted.total).toEqual({ events: 5 * EVENTS, users: 1 });
+      expect(counted.groups).toEqual(days.map((day) => ({ group: day / 1_000, events: EVENTS, users: 1 })));
+      expect((await countEvents({ ...window, groupBy: null }, signal)).total).toEqual(counted.total);
+    }
+  });
 });

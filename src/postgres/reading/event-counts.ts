@@ -97,7 +97,7 @@ async function fromBitmaps(ask: Ask, question: CountQuestion, hours: Span): Prom
      FROM analytics.event_counts_hourly AS c
      LEFT JOIN analytics.event_users_daily AS k
        ON k.project_id = c.project_id AND k.event = c.event AND k.day = (c.hour AT TIME ZONE 'UTC')::date
-     WHERE c.project_id = $1 AND c.event = $2 AND hour >= $3 AND hour < $4 GROUP BY 1, k.events, k.users ORDER BY 1`,
+     WHERE c.project_id = $1 AND c.event = $2 AND hour >= $3 AND hour < $4 GROUP BY 1, k.events, k.users ORDER BY min(hour)`,
     [projectId, event, ...instants(hours.fromMs, hours.toMs)],
   );
   const kept = days.filter(({ day, events, kept: of }) => events === of && isWhole(Number(day) * 1_000, hours));
