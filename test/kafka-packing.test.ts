@@ -3,7 +3,8 @@ import * as driver from '@platformatic/kafka';
 import fc from './support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { freeMemory } from '../src/runtime/freed-memory.ts';
-import { type Packed, createPacker, ENCODING, unpack } from '../src/kafka/packing.ts';
+import { type Packed, createPacker, ENCODING, MAX_VALUE_BYTES, unpack } from '../src/kafka/packing.ts';
+import { largestRecordBytes } from '../src/kafka/topic-facts.ts';
 
 const encodingOf = ({ headers }: Packed): Buffer | null => headers.find(([name]) => name === ENCODING)?.[1] ?? null;
 const unpacked = (packed: Packed) => unpack(driver, packed.value, encodingOf(packed)).value;
@@ -70,6 +71,32 @@ describe('a value', () => {
     // What came before leaves nothing behind.
     const packed = createPacker(driver).pack(rows(500, 200));
     expect(unpacked(packed).equals(Buffer.concat(rows(500, 200)))).toBe(true);
+  });
+
+  test('that would be larger than any that Weir packs is not unpacked, whoever made it', () => {
+    const { lz4 } = driver.compressionsAlgorithms;
+    const largest = lz4.compressSync(Buffer.alloc(MAX_VALUE_BYTES, 'a'));
+    expect(unpack(driver, largest, Buffer.from('lz4')).value).toHaveLength(MAX_VALUE_BYTES);
+    const beyond = lz4.compressSync(Buffer.alloc(MAX_VALUE_BYTES + 8 * 1024 * 1024, 'a'));
+    expect(unpack(driver, beyond, Buffer.from('lz4'))).toEqual({
+      value: beyond,
+      unreadable: 'it would be larger than any that Weir has packed',
+    });
+    expect(largestRecordBytes(2 ** 30)).toBe(MAX_VALUE_BYTES);
+    const never = { compressionsAlgorithms: { lz4: { decompressSync: () => expect.fail('it was unpacked') } } };
+    const ofDriver = never as unknown as typeof driver;
+    // With checksums of blocks, the size of the content and a dictionary; without an end; and of another kind of frame.
+    const heads = ['04224d18 70 70 00', '04224d18 68 70 0000000000000000 00', '04224d18 61 70 00000000 00'];
+    const block = (tail: string) => Buffer.from(`04000000 1f610100 ${tail}`.replaceAll(' ', ''), 'hex');
+    for (const [index, head] of heads.entries()) {
+      const blocks = Array.from({ length: 18 }, () => block(index === 0 ? '00000000' : ''));
+      const frame = [Buffer.from(head.replaceAll(' ', ''), 'hex'), ...blocks];
+      const whole = Buffer.concat([...frame, Buffer.alloc(4)]);
+      expect(unpack(ofDriver, whole, Buffer.from('lz4')).unreadable).toMatch(/larger than any/);
+      expect(unpack(ofDriver, Buffer.concat(frame), Buffer.from('lz4')).unreadable).toBe('it is damaged');
+    }
+    const legacy = Buffer.concat([Buffer.from('02214c18', 'hex'), ...Array.from({ length: 9 }, () => block(''))]);
+    expect(unpack(ofDriver, legacy, Buffer.from('lz4')).unreadable).toBe('it is damaged');
   });
 
   test('has its memory to itself, so that it can be given back', () => {

@@ -8,6 +8,7 @@ import type { Driver } from './client.ts';
 import { fingerprintOf } from '../topic/batch-identity.ts';
 import type { TopicRecord } from '../topic/topic-port.ts';
 import { pause } from './backoff.ts';
+import { createFetchSize, type FetchSize } from './fetch-size.ts';
 import { ENCODING, unpack } from './packing.ts';
 import { HEAD } from './partition-producer.ts';
 import type { Requests } from './requests.ts';
@@ -74,6 +75,7 @@ export function createFetcher(deps: FetcherDeps, { topic }: { topic: string }): 
   let isAsked = false;
   let isStale = false;
   let failures = 0;
+  const sizes = new WeakMap<PartitionReader, FetchSize>();
 
   return { read };
 
@@ -120,8 +122,9 @@ export function createFetcher(deps: FetcherDeps, { topic }: { topic: string }): 
       for (const [leader, wanted] of byLeader) {
         if (leader === -1 || busy.has(leader)) continue;
         const led = deps.held().filter((partition) => leaderOf(partition) === leader);
-        // A request has each partition once; what else is wanted of it comes with the next.
-        const asked = [...new Map(wanted.toReversed().map((want) => [want.reader.partition, want])).values()];
+        // A request has each partition once; what else is wanted of it comes with the next. Who has waited longest comes
+        // first: a broker sends that one a record even if it is larger than what it was asked for.
+        const asked = [...Map.groupBy(wanted, ({ reader }) => reader.partition).values()].map(([oldest]) => oldest!);
         const isPartial = asked.length < Math.max(led.length, wanted.length);
         void fetch(leader, asked, isPartial ? SHORT_WAIT_MS : WAIT_MS);
       }
@@ -133,6 +136,7 @@ export function createFetcher(deps: FetcherDeps, { topic }: { topic: string }): 
     }
   }
 
+  /** Who has waited longest comes first. */
   function waiting(): Want[] {
     return [...wants].filter((want) => !underWay.has(want));
   }
@@ -166,12 +170,18 @@ export function createFetcher(deps: FetcherDeps, { topic }: { topic: string }): 
       currentLeaderEpoch: -1,
       fetchOffset: BigInt(at),
       lastFetchedEpoch: -1,
-      partitionMaxBytes: maxBytes,
+      partitionMaxBytes: sizeOf(reader).packed(maxBytes),
     }));
-    const maxBytes = asked.reduce((sum, want) => sum + want.maxBytes, 0);
+    const maxBytes = partitions.reduce((sum, { partitionMaxBytes }) => sum + partitionMaxBytes, 0);
     const topicId = version >= FIRST_WITH_IDS ? asked[0]!.reader.topicId : topic;
     // Without a session: each request names all that it wants.
     return [waitMs, 1, Math.min(maxBytes, 2 ** 30), 0, 0, -1, [{ topicId, partitions }], [], ''];
+  }
+
+  function sizeOf(reader: PartitionReader): FetchSize {
+    let size = sizes.get(reader);
+    if (size === undefined) sizes.set(reader, (size = createFetchSize()));
+    return size;
   }
 
   function take(asked: readonly Want[], found: fetchV17.FetchResponsePartition) {
@@ -182,19 +192,32 @@ export function createFetcher(deps: FetcherDeps, { topic }: { topic: string }): 
       return fail(new requests.driver.ProtocolError(found.errorCode));
     }
     trouble.well();
-    const { records, next } = recordsIn(requests.driver, found, want.at);
-    // Nothing but what nobody can read: what comes behind is asked for at once.
-    if (records.length === 0 && next > want.at) return void (want.at = next);
+    const { records, next, packedBytes, bytes } = recordsIn(requests.driver, found, want);
+    sizeOf(want.reader).saw(packedBytes, bytes);
+    const end = Number(found.highWatermark);
+    // Nothing but what nobody can read, or no room beside what other partitions have: asked for again at once.
+    if (records.length === 0 && (next > want.at || end > want.at)) return void (want.at = next);
     wants.delete(want);
-    want.answer.resolve({ records, end: Number(found.highWatermark) });
+    want.answer.resolve({ records, end });
   }
 }
 
-/** The records from `at` on, and the offset behind the last one that was looked at. */
-function recordsIn(driver: Driver, { records: batches }: fetchV17.FetchResponsePartition, at: number) {
+/**
+ * The records from `at` on, until they are about `maxBytes`, and the offset behind the last batch that was looked at.
+ * What was sent beyond is not unpacked: whoever reads goes on behind the last record.
+ */
+function recordsIn(
+  driver: Driver,
+  { records: batches }: fetchV17.FetchResponsePartition,
+  { at, maxBytes }: Pick<Want, 'at' | 'maxBytes'>,
+) {
   const records: TopicRecord[] = [];
   let next = at;
+  let packedBytes = 0;
+  let bytes = 0;
   for (const batch of batches ?? []) {
+    if (bytes >= maxBytes) break;
+    packedBytes += batch.length;
     const first = Number(batch.firstOffset);
     next = Math.max(next, first + batch.lastOffsetDelta + 1);
     if ((batch.attributes & CONTROL) !== 0) continue;
@@ -202,18 +225,21 @@ function recordsIn(driver: Driver, { records: batches }: fetchV17.FetchResponseP
     for (const { offsetDelta, timestampDelta, headers, value } of batch.records) {
       const offset = first + offsetDelta;
       if (offset < at) continue;
+      if (bytes >= maxBytes) break;
       const valueOf = (key: Buffer) => headers.find(([name]) => name !== null && name.equals(key))?.[1] ?? null;
       const head = valueOf(HEAD);
       const stored = value ?? EMPTY;
+      const unpacked = unpack(driver, stored, head && valueOf(ENCODING));
+      bytes += unpacked.value.length;
       // Of others' records nothing but the place is needed.
       records.push({
         offset,
         time: Number(isBrokersTime ? batch.maxTimestamp : batch.firstTimestamp + timestampDelta),
         head,
         fingerprint: fingerprintOf(stored),
-        ...unpack(driver, stored, head && valueOf(ENCODING)),
+        ...unpacked,
       });
     }
   }
-  return { records, next };
+  return { records, next, packedBytes, bytes };
 }

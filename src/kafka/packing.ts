@@ -12,6 +12,8 @@ const LZ4 = Buffer.from('lz4');
 
 export type Packed = { readonly value: Buffer; readonly headers: readonly (readonly [Buffer, Buffer])[] };
 
+/** No value is larger before it is packed: whoever reads it has to hold it. */
+export const MAX_VALUE_BYTES = 64 * 1024 * 1024;
 /** What is larger is not kept for the next one. */
 const KEPT_BYTES = 2 * 1024 * 1024;
 
@@ -60,9 +62,36 @@ export function unpack(
 ): Unpacked {
   if (encoding === null) return { value };
   if (!encoding.equals(LZ4)) return { value, unreadable: 'it is packed in a way that a later version may know' };
+  const fullBlocks = fullBlockBytesIn(value);
+  if (fullBlocks === null) return { value, unreadable: 'it is damaged' };
+  if (fullBlocks > MAX_VALUE_BYTES) return { value, unreadable: 'it would be larger than any that Weir has packed' };
   try {
     return { value: lz4.decompressSync(value) };
   } catch {
     return { value, unreadable: 'it is damaged' };
   }
+}
+
+const LZ4_FRAME = 0x184d2204;
+const HAS_BLOCK_CHECKSUMS = 0b1_0000;
+const HAS_CONTENT_SIZE = 0b1000;
+const HAS_DICTIONARY = 0b1;
+/** In the size of a block: that it is not compressed. */
+const IS_PLAIN = 0x8000_0000;
+
+/**
+ * What an LZ4 frame unpacks to at most, without its last block: all the others are full where Weir has packed it. Null
+ * where it is no whole frame. Weir's own look costs nothing; the driver's code unpacks however much there is.
+ */
+function fullBlockBytesIn(frame: Buffer): number | null {
+  if (frame.length < 7 || frame.readUInt32LE(0) !== LZ4_FRAME) return null;
+  const flags = frame[4]!;
+  const maxBlockBytes = 4 ** (4 + ((frame[5]! >> 4) & 0b111));
+  let at = 7 + ((flags & HAS_CONTENT_SIZE) !== 0 ? 8 : 0) + ((flags & HAS_DICTIONARY) !== 0 ? 4 : 0);
+  for (let blocks = 0; at + 4 <= frame.length; blocks++) {
+    const size = frame.readUInt32LE(at);
+    if (size === 0) return Math.max(0, blocks - 1) * maxBlockBytes;
+    at += 4 + (size & ~IS_PLAIN) + ((flags & HAS_BLOCK_CHECKSUMS) !== 0 ? 4 : 0);
+  }
+  return null;
 }

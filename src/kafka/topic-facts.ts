@@ -1,4 +1,5 @@
 /** What brokers say of a topic's settings. */
+import { MAX_VALUE_BYTES } from './packing.ts';
 import type { Requests } from './requests.ts';
 
 const TOPIC = 2;
@@ -17,7 +18,7 @@ export const maxMessageBytesIn = (settings: ReadonlyMap<string, string>): number
 
 /**
  * What a record adds to its value and its head: the heads of the batch and of the record are some 100 bytes, and lz4
- * adds a little to what it cannot make smaller.
+ * adds a little to what it cannot make smaller. Readers take no larger value, whatever the topic takes.
  */
 export const largestRecordBytes = (maxMessageBytes: number): number =>
-  Math.max(0, maxMessageBytes - 1_024 - Math.ceil(maxMessageBytes / 1_024));
+  Math.min(MAX_VALUE_BYTES, Math.max(0, maxMessageBytes - 1_024 - Math.ceil(maxMessageBytes / 1_024)));

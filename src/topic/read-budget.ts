@@ -1,6 +1,7 @@
 /**
  * How many bytes all partitions together may hold. Where none of what is held can be delivered, since all of it is in
- * batches that are still open, one partition reads on until it has closed one: by so much the limit may be exceeded.
+ * batches that are still open, one partition reads on until it has closed one: by so much the limit may be exceeded, and
+ * by one record for each partition that reads, since a read ends with a whole one.
  */
 export type ReadBudget = {
   join(reader: object): void;

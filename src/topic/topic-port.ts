@@ -90,7 +90,7 @@ export type Tenure = {
   readonly over: AbortSignal;
   /**
    * The records from `offset` on, in order, at least one unless none came within the wait (about half a second), about
-   * `maxBytes` at most unless a single record is larger; `end`: the offset behind the last record of the partition, as
+   * `maxBytes` of values, one record more at most; `end`: the offset behind the last record of the partition, as
    * the broker last told. Waits for as long as the broker is away. Rejects once the tenure is over, never else.
    */
   read(offset: number, maxBytes: number): Promise<{ readonly records: readonly TopicRecord[]; readonly end: number }>;

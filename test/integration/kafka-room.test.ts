@@ -1,7 +1,9 @@
 /** The topic on a real broker: what is appended is read, once and byte for byte, whatever the broker does meanwhile. */
-import { Producer } from '@platformatic/kafka';
+import { randomBytes } from 'node:crypto';
+import * as driver from '@platformatic/kafka';
 import { describe, expect, test } from 'vitest';
 import type { KafkaSettings } from '../../src/config/kafka-settings.ts';
+import { createPacker } from '../../src/kafka/packing.ts';
 import { topicFindings } from '../../src/kafka/topic-findings.ts';
 import { createTopic, describeTopic, readChannelStatus } from '../../src/kafka/topic.ts';
 import { AUTHORITY_FILE, CLIENT_FILE, GUEST, LOGIN, STRANGER_FILE } from '../support/kafka.ts';
@@ -20,7 +22,7 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
       const bytes = Buffer.from(Array.from({ length: 70_000 }, (_, index) => (index * 7 + (index >> 8)) % 256));
       const head = Buffer.from('{"v":1,"use":[["ü",1,2]]}');
       await writer.append(1, { head, chunks: [bytes.subarray(0, 100), bytes.subarray(100)] });
-      const stranger = new Producer({ clientId: 'stranger', bootstrapBrokers: [world.kafka.broker] });
+      const stranger = new driver.Producer({ clientId: 'stranger', bootstrapBrokers: [world.kafka.broker] });
       await stranger.send({ messages: [{ topic: settings.topic, partition: 1, value: Buffer.from('not ours') }] });
       await stranger.close();
       await writer.append(1, { head: Buffer.from('{"v":1,"tick":true}'), chunks: [] });
@@ -38,7 +40,7 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
 
     test('is read beside a record that cannot be, in the same partition and in others', async () => {
       const settings = await newTopic({ partitions: 2 });
-      const imitation = new Producer({ clientId: 'imitation', bootstrapBrokers: [world.kafka.broker] });
+      const imitation = new driver.Producer({ clientId: 'imitation', bootstrapBrokers: [world.kafka.broker] });
       const headers = new Map([
         [Buffer.from('weir'), entryOf('damaged').head],
         [Buffer.from('weir-encoding'), Buffer.from('lz4')],
@@ -58,6 +60,43 @@ describe.skipIf(isWithoutKafka)('a topic on a real broker', () => {
         { offset: 1, value: Buffer.from('behind\n') },
       ]);
       expect(reader.reader.trouble()).toBeNull();
+    });
+
+    test('is read in pieces of what may be held, however small it is packed', async () => {
+      const settings = await newTopic();
+      const writer = await newWriter(settings);
+      const maxBytes = 2 * 1024 * 1024;
+      const rows = Buffer.alloc(512 * 1024, `${'{"at":"java.lang.Thread.run"},'.repeat(40)}\n`);
+      for (let n = 0; n < 128; n++) await writer.append(0, { head: entryOf(`${n}`).head, chunks: [rows] });
+
+      const tenure = await (await newReader(settings)).holding(0);
+      const offsets: number[] = [];
+      while (offsets.length < 128) {
+        const { records } = await tenure.read(offsets.length, maxBytes);
+        offsets.push(...records.map(({ offset }) => offset));
+        expect(records.every(({ value }) => value.equals(rows))).toBe(true);
+        expect((records.length - 1) * rows.length).toBeLessThan(maxBytes);
+      }
+      expect(offsets).toEqual(Array.from({ length: 128 }, (_, offset) => offset));
+      expect(128 * createPacker(driver).pack([rows]).value.length).toBeLessThan(1024 * 1024);
+    });
+
+    test('is read of each partition in its turn, where every record is larger than what was asked for', async () => {
+      const settings = await newTopic({ partitions: 3 });
+      const writer = await newWriter(settings);
+      const rows = randomBytes(200_000);
+      for (let n = 0; n < 12; n++) await writer.append(n % 3, { head: entryOf(`${n}`).head, chunks: [rows] });
+
+      const reader = await newReader(settings);
+      const tenures = [await reader.holding(0), await reader.holding(1), await reader.holding(2)];
+      const read = await Promise.all(
+        tenures.map(async (tenure) => {
+          const counts: number[] = [];
+          for (let at = 0; at < 4; at += counts.at(-1)!) counts.push((await tenure.read(at, 16_384)).records.length);
+          return counts;
+        }),
+      );
+      expect(read).toEqual([1, 2, 3].map(() => [1, 1, 1, 1]));
     });
 
     test('is in the log once when its answer was lost', async () => {
