@@ -278,14 +278,42 @@ describe('a frame that was appended twice', () => {
     expect(taken.map(rowsOf)).toEqual([plainRow(1).toString()]);
   });
 
-  test('is asked about where the log has what may be parts of it', async () => {
-    const { clock, topic, taken } = start();
+  test('is asked about where the log has what may be parts of it, once these are no longer under way', async () => {
+    const { clock, topic, taken, settle } = start();
     const at = clock.now();
     const whole = batchIdAt(at, 1);
-    topic.append(0, frameOf({ n: 1, at, id: partIdOf(whole, plainRow(1)) }));
+    topic.append(0, full(0));
+    const limits = { ...CUT, maxEvents: 1 };
+    topic.append(0, frameOf({ n: 1, at, id: partIdOf(whole, plainRow(1)), limits }));
     topic.append(0, frameOf({ n: 1, at, id: whole, rows: [plainRow(1), plainRow(2)], isRepeat: true }));
+    topic.append(0, full(3));
     await clock.advance(5_000);
-    expect(taken.map(({ mayBeElsewhere }) => mayBeElsewhere)).toEqual([false, true]);
+    expect(taken.map(rowsOf)).toEqual([0, 1].map((n) => plainRow(n).toString()));
+    settle(taken[1]!);
+    await clock.advance(1_000);
+    expect(taken).toHaveLength(2);
+    settle(taken[0]!);
+    await clock.advance(1_000);
+    expect(taken.map(({ mayBeElsewhere }) => mayBeElsewhere)).toEqual([false, false, true, false]);
+  });
+
+  test('waits too where the log does not reach back so far', async () => {
+    const world = createWorld();
+    const { clock, topic } = world;
+    topic.append(0, full(0));
+    await clock.advance(3_600_000);
+    const at = clock.now();
+    topic.append(0, full(1));
+    topic.append(0, frameOf({ n: 2, at, madeAt: at - 1_800_000, isRepeat: true }));
+    topic.append(0, full(3));
+    topic.remove(0, 1);
+    topic.resetOffset(0, 1, { isBoundary: true });
+    const { taken, settle } = join(world);
+    await clock.advance(1_000);
+    expect(taken.map(rowsOf)).toEqual([plainRow(1).toString()]);
+    settle(taken[0]!);
+    await clock.advance(1_000);
+    expect(taken.map(({ mayBeElsewhere }) => mayBeElsewhere)).toEqual([false, true, false]);
   });
 
   test('is asked about where the log does not reach back so far', async () => {

@@ -200,6 +200,30 @@ test('a process that was frozen for longer than the store remembers doubles noth
   world.checkEnd();
 });
 
+test('a frame whose parts are there already, and that goes there whole, doubles nothing of those that are under way', async () => {
+  const world = createTopicWorld(randomOf(SEED), { partitionCount: 1 });
+  const { clock, topic, events, ingest, flush } = world;
+  topic.latencyMs = () => 500;
+  // The parts take long, and nothing else does.
+  const latencies = [20_000];
+  events.latencyMs = () => latencies.shift() ?? 0;
+  flush();
+  topic.maxRecordBytes = 1_000;
+  await clock.advance(3_000);
+  ingest.offer(['good', 'good', 'good', 'good', 'good', 'good']);
+  await clock.advance(1_700);
+  ingest.kill();
+  topic.maxRecordBytes = 1_000_000;
+  await clock.advance(120_000);
+  expect(
+    topic
+      .records(0)
+      .map((record) => record.value.length)
+      .filter((bytes) => bytes > 0),
+  ).toEqual([598, 598, 1_794]);
+  world.checkEnd();
+});
+
 async function liveThrough(seed: number) {
   const random = randomOf(seed);
   const world = createTopicWorld(random, { partitionCount: 1 + (seed % 4) });

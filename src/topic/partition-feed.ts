@@ -207,9 +207,10 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
       log.info({ partition, offset: first, events: eventCount }, 'a frame that was appended twice is skipped');
       return;
     }
-    const mayBeElsewhere = batch.mayBeElsewhere || isTwin === null || !isCommon(first);
-    const doubts = { mayHaveLanded: first < tenure.takenAt, mayBeElsewhere };
-    settlement.add({ id, chunks, eventCount, byteCount, useByProject, ...doubts, inLog }, batch);
+    // What other readers may have cut otherwise is in none of the batches before it here.
+    const waitsForEarlier = batch.mayBeElsewhere || isTwin === null;
+    const doubts = { mayHaveLanded: first < tenure.takenAt, mayBeElsewhere: waitsForEarlier || !isCommon(first) };
+    settlement.add({ id, chunks, eventCount, byteCount, useByProject, ...doubts, inLog }, batch, { waitsForEarlier });
     deps.onChange();
   }
 

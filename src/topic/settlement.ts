@@ -3,8 +3,9 @@ import type { Batch } from '../pipeline/batch.ts';
 import type { CutBatch } from './batch-cutter.ts';
 
 export type Settlement = {
-  add(batch: Batch, cut: CutBatch): void;
-  /** The next batch, if it may be delivered now: one that may be elsewhere only when all before it have settled. */
+  /** `waitsForEarlier`: what is before it in the partition may hold its rows, and has to be where it can be asked about. */
+  add(batch: Batch, cut: CutBatch, order: { readonly waitsForEarlier: boolean }): void;
+  /** The next batch, if it may be delivered now: one that waits for earlier ones only when all of them have settled. */
   ready(): Batch | null;
   /** Hands out the batch that is ready. */
   take(): Batch;
@@ -18,13 +19,18 @@ export type Settlement = {
   untakenBytes(): number;
 };
 
-type Entry = { readonly batch: Batch; readonly cut: CutBatch; state: 'ready' | 'taken' | 'settled' };
+type Entry = {
+  readonly batch: Batch;
+  readonly cut: CutBatch;
+  readonly waitsForEarlier: boolean;
+  state: 'ready' | 'taken' | 'settled';
+};
 
 export function createSettlement(): Settlement {
   const entries: Entry[] = [];
 
   return {
-    add: (batch, cut) => void entries.push({ batch, cut, state: 'ready' }),
+    add: (batch, cut, order) => void entries.push({ batch, cut, ...order, state: 'ready' }),
     ready: () => next()?.batch ?? null,
     take() {
       const entry = next()!;
@@ -49,7 +55,7 @@ export function createSettlement(): Settlement {
   function next(): Entry | null {
     const entry = entries.find(({ state }) => state === 'ready');
     if (entry === undefined) return null;
-    return entry.cut.mayBeElsewhere && entry !== entries[0] ? null : entry;
+    return entry.waitsForEarlier && entry !== entries[0] ? null : entry;
   }
 
   function unsettled(): Entry[] {
