@@ -374,6 +374,33 @@ describe('what is not of this version of Weir', () => {
     expect(channel.problems()).toEqual([expect.stringMatching(/^partition 0 holds records of a later version \(2\)/)]);
     expect([topic.lagOf(0), topic.lagOf(1), ticksOf(world)]).toEqual([2, 0, 0]);
   });
+
+  test.each([0, 1])(
+    'stops partition %i and no other, however full memory is, and keeps none of it',
+    async (stopped) => {
+      const world = createWorld({ partitionCount: 2 });
+      const { clock, topic } = world;
+      const limits = { maxEvents: 1_000, maxBytes: 150_000, maxWaitMs: 600_000 };
+      for (let n = 0; n < 120; n++) {
+        if (n === 50) topic.append(stopped, { head: Buffer.from('{"v":2}'), value: Buffer.alloc(5_000) });
+        topic.append(n % 2, frameOf({ n, rows: [plainRow(n, 5_000)], limits }));
+      }
+      const parts = join(world, { maxBytes: 200_000 });
+      let settled = 0;
+      for (let waited = 0; waited < 20; waited++) {
+        await clock.advance(1_000);
+        while (settled < parts.taken.length) parts.settle(parts.taken[settled++]!);
+      }
+      expect(parts.taken.map(({ eventCount }) => eventCount)).toEqual([30, 30]);
+      expect(topic.lagOf(1 - stopped)).toBe(0);
+      expect(parts.channel.lag()[stopped]).toMatchObject({ events: 25, bytes: 125_000 });
+      // What the other holds is all there is: as much as allowed is read ahead again.
+      for (let n = 0; n < 40; n++) topic.append(1 - stopped, full(1_000 + n, 45_000));
+      await clock.advance(5_000);
+      expect(parts.taken.length).toBe(2 + 4);
+      expect(ticksOf(world, stopped)).toBe(0);
+    },
+  );
 });
 
 describe('retention', () => {

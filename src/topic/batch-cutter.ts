@@ -43,7 +43,10 @@ export type Cut = {
 };
 
 export type BatchCutter = {
-  /** The next record in order. One that is `newer` or `unreadable` is not taken, and none behind it may follow. */
+  /**
+   * The next record in order. One that is `newer` or `unreadable` is not taken, and none behind it may follow: what is
+   * open is never closed, and its rows are let go.
+   */
   feed(record: TopicRecord): Cut;
   open(): OpenBatch | null;
   /** Where a batch begins: that which is open, or the next one; `start` before any record. */
@@ -73,8 +76,10 @@ export function createBatchCutter(of: PartitionName, { start }: { start: number 
   function feed(record: TopicRecord): Cut {
     const head = readHead(record);
     const { kind } = head;
-    if (head.kind === 'newer' || head.kind === 'unreadable')
+    if (head.kind === 'newer' || head.kind === 'unreadable') {
+      open?.chunks.splice(0);
       return { kind, closed: [], commonBoundary: null, refusal: refusalOf(head) };
+    }
     next = record.offset + 1;
     if (head.kind === 'foreign') return { kind, closed: [], commonBoundary: null, refusal: null };
     if (head.kind === 'tick') {

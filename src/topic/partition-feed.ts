@@ -180,11 +180,18 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
       foreign++;
       log.warn({ partition, offset: record.offset }, 'a record of the topic is not from Weir and was skipped');
     }
-    if (refusal !== null) {
-      stoppedBy = refusal;
-      log.fatal({ partition, offset: record.offset, holds: refusal }, 'a partition is not read on');
-    }
+    if (refusal !== null) stop(record, refusal);
     return closed;
+  }
+
+  /** What was read and is in no batch is let go: it is read again by whoever understands what stands there. */
+  function stop({ offset }: TopicRecord, refusal: string): void {
+    stoppedBy = refusal;
+    records = [];
+    budget.drop(heldBytes);
+    heldBytes = 0;
+    budget.leave(cutter);
+    log.fatal({ partition, offset, holds: refusal }, 'a partition is not read on');
   }
 
   /** Null where the partition cannot tell. */

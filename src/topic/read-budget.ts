@@ -5,6 +5,7 @@
  */
 export type ReadBudget = {
   join(reader: object): void;
+  /** It reads no more. */
   leave(reader: object): void;
   /** How many bytes that reader may read now; they count as held. Null when there is no room. */
   admit(reader: object): number | null;
