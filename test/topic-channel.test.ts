@@ -115,6 +115,41 @@ describe('of what is read ahead', () => {
     expect(topic.partitions.map((_, partition) => topic.lagOf(partition))).toEqual([0, 0, 0, 0, 0]);
   });
 
+  test.each([
+    ['has no leader', 0],
+    ['has no leader', 1],
+    ['takes no tick', 0],
+    ['takes no tick', 1],
+  ])('a partition that %s (%i) keeps no other waiting, however full memory is', async (trouble, troubled) => {
+    const { clock, topic, taken, settle, channel } = start({ partitionCount: 2, maxBytes: 200_000 });
+    const limits = { maxEvents: 1_000, maxBytes: 150_000, maxWaitMs: 2_000 };
+    const add = (partition: number, n: number) =>
+      topic.append(partition, frameOf({ n, rows: [plainRow(n, 5_000)], limits }));
+    let n = 0;
+    if (trouble === 'takes no tick') topic.refuse = 'denied';
+    while (n < 20) add(n % 2, n++);
+    await clock.advance(900);
+    if (trouble === 'has no leader') topic.leaderless.add(troubled);
+    while (n < 40) add(n % 2, n++);
+    // Where there is no leader, what is read is waited for.
+    for (let more = 0; more < 40; more++) add(1 - troubled, n++);
+    if (trouble === 'has no leader') add(troubled, n++);
+    let settled = 0;
+    for (let waited = 0; waited < 60; waited++) {
+      await clock.advance(1_000);
+      while (settled < taken.length) settle(taken[settled++]!);
+    }
+    expect(taken.map(({ eventCount }) => eventCount)).toEqual([30, 30]);
+    expect(topic.lagOf(1 - troubled)).toBe(0);
+    topic.refuse = null;
+    topic.leaderless.clear();
+    for (let waited = 0; waited < 60; waited++) {
+      await clock.advance(1_000);
+      while (settled < taken.length) settle(taken[settled++]!);
+    }
+    expect([topic.lagOf(troubled), channel.problems()]).toEqual([0, []]);
+  });
+
   test('each partition has its turn', async () => {
     const world = createWorld({ partitionCount: 3 });
     for (let n = 0; n < 30; n++) world.topic.append(0, full(n));

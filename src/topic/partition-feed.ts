@@ -65,6 +65,8 @@ export type PartitionFeed = {
 
 /** Batches of a partition that were cut and have not settled. */
 export const MAX_UNSETTLED = 4;
+/** Well beyond the wait of a read at the end of a partition. */
+const LONG_READ_MS = 2_000;
 
 export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
   const { tenure, budget, end, clock, log } = deps;
@@ -139,6 +141,8 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
 
   async function readSome(admitted: number): Promise<void> {
     let bytes = 0;
+    const answered = new AbortController();
+    void passOnUnless(answered.signal);
     try {
       const read = await tenure.read(position, admitted);
       if (end.aborted) return;
@@ -149,10 +153,20 @@ export function createPartitionFeed(deps: PartitionFeedDeps): PartitionFeed {
     } catch (error) {
       if (!over.aborted) throw error;
     } finally {
+      answered.abort('answered');
       heldBytes += bytes;
       budget.read(cutter, admitted, bytes, heldBytes === 0);
       noteChange();
     }
+    // Whoever waits for room comes first.
+    if (bytes === 0) await clock.turn();
+  }
+
+  async function passOnUnless(answered: AbortSignal): Promise<void> {
+    await clock.sleep(LONG_READ_MS, answered);
+    if (answered.aborted) return;
+    budget.waits(cutter);
+    deps.onChange();
   }
 
   async function cutSome(): Promise<void> {

@@ -1,7 +1,7 @@
 /**
  * How many bytes all partitions together may hold. Where none of what is held can be delivered, since all of it is in
- * batches that are still open, one partition reads on until it has closed one: by so much the limit may be exceeded, and
- * by one record for each partition that reads, since a read ends with a whole one.
+ * batches that are still open, one partition reads on until it has closed one, or nothing comes: by so much the limit may
+ * be exceeded, and by one record for each partition that reads, since a read ends with a whole one.
  */
 export type ReadBudget = {
   join(reader: object): void;
@@ -11,6 +11,8 @@ export type ReadBudget = {
   admit(reader: object): number | null;
   /** What was read, instead of the bytes that were admitted. `isIdle`: the reader holds nothing now. */
   read(reader: object, admitted: number, bytes: number, isIdle: boolean): void;
+  /** Nothing has come of its read for a while: another may read on. */
+  waits(reader: object): void;
   /** So many bytes that were read belong to no batch. */
   drop(bytes: number): void;
   /** So many of the bytes held are in batches that can be delivered. */
@@ -48,8 +50,9 @@ export function createReadBudget(maxBytes: number): ReadBudget {
     },
     read(reader, admitted, bytes, isIdle) {
       held += bytes - admitted;
-      if (isIdle) endReadingOn(reader);
+      if (isIdle || bytes === 0) endReadingOn(reader);
     },
+    waits: endReadingOn,
     drop(bytes) {
       held -= bytes;
     },

@@ -64,6 +64,8 @@ export function createFakeTopic(
     partitions,
     /** No broker answers: everything waits until that ends. */
     down: false,
+    /** Reads of these wait until they are no more among them, as where no broker leads a partition. */
+    leaderless: new Set<number>(),
     /** The next appends reject so, whether the record is there or not. */
     refuse: null as TopicFailureKind | null,
     maxRecordBytes: 1_000_000,
@@ -260,6 +262,7 @@ export function createFakeTopic(
 
   async function read(state: Partition, offset: number, maxBytes: number, over: AbortSignal) {
     await reached(over);
+    while (topic.leaderless.has(partitions.indexOf(state)) && !over.aborted) await clock.sleep(100, over);
     if (offset >= state.end) await waitForRecord(state, over);
     // What was removed ends the tenure: where its records went is for the next one to tell.
     if (offset < state.begin) {
