@@ -229,6 +229,56 @@ describe('a doubt is remembered', () => {
       expect(deadLetters.alive()).toMatchObject([{ ambiguous: true, lastAttemptAt: null }]);
     });
 
+    describe('a letter of it is asked about before it is sent, also when', () => {
+      const stored = [{ n: 1 }];
+      type Parts = ReturnType<typeof startPipeline>;
+      const secondStart = ({ clock }: Parts) => ({
+        ...recovered(),
+        id: batchIdAt(clock.now() - 60_000, 1),
+        mayHaveLanded: true,
+      });
+
+      test.each([
+        [
+          'an earlier process may have sent it, and ClickHouse cannot be asked',
+          secondStart,
+          ({ events }: Parts) => (events.down = true),
+        ],
+        ['an earlier process may have sent it, and a part of it is stored', secondStart, () => {}],
+        [
+          'Postgres did not keep it at first',
+          recovered,
+          async ({ clock, events, deadLetters }: Parts) => {
+            events.down = deadLetters.down = true;
+            await clock.advance(5_000);
+            deadLetters.down = false;
+          },
+        ],
+        [
+          'Postgres kept it, and did not say so',
+          recovered,
+          ({ events, deadLetters }: Parts) => (events.down = deadLetters.commitThenCut = true),
+        ],
+      ])('%s', async (_what, batchIn, fail) => {
+        const parts = startPipeline({ isDraining: true });
+        const { clock, channel, events, deadLetters } = parts;
+        await events.insert(batchOf(5, stored));
+        const destinations: string[] = [];
+        const failed = fail(parts);
+        channel.adopt(batchIn(parts), (destination) => destinations.push(destination));
+        await clock.advance(10_000);
+        await failed;
+        expect(destinations).toEqual(['dead-lettered']);
+        events.down = false;
+        await clock.advance(60_000);
+        expect([...events.stored]).toEqual([
+          [1, 1],
+          [2, 1],
+        ]);
+        expect(deadLetters.letters.size).toBe(0);
+      });
+    });
+
     test('once asked about it is like any other: what is in doubt is sent again while it is remembered', async () => {
       const { clock, channel, events, deadLetters } = startPipeline();
       events.failWith = 'ambiguous';

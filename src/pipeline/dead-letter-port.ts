@@ -20,8 +20,8 @@ export type DeadLetterCause = {
   readonly failure: InsertFailure;
   /** Some try so far may have landed: only the same bytes under the same id may be sent again. */
   readonly ambiguous: boolean;
-  /** Nothing was sent under this id, and yet the rows may be stored. */
-  readonly neverSent?: boolean;
+  /** The rows may be stored under other ids: they are asked about before anything is sent, whatever this id tells. */
+  readonly askFirst?: boolean;
 };
 
 /** A claimed dead letter. Only the holder of its lease may change it. */
@@ -39,8 +39,8 @@ export type DeadLetter = Insertable & {
   /** Epoch ms by the table's clock. */
   readonly createdAt: number;
   /**
-   * How long ago the last try was when it was claimed, by the table's clock; null before the first, and when it is
-   * unknown what of it was sent.
+   * How long ago the last try was when it was claimed, by the table's clock; null before the first, and when its rows
+   * may be stored under other ids.
    */
   readonly sinceLastAttemptMs: number | null;
   /** `fingerprintOf` the failure for which it was last kept or retried. */

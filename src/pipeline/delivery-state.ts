@@ -53,10 +53,11 @@ export function isFresh({ ambiguous, mayBeDeadLetter, mayBeElsewhere, takenOut }
 }
 
 /**
- * What is stored with the dead letter: a batch that ClickHouse was only asked about has not been sent under its id. One
- * from a log may be sent by others who read it, so ClickHouse is asked about it in any case.
+ * What is stored with the dead letter. Whether the rows may be stored under other ids, only a query for them tells,
+ * whatever was sent under the batch's own. One from a log may be sent by others who read it, so ClickHouse is asked
+ * about it in any case.
  */
 export function ambiguityOf({ batch, ambiguous, mayBeElsewhere }: DeliveryState): Omit<DeadLetterCause, 'failure'> {
-  if (batch.inLog) return { ambiguous: true, neverSent: mayBeElsewhere || !ambiguous };
-  return mayBeElsewhere ? { ambiguous: true, neverSent: !ambiguous } : { ambiguous };
+  if (batch.inLog) return { ambiguous: true, askFirst: mayBeElsewhere || !ambiguous };
+  return mayBeElsewhere ? { ambiguous: true, askFirst: true } : { ambiguous };
 }

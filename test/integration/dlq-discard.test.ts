@@ -182,6 +182,23 @@ describe('export and import', () => {
     expect(await operator.auditNow()).toHaveLength(2);
   });
 
+  test('a letter whose rows may be stored under other ids is asked about before it is sent, also when it comes back', async () => {
+    const [asked, sent] = [
+      await operator.writeLetter({ shares: [[OURS, 2]], ambiguous: true, askFirst: true }),
+      await operator.writeLetter({ shares: [[OURS, 2]], ambiguous: true }),
+    ];
+    const { stdout } = await operator.succeed('export', '--all');
+    await operator.query('truncate failed_events, failed_events_audit');
+    expect(await operator.put(stdout)).toMatchObject({ code: 0 });
+    const found = await operator.query(
+      'select id, ambiguous, last_attempt_at is null as is_unknown from failed_events order by id',
+    );
+    expect(found).toEqual([
+      { id: asked.id, ambiguous: true, is_unknown: true },
+      { id: sent.id, ambiguous: true, is_unknown: false },
+    ]);
+  });
+
   test('--rows-only is the stored bytes and nothing else, and cannot be imported', async () => {
     const { id, rows } = await operator.writeLetter({ shares: [[OURS, 3]] });
     const { stdout } = await operator.succeed('export', id, '--rows-only');

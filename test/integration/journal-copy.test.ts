@@ -1,7 +1,7 @@
 /** A data directory that is copied, or restored from a copy, while the stores go on. */
 import { cpSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type WeirPlace, healthOf, isQuiet, isReady, until } from '../chaos/rig.ts';
 import { randomOf } from '../support/factory.ts';
 import { type Grounds, NEVER, endCleanly, startGrounds } from '../support/grounds.ts';
@@ -112,6 +112,53 @@ test.each([0, 2, 4, 6])(
     expect(stored).toBe(107);
   },
 );
+
+async function isDeadLetter(): Promise<boolean> {
+  const { rows } = await rig.stores.postgres.pool.query('SELECT 1 FROM failed_events');
+  return rows.length > 0;
+}
+
+/** A first start that comes to put loose events into batches, and not to an answer about them. */
+async function startInVain(place: WeirPlace) {
+  rig.clickhouse.set({ kind: 'hang' });
+  await place.start();
+  await sleep(1_500);
+  await place.kill();
+  rig.clickhouse.set(null);
+}
+
+describe('restored, and killed at its first start', () => {
+  test('before ClickHouse is away: the dead letters of the second count nothing twice', async () => {
+    const weir = await newWeir(NEVER);
+    for (let n = 0; n < 5; n++) await grounds.accept(weir, 20);
+    const copy = copyOf(weir);
+    await grounds.accept(weir, 7);
+    await endCleanly(weir);
+    await startInVain(copy);
+    await rig.clickhouse.refuse();
+    await copy.start();
+    await until('a dead letter', isDeadLetter);
+    await grounds.heal();
+    const { stored } = await expectKeptBy(copy);
+    expect(stored).toBe(107);
+  });
+
+  test('with events of which a part came home: the rest does at the second, and nothing counts twice', async () => {
+    const weir = await newWeir(NEVER);
+    for (let n = 0; n < 3; n++) await grounds.accept(weir, 20);
+    const before = copyOf(weir);
+    for (let n = 0; n < 3; n++) await grounds.accept(weir, 20);
+    const after = copyOf(weir);
+    await weir.kill();
+    await grounds.startAt(before);
+    await until('a part is home', async () => (await auditOf(rig.stores, grounds.tally())).stored === 60);
+    await endCleanly(before);
+    await startInVain(after);
+    await grounds.startAt(after);
+    const { stored } = await expectKeptBy(after);
+    expect(stored).toBe(120);
+  });
+});
 
 test('restored after a part of its events came home: the rest does too', { timeout: 120_000 }, async () => {
   const weir = await newWeir(NEVER);

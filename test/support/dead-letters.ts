@@ -18,6 +18,7 @@ export type LetterOptions = {
   readonly shares: readonly (readonly [projectId: string, count: number])[];
   readonly failure?: InsertFailure;
   readonly ambiguous?: boolean;
+  readonly askFirst?: boolean;
   /** The reason, when a person has to decide. */
   readonly quarantined?: string;
   /** Rows that ClickHouse cannot read, added to the first project's. */
@@ -33,7 +34,7 @@ export const dataFailure = (code = 27) =>
 
 /** Writes one dead letter. */
 export async function writeLetter(stores: Pick<Stores, 'postgres'>, options: LetterOptions): Promise<Written> {
-  const { shares, failure = dataFailure(), ambiguous = false, quarantined, unreadable = 0 } = options;
+  const { shares, failure = dataFailure(), ambiguous = false, askFirst = false, quarantined, unreadable = 0 } = options;
   const eventIds: string[] = [];
   const rowsOf = (projectId: string, count: number, timestamp?: string) => {
     const encode = rowEncoder({
@@ -67,7 +68,7 @@ export async function writeLetter(stores: Pick<Stores, 'postgres'>, options: Let
   const batch = freezeBatch(id, envelopes);
   // In one step: a running drain would take a letter that is not quarantined yet.
   await stores.postgres.db.transaction(async (tx) => {
-    await createDeadLetters(tx, createLog('silent')).add(batch, { failure, ambiguous });
+    await createDeadLetters(tx, createLog('silent')).add(batch, { failure, ambiguous, askFirst });
     if (quarantined === undefined) return;
     await tx.execute(
       sql`update failed_events set quarantined_at = now(), quarantine_reason = ${quarantined}, attempt_count = 20, exposed_ms = 5000 where id = ${id}`,

@@ -371,7 +371,7 @@ export function createDeadLettersFake({ clock = systemClock }: { clock?: Clock }
   };
   return store;
 
-  async function add(batch: Batch, { failure, ambiguous, neverSent = false }: DeadLetterCause): Promise<void> {
+  async function add(batch: Batch, { failure, ambiguous, askFirst = false }: DeadLetterCause): Promise<void> {
     await reachToWrite();
     const out = takenOut.get(batch.id);
     const kept = out === undefined ? batch : remainderOf(batch, out);
@@ -379,7 +379,7 @@ export function createDeadLettersFake({ clock = systemClock }: { clock?: Clock }
       const known = letters.get(kept.id);
       if (known) known.ambiguous ||= ambiguous;
       else if (!splitIds.has(kept.id)) {
-        const detail = { ambiguous: ambiguous || kept !== batch, lastAttemptAt: neverSent ? null : now() };
+        const detail = { ambiguous: ambiguous || kept !== batch, lastAttemptAt: askFirst ? null : now() };
         put(kept.id, Buffer.concat(kept.chunks), kept.eventCount, failure, detail);
       }
     }

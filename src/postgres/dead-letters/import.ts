@@ -84,6 +84,7 @@ async function insertDeadLetters(
 
 function valuesOf(letter: DeadLetterEntry, wasSplit: boolean) {
   const { state: _, group, visibleAt: __, ...kept } = letter;
+  const wasToBeAsked = letter.ambiguous && letter.lastAttemptAt === null;
   const lastAttemptAt = letter.lastAttemptAt ?? letter.createdAt;
   return {
     ...kept,
@@ -91,8 +92,8 @@ function valuesOf(letter: DeadLetterEntry, wasSplit: boolean) {
     errorFingerprint: group,
     // It may have landed since it was exported.
     ambiguous: true,
-    // Its rows may have landed in parts, under ids that its own says nothing about.
-    lastAttemptAt: wasSplit ? null : lastAttemptAt,
+    // Its rows may have landed under ids that its own says nothing about.
+    lastAttemptAt: wasSplit || wasToBeAsked ? null : lastAttemptAt,
     visibleAt: letter.parentId === null ? sql`now()` : afterAmbiguity(lastAttemptAt),
   };
 }

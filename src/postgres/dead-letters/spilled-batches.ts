@@ -30,7 +30,7 @@ export function createSpilledBatches(
 ): Pick<DeadLetterStore, 'add' | 'addParts' | 'takenOutOf' | 'forget'> {
   return { add, addParts, takenOutOf, forget };
 
-  async function add(batch: Batch, { failure, ambiguous, neverSent = false }: DeadLetterCause): Promise<void> {
+  async function add(batch: Batch, { failure, ambiguous, askFirst = false }: DeadLetterCause): Promise<void> {
     const past = await pastOf(batch.id);
     if (past === 'gone') return;
     await room.check();
@@ -45,8 +45,8 @@ export function createSpilledBatches(
       projectIds: projectsLeftIn(kept),
       ...describeFailure(failure),
       ambiguous: ambiguous || kept !== batch,
-      // Without a try, only a query for the rows resolves the ambiguity.
-      lastAttemptAt: neverSent ? null : sql`now()`,
+      // Without a last try, only a query for the rows resolves the ambiguity.
+      lastAttemptAt: askFirst ? null : sql`now()`,
     };
     await write(
       db
