@@ -1,11 +1,11 @@
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type Durability, durableDirs, openDurability } from '../src/composition/durability.ts';
 import { saveBatch } from '../src/journal/spill-files.ts';
 import { createLog } from '../src/log/log.ts';
-import { type BatchId, freezeBatch } from '../src/pipeline/batch.ts';
+import { type Batch, type BatchId, freezeBatch } from '../src/pipeline/batch.ts';
 import type { Channel } from '../src/pipeline/channel-port.ts';
 import { journaledChannel } from '../src/pipeline/journaled-channel.ts';
 import { createLedger } from '../src/pipeline/ledger.ts';
@@ -13,6 +13,8 @@ import { saveLeftovers } from '../src/pipeline/shutdown.ts';
 import { systemClock } from '../src/runtime/clock.ts';
 import { channelOn, envelopeOf } from './support/factory.ts';
 import { heldBytes } from './support/garbage.ts';
+import { startPipeline } from './support/pipeline.ts';
+import { batchIdAt, envelopeOfRows, rowOf } from './support/rows.ts';
 
 const MIB = 1024 * 1024;
 const ENVELOPES = 64;
@@ -124,4 +126,106 @@ test('what an earlier process left is not held once it has settled', async () =>
   expect(durability.isEmpty()).toBe(true);
   await durability.close();
   remove();
+});
+
+describe('events that a stop saved while the journal wrote them, and that both have', () => {
+  const envelopes = [[1], [2, 3], [4], [5, 6]].map((numbers) => envelopeOfRows(numbers.map((n) => rowOf({ n }))));
+  const once = new Map([1, 2, 3, 4, 5, 6].map((n) => [n, 1]));
+
+  /** The journal came to have all of them but the last; only the first was not saved. */
+  async function leftBehind() {
+    const { dirs, open, remove } = setup();
+    const earlier = await open('earlier');
+    await Promise.all(envelopes.slice(0, 3).map((envelope) => earlier.journal!.append(envelope).written));
+    await earlier.close();
+    saveBatch(dirs.savedDir, { ...freezeBatch(batchIdAt(0, 1), envelopes.slice(1)), mayBeElsewhere: true });
+    return { dirs, open, remove };
+  }
+
+  /** They were asked about at once, and inserted before either knew of the other. */
+  function startSlowPipeline() {
+    const pipeline = startPipeline({ isDraining: true });
+    pipeline.events.latencyMs = () => 10;
+    return pipeline;
+  }
+
+  test('are stored once, with those that only one of them has', async () => {
+    const { open, remove } = await leftBehind();
+    const durability = await open('later');
+    const pipeline = startSlowPipeline();
+    durability.takeUp(pipeline);
+    expect(pipeline.ledger.recovered).toBe(6);
+    await pipeline.clock.advance(1_000);
+    expect(new Map([...pipeline.events.stored].sort())).toEqual(once);
+    await durability.close();
+    remove();
+  });
+
+  test('are stored once when they become a dead letter after ClickHouse was asked about them', async () => {
+    const { open, remove } = await leftBehind();
+    const durability = await open('later');
+    const pipeline = startSlowPipeline();
+    pipeline.events.failInserts = 'ambiguous';
+    durability.takeUp(pipeline);
+    await pipeline.clock.advance(1_000);
+    expect(pipeline.deadLetters.alive()).not.toEqual([]);
+    pipeline.events.failInserts = null;
+    await pipeline.clock.advance(60_000);
+    expect(new Map([...pipeline.events.stored].sort())).toEqual(once);
+    await durability.close();
+    remove();
+  });
+
+  test.each([
+    ['before any was settled', 0],
+    ['when all were settled', 6],
+  ])('are stored once when the process is killed %s', async (_when, settledEvents) => {
+    const { dirs, open, remove } = await leftBehind();
+    const first = await open('first');
+    const { channel } = deliveredBy(first);
+    const pipeline = startSlowPipeline();
+    while (channel.usage().events > 6 - settledEvents) {
+      const batch = (await channel.take())!;
+      await Promise.all([pipeline.events.insert(batch), pipeline.clock.advance(10)]);
+      channel.settle(batch, 'stored');
+    }
+    // As it is on disk at that moment.
+    const copy = setup();
+    cpSync(dirs.journalDir, copy.dirs.journalDir, { recursive: true });
+    if (existsSync(dirs.savedDir)) cpSync(dirs.savedDir, copy.dirs.savedDir, { recursive: true });
+    rmSync(join(copy.dirs.journalDir, 'lock'), { force: true, recursive: true });
+    await first.close();
+
+    const second = await copy.open('second');
+    second.takeUp(pipeline);
+    await pipeline.clock.advance(60_000);
+    expect(new Map([...pipeline.events.stored].sort())).toEqual(once);
+    await second.close();
+    copy.remove();
+    remove();
+  });
+
+  test('keep their file until the journal has forgotten them, on disk', async () => {
+    const { dirs, open, remove } = await leftBehind();
+    const durability = await open('later');
+    const settled: (() => void)[] = [];
+    const channel = { adopt: (_batch: Batch, onSettled: () => void) => settled.push(onSettled) };
+    durability.takeUp({ channel: channel as unknown as Channel, ledger: createLedger() });
+    for (const settle of settled) settle();
+    expect(readdirSync(dirs.savedDir)).toHaveLength(1);
+    await durability.close();
+    expect(readdirSync(dirs.savedDir)).toEqual([]);
+    remove();
+  });
+
+  test('leave the disk when they are stored', async () => {
+    const { open, remove } = await leftBehind();
+    const first = await open('first');
+    await deliveredBy(first).settleAll();
+    await first.close();
+    const second = await open('second');
+    expect([deliveredBy(second).recovered, second.isEmpty()]).toEqual([0, true]);
+    await second.close();
+    remove();
+  });
 });

@@ -1,10 +1,13 @@
 import { expect, test } from 'vitest';
 import type { Envelope } from '../src/event/event.ts';
 import { type UnbatchedEnvelope, regroup } from '../src/journal/regroup.ts';
+import { sequencesOfSaved } from '../src/journal/saved-envelopes.ts';
+import { type BatchId, freezeBatch } from '../src/pipeline/batch.ts';
 import { envelopeOf, OTHER_PROJECT, randomOf } from './support/factory.ts';
 import { envelopeOfRows, rowOf } from './support/rows.ts';
 
 const loose = (sequence: number, envelope: Envelope): UnbatchedEnvelope => ({ sequence, envelope });
+const envelopeIn = ({ envelope }: UnbatchedEnvelope) => envelope;
 
 test('what is recovered twice is the same batches under the same ids, whatever was recovered beside it before', () => {
   const random = randomOf(1);
@@ -52,4 +55,27 @@ test('an envelope larger than any batch is one alone', () => {
   const sizes = regroup([loose(1, envelopeOf(10)), loose(2, envelopeOf(6_000)), loose(3, envelopeOf(10))]);
   expect(sizes.map(({ eventCount }) => eventCount)).toEqual([10, 6_000, 10]);
   expect(regroup([])).toEqual([]);
+});
+
+test('of the envelopes that the journal has, exactly those are found in saved batches that they were made of', () => {
+  const random = randomOf(2);
+  for (let round = 0; round < 200; round++) {
+    const envelopes = Array.from({ length: 12 }, (_, n) =>
+      loose(n + 1, envelopeOf(1 + Math.floor(random() * 4), { from: n * 10 })),
+    );
+    const known = envelopes.filter(() => random() < 0.7);
+    const groups = [0, 4, 8].map((at) => envelopes.slice(at, at + 4).filter(() => random() < 0.7));
+    const saved = groups.map((group, n) => freezeBatch(`batch-${n}` as BatchId, group.map(envelopeIn)));
+    const found = sequencesOfSaved(saved, known);
+    for (const [n, group] of groups.entries()) {
+      const expected = group.filter((one) => known.includes(one)).map(({ sequence }) => sequence);
+      expect(found.get(saved[n]!.id) ?? []).toEqual(expected);
+    }
+  }
+});
+
+test('an envelope that a client sent twice is found as often as it was saved', () => {
+  const twins = [1, 2, 3].map((sequence) => loose(sequence, envelopeOf(2)));
+  const saved = freezeBatch('batch-1' as BatchId, twins.slice(0, 2).map(envelopeIn));
+  expect([...sequencesOfSaved([saved], twins).values()]).toEqual([[1, 2]]);
 });

@@ -22,6 +22,7 @@ import {
 } from '../journal/spill-files.ts';
 import { holdsJournal } from '../journal/recover.ts';
 import { regroup } from '../journal/regroup.ts';
+import { sequencesOfSaved } from '../journal/saved-envelopes.ts';
 import { boundedBy, volumeOf } from '../journal/volume.ts';
 import type { Log } from '../log/log.ts';
 import type { Batch, BatchId } from '../pipeline/batch.ts';
@@ -186,21 +187,35 @@ export async function openDurability({
       );
       countLost(lostBefore, 0);
     }
-    for (const batch of saved) {
-      earlier.add(batch.id);
-      adopt(batch, () => {
-        earlier.delete(batch.id);
-        removeSavedBatch(savedDir, batch.id);
-      });
-    }
+    const loose = recovered?.envelopes ?? [];
+    const inFiles = sequencesOfSaved(saved, loose);
+    for (const batch of saved) adoptSaved(batch, inFiles.get(batch.id) ?? []);
     for (const batch of recovered?.batches ?? []) {
       earlier.add(batch.id);
       adopt({ ...batch, mayHaveLanded: true }, () => earlier.delete(batch.id));
     }
     // The journal already holds these as envelopes; it learns of the batches when the flusher takes them.
-    for (const batch of regroup(recovered?.envelopes ?? [])) adopt(batch, () => {});
+    const isInFile = new Set([...inFiles.values()].flat());
+    for (const batch of regroup(loose.filter(({ sequence }) => !isInFile.has(sequence)))) adopt(batch, () => {});
     recovered = null;
     if (ledger.recovered > 0) log.info({ events: ledger.recovered }, 'recovered events of an earlier process');
+
+    /** Its file is removed when the journal, too, has no envelope of it any more: the next start would send that. */
+    function adoptSaved(batch: Batch, sequences: readonly number[]) {
+      let holders = 1;
+      const release = () => {
+        if (--holders === 0) removeSavedBatch(savedDir, batch.id);
+      };
+      earlier.add(batch.id);
+      if (sequences.length > 0) {
+        holders++;
+        delivered!.leaveTo(batch.id, sequences, release);
+      }
+      adopt(batch, () => {
+        earlier.delete(batch.id);
+        release();
+      });
+    }
 
     function adopt(batch: Batch, onSettled: () => void) {
       channel.adopt(batch, onSettled);

@@ -70,6 +70,8 @@ export type Journal = {
    * `onForgotten`: nothing reads the batch's rows here any more.
    */
   settle(batchId: BatchId, onForgotten?: () => void): void;
+  /** As `settle`, for envelopes of no batch here: that batch is in another place on disk, and has them. */
+  leaveTo(batchId: BatchId, sequences: readonly number[], onForgotten: () => void): void;
   /** Keeps a key that belongs to no envelope, or replaces its answer. */
   remember(key: KeptAnswer): Promise<void>;
   usage(): { readonly bytes: number; readonly segments: number; readonly unsettled: number; readonly keys: number };
@@ -122,7 +124,7 @@ export async function openJournal(
     unsettled: unsettled.count(),
     keys: keys.count(),
   });
-  return { journal: { isFull, append, cut, settle, remember, usage, state: writer.state, close }, recovered };
+  return { journal: { isFull, append, cut, settle, leaveTo, remember, usage, state: writer.state, close }, recovered };
 
   function takeUp({ envelopes, batches, keys: keptBefore }: FoundJournal) {
     for (const [sequence, envelope] of envelopes) unsettled.add(sequence, envelope, EARLIER);
@@ -205,10 +207,13 @@ export async function openJournal(
     return ignorable(promise);
   }
 
-  /** Drops the envelopes now; their segments count them until the record of it is on disk. */
   function settle(batchId: BatchId, onForgotten: () => void = ignore) {
     const sequences = unsettled.endBatch(batchId);
-    if (!sequences) return;
+    if (sequences) leaveTo(batchId, sequences, onForgotten);
+  }
+
+  /** Drops the envelopes now; their segments count them until the record of it is on disk. */
+  function leaveTo(batchId: BatchId, sequences: readonly number[], onForgotten: () => void) {
     const dropped = unsettled.drop(sequences);
     // A failure needs no handling: a restatement leaves out what was dropped.
     const record: JournalRecord = { type: 'settled', batchId, ranges: rangesOf(sequences) };

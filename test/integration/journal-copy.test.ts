@@ -1,10 +1,17 @@
 /** A data directory that is copied, or restored from a copy, while the stores go on. */
+import { randomUUIDv7 } from 'node:crypto';
 import { cpSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { nodeFiles } from '../../src/journal/files.ts';
+import { recover } from '../../src/journal/recover.ts';
+import { saveBatch } from '../../src/journal/spill-files.ts';
+import { type BatchId, freezeBatch } from '../../src/pipeline/batch.ts';
+import { systemClock } from '../../src/runtime/clock.ts';
 import { type WeirPlace, healthOf, isQuiet, isReady, until } from '../chaos/rig.ts';
 import { randomOf } from '../support/factory.ts';
-import { type Grounds, NEVER, endCleanly, startGrounds } from '../support/grounds.ts';
+import { type Grounds, NEVER, endCleanly, filesIn, startGrounds } from '../support/grounds.ts';
 import { auditOf, wrongIn } from '../support/load.ts';
 
 const SEED = Number(process.env['WEIR_COPY_SEED'] ?? 1);
@@ -172,6 +179,21 @@ test('restored after a part of its events came home: the rest does too', { timeo
   await grounds.startAt(after);
   const { stored } = await expectKeptBy(before, after);
   expect(stored).toBe(120);
+});
+
+test('saved by a stop whose last write the journal came to have all the same: nothing counts twice', async () => {
+  const weir = await newWeir(NEVER);
+  for (let n = 0; n < 5; n++) await grounds.accept(weir, 20);
+  await weir.kill();
+  // As a second signal leaves it while the disk hangs, and then does not.
+  const { envelopes } = await recover({ files: nodeFiles, clock: systemClock }, join(weir.dataDir, 'journal'));
+  const acknowledged = [...envelopes.values()].slice(1);
+  const saved = { ...freezeBatch(randomUUIDv7() as BatchId, acknowledged), mayBeElsewhere: true };
+  saveBatch(join(weir.dataDir, 'saved'), saved);
+  await grounds.startAt(weir);
+  const { stored } = await expectKeptBy(weir);
+  expect(stored).toBe(100);
+  expect(filesIn(join(weir.dataDir, 'saved'))).toEqual([]);
 });
 
 test(
