@@ -6,12 +6,16 @@ import { nativeDoor } from '../src/http/ingest/doors/native.ts';
 import type { Reply } from '../src/http/answers/reply.ts';
 import { createFairScheduler } from '../src/http/request/fair-scheduling.ts';
 import type { DoorRequest } from '../src/http/request/door-request.ts';
+import { openJournal } from '../src/journal/journal.ts';
+import { createLog } from '../src/log/log.ts';
 import { createAccept } from '../src/pipeline/accept.ts';
 import { createFlags } from '../src/pipeline/flags.ts';
 import { createLedger } from '../src/pipeline/ledger.ts';
+import type { Journal } from '../src/pipeline/ports.ts';
 import { createWaitingRoom } from '../src/pipeline/waiting-room.ts';
 import { createManualClock, settled } from './support/clock.ts';
-import { channelOn, DECODE_CONTEXT, envelopeOf, OTHER_PROJECT, PROJECT } from './support/factory.ts';
+import { channelOn, DECODE_CONTEXT, envelopeOf, OTHER_PROJECT, PROJECT, randomOf } from './support/factory.ts';
+import { createFaultyFiles } from './support/files.ts';
 
 const PATH = '/api/v1/ingest/events';
 const TOKEN = `mere_pub_${'0'.repeat(64)}`;
@@ -24,8 +28,8 @@ beforeEach(() => {
   weir = setup();
 });
 
-function setup() {
-  const clock = createManualClock();
+/** `keptBy`: without it, events are in memory only. */
+function setup(clock = createManualClock(), keptBy: Journal | null = null) {
   const channel = channelOn(clock, {
     maxEvents: 100,
     maxBytes: 100_000,
@@ -43,9 +47,9 @@ function setup() {
       flags,
       channel,
       waitingRoom,
-      accept: createAccept({ waitingRoom, journal: null, ledger }, { isRequired: false }),
+      accept: createAccept({ waitingRoom, journal: keptBy, ledger }, { isRequired: keptBy !== null }),
       watch: { watcher: null },
-      journalRefusal: () => journal,
+      journalRefusal: (bytes) => (keptBy?.isFull(bytes) ? 'full' : journal),
       credentials: {
         find(token: string) {
           looked.push(token);
@@ -62,7 +66,7 @@ function setup() {
       clock,
       newEventId: DECODE_CONTEXT.newEventId,
     },
-    { maxBodyBytes: 1_000_000, maxFutureMs: 86_400_000, defaultAck: 'queued' },
+    { maxBodyBytes: 1_000_000, maxFutureMs: 86_400_000, defaultAck: keptBy === null ? 'queued' : 'journaled' },
   );
 
   /** Sends so many events; what it has been answered so far. */
@@ -234,4 +238,22 @@ test('nobody waits for the journal, or for an intake that is closed', async () =
   const shut = weir.send(1);
   await settled();
   expect(refusalOf(shut.reply)).toEqual([503, 'ingest_disabled', '300']);
+});
+
+test('what is larger as rows than as a body is refused by a full journal as it would be before it was read', async () => {
+  const clock = createManualClock();
+  const files = createFaultyFiles(randomOf(1));
+  const limits = { maxBytes: 60_000, segmentBytes: 10_000, maxKeys: 10, maxKeyBytes: 1_000 };
+  const { journal } = await openJournal({ dir: 'journal', files, clock, log: createLog('silent') }, limits);
+  const { channel, ledger, send } = setup(clock, journal);
+  const request = send(100);
+  await clock.advance(100);
+  expect([request.isRead, request.reply?.status]).toEqual([true, 503]);
+  expect(request.reply?.headers).toMatchObject({ 'Retry-After': '1' });
+  expect(String(request.reply?.body)).toContain('the journal is full at the moment');
+  expect([ledger.accepted, channel.usage().events]).toEqual([0, 0]);
+
+  const small = send(1);
+  await clock.advance(100);
+  expect(small.reply?.status).toBe(202);
 });

@@ -21,7 +21,7 @@ import {
   sizeOf,
   totalSize,
 } from '../src/journal/segment-format.ts';
-import { JournalUnavailable } from '../src/journal/disk-failures.ts';
+import { JournalUnavailable } from '../src/pipeline/ports.ts';
 import { createLog } from '../src/log/log.ts';
 import type { BatchId } from '../src/pipeline/batch.ts';
 import { createManualClock, type ManualClock, settled } from './support/clock.ts';

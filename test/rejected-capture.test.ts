@@ -110,6 +110,7 @@ describe('the rejected events of a request are counted and kept', () => {
     ['when there are no others', 'full', { accepted: 0 }, 'kept'],
     ['not when there is no room for the others', 'full', {}, 'dropped'],
     ['not when the disk does not take the others', Promise.resolve('not-journaled'), {}, 'dropped'],
+    ['not when the journal has no room for the others', Promise.resolve('journal-full'), {}, 'dropped'],
   ])('%s', async (_, outcome, changed, expected) => {
     const fates: string[] = [];
     const ledger = { rejected: 0 };

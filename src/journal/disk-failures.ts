@@ -1,21 +1,5 @@
 /** Failures of the journal's disk: errors for the rest of Weir, and for the journal's own parts. */
 
-/**
- * Why the journal did not accept a record: `full` when settling will make room, `disk-full` when the disk has none,
- * `failed` when the disk cannot be trusted at the moment. All of them pass by themselves.
- */
-export type UnavailableReason = 'full' | 'disk-full' | 'failed' | 'closed';
-
-export class JournalUnavailable extends Error {
-  override readonly name = 'JournalUnavailable';
-  readonly reason: UnavailableReason;
-
-  constructor(reason: UnavailableReason, cause?: unknown) {
-    super(`the journal accepts nothing now: ${reason}`, { cause });
-    this.reason = reason;
-  }
-}
-
 /** An error after which the segment must not be written any more. */
 export class SegmentAbandoned extends Error {
   override readonly name = 'SegmentAbandoned';

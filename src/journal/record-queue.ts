@@ -1,7 +1,7 @@
 /** The records that wait for the next round, in order of arrival. */
 import type { JournalRecord } from './record.ts';
 import { MAX_WRITE_BYTES, type Segment } from './segments.ts';
-import type { JournalUnavailable } from './disk-failures.ts';
+import type { JournalUnavailable } from '../pipeline/ports.ts';
 
 export type QueuedRecord = {
   readonly record: JournalRecord;

@@ -10,13 +10,14 @@
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../log/log.ts';
 import { failureOf } from '../pipeline/outcome.ts';
+import { JournalUnavailable, type UnavailableReason } from '../pipeline/ports.ts';
 import type { Compaction } from './compaction.ts';
 import { createRecordQueue, type QueuedRecord } from './record-queue.ts';
 import { type JournalRecord, isControl } from './record.ts';
 import { sizeOf } from './segment-format.ts';
 import type { DiskReserve } from './disk-reserve.ts';
 import type { Segment, Segments } from './segments.ts';
-import { SegmentAbandoned, codeOf, isDiskFull, type UnavailableReason, JournalUnavailable } from './disk-failures.ts';
+import { SegmentAbandoned, codeOf, isDiskFull } from './disk-failures.ts';
 import type { Unsettled } from './unsettled.ts';
 
 export type JournalState =

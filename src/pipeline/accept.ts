@@ -5,14 +5,14 @@
 import type { Envelope } from '../event/event.ts';
 import type { HeldPlace, OfferRefusal, OnSettled, Reservation } from './channel-port.ts';
 import type { Ledger } from './ledger.ts';
-import type { Journal, KeptAnswer } from './ports.ts';
+import { type Journal, JournalUnavailable, type KeptAnswer } from './ports.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 /**
- * How safe the envelope is when `accept` resolves; `not-journaled`: the journal failed, and the envelope was not
- * accepted.
+ * How safe the envelope is when `accept` resolves; `journal-full`, `not-journaled`: the journal had no room, or failed,
+ * and the envelope was not accepted.
  */
-export type Accepted = 'queued' | 'journaled' | 'not-journaled';
+export type Accepted = 'queued' | 'journaled' | 'journal-full' | 'not-journaled';
 
 export type Acceptance = {
   /** `queued` asks for memory only; `journaled` waits for the disk. */
@@ -52,10 +52,10 @@ export function createAccept(
     const { sequence, written } = journal.append(envelope, answer);
     const kept = written.then(
       () => queue(sequence),
-      () => {
+      (error: unknown) => {
         if (!isRequired || level === 'queued') return queue(null);
         held.cancel();
-        return 'not-journaled' as const;
+        return error instanceof JournalUnavailable && error.reason === 'full' ? 'journal-full' : 'not-journaled';
       },
     );
     if (level !== 'queued') return kept;

@@ -124,11 +124,30 @@ export type KeptAnswer = {
   readonly at: number;
 };
 
+/**
+ * Why the journal did not accept a record: `full` when settling will make room, `disk-full` when the disk has none,
+ * `failed` when the disk cannot be trusted at the moment. All of them pass by themselves.
+ */
+export type UnavailableReason = 'full' | 'disk-full' | 'failed' | 'closed';
+
+export class JournalUnavailable extends Error {
+  override readonly name = 'JournalUnavailable';
+  readonly reason: UnavailableReason;
+
+  constructor(reason: UnavailableReason, cause?: unknown) {
+    super(`the journal accepts nothing now: ${reason}`, { cause });
+    this.reason = reason;
+  }
+}
+
 /** Makes an acknowledgement survive the end of this process, however it comes. */
 export type Journal = {
   /** Whether an envelope of that many bytes would be refused now. */
   isFull(bytes: number): boolean;
-  /** Keeps the envelope, and the answer if it has a key. `written` resolves when both survive a power cut. */
+  /**
+   * Keeps the envelope, and the answer if it has a key. `written` resolves when both survive a power cut, and rejects
+   * with `JournalUnavailable`.
+   */
   append(envelope: Envelope, answer?: KeptAnswer): { readonly sequence: number; readonly written: Promise<void> };
   /** Fixes which envelopes form the batch; must be on disk before the batch is first sent. */
   cut(id: BatchId, sequences: readonly number[]): Promise<void>;

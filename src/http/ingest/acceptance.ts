@@ -19,13 +19,7 @@ import { bodyOf } from './door-refusals.ts';
 import type { Door, DoorAnswer, RequestHead } from './doors/door.ts';
 import type { Answer, Idempotency } from './idempotency.ts';
 import type { RejectedCapture } from './rejected-capture.ts';
-import {
-  type IngestRefusal,
-  JOURNAL_REFUSALS,
-  KEY_UNAVAILABLE,
-  NOT_REPLICATED,
-  OFFER_REFUSALS,
-} from './ingest-refusals.ts';
+import { type IngestRefusal, KEY_UNAVAILABLE, NOT_REPLICATED, OFFER_REFUSALS, UNACCEPTED } from './ingest-refusals.ts';
 
 export const MAX_KEY_LENGTH = 200;
 
@@ -176,7 +170,7 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
       if (reached !== 'queued' && reached !== 'journaled') {
         if (watched !== undefined) watcher?.refused(watched);
         rejection?.refused();
-        return reached === 'not-journaled' ? JOURNAL_REFUSALS.failed : OFFER_REFUSALS[reached];
+        return UNACCEPTED[reached];
       }
       if (settled === null || ack === 'stored' || reached === 'journaled') rejection?.answered();
       if (settled === null) return { ...answer, ack: reached };

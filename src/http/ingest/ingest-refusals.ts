@@ -39,6 +39,13 @@ export const JOURNAL_REFUSALS: Record<'full' | 'failed', IngestRefusal> = {
   failed: { refused: 'ingest_down', message: 'events cannot be written to disk at the moment' },
 };
 
+/** What found no place when it had been read. */
+export const UNACCEPTED = {
+  ...OFFER_REFUSALS,
+  'journal-full': JOURNAL_REFUSALS.full,
+  'not-journaled': JOURNAL_REFUSALS.failed,
+} as const;
+
 /** They stay in memory and are appended all the same once brokers answer, unless this process ends first. */
 export const NOT_REPLICATED: IngestRefusal = { refused: 'not_replicated' };
 
