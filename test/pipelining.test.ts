@@ -53,6 +53,7 @@ async function start(answer: Listener, clock: Clock = systemClock) {
   const lines: Line[] = [];
   open.push({ server, lines });
   return {
+    server,
     counted,
     async dial() {
       const line = await dial(server.port);
@@ -257,5 +258,51 @@ describe('requests sent ahead', () => {
     reading.resolve();
     const received = await line.until((text) => text.includes('<next>'));
     expect(received.match(/<[^>]*>/g)).toEqual(['<10000000>', '<next>']);
+  });
+});
+
+describe('while the server closes', () => {
+  test('a request that has arrived is read and answered', async () => {
+    const { server, dial } = await start((_, outgoing) => void send(outgoing, 'answered'));
+    const line = await dial();
+    line.write(get('/first'));
+    await line.until((text) => text.includes('answered'));
+    line.write(get('/second'));
+    const closed = server.close();
+    expect(answersIn(await line.until((text) => answersIn(text) === 2))).toBe(2);
+    await closed;
+    await line.ended;
+  });
+
+  test('all requests that arrived together are', async () => {
+    const { server, dial, counted } = await start((_, outgoing) => void send(outgoing, 'y'.repeat(10_000)));
+    const line = await dial();
+    line.write(Array.from({ length: 1_000 }, (_, n) => get(`/${n}`)).join(''));
+    await vi.waitFor(() => expect(counted.begun).toBeGreaterThan(0), SOON);
+    const closed = server.close();
+    expect(answersIn(await line.until((text) => answersIn(text) === 1_000))).toBe(1_000);
+    await closed;
+  });
+
+  test('an answer leaves completely, however slowly its client reads', async () => {
+    const { server, dial, counted } = await start((_, outgoing) => void send(outgoing, 'y'.repeat(20_000_000)));
+    const line = await dial();
+    line.socket.pause();
+    line.write(get('/large') + get('/behind'));
+    await vi.waitFor(() => expect(counted.begun).toBeGreaterThan(0), SOON);
+    const closed = server.close();
+    await sleep(200);
+    line.socket.resume();
+    expect((await line.until((text) => text.length > 40_000_000)).length).toBeGreaterThan(40_000_000);
+    await closed;
+  });
+
+  test('connections that are idle end at once', async () => {
+    const { server, dial } = await start((_, outgoing) => void send(outgoing, 'answered'));
+    const [idle, silent] = [await dial(), await dial()];
+    idle.write(get('/first'));
+    await idle.until((text) => text.includes('answered'));
+    await server.close();
+    await Promise.all([idle.ended, silent.ended]);
   });
 });

@@ -4,7 +4,7 @@
  * answers made, and kept in memory for as long as it likes. So Node receives the bytes in parts, and none while an
  * answer is pending: what the client sends in the meantime stays with the kernel, and soon with the client.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { yieldToEventLoop } from '../../runtime/clock.ts';
 
@@ -17,9 +17,14 @@ const MIN_CHUNK_BYTES = 64;
 const HEAD_END = Buffer.from('\n\r\n');
 
 /** `_paused`: Node reads nothing before it has written what it has, and must not be given more. */
-type Paced = { _paused?: boolean; [BEGUN]?: (incoming: IncomingMessage, outgoing: ServerResponse) => void };
+type Paced = { _paused?: boolean; [PACE]?: Pace };
 /** A property of the socket itself: looking it up elsewhere costs every request. */
-const BEGUN = Symbol('tells of requests');
+const PACE = Symbol('pace of requests');
+type Pace = {
+  begun(incoming: IncomingMessage, outgoing: ServerResponse): void;
+  /** Whether bytes wait here, or an answer has not left completely. */
+  isBusy(): boolean;
+};
 
 /** Call it when Node's server has begun to listen to the socket, with what was read from it before. */
 export function paceRequests(socket: Socket & Paced, first: Buffer, { hasEnded }: { hasEnded: boolean }): void {
@@ -36,7 +41,7 @@ export function paceRequests(socket: Socket & Paced, first: Buffer, { hasEnded }
 
   socket.off('data', read).off('end', notifyEnd);
   socket.on('data', onData).on('end', onEnd).on('resume', feed);
-  socket[BEGUN] = begun;
+  socket[PACE] = { begun, isBusy: () => held !== null || unanswered > 0 };
   feed();
 
   function onData(bytes: Buffer) {
@@ -105,7 +110,19 @@ export function paceRequests(socket: Socket & Paced, first: Buffer, { hasEnded }
 
 /** Call it for every request that Node has read from such a socket. */
 export function announceRequest(incoming: IncomingMessage, outgoing: ServerResponse): void {
-  (incoming.socket as Paced)[BEGUN]?.(incoming, outgoing);
+  (incoming.socket as Paced)[PACE]?.begun(incoming, outgoing);
+}
+
+/**
+ * Ends those of the server's connections that are between requests. Node's own `closeIdleConnections` looks at its
+ * parser alone: it would cut answers that leave slowly, and requests that wait here.
+ */
+export function endIdleConnections(server: Server, connections: Iterable<Socket & Paced>): void {
+  const busy = [...connections].filter((socket) => socket[PACE]?.isBusy());
+  for (const socket of busy) socket.destroy = () => socket;
+  server.closeIdleConnections();
+  // What the prototype has is in force again.
+  for (const socket of busy) delete (socket as Partial<Socket>).destroy;
 }
 
 function chunkEnd(bytes: Buffer): number {

@@ -1,11 +1,11 @@
 /** The listening socket: Node's HTTP server with every wait bounded. */
 import { type RequestListener, STATUS_CODES, type Server, type ServerResponse, createServer } from 'node:http';
-import { type AddressInfo, type Socket, createServer as createSocketServer } from 'node:net';
+import { type AddressInfo, Server as SocketServer, type Socket, createServer as createSocketServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../log/log.ts';
 import { type DoorRouter, writeAnswer } from '../ingest/door-router.ts';
-import { paceRequests, announceRequest } from './pipelining.ts';
+import { announceRequest, endIdleConnections, paceRequests } from './pipelining.ts';
 import { type PlainConnection, servePlain } from './plain-connection.ts';
 import { SERVER_REFUSALS } from '../answers/refusals.ts';
 import { bareReplyTo } from '../answers/refusal-reply.ts';
@@ -102,12 +102,12 @@ export async function listen(
   return {
     port: (server.address() as AddressInfo).port,
     async close() {
-      server.close(() => closed.abort('closed'));
+      closeListening();
       // A connection may become idle after any answer, so this checks more than once.
       while (!closed.signal.aborted) {
         // A request that has already arrived is read first, and answered.
         await clock.sleep(CLOSE_CHECK_MS, closed.signal);
-        server.closeIdleConnections();
+        endIdleConnections(server, connections);
         for (const connection of plain.values()) connection.endIfIdle();
         // For Node, a connection that never sent a byte is not idle but about to speak.
         for (const socket of connections) if (socket.bytesRead === 0) socket.destroy();
@@ -117,6 +117,18 @@ export async function listen(
       for (const socket of connections) socket.destroy();
     },
   };
+
+  /**
+   * Node's own `close` ends idle connections at once, and with them requests that have arrived and were not read; and it
+   * ends slow requests no more.
+   */
+  function closeListening() {
+    SocketServer.prototype.close.call(server, () => {
+      closed.abort('closed');
+      // Without connections, it only stops looking for slow requests.
+      server.close();
+    });
+  }
 
   function handOverTo(toNode: (socket: Socket) => void) {
     return (socket: Socket, bytes: Buffer, hasEnded: boolean) => {
