@@ -720,6 +720,26 @@ describe('the end of the service', () => {
     await closed;
   });
 
+  test('begins what was sent ahead by a client that reads its answers late', async () => {
+    let begun = 0;
+    const { dial, server } = await start({
+      '/large': () => {
+        begun += 1;
+        return reply('y'.repeat(5_000_000));
+      },
+    });
+    const line = await dial();
+    line.socket.pause();
+    line.write(post('/large').repeat(10));
+    await vi.waitFor(() => expect(begun).toBeGreaterThan(0), SOON);
+    const closed = server.close();
+    await sleep(100);
+    line.socket.resume();
+    await line.ended;
+    expect(begun).toBe(10);
+    await closed;
+  });
+
   test('cuts what is left', async () => {
     const { dial, server } = await start({ '/long': () => new Promise(() => {}) });
     const [plain, handed] = [await dial(), await dial()];

@@ -13,7 +13,7 @@ import type { RequestTurns } from './request-turns.ts';
 import { MAX_DISCARDED_BYTES, textOf, untilSilent } from '../answers/reply.ts';
 
 export type PlainConnection = {
-  /** Ends the connection, unless a request is in progress. */
+  /** Ends the connection, unless a request is in progress or has arrived. */
   endIfIdle(): void;
   /** Ends the connection when it has kept Weir waiting for too long. Call it at intervals. */
   endIfLate(): void;
@@ -300,7 +300,7 @@ export function servePlain(
   }
 
   function endIfIdle() {
-    if (state === 'idle' && !isWaiting) end();
+    if (state === 'idle' && unread === null && !isWaiting) end();
   }
 
   function endIfLate() {
