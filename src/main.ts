@@ -11,7 +11,7 @@ import { Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { compileCacheDir } from './runtime/own-files.ts';
 
-answerSignals();
+const releaseSignals = answerSignals();
 
 // TypeScript and its dependencies are compiled once, not at every start: 0.1 s of CPU instead of 0.4 for a command.
 // Where the directory cannot be written nothing is kept.
@@ -43,18 +43,22 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   readFile: (path) => readFileSync(path, 'utf8'),
   clock: systemClock,
   user: userName(),
+  releaseSignals,
 });
 
 /**
  * Installed before anything is loaded. Until a service has begun something there is nothing to save; `serve` then
  * installs its own listeners. Every other command ends by the signal itself, which process 1 has to do for itself.
+ * Returns what removes the listeners.
  */
-function answerSignals(): void {
+function answerSignals(): () => void {
   const isService = process.argv[2] === 'serve';
-  if (!isService && process.pid !== 1) return;
-  for (const signal of ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM'] as const) {
-    process.on(signal, () => process.exit(isService ? 0 : 128 + constants.signals[signal]));
-  }
+  const answered = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM'] as const;
+  const answer = (signal: NodeJS.Signals) => process.exit(isService ? 0 : 128 + constants.signals[signal]);
+  if (isService || process.pid === 1) for (const signal of answered) process.on(signal, answer);
+  return () => {
+    for (const signal of answered) process.off(signal, answer);
+  };
 }
 
 async function ask(question: string): Promise<string> {

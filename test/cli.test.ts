@@ -42,6 +42,7 @@ async function run(
     readFile: missing,
     clock: createManualClock(),
     user: 'tester',
+    releaseSignals: () => {},
   });
   return { code, stdout, stderr };
 }

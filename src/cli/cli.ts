@@ -13,6 +13,8 @@ export type Cli = {
   readonly exitWith: (code: number) => void;
   /** The person who runs the command, for the audit. */
   readonly user: string;
+  /** Ends the answers to signals given so far. */
+  readonly releaseSignals: () => void;
 };
 
 /** A command cannot do what it was asked. The message says why and what to do; it is printed without a stack. */

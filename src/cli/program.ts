@@ -36,6 +36,8 @@ export type ProgramContext = {
   readonly clock: Clock;
   /** The name of the user, as the operating system has it. */
   readonly user: string;
+  /** Ends the answers to signals given so far. A service calls it once it gives its own. */
+  readonly releaseSignals: () => void;
 };
 
 const SUCCESS = 0;
@@ -44,13 +46,14 @@ const USAGE = 2;
 
 /** Runs one command and returns the exit code: 0 success, 1 failure, 2 wrong usage. Never throws. */
 export async function runProgram(args: readonly string[], context: ProgramContext): Promise<number> {
-  const { io, input, env, readFile, clock, user } = context;
+  const { io, input, env, readFile, clock, user, releaseSignals } = context;
   let exitCode = SUCCESS;
   const cli: Cli = {
     io,
     input,
     clock,
     user,
+    releaseSignals,
     config: () => parseConfig(env, readFile),
     exitWith: (code) => {
       exitCode = code;

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Cli } from './cli.ts';
 
-export function addServe(program: Command, { io, config, exitWith }: Cli): void {
+export function addServe(program: Command, { io, config, exitWith, releaseSignals }: Cli): void {
   program
     .command('serve')
     .description('accept events until SIGTERM or SIGINT, then save everything and stop')
@@ -19,6 +19,6 @@ Examples:
     .action(async () => {
       const settings = config();
       const { serve } = await import('../service/serve.ts');
-      exitWith(await serve(settings, io));
+      exitWith(await serve(settings, { io, releaseSignals }));
     });
 }

@@ -6,6 +6,7 @@ import closeWithGrace from 'close-with-grace';
 import { announce } from './announce.ts';
 import type { Io } from '../runtime/io.ts';
 import { systemClock } from '../runtime/clock.ts';
+import { ENDING_SIGNALS, SAME_SIGNAL_WITHIN_MS } from '../runtime/signals.ts';
 import { collectStartupGarbage } from '../runtime/startup-garbage.ts';
 import type { Config } from '../config/config.ts';
 import type { ConsoleProcess } from '../console/fork.ts';
@@ -33,9 +34,6 @@ const FOR_LAST_LINES_MS = 500;
 /** Signals of supervisors and orchestrators; for a person at the terminal (SIGINT) no client needs a warning first. */
 const ORCHESTRATORS = 'SIGTERM';
 
-/** Installed by main.ts until something has begun. */
-const ANSWERED_BEFORE = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM'] as const;
-
 /** What has begun so far and must be ended. */
 type Begun = {
   runtime: RuntimeClaim | null;
@@ -48,7 +46,10 @@ type Begun = {
  * Runs until a signal or a fatal error ends the process; returns only when it could not start, with the exit code. The
  * process exits 0 when every accepted event has a durable home. A signal during the start ends what has begun by then.
  */
-export async function serve(config: Config, io: Io): Promise<number> {
+export async function serve(
+  config: Config,
+  { io, releaseSignals }: { readonly io: Io; readonly releaseSignals: () => void },
+): Promise<number> {
   const output = openStandardError(systemClock);
   const log = createLog(config.logLevel, output);
   surviveBrokenOutput(output, log);
@@ -56,6 +57,7 @@ export async function serve(config: Config, io: Io): Promise<number> {
   const stopping = new AbortController();
   const starting = start({ config, begun, output, log, io, signal: stopping.signal });
   const signals = stopOnSignals({ begun, starting, stopping, config, log });
+  releaseSignals();
   try {
     await starting;
     return await new Promise<never>(() => {});
@@ -160,7 +162,10 @@ function isExplained(error: Error): boolean {
   );
 }
 
-/** From now on the service handles these; main.ts's listeners end here. */
+/**
+ * Ends the service in order at a signal or an error that nobody caught. A signal that follows at once is the same one;
+ * a later one ends the service at once.
+ */
 function stopOnSignals({
   begun,
   starting,
@@ -174,29 +179,28 @@ function stopOnSignals({
   config: Config;
   log: Log;
 }): { uninstall(): void } {
-  const saveAndLeave = (why: string) => {
-    if (begun.service) begun.service.leave(why);
-    else log.fatal({}, why);
-    begun.runtime?.release();
-  };
-  const before = ANSWERED_BEFORE.map((signal) => ({ signal, listeners: process.listeners(signal) }));
-  const installed = closeWithGrace(
+  /** Why the service ends, since when; null while it does not. */
+  let ending: { readonly signal: NodeJS.Signals | null; readonly since: number } | null = null;
+  const ended = closeWithGrace(
     {
       delay: config.drainDelayMs + config.shutdownGraceMs + FOR_STORES_MS,
       logger: { error: (err: unknown) => log.error({ err }, 'shutdown failed') },
+      // Its listeners are replaced at the first signal, and without one for a moment a signal kills the process.
+      skip: [...ENDING_SIGNALS],
       onTimeout: () => saveAndLeave('shutdown took too long'),
-      onSecondSignal: () => saveAndLeave('second signal: exiting at once'),
       onSecondError: () => saveAndLeave('second error while shutting down'),
     },
-    async ({ signal, err }) => {
+    async ({ err }) => {
+      ending ??= { signal: null, since: systemClock.elapsed() };
+      const { signal } = ending;
       if (err) log.fatal({ err }, 'unexpected error: shutting down');
       else log.info({ signal }, 'signal received');
       // No client sends requests to a service that has not run yet.
       const isAnnounced = signal === ORCHESTRATORS && begun.service !== null;
       stopping.abort();
       await starting;
-      const [ended] = await Promise.all([begun.service?.stop({ isAnnounced }), begun.console?.stop()]);
-      const { lost, unclean } = ended ?? { lost: 0, unclean: 0 };
+      const [stopped] = await Promise.all([begun.service?.stop({ isAnnounced }), begun.console?.stop()]);
+      const { lost, unclean } = stopped ?? { lost: 0, unclean: 0 };
       await Promise.all((begun.embedded?.stores ?? []).map((store) => store.stop()));
       begun.runtime?.release();
       log.info({ lost }, 'stopped');
@@ -205,6 +209,28 @@ function stopOnSignals({
       if (lost > 0) throw new Error(`${lost} events have no durable home`);
     },
   );
-  for (const { signal, listeners } of before) for (const listener of listeners) process.off(signal, listener);
-  return installed;
+  for (const signal of ENDING_SIGNALS) process.on(signal, answer);
+  return {
+    uninstall() {
+      ended.uninstall();
+      for (const signal of ENDING_SIGNALS) process.off(signal, answer);
+    },
+  };
+
+  function answer(signal: NodeJS.Signals) {
+    const now = systemClock.elapsed();
+    if (ending === null) {
+      ending = { signal, since: now };
+      ended.close();
+    } else if (ending.signal === null || now - ending.since >= SAME_SIGNAL_WITHIN_MS) {
+      saveAndLeave('second signal: exiting at once');
+      process.exit(1);
+    }
+  }
+
+  function saveAndLeave(why: string) {
+    if (begun.service) begun.service.leave(why);
+    else log.fatal({}, why);
+    begun.runtime?.release();
+  }
 }

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { freePort } from '../support/ports.ts';
 import { type Stores, newProjectToken, startStores } from '../support/stores.ts';
-import { type Running, startWeir } from '../support/weir.ts';
+import { type Running, startWeir, untilAnother } from '../support/weir.ts';
 
 const SOON = { timeout: 30_000, interval: 20 };
 
@@ -132,6 +132,7 @@ test('a second signal meanwhile ends it at once, and what it has is on disk', as
   weir.child.kill('SIGTERM');
   await untilNotReady();
   ids.push(await accept());
+  await untilAnother();
   weir.child.kill('SIGTERM');
   expect((await weir.finished).code).toBe(1);
   await start({});
@@ -151,6 +152,7 @@ test('a second kind of signal counts as the second', async () => {
   const ids = [await accept()];
   weir.child.kill('SIGTERM');
   await untilNotReady();
+  await untilAnother();
   weir.child.kill('SIGINT');
   expect((await weir.finished).code).toBe(1);
   await start({});

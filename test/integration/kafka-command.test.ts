@@ -40,6 +40,7 @@ describe.skipIf(isWithoutKafka)('the topic, for operators', () => {
         ),
       exitWith: () => {},
       user: 'tester',
+      releaseSignals: () => {},
     };
     const program = new Command().exitOverride().configureOutput({ writeErr: () => {} });
     addChannel(program, cli);

@@ -1,11 +1,16 @@
 /** How a Weir ends when it is told twice, or breaks: whatever it had accepted is somewhere. */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { type Stores, newProjectToken, startStores } from '../support/stores.ts';
-import { type Running, startWeir } from '../support/weir.ts';
+import { MAIN, NODE_FLAGS, type Running, startWeir, untilAnother } from '../support/weir.ts';
+
+const isRequired = Boolean(process.env['CI']);
+const hasNpm = ['npm', 'bash'].every((command) => spawnSync(command, ['--version']).status === 0);
 
 let stores: Stores;
 let token: string;
@@ -74,6 +79,7 @@ async function signalTwice({ child, written, finished }: Running): Promise<numbe
   stores.postgresServer.pause();
   child.kill('SIGTERM');
   while (!written().includes('shutting down')) await systemClock.sleep(10);
+  await untilAnother();
   child.kill('SIGTERM');
   const { code } = await finished;
   stores.clickhouseServer.resume();
@@ -106,6 +112,69 @@ test('without a journal a second signal saves what is in memory to disk; the nex
   expect(await signalTwice(weir)).not.toBe(0);
   expect(saved()).toHaveLength(1);
   await expectStoredOnceAfterStart(ids);
+});
+
+test('the same signal twice, moments apart, is one: everything accepted is stored, the exit code is 0', async () => {
+  for (const gapMs of [0, 0.1, 0.3, 0.6, 1, 2, 3]) {
+    for (const [first, second] of [
+      ['SIGINT', 'SIGINT'],
+      ['SIGTERM', 'SIGTERM'],
+      ['SIGINT', 'SIGTERM'],
+    ] as const) {
+      const { weir, url } = await start({ INGEST_JOURNAL: 'off', INGEST_FLUSH_INTERVAL: '10m' });
+      const ids = await accept(url, 3);
+      weir.child.kill(first);
+      const sentAt = performance.now();
+      while (performance.now() - sentAt < gapMs);
+      weir.child.kill(second);
+      const { code, stderr } = await weir.finished;
+      expect({ gapMs, signal: weir.child.signalCode, code, stderr }).toMatchObject({ gapMs, signal: null, code: 0 });
+      expect(stderr.match(/"signal received"/g)).toHaveLength(1);
+      // Of two that wait for the process at once, either may reach it first.
+      expect(stderr).toMatch(new RegExp(`"signal":"(${first}|${second})"`));
+      expect(await copiesOf(ids)).toEqual([1, 1, 1]);
+      expect(existsSync(join(dataDir, 'runtime.json'))).toBe(false);
+    }
+  }
+});
+
+/** As under bash, which becomes the last command of a line; other shells stay in between and keep the signal away. */
+test.skipIf(!hasNpm && !isRequired)('one Ctrl-C under npm, which passes it on as well, is an orderly end', async () => {
+  const script = [process.execPath, ...NODE_FLAGS, MAIN, 'serve'].join(' ');
+  writeFileSync(join(dataDir, 'package.json'), JSON.stringify({ private: true, scripts: { start: script } }));
+  const npm = spawn('npm', ['start', '--script-shell=bash', '--no-update-notifier'], {
+    cwd: dataDir,
+    env: { PATH: process.env['PATH'], HOME: dataDir, CONSOLE_PORT: 'off', PORT: '0', WEIR_DATA_DIR: dataDir },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  let text = '';
+  for (const stream of [npm.stdout, npm.stderr]) {
+    stream.setEncoding('utf8').on('data', (part: string) => (text += part));
+  }
+  const ended = once(npm, 'close');
+  while (!text.includes('"msg":"listening"')) {
+    expect(npm.exitCode, text).toBeNull();
+    await systemClock.sleep(20);
+  }
+  process.kill(-npm.pid!, 'SIGINT');
+  const [code] = await ended;
+  expect({ code, text }).toMatchObject({ code: 0, text: expect.stringContaining('"msg":"stopped"') });
+  expect(text).not.toContain('second signal');
+});
+
+test('what a preloaded module does at a signal, it still does', async () => {
+  const preloaded = join(dataDir, 'preloaded.mjs');
+  const heard = join(dataDir, 'heard');
+  writeFileSync(
+    preloaded,
+    `import { writeFileSync } from 'node:fs';
+     process.on('SIGTERM', () => writeFileSync(${JSON.stringify(heard)}, ''));`,
+  );
+  const { weir } = await start({ NODE_OPTIONS: `--import=${preloaded}` });
+  weir.child.kill('SIGTERM');
+  expect((await weir.finished).code).toBe(0);
+  expect(existsSync(heard)).toBe(true);
 });
 
 test('an error nobody caught takes the way of a signal: everything accepted is stored, the exit code is 1', async () => {

@@ -15,7 +15,7 @@ import { type WeirPlace, until } from '../chaos/rig.ts';
 import { freePort } from '../support/ports.ts';
 import { randomOf } from '../support/factory.ts';
 import { type Grounds, NEVER, endCleanly, logOf, startGrounds } from '../support/grounds.ts';
-import { runWeir } from '../support/weir.ts';
+import { runWeir, untilAnother } from '../support/weir.ts';
 
 const SEED = Number(process.env['WEIR_WORKERS_SEED'] ?? 1);
 const THREE = { WEIR_WORKERS: '3', LOG_LEVEL: 'debug' };
@@ -310,6 +310,7 @@ describe('an end', () => {
     const pids = await pidsOf(weir);
     const ended = weir.terminate();
     await until('draining', () => logOf(weir).split('"shutting down"').length > 2);
+    await untilAnother();
     process.kill(weir.pid()!, 'SIGTERM');
     expect(await ended).toBe(1);
     await until('all gone', () => !pids.some(isAlive));
@@ -342,6 +343,7 @@ describe('an end that fails', () => {
     const [killed] = await pidsOf(weir);
     const ended = weir.terminate();
     await until('draining', () => logOf(weir).split('"shutting down"').length > 2);
+    await untilAnother();
     process.kill(killed!, 'SIGKILL');
     await until('noticed', () => logOf(weir).includes('worker did not stop cleanly'));
     await grounds.heal();

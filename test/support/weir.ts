@@ -6,6 +6,7 @@ import { userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runProgram } from '../../src/cli/program.ts';
+import { SAME_SIGNAL_WITHIN_MS } from '../../src/runtime/signals.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 
 export type Finished = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
@@ -49,6 +50,9 @@ export function startWeir(
   return { child, finished, written: () => stdout + stderr };
 }
 
+/** Until a signal is no longer taken for another copy of the first. */
+export const untilAnother = (): Promise<void> => systemClock.sleep(SAME_SIGNAL_WITHIN_MS + 100);
+
 export function runWeir(...args: Parameters<typeof startWeir>): Promise<Finished> {
   return startWeir(...args).finished;
 }
@@ -83,6 +87,7 @@ export async function commandWeir(
     readFile: (path) => readFileSync(resolve(cwd, path), 'utf8'),
     clock: systemClock,
     user: userInfo().username,
+    releaseSignals: () => {},
   });
   return { code, stdout: stdout + Buffer.concat(bytes).toString('utf8'), stderr };
 }

@@ -1,0 +1,10 @@
+/** The signals that end a process of Weir, and those that it leaves to the system. */
+
+/** Each of them is answered with an orderly end. */
+export const ENDING_SIGNALS = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR2', 'SIGABRT', 'SIGTRAP'] as const;
+
+/**
+ * One request to end may arrive twice: npm passes on what the terminal has sent to the whole group, and a service
+ * manager may signal all processes of a service. A person who signals again takes longer.
+ */
+export const SAME_SIGNAL_WITHIN_MS = 1_000;
