@@ -37,6 +37,11 @@ test.each(['on', 'prefer', 'off'])(
     ]);
     // A draft would keep the room that it found from the journal.
     expect(readdirSync(dataDir)).toEqual(['runtime.json']);
+    claim.release();
+    expect(JSON.parse(lines.at(-1)!)).toMatchObject({
+      code: 'EISDIR',
+      msg: 'runtime.json cannot be removed; the next start replaces it',
+    });
     rmSync(dataDir, { recursive: true });
   },
 );

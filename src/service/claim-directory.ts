@@ -6,13 +6,13 @@ import { AlreadyRunning, type RuntimeClaim, claimRuntime } from './runtime-file.
 const DISK_FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
 
 /**
- * Claims the data directory for this process. Failing to write the runtime file is tolerated, now and when it is
- * published; failing to open a required journal is not. Throws `AlreadyRunning`, `JournalUnusable`.
+ * Claims the data directory for this process. Failing to write the runtime file is tolerated, now, when it is published
+ * and when it is released; failing to open a required journal is not. Throws `AlreadyRunning`, `JournalUnusable`.
  */
 export function claimDirectory({ dataDir, journal }: Config, pid: number, log: Log): RuntimeClaim {
   try {
     const { publish, release } = claimRuntime(dataDir, pid);
-    return { publish: tolerant(publish), release };
+    return { publish: tolerantPublish(publish), release: tolerantRelease(release) };
   } catch (error) {
     if (error instanceof AlreadyRunning) throw error;
     const code = codeOf(error);
@@ -28,12 +28,23 @@ export function claimDirectory({ dataDir, journal }: Config, pid: number, log: L
   }
 
   /** A disk may have become full since the directory was claimed. */
-  function tolerant(publish: RuntimeClaim['publish']): RuntimeClaim['publish'] {
+  function tolerantPublish(publish: RuntimeClaim['publish']): RuntimeClaim['publish'] {
     return (endpoints) => {
       try {
         publish(endpoints);
       } catch (error) {
         warn(error);
+      }
+    };
+  }
+
+  /** Or read-only. What is left is no claim: its process is gone. */
+  function tolerantRelease(release: RuntimeClaim['release']): RuntimeClaim['release'] {
+    return () => {
+      try {
+        release();
+      } catch (error) {
+        log.warn({ err: error, code: codeOf(error) }, 'runtime.json cannot be removed; the next start replaces it');
       }
     };
   }
@@ -44,4 +55,4 @@ export function claimDirectory({ dataDir, journal }: Config, pid: number, log: L
   }
 }
 
-const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? 'unknown error';
+const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code || 'unknown error';

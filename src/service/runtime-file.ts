@@ -37,7 +37,7 @@ export type Runtime =
 export type RuntimeClaim = {
   /** Writes all addresses. May be called again. Throws when the file cannot be written. */
   publish(endpoints: Endpoints): void;
-  /** Removes the file if it is still ours. Never throws: it is the last thing a process does. */
+  /** Removes the file if it is still ours. Throws when that fails. */
   release(): void;
 };
 

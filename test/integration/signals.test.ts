@@ -177,6 +177,19 @@ test('what a preloaded module does at a signal, it still does', async () => {
   expect(existsSync(heard)).toBe(true);
 });
 
+test('a data directory in which nothing can be removed any more does not make an orderly end a failure', async () => {
+  const { weir, url } = await start({ INGEST_FLUSH_INTERVAL: '10m' });
+  const ids = await accept(url, 3);
+  // Reading and removing it fail for every user.
+  rmSync(join(dataDir, 'runtime.json'));
+  mkdirSync(join(dataDir, 'runtime.json'));
+  weir.child.kill('SIGTERM');
+  const { code, stderr } = await weir.finished;
+  expect({ code, stderr }).toMatchObject({ code: 0, stderr: expect.stringContaining('cannot be removed') });
+  expect(stderr).not.toMatch(/"level":(50|60)/);
+  expect(await copiesOf(ids)).toEqual([1, 1, 1]);
+});
+
 test('an error nobody caught takes the way of a signal: everything accepted is stored, the exit code is 1', async () => {
   const trap = join(dataDir, 'trap.mjs');
   const trigger = join(dataDir, 'trigger');
