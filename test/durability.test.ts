@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -20,13 +20,14 @@ const MIB = 1024 * 1024;
 const ENVELOPES = 64;
 
 const batchId = (n: number) => `01890000-0000-7000-8000-${String(n).padStart(12, '0')}` as BatchId;
-const log = createLog('silent');
 
 type Mode = 'on' | 'off';
 
 function setup() {
   const dir = mkdtempSync(join(tmpdir(), 'weir-durability-'));
   const dirs = durableDirs(dir);
+  const lines: unknown[] = [];
+  const log = createLog('warn', { write: (line: string) => void lines.push(JSON.parse(line)) });
   const open = (name: string, mode: Mode = 'on') =>
     openDurability({
       config: { journal: { mode, maxBytes: 256 * MIB }, workers: 1 },
@@ -36,8 +37,10 @@ function setup() {
       log,
       onSynced: () => {},
     });
-  return { dirs, open, remove: () => rmSync(dir, { recursive: true }) };
+  return { dirs, open, lines, remove: () => rmSync(dir, { recursive: true }) };
 }
+
+const log = createLog('silent');
 
 /** As the flusher sees it. */
 function deliveredBy({ delivered, takeUp }: Durability) {
@@ -102,6 +105,40 @@ test('a batch that is on disk already needs no room to be saved again', async ()
   const before = statSync(dirs.savedDir).mtimeMs;
   expect(leftoversOf(channel, durability)).toEqual({ saved: 10, lost: 0 });
   expect(statSync(dirs.savedDir).mtimeMs).toBe(before);
+  await durability.close();
+  remove();
+});
+
+test('a saved batch that was stored and whose file cannot be removed is said, and ends nothing', async () => {
+  const { dirs, open, lines, remove } = setup();
+  saveBatch(dirs.savedDir, freezeBatch(batchId(1), [envelopeOf(10)]));
+  saveBatch(dirs.savedDir, freezeBatch(batchId(2), [envelopeOf(5)]));
+  const durability = await open('later', 'off');
+  const { channel, recovered, settleAll } = deliveredBy(durability);
+  expect(recovered).toBe(15);
+  // Removing it fails for every user.
+  const [kept] = readdirSync(dirs.savedDir);
+  rmSync(join(dirs.savedDir, kept!));
+  mkdirSync(join(dirs.savedDir, kept!));
+  await settleAll();
+  expect(channel.usage().events).toBe(0);
+  expect(readdirSync(dirs.savedDir)).toEqual([kept]);
+  expect(lines).toMatchObject([{ level: 40, batchId: batchId(1), msg: expect.stringContaining('cannot be removed') }]);
+  await durability.close();
+  remove();
+});
+
+test('a damaged saved batch that cannot be set aside is reported where it is, and keeps no other from being taken up', async () => {
+  const { dirs, open, lines, remove } = setup();
+  saveBatch(dirs.savedDir, freezeBatch(batchId(2), [envelopeOf(5)]));
+  const damaged = join(dirs.savedDir, `${batchId(1)}.batch`);
+  writeFileSync(damaged, 'half a ro');
+  // Renaming it fails for every user.
+  mkdirSync(`${damaged}.unreadable`);
+  const durability = await open('later', 'off');
+  expect(deliveredBy(durability).recovered).toBe(5);
+  expect(existsSync(damaged)).toBe(true);
+  expect(lines).toMatchObject([{ level: 50, file: damaged, bytes: 9 }]);
   await durability.close();
   remove();
 });

@@ -204,7 +204,7 @@ export async function openDurability({
     function adoptSaved(batch: Batch, sequences: readonly number[]) {
       let holders = 1;
       const release = () => {
-        if (--holders === 0) removeSavedBatch(savedDir, batch.id);
+        if (--holders === 0) forgetSaved(batch.id);
       };
       earlier.add(batch.id);
       if (sequences.length > 0) {
@@ -230,6 +230,15 @@ export async function openDurability({
     function count(eventCount: number) {
       ledger.accepted += eventCount;
       ledger.recovered += eventCount;
+    }
+  }
+
+  /** A file that stays costs the next start an insert, which the store recognises. */
+  function forgetSaved(id: BatchId) {
+    try {
+      removeSavedBatch(savedDir, id);
+    } catch (error) {
+      log.warn({ err: error, batchId: id }, 'saved batch was delivered, but its file cannot be removed');
     }
   }
 

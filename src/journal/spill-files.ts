@@ -23,8 +23,8 @@ import type { ProjectId } from '../event/event.ts';
 import type { Batch, BatchId } from '../pipeline/batch.ts';
 
 /**
- * A file whose contents do not match its header, set aside under `keptAs`. `events`: the number in the header, when
- * that is readable.
+ * A file whose contents do not match its header. `keptAs`: where it was set aside, or its own place if that failed.
+ * `events`: the number in the header, when that is readable.
  */
 export type UnreadableFile = { readonly keptAs: string; readonly bytes: number; readonly events: number | null };
 
@@ -113,17 +113,28 @@ export function readSavedBatches(dir: string): { batches: Batch[]; unreadable: U
     const batch = parseBatch(content);
     if (batch) batches.push(batch);
     else {
-      renameSync(path, `${path}.unreadable`);
       const events = headerOf(content)?.eventCount ?? null;
-      unreadable.push({ keptAs: `${path}.unreadable`, bytes: content.length, events });
+      unreadable.push({ keptAs: setAside(path), bytes: content.length, events });
     }
   }
   return { batches, unreadable };
 }
 
+/** Returns where the file is now. */
+function setAside(path: string): string {
+  const aside = `${path}.unreadable`;
+  try {
+    renameSync(path, aside);
+    return aside;
+  } catch {
+    // On a read-only disk it stays, and is reported again at the next start.
+    return path;
+  }
+}
+
 export const hasSavedBatches = (dir: string): boolean => listed(dir).length > 0;
 
-/** Removes the file of a batch that has reached a store. */
+/** Removes the file of a batch that has reached a store. Throws when that fails. */
 export function removeSavedBatch(dir: string, id: BatchId): void {
   rmSync(pathOf(dir, id), { force: true });
 }
