@@ -1,5 +1,5 @@
 /** The parts that several workers are made of, each alone. */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -7,6 +7,7 @@ import { systemClock } from '../src/runtime/clock.ts';
 import { createRateLimit } from '../src/http/access/rate-limit.ts';
 import { JournalLocked } from '../src/journal/lock.ts';
 import { createLog } from '../src/log/log.ts';
+import { createAbandonedDeliveries } from '../src/workers/abandoned-deliveries.ts';
 import { type IpcChannel, createIpcChannel } from '../src/workers/ipc-channel.ts';
 import type { WorkerRequests, WorkerMessage } from '../src/workers/messages.ts';
 import {
@@ -17,6 +18,7 @@ import {
   removeWorkerDirectory,
 } from '../src/workers/worker-directories.ts';
 import { createRestarts } from '../src/workers/restarts.ts';
+import type { WorkerSlot } from '../src/workers/worker-slot.ts';
 import { createSharedIdempotency, createSharedRateLimit } from '../src/workers/shared-limits.ts';
 import { createManualClock, settled } from './support/clock.ts';
 import { PROJECT, randomOf } from './support/factory.ts';
@@ -142,6 +144,47 @@ function linked() {
   };
   return { clock, failures, told, a: ends[0]!, b: ends[1]!, freeze, thaw };
 }
+
+describe('directories of former workers', () => {
+  let dataDir: string;
+  beforeEach(() => {
+    dataDir = mkdtempSync(join(tmpdir(), 'weir-abandoned-'));
+  });
+  afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
+
+  /** A process that has delivered everything at once. */
+  const delivered: WorkerSlot = {
+    run: async () => ({ wasClean: true }),
+    member: () => ({ worker: 0, pid: null, state: 'missing', snapshot: null }),
+    refresh: async () => {},
+    ask: async () => null,
+    tell: () => {},
+    stop: () => {},
+    kill: () => {},
+  };
+
+  test('one that cannot be removed is said and left for the next start, and the others go', async () => {
+    for (const worker of [3, 4]) mkdirSync(join(dataDir, 'workers', String(worker), 'journal'), { recursive: true });
+    // Kept under another name, which fails for every user where that leads nowhere.
+    writeFileSync(join(dataDir, 'workers', '3', 'journal', '000000000001.damaged'), '');
+    symlinkSync('nowhere', join(dataDir, 'workers', '3.set-aside'));
+    const lines: { level: number; msg: string; worker: number }[] = [];
+    const deliveries = createAbandonedDeliveries({
+      createSlot: () => delivered,
+      onMessage: () => {},
+      onUnreadable: () => {},
+      remember: async () => true,
+      countEnded: () => {},
+      dataDir,
+      stopping: new AbortController().signal,
+      clock: createManualClock(),
+      log: createLog('warn', { write: (line: string) => void lines.push(JSON.parse(line)) }),
+    });
+    await deliveries.run([3, 4]);
+    expect(lines).toMatchObject([{ level: 40, worker: 3, msg: 'worker directory cannot be removed; it stays' }]);
+    expect(abandonedWorkers(dataDir, 2)).toEqual([3]);
+  });
+});
 
 describe('a link', () => {
   test('brings every answer to its question, in both directions, and messages', async () => {

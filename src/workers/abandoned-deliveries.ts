@@ -96,9 +96,18 @@ export function createAbandonedDeliveries({
       log.warn({ worker, keys: keys.length }, 'idempotency keys could not be handed over; retrying');
       return false;
     }
-    const keptAs = removeWorkerDirectory(dataDir, worker);
     log.info({ worker }, 'delivered the events that a former worker left behind');
-    if (keptAs !== null) log.warn({ worker, dir: keptAs }, 'worker directory holds unreadable files and was kept');
+    remove(worker);
     return true;
+  }
+
+  /** What cannot be removed is delivered, so that it costs no more than a look at every start. */
+  function remove(worker: number): void {
+    try {
+      const keptAs = removeWorkerDirectory(dataDir, worker);
+      if (keptAs !== null) log.warn({ worker, dir: keptAs }, 'worker directory holds unreadable files and was kept');
+    } catch (error) {
+      log.warn({ worker, err: error }, 'worker directory cannot be removed; it stays');
+    }
   }
 }

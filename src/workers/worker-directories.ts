@@ -33,7 +33,7 @@ export function abandonedWorkers(dataDir: string, workers: number): number[] {
 
 /**
  * Removes an abandoned directory after its delivery. One with unreadable files is kept under another name, which is
- * returned.
+ * returned. Throws when that fails, for example where the directory is a mount point.
  */
 export function removeWorkerDirectory(dataDir: string, worker: number): string | null {
   const dir = ownDir(dataDir, worker);
