@@ -1,3 +1,4 @@
+import { isListenHost } from '../net/hosts.ts';
 import { ORIGIN_EXAMPLES, isOriginPattern } from '../net/origins.ts';
 
 /** What a setting may hold: how its text becomes a value, and how it is displayed. */
@@ -98,6 +99,10 @@ export const portOrOff: Kind<number | 'auto' | 'off'> = plain(
     return /^\d{1,5}$/.test(text) ? within(Number(text), 1, 65_535) : undefined;
   },
 );
+
+export const listenHost: Kind<string> = plain('an address without a zone (%eth0), or a host name', (text) => {
+  return isListenHost(text) ? text : undefined;
+});
 
 export const path: Kind<string> = matching(/^[^\0]+$/, 'the path of a file');
 

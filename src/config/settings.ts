@@ -7,6 +7,7 @@ import {
   duration,
   flag,
   integer,
+  listenHost,
   matching,
   oneOf,
   origins,
@@ -35,11 +36,7 @@ export type Setting<T> = {
 
 export const SETTINGS = {
   PORT: setting(integer(0, 65_535), '8080', 'TCP port to listen on; 0 takes any free one'),
-  HOST: setting(
-    matching(/^[\w.:%-]+$/, 'an address or host name'),
-    '127.0.0.1',
-    'Address to listen on; with NODE_ENV=production the default is 0.0.0.0',
-  ),
+  HOST: setting(listenHost, '127.0.0.1', 'Address to listen on; with NODE_ENV=production the default is 0.0.0.0'),
   HTTP_KEEP_ALIVE: setting(
     duration('1s', '1h'),
     '620s',
@@ -224,11 +221,7 @@ export const SETTINGS = {
     portOrOff,
     'TCP port of the console, a page for operators; empty means off with NODE_ENV=production, otherwise auto',
   ),
-  CONSOLE_HOST: setting(
-    matching(/^[\w.:%-]+$/, 'an address or host name'),
-    '127.0.0.1',
-    'Address that the console listens on',
-  ),
+  CONSOLE_HOST: setting(listenHost, '127.0.0.1', 'Address that the console listens on'),
   CONSOLE_ORIGIN: optional(
     webOrigin,
     'Origin of the console as browsers see it, where a proxy is in front of it; empty means http://CONSOLE_HOST:CONSOLE_PORT',

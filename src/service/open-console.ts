@@ -4,6 +4,7 @@ import type { StoreAccess } from '../composition/storage.ts';
 import type { ConsoleProcess } from '../console/fork.ts';
 import { findFreePort } from '../http/listener/server.ts';
 import type { Log } from '../log/log.ts';
+import { hostInUrl, isEveryAddress } from '../net/hosts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Service } from './start-service.ts';
 
@@ -19,7 +20,7 @@ export async function checkConsolePort({ host, port }: Config['console']): Promi
 
 /** Where clients of this machine reach the service. */
 export function urlOf({ host }: Pick<Config, 'host'>, port: number): string {
-  return `http://${host === '0.0.0.0' || host === '::' ? 'localhost' : host}:${port}`;
+  return `http://${isEveryAddress(host) ? 'localhost' : hostInUrl(host)}:${port}`;
 }
 
 /** null where it is off. The console starts by itself; nothing waits for it. */

@@ -13,7 +13,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -25,6 +25,7 @@ import { readRuntime } from '../../src/service/runtime-file.ts';
 import { EVENTS_PATH } from '../support/door.ts';
 import { dial } from '../support/line.ts';
 import { newProjectToken, startStores, type Stores } from '../support/stores.ts';
+import { runWeir } from '../support/weir.ts';
 
 const IS_FULL = process.env['WEIR_SERVICE_SIZE'] === 'full';
 const EVENTS = IS_FULL ? 200_000 : 20_000;
@@ -40,6 +41,8 @@ const RANDOM_TOKENS = IS_FULL ? 10_000 : 2_500;
 const MAX_RSS_MIB = 512;
 const SETTLED = { timeout: 60_000, interval: 100 };
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+const hasLoopback6 = Object.values(networkInterfaces()).some((of) => of?.some(({ address }) => address === '::1'));
 
 let stores: Stores;
 const directories: string[] = [];
@@ -498,6 +501,28 @@ describe('starting and ending', () => {
     expect(second.output()).toContain(`Another Weir (process ${first.child.pid}) uses the data directory`);
     expect((await json(`${first.url}/livez`)).status).toBe(200);
   });
+
+  test.skipIf(!hasLoopback6 && !process.env['CI'])(
+    '(k) on an IPv6 address: everything that is told of it is a URL, by which it is found',
+    { timeout: LONG },
+    async () => {
+      const weir = await start(newDirectory(), { HOST: '::1', CONSOLE_HOST: '::1', CONSOLE_PORT: 'auto' });
+      await ready(weir.url);
+      expect(weir.url).toMatch(/^http:\/\/\[::1\]:\d+$/);
+      expect(weir.output()).toContain(`"url":"${weir.url}"`);
+      const runtime = await vi.waitFor(() => {
+        const read = readRuntime(weir.dataDir);
+        expect(read).toMatchObject({ consoleUrl: expect.stringMatching(/^http:\/\/\[::1\]:\d+$/) });
+        return read as Extract<typeof read, { kind: 'running' }>;
+      }, SETTLED);
+      expect((await fetch(runtime.consoleUrl!)).status).toBeLessThan(500);
+      const doctor = await runWeir(['doctor'], { cwd: weir.dataDir, env: { WEIR_DATA_DIR: weir.dataDir } });
+      expect(doctor.stdout).toContain(weir.url);
+      expect(doctor.stdout + doctor.stderr).not.toMatch(/Invalid URL|Failed to parse/);
+      weir.child.kill('SIGTERM');
+      expect(await weir.exited).toBe(0);
+    },
+  );
 
   test('(j) Ctrl-C ends everything with its data kept; kill -9 leaves no store behind', { timeout: LONG }, async () => {
     const dataDir = newDirectory();

@@ -4,6 +4,7 @@
  */
 import type { MiddlewareHandler } from 'hono';
 import type { ConsoleEnv } from '../env.ts';
+import { hostInUrl, isEveryAddress } from '../../net/hosts.ts';
 import { refuse } from '../refusals.ts';
 
 /** Where the console is reached. */
@@ -16,14 +17,12 @@ export type ConsoleAddress = {
 };
 
 const READS: ReadonlySet<string> = new Set(['GET', 'HEAD']);
-/** Listening on every address says nothing about names. */
-const EVERY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 export const changes = (method: string): boolean => !READS.has(method);
 
 /** The origins of the console's page, the one to give to people first. */
 export function originsOf({ host, port, publicOrigin }: ConsoleAddress): string[] {
-  const own = EVERY_ADDRESS.has(host) ? [] : [host.includes(':') ? `[${host}]` : host];
+  const own = isEveryAddress(host) ? [] : [hostInUrl(host)];
   const names = new Set([...own, '127.0.0.1', 'localhost', '[::1]']);
   // As browsers write them: without the port that is the scheme's own.
   const origins = [...names].map((name) => new URL(`http://${name}:${port}`).origin);
