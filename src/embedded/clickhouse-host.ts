@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { DataType, load, open } from 'ffi-rs';
 import { systemClock } from '../runtime/clock.ts';
+import { pidLine } from './pid-line.ts';
 
 /**
  * About a quarter of the machine when other processes want all of it: a waiting client comes before merges (decision
@@ -24,7 +25,7 @@ const [libraryPath = '', ...args] = process.argv.slice(2);
 process.stdin.on('end', () => process.kill(process.pid, 'SIGKILL')).resume();
 
 void giveWay();
-process.stdout.write(`${process.pid}\n`);
+process.stdout.write(pidLine(process.pid));
 
 open({ library: 'chdb', path: libraryPath });
 await load({

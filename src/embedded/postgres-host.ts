@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { systemClock } from '../runtime/clock.ts';
+import { pidLine } from './pid-line.ts';
 import type { ServerCommand } from './postgres-user.ts';
 
 // A full disk under the log, or a Weir that is gone: neither is a reason to take the data away from clients.
@@ -42,4 +43,4 @@ process.stdin.on('end', () => void stop()).resume();
 process.on('SIGTERM', () => void stop());
 process.on('SIGINT', () => void stop());
 
-if (postgres.pid !== undefined) process.stdout.write(`${postgres.pid}\n`);
+if (postgres.pid !== undefined) process.stdout.write(pidLine(postgres.pid));

@@ -11,6 +11,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 import { type Clock, systemClock } from '../runtime/clock.ts';
+import { pidIn } from './pid-line.ts';
 import type { Log } from '../log/log.ts';
 
 export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
@@ -123,7 +124,7 @@ async function tryStart(recipe: Recipe, port: number, { clock, signal }: StartDe
   // A write to a dead host is no news: `exited` reports it.
   host.stdin?.on('error', () => {});
   const exited = once(host, 'exit').then(([code, signal]): Exit => ({ code, signal }));
-  const pid = await Promise.race([firstNumber(host), exited.then(() => null)]);
+  const pid = await Promise.race([pidOf(host), exited.then(() => null)]);
   const isReady = pid !== null && (await becomesReady(recipe, { port, pid, exited, clock, signal }));
   if (isReady) {
     letGo(host);
@@ -152,10 +153,13 @@ async function becomesReady(
   return false;
 }
 
-/** The host prints the server's pid before anything else. */
-async function firstNumber(host: ChildProcess): Promise<number | null> {
+/** As the host says it; null when it ends before. */
+async function pidOf(host: ChildProcess): Promise<number | null> {
   if (!host.stdout) return null;
-  for await (const line of createInterface({ input: host.stdout })) return Number(line);
+  for await (const line of createInterface({ input: host.stdout })) {
+    const pid = pidIn(line);
+    if (pid !== null) return pid;
+  }
   return null;
 }
 

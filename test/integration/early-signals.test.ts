@@ -218,6 +218,12 @@ test(
   },
 );
 
+test('what a preloaded module prints does not keep the embedded stores from starting', { timeout: LONG }, async () => {
+  const preloaded = join(dataDir, 'printing.mjs');
+  writeFileSync(preloaded, `console.log('tracing is on'); console.log('1'); process.stdout.write('no end of line: ');`);
+  await expectNextStartWorks({ NODE_OPTIONS: `--import=${preloaded}` });
+});
+
 test('a second signal while it starts ends it at once and not with 0', { timeout: LONG }, async () => {
   const weir = launch(['serve'], {});
   await untilWritten(weir, 'Starting the embedded stores');

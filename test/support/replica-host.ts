@@ -6,6 +6,7 @@
  */
 import { closeSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { DataType, load, open } from 'ffi-rs';
+import { pidLine } from '../../src/embedded/pid-line.ts';
 
 /** How `Context::getInterserverIOAddress` begins, in this version of the library. */
 const BEGINNING = Buffer.from('4156534883ec484c8b36490fbe8e67010000', 'hex');
@@ -21,7 +22,7 @@ process.stderr.on('error', () => {});
 process.stdout.on('error', () => {});
 const [libraryPath = '', port = '', ...args] = process.argv.slice(2);
 process.stdin.on('end', () => process.kill(process.pid, 'SIGKILL')).resume();
-process.stdout.write(`${process.pid}\n`);
+process.stdout.write(pidLine(process.pid));
 
 open({ library: 'chdb', path: libraryPath });
 replaceFunctions(Number(port));
