@@ -112,14 +112,15 @@ describe('places', () => {
 /** Two links that hear each other, and a way to cut them off. */
 function linked() {
   type Ping = { ping: { asks: number; answers: number } };
+  type News = { kind: 'news' };
   const clock = createManualClock();
   const failures: string[] = [];
   const told: unknown[] = [];
   /** What is on its way to somebody frozen; null while nobody is. */
   let held: (() => void)[] | null = null;
-  const ends: IpcChannel<Ping, string>[] = [];
+  const ends: IpcChannel<Ping, News>[] = [];
   const end = (other: 0 | 1) =>
-    createIpcChannel<Ping, string, Ping, string>({
+    createIpcChannel<Ping, News, Ping, News>({
       send: (value) => {
         const arrive = () => ends[other]!.receive(value);
         if (held) held.push(arrive);
@@ -192,9 +193,27 @@ describe('a link', () => {
     expect(await Promise.all([a.ask('ping', 1, 1_000), b.ask('ping', 10, 1_000), a.ask('ping', 2, 1_000)])).toEqual([
       2, 11, 3,
     ]);
-    a.tell('news');
-    expect(told).toEqual(['news']);
+    a.tell({ kind: 'news' });
+    expect(told).toEqual([{ kind: 'news' }]);
   });
+
+  test.each(['ready', null, undefined, 7, {}, { kind: 7 }, { 'watch:import': ['file:///x.mjs'] }])(
+    'takes no notice of what others send over the same channel: %j',
+    (foreign) => {
+      const received: unknown[] = [];
+      const channel = createIpcChannel({
+        send: () => {},
+        clock: createManualClock(),
+        answerers: {},
+        onMessage: (message: unknown) => void received.push(message),
+        onFailure: () => {},
+      });
+      channel.receive(foreign);
+      expect(received).toEqual([]);
+      channel.receive({ kind: 'running' });
+      expect(received).toEqual([{ kind: 'running' }]);
+    },
+  );
 
   test('has no answer when none comes in time, when the other side fails, and when it is gone', async () => {
     const { a, clock, failures, freeze } = linked();

@@ -45,7 +45,7 @@ const service = createIpcChannel<ServiceRequests, ConsoleMessage, ConsoleRequest
   onMessage(message) {
     if (message.kind === 'start') assigned.resolve(message);
     else if (message.kind === 'watched') starting.then(({ receive }) => receive(message.report), ignore);
-    else leave();
+    else if (message.kind === 'stop') leave();
   },
   onFailure: (error, about) => log.warn({ err: error, about }, 'request from the service failed'),
 });

@@ -104,7 +104,7 @@ export function startConsoleProcess(deps: ConsoleProcessDeps): ConsoleProcess {
       onMessage(message) {
         if (message.kind === 'watch') void viewer.order(message.streams);
         else if (message.kind === 'cannot start') reason = message.message;
-        else noteListening(message);
+        else if (message.kind === 'listening') noteListening(message);
       },
       onFailure: (error, about) => log.error({ err: error, about }, 'request from the console failed'),
     });

@@ -21,7 +21,7 @@ export type Fork = (onMessage: (message: unknown) => void) => WorkerProcess;
 const HOST = hostFileOf('workers/worker-host');
 
 /**
- * A worker's first message, once it listens. What is sent sooner may be lost: cluster itself listens to messages from
+ * A worker's first message, once it listens; a preloaded module may send others before it. What is sent sooner may be lost: cluster itself listens to messages from
  * the beginning, so that Node keeps none for a later listener, and a module that an operator preloads (`NODE_OPTIONS`)
  * may wait for something.
  */
@@ -43,9 +43,10 @@ export function createFork(relay: ((line: string) => void) | null): Fork {
       if (relay && stream) createInterface({ input: stream }).on('line', relay);
     }
     let unsent: object[] | null = [];
-    worker.once('message', () => {
-      worker.on('message', onMessage);
-      for (const message of unsent ?? []) deliver(message);
+    worker.on('message', (message: unknown) => {
+      if (unsent === null) return onMessage(message);
+      if (message !== GREETING) return;
+      for (const kept of unsent) deliver(kept);
       unsent = null;
     });
     worker.on('exit', (code: number | null, signal: NodeJS.Signals | null) => exited.resolve({ code, signal }));

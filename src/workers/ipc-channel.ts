@@ -20,7 +20,10 @@ export type IpcChannel<Out extends RequestsByName, TellOut> = {
     withinMs: number,
   ): Promise<Out[About]['answers'] | null>;
   tell(message: TellOut): void;
-  /** Call it with every value that arrives. */
+  /**
+   * Call it with every value that arrives. What is no message of Weir's is ignored: modules that an operator preloads
+   * (`NODE_OPTIONS`) and Node itself (`--watch`) send over the same channel.
+   */
   receive(value: unknown): void;
   /** The other side has gone: no request gets a reply. */
   close(): void;
@@ -70,7 +73,7 @@ export function createIpcChannel<Out extends RequestsByName, TellOut, In extends
   }
 
   function receive(value: unknown) {
-    // Weir controls both ends: nothing else is sent here.
+    if (!isMessage(value)) return;
     const message = value as Ask | Reply | TellIn;
     if (isAsk(message)) void answer(message);
     else if (isReply(message)) {
@@ -94,6 +97,10 @@ export function createIpcChannel<Out extends RequestsByName, TellOut, In extends
     isClosed = true;
     for (const resolve of waiting.values()) resolve(null);
   }
+}
+
+function isMessage(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'kind' in value && typeof value.kind === 'string';
 }
 
 const isAsk = (message: unknown): message is Ask => (message as Ask).kind === 'ask';

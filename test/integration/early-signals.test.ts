@@ -224,6 +224,31 @@ test('what a preloaded module prints does not keep the embedded stores from star
   await expectNextStartWorks({ NODE_OPTIONS: `--import=${preloaded}` });
 });
 
+/** As Node does with `--watch`, and as agents do. */
+test('what Node and preloaded modules send is no message of a worker or console', { timeout: LONG }, async () => {
+  const preloaded = join(dataDir, 'sending.mjs');
+  writeFileSync(
+    preloaded,
+    `for (const message of ['ready', null, 7, {}, { kind: 'ready' }, { kind: 7 }]) process.send?.(message);
+     await new Promise((resolve) => setTimeout(resolve, 300));`,
+  );
+  const weir = launch(['serve'], {
+    ...given(),
+    WEIR_WORKERS: '2',
+    CONSOLE_PORT: String(freePort()),
+    WATCH_REPORT_DEPENDENCIES: '1',
+    NODE_OPTIONS: `--import=${preloaded}`,
+  });
+  await untilWritten(weir, '"msg":"console listening"');
+  await untilWritten(weir, '"msg":"listening"');
+  weir.child.kill('SIGTERM');
+  expect({ ...(await weir.ended), written: weir.written() }).toMatchObject({ code: 0 });
+  const consoleLines = weir.written().match(/^.*"console listening".*$/gm);
+  expect(consoleLines).toEqual([expect.stringMatching(/"url":"http:/)]);
+  expect(weir.written()).not.toMatch(/"level":(50|60)/);
+  expectNothingLeft(weir);
+});
+
 test('a second signal while it starts ends it at once and not with 0', { timeout: LONG }, async () => {
   const weir = launch(['serve'], {});
   await untilWritten(weir, 'Starting the embedded stores');
