@@ -25,8 +25,9 @@ postgres.on('error', (error) => {
 });
 // Die of the same signal, so that the waiting parent learns it.
 postgres.on('exit', (code, signal) => {
-  if (signal) process.kill(process.pid, signal);
-  else process.exit(code ?? 1);
+  if (signal === null) process.exit(code ?? 1);
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
 });
 
 // First a fast shutdown (without waiting for clients), then one without checkpoint, then SIGKILL.

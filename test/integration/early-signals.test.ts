@@ -266,7 +266,7 @@ test('a second signal while it starts ends it at once and not with 0', { timeout
     written: expect.stringContaining('second signal'),
   });
   // The stores' own processes notice that nobody needs them any more.
-  while (running().length > 0) await systemClock.sleep(20);
+  await vi.waitUntil(() => running().length === 0, { timeout: 10_000, interval: 20 });
 });
 
 describe('other commands', () => {
