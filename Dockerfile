@@ -17,8 +17,10 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
 FROM ${NODE_IMAGE}
 # In a container the port is reached from outside of it alone when it is published.
+# What malloc is asked for in pieces of a megabyte and more goes back when it is freed; docs/OPERATIONS.md, "Memory".
 ENV NODE_ENV=production \
     HOST=0.0.0.0 \
+    MALLOC_MMAP_THRESHOLD_=1048576 \
     WEIR_DATA_DIR=/var/lib/weir
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
