@@ -16,6 +16,7 @@ enableCompileCache(compileCacheDir());
 const { systemClock } = await import('../runtime/clock.ts');
 const { createLog, openStandardError } = await import('../log/log.ts');
 const { createIpcChannel } = await import('../workers/ipc-channel.ts');
+const { CRASHES } = await import('../runtime/signals.ts');
 const { collectStartupGarbage } = await import('../runtime/startup-garbage.ts');
 const { startConsole } = await import('./console.ts');
 
@@ -70,7 +71,7 @@ const ending = closeWithGrace(
   {
     delay: GRACE_MS,
     logger: { error: (err: unknown) => log.error({ err }, 'shutdown failed') },
-    skip: [...LEFT_TO_SERVICE],
+    skip: [...LEFT_TO_SERVICE, ...CRASHES],
   },
   async ({ err }) => {
     if (err) log.fatal({ err }, 'unexpected error: the console ends');

@@ -6,7 +6,7 @@ import closeWithGrace from 'close-with-grace';
 import { announce } from './announce.ts';
 import type { Io } from '../runtime/io.ts';
 import { systemClock } from '../runtime/clock.ts';
-import { ENDING_SIGNALS, SAME_SIGNAL_WITHIN_MS } from '../runtime/signals.ts';
+import { CRASHES, ENDING_SIGNALS, SAME_SIGNAL_WITHIN_MS } from '../runtime/signals.ts';
 import { collectStartupGarbage } from '../runtime/startup-garbage.ts';
 import type { Config } from '../config/config.ts';
 import type { ConsoleProcess } from '../console/fork.ts';
@@ -186,7 +186,7 @@ function stopOnSignals({
       delay: config.drainDelayMs + config.shutdownGraceMs + FOR_STORES_MS,
       logger: { error: (err: unknown) => log.error({ err }, 'shutdown failed') },
       // Its listeners are replaced at the first signal, and without one for a moment a signal kills the process.
-      skip: [...ENDING_SIGNALS],
+      skip: [...ENDING_SIGNALS, ...CRASHES],
       onTimeout: () => saveAndLeave('shutdown took too long'),
       onSecondError: () => saveAndLeave('second error while shutting down'),
     },

@@ -20,6 +20,7 @@ const { systemClock } = await import('../runtime/clock.ts');
 const { createLog, openStandardError } = await import('../log/log.ts');
 const { createIpcChannel } = await import('./ipc-channel.ts');
 const { GREETING } = await import('./fork.ts');
+const { CRASHES } = await import('../runtime/signals.ts');
 const { collectStartupGarbage } = await import('../runtime/startup-garbage.ts');
 const { startWorker } = await import('./worker.ts');
 
@@ -98,7 +99,7 @@ const ending = closeWithGrace(
   {
     delay: config.drainDelayMs + config.shutdownGraceMs + BEYOND_GRACE_MS,
     logger: { error: (err: unknown) => log.error({ err }, 'shutdown failed') },
-    skip: [...LEFT_TO_SUPERVISOR],
+    skip: [...LEFT_TO_SUPERVISOR, ...CRASHES],
     onTimeout: () => saveAndLeave('shutdown took too long'),
     onSecondError: () => saveAndLeave('second error while shutting down'),
   },

@@ -1,7 +1,7 @@
 /** How a Weir ends when it is told twice, or breaks: whatever it had accepted is somewhere. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -161,6 +161,20 @@ test.skipIf(!hasNpm && !isRequired)('one Ctrl-C under npm, which passes it on as
   const [code] = await ended;
   expect({ code, text }).toMatchObject({ code: 0, text: expect.stringContaining('"msg":"stopped"') });
   expect(text).not.toContain('second signal');
+});
+
+test.each(['1', '2'])('a crash is left to the system, which ends the process at once: %s workers', async (workers) => {
+  const { weir } = await start({ WEIR_WORKERS: workers });
+  const child = `/proc/${weir.child.pid}/task/${weir.child.pid}/children`;
+  const victims = workers === '1' ? [] : readFileSync(child, 'utf8').trim().split(' ').map(Number);
+  for (const pid of victims) {
+    process.kill(pid, 'SIGSEGV');
+    const told = `"pid":${pid},"code":null,"signal":"SIGSEGV"`;
+    while (!weir.written().includes(told)) await systemClock.sleep(20);
+  }
+  weir.child.kill('SIGSEGV');
+  await weir.finished;
+  expect(weir.child.signalCode).toBe('SIGSEGV');
 });
 
 test('what a preloaded module does at a signal, it still does', async () => {
