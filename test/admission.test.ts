@@ -156,6 +156,22 @@ test('where there is no room nothing is looked up or read, until there is some',
   expect(weir.ledger.accepted).toBe(1);
 });
 
+test('nobody comes in before those that wait, and all of them while there is room', async () => {
+  const before = [weir.send(40), weir.send(40)];
+  weir.fill(20);
+  await settled();
+  expect(before.map(({ reply }) => reply?.status)).toEqual([202, 202]);
+  const waiting = Array.from({ length: 12 }, () => weir.send(1));
+  await weir.settleOne();
+  const isRead = () => [...waiting, late].filter((request) => request.isRead).length;
+  const late = weir.send(1);
+  const inFirst = isRead();
+  // As many as would find room if they were like those before.
+  expect([inFirst > 0, inFirst < 12, late.isRead]).toEqual([true, true, false]);
+  await weir.clock.advance(10);
+  expect([isRead(), late.reply?.status]).toEqual([13, 202]);
+});
+
 test('events were received when their request came, not when there was room', async () => {
   const arrivedAt = weir.clock.now();
   weir.fill(50);

@@ -34,7 +34,7 @@ function setup(limits: Limits = {}) {
   function knock(bytes = 10) {
     const seen = { outcome: 'refused at once' as string, leave: () => {} };
     const attempt: Attempt = (isLast) => {
-      if (!room.isOpen(bytes)) {
+      if (!room.hasRoom(bytes)) {
         if (isLast) seen.outcome = 'refused';
         return isLast ? 'refused' : 'waits';
       }
@@ -159,6 +159,19 @@ describe('a body at the door', () => {
     // Each may bring about as many events as those before: two would fill the room for ten.
     expect(bodies.map(({ outcome }) => outcome)).toEqual(bodies.map((_, index) => (index < 2 ? 'in' : 'waits')));
     expect(channel.usage().events).toBe(92);
+  });
+
+  test('is not overtaken, and those behind it come in soon while there is room', async () => {
+    const { clock, channel, hold, knock, room, settleOne } = setup();
+    for (let n = 0; n < 10; n++) hold(10);
+    const bodies = Array.from({ length: 15 }, () => knock());
+    await settleOne();
+    expect([channel.room(), room.hasRoom(10), room.isOpen(10)]).toEqual([8, true, false]);
+    await clock.advance(30);
+    expect(bodies.map(({ outcome }) => outcome)).toEqual(bodies.map((_, index) => (index < 10 ? 'in' : 'waits')));
+    await settleOne();
+    await clock.advance(30);
+    expect([bodies.at(-1)!.outcome, room.isOpen(10)]).toEqual(['in', true]);
   });
 
   test('is refused after a second', async () => {

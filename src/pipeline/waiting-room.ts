@@ -9,8 +9,10 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Channel, HeldPlace, OfferRefusal, OnSettled, Reservation } from './channel-port.ts';
 
 export type WaitingRoom = {
-  /** Whether a body of `bytes` may be read now: there is room, and nobody waits for it. */
+  /** Whether a body of `bytes` that has just come may be read now: there is room, and nobody waits for it. */
   isOpen(bytes: number): boolean;
+  /** As `isOpen`, for one that waits at the door and whose turn has come. */
+  hasRoom(bytes: number): boolean;
   /**
    * Calls `attempt` whenever the door may be open to a body of `bytes`, until it no longer says `waits`; with `isLast`
    * it may not. Returns what ends the wait before that; null where nobody may wait now.
@@ -57,6 +59,8 @@ const MAX_AT_DOOR_BYTES = 16 * 1024 * 1024;
 const MAX_SHARE = 0.25;
 /** How often to look, besides whenever a batch settles: intake may have closed, and reservations end. */
 const LOOK_EVERY_MS = 50;
+/** And how soon again when some came in: they may bring less than those before them. */
+const LOOK_AGAIN_MS = 5;
 /** Bodies that are let in before everything else has a turn. */
 const ENTRIES_A_TURN = 64;
 
@@ -70,13 +74,18 @@ export function createWaitingRoom({ channel, clock }: WaitingRoomDeps): WaitingR
   let timesOfRoom = 0;
   let isWatching = false;
   let isServing = false;
+  let isToLookAgain = false;
   /** Events of an envelope, on the average of the latest. */
   let usualEvents = 1;
   channel.onRoom(onRoom);
 
-  return { isOpen, waitAtDoor, hold };
+  return { isOpen, hasRoom, waitAtDoor, hold };
 
   function isOpen(bytes: number) {
+    return atDoor.size === 0 && hasRoom(bytes);
+  }
+
+  function hasRoom(bytes: number) {
     return withEnvelope.length === 0 && channel.room() >= neededEvents && !channel.isFull(bytes);
   }
 
@@ -132,12 +141,24 @@ export function createWaitingRoom({ channel, clock }: WaitingRoomDeps): WaitingR
   }
 
   async function serve() {
+    let entries: number;
     for (;;) {
       giveRoom();
-      if (letIn(ENTRIES_A_TURN) < ENTRIES_A_TURN) break;
+      entries = letIn(ENTRIES_A_TURN);
+      if (entries < ENTRIES_A_TURN) break;
       await clock.turn();
     }
     isServing = false;
+    if (entries > 0 && atDoor.size > 0) lookAgain();
+  }
+
+  function lookAgain() {
+    if (isToLookAgain) return;
+    isToLookAgain = true;
+    void clock.sleep(LOOK_AGAIN_MS).then(() => {
+      isToLookAgain = false;
+      serveSoon();
+    });
   }
 
   /** First come, first served. */

@@ -8,7 +8,7 @@ import { type IngestRefusal, JOURNAL_REFUSALS, OFFER_REFUSALS } from './ingest-r
 
 export type AdmissionDeps = {
   readonly flags: Flags;
-  readonly waitingRoom: Pick<WaitingRoom, 'isOpen' | 'waitAtDoor'>;
+  readonly waitingRoom: Pick<WaitingRoom, 'isOpen' | 'hasRoom' | 'waitAtDoor'>;
   /** Whether and why the journal, where it is required, would refuse a body of that size. */
   readonly journalRefusal: (bytes: number) => 'full' | 'failed' | null;
 };
@@ -36,15 +36,15 @@ export function createAdmission(
       // Only whether the announced Content-Length could fit; the room itself is reserved as the bytes arrive, so that a
       // client that announces much and sends nothing holds nothing.
       const announced = Math.min(request.body.announcedBytes, maxBodyBytes) || 0;
-      const closed = whyClosed(announced);
+      const closed = whyClosed(announced, waitingRoom.isOpen);
       return closed === NO_ROOM ? wait(announced, request, enter, aborted) : enter(closed);
     },
   };
 
-  function whyClosed(announced: number): IngestRefusal | null {
+  function whyClosed(announced: number, isOpen: WaitingRoom['isOpen']): IngestRefusal | null {
     const closed = closedBecause(flags.facts());
     if (closed) return { refused: closed };
-    if (!waitingRoom.isOpen(announced)) return NO_ROOM;
+    if (!isOpen(announced)) return NO_ROOM;
     const trouble = journalRefusal(announced);
     return trouble === null ? null : JOURNAL_REFUSALS[trouble];
   }
@@ -57,7 +57,7 @@ export function createAdmission(
   ): SyncOrAsync<Reply> {
     const { promise, resolve, reject } = Promise.withResolvers<Reply>();
     const leave = waitingRoom.waitAtDoor(announced, (isLast) => {
-      const closed = whyClosed(announced);
+      const closed = whyClosed(announced, waitingRoom.hasRoom);
       if (closed === NO_ROOM && !isLast) return 'waits';
       off();
       try {
