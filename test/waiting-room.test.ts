@@ -174,6 +174,16 @@ describe('a body at the door', () => {
     expect([bodies.at(-1)!.outcome, room.isOpen(10)]).toEqual(['in', true]);
   });
 
+  test('comes in soon where only larger ones wait before it', async () => {
+    const { clock, channel, knock } = setup();
+    channel.reserve().grow(60_000);
+    const large = knock(50_000);
+    await clock.advance(20);
+    const small = knock(10);
+    await clock.advance(5);
+    expect([large.outcome, small.outcome]).toEqual(['waits', 'in']);
+  });
+
   test('is refused after a second', async () => {
     const { clock, hold, knock } = setup();
     hold(100);

@@ -59,7 +59,7 @@ const MAX_AT_DOOR_BYTES = 16 * 1024 * 1024;
 const MAX_SHARE = 0.25;
 /** How often to look, besides whenever a batch settles: intake may have closed, and reservations end. */
 const LOOK_EVERY_MS = 50;
-/** And how soon again when some came in: they may bring less than those before them. */
+/** And how soon again while there may be room: those that came in may bring less than others before them. */
 const LOOK_AGAIN_MS = 5;
 /** Bodies that are let in before everything else has a turn. */
 const ENTRIES_A_TURN = 64;
@@ -96,6 +96,8 @@ export function createWaitingRoom({ channel, clock }: WaitingRoomDeps): WaitingR
     atDoor.add(waiter);
     bytesAtDoor += bytes;
     watch();
+    // Those before it may wait for more than it needs.
+    if (hasRoom(announced)) lookAgain();
     return () => leave(waiter);
   }
 
