@@ -7,8 +7,13 @@ import { createManualClock } from './support/clock.ts';
 function setup() {
   const clock = createManualClock();
   const ends: (() => void)[] = [];
-  const world = { started: [] as (number | undefined)[], stopped: 0, failures: 0 };
-  const start = async (port?: number): Promise<EmbeddedStore> => {
+  const world = { started: [] as (number | undefined)[], stopped: 0, failures: 0, isStuck: false };
+  const start = async (port?: number, signal?: AbortSignal): Promise<EmbeddedStore> => {
+    if (world.isStuck) {
+      const over = Promise.withResolvers<never>();
+      signal?.addEventListener('abort', () => over.reject(new Error('given up')));
+      await over.promise;
+    }
     if (world.failures > 0 && world.failures--) throw new Error('port taken');
     world.started.push(port);
     const exited = Promise.withResolvers<{ code: number | null; signal: NodeJS.Signals | null }>();
@@ -72,6 +77,16 @@ test('can be stopped while it waits to try again', async () => {
   world.failures = 1_000;
   die();
   await clock.advance(5_500);
+  await kept.stop();
+  expect(world.started).toHaveLength(1);
+});
+
+test('can be stopped while it starts again, which is then given up', async () => {
+  const { clock, world, keep, die } = setup();
+  const kept = await keep();
+  world.isStuck = true;
+  die();
+  await clock.advance(0);
   await kept.stop();
   expect(world.started).toHaveLength(1);
 });

@@ -8,10 +8,13 @@ export type KeptStore = { readonly url: string; stop(): Promise<void> };
 
 const RESTART_MS = 1_000;
 
-/** `start` is called once now (the caller handles its failure) and again after every unexpected end. */
+/**
+ * `start` is called once now (the caller handles its failure) and again after every unexpected end, then with a signal
+ * that gives up the start.
+ */
 export async function keepRunning(
   name: string,
-  start: (port?: number) => Promise<EmbeddedStore>,
+  start: (port?: number, signal?: AbortSignal) => Promise<EmbeddedStore>,
   { clock, log }: { clock: Clock; log: Log },
 ): Promise<KeptStore> {
   const stopping = new AbortController();
@@ -41,8 +44,8 @@ export async function keepRunning(
 
   async function restart() {
     while (!stopping.signal.aborted) {
-      const error = await failureOf(start(store.port).then((started) => (store = started)));
-      if (error === null) return;
+      const error = await failureOf(start(store.port, stopping.signal).then((started) => (store = started)));
+      if (error === null || stopping.signal.aborted) return;
       log.error({ store: name, err: error }, 'embedded store failed to start; retrying');
       await clock.sleep(RESTART_MS, stopping.signal);
     }

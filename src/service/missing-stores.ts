@@ -24,9 +24,13 @@ export async function startMissingStores(
 ): Promise<Embedded | null> {
   const starting: Promise<KeptStore>[] = [];
   const options = { clock: systemClock, log };
-  // From now on the store is needed until the last event is stored, also when it has to be restarted.
-  const place = (dir: string, port: number | undefined) =>
-    port === undefined ? { dir, signal, ...options } : { dir, port, ...options };
+  // A restart has a signal of its own: the store is needed until the last event is stored.
+  const place = (dir: string, port?: number, stopping: AbortSignal = signal) => ({
+    dir,
+    ...(port !== undefined && { port }),
+    signal: stopping,
+    ...options,
+  });
   const startStore = <T extends KeptStore>(load: () => Promise<T>) => {
     if (starting.length === 0) io.stderr('Starting the embedded stores…\n');
     const started = load();
@@ -41,7 +45,8 @@ export async function startMissingStores(
           const dir = join(config.dataDir, 'clickhouse');
           // One key for all its restarts: the same clients keep using it.
           const key = newKey();
-          const start = (port?: number) => startEmbeddedClickHouse({ ...place(dir, port), key });
+          const start = (...again: [port?: number, stopping?: AbortSignal]) =>
+            startEmbeddedClickHouse({ ...place(dir, ...again), key });
           return { ...(await keepRunning('clickhouse', start, options)), key };
         })
       : null;
@@ -51,7 +56,7 @@ export async function startMissingStores(
           const { startEmbeddedPostgres } = await import('../embedded/postgres.ts');
           const { keepRunning } = await import('../embedded/keep-running.ts');
           const dir = join(config.dataDir, 'postgres');
-          return keepRunning('postgres', (port) => startEmbeddedPostgres(place(dir, port)), options);
+          return keepRunning('postgres', (...again) => startEmbeddedPostgres(place(dir, ...again)), options);
         })
       : null;
 
