@@ -40,6 +40,8 @@ export async function visitConsole({ postgres: { db } }: Pick<Stores, 'postgres'
   if (!signedIn.ok) throw new Error(`cannot sign in: ${signedIn.status} ${await signedIn.text()}`);
   const cookie = signedIn.headers.getSetCookie()[0]!.split(';')[0]!;
   const readers = new Set<LiveReader>();
+  /** An answer that is not read ends once nobody holds it. */
+  const unread = new Set<Response>();
   const get = (path: string, signal?: AbortSignal) =>
     fetch(`${origin}${API}${path}`, { headers: { Cookie: cookie }, ...(signal && { signal }) });
 
@@ -70,6 +72,7 @@ export async function visitConsole({ postgres: { db } }: Pick<Stores, 'postgres'
       readers.add(reader);
       // Ends with an error when it is left.
       if (isRead && answer.status === 200) void read.from(answer).catch(() => {});
+      else unread.add(answer);
       return reader;
     },
     leave() {
