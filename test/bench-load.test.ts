@@ -215,8 +215,8 @@ describe('bodies', () => {
   });
 
   test('of services hold the same events as NDJSON and as batches', () => {
-    const { events, ndjson, nativeBatches } = createBodies(5).serviceEvents(20_000, 10);
-    expect(events).toBe(60);
+    const { events, ndjson, nativeBatches } = createBodies(5).serviceEvents(20_000);
+    expect(events).toBeGreaterThan(50);
     const lines = ndjson.toString().trimEnd().split('\n');
     const batches = nativeBatches(30);
     expect(ndjson.length).toBeLessThanOrEqual(20_000);

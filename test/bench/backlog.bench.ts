@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kafka, startKafka } from '../support/kafka.ts';
 import { createBodies, type Bodies } from './support/bodies.ts';
-import { type Grounds, openGrounds } from './support/grounds.ts';
+import { type Grounds, ROOM, openGrounds } from './support/grounds.ts';
 import { offer } from './support/load.ts';
 import type { BenchContext, Figure, Scenario } from './support/scenario.ts';
 import { sendAll } from './support/sending.ts';
@@ -19,7 +19,6 @@ const STEP_EVENTS = 200_000;
 const ARRIVING_PER_S = 10_000;
 /** The least for which ClickHouse is away: longer than all that is remembered of inserts in minutes. */
 const AWAY_MS = 300_000;
-const ROOM = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
 
 type Place = { readonly grounds: Grounds; readonly kafka: Kafka; readonly bodies: Bodies };
 

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { type Bodies, createBodies } from './support/bodies.ts';
-import { type BenchedWeir, type Grounds, openGrounds } from './support/grounds.ts';
+import { type BenchedWeir, type Grounds, PROMPT, openGrounds } from './support/grounds.ts';
 import { cpuUsOfCall } from './support/own-cpu.ts';
 import type { Figure, Scenario } from './support/scenario.ts';
 import { type Measured, latencyFigures, measureSending, prepare, targetOf } from './support/sending.ts';
@@ -19,7 +19,7 @@ type Cell = {
   readonly size: number;
   readonly connections: number;
   readonly isGzip: boolean;
-  /** In one round: full batches for ClickHouse, so that no rest waits for the flush interval. */
+  /** In one round. */
   readonly events: number;
   readonly rounds: number;
   /** Whether the same is done without a journal. */
@@ -49,8 +49,6 @@ const FULL: readonly Cell[] = [
   { ...BESIDE, size: 1, connections: 64, events: 10_000 },
 ];
 
-/** A whole round fits in: what is measured is not how often requests are refused. */
-const ROOM = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
 const PARSE_MS = 200;
 const IDLE_MS = 20_000;
 
@@ -68,7 +66,7 @@ export const scenario: Scenario = {
     'without; processor time of Weir per million events, also ÷ that of JSON.parse of the same bodies, and of ' +
     'ClickHouse; memory of a Weir that has nothing to do, and under load.',
   async run({ isQuick, seed, say }) {
-    const grounds = await openGrounds({ settings: ROOM });
+    const grounds = await openGrounds({ settings: PROMPT });
     try {
       const bodies = createBodies(seed);
       const weirs = {

@@ -9,15 +9,13 @@ import type { LiveBatch } from '../../src/console/watch/answers.ts';
 import { type LiveReader, type Visitor, visitConsole } from '../support/console-visitor.ts';
 import { freePort } from '../support/ports.ts';
 import { type Bodies, createBodies } from './support/bodies.ts';
-import { type BenchedWeir, type Grounds, openGrounds } from './support/grounds.ts';
+import { type BenchedWeir, type Grounds, PROMPT, openGrounds } from './support/grounds.ts';
 import { offer, percentilesOf } from './support/load.ts';
 import type { Figure, Scenario } from './support/scenario.ts';
 import { type Measured, measureSending, prepare, targetOf } from './support/sending.ts';
 import { alternately, eachOf, figureOf, ratioOf } from './support/statistics.ts';
 
 const PATH = '/api/v1/ingest/events';
-/** A whole round fits in: what is measured is not how often requests are refused. */
-const ROOM = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
 
 const PACED_PER_S = 5_000;
 const PACED = `single events, ${PACED_PER_S} a second`;
@@ -48,7 +46,7 @@ export const scenario: Scenario = {
     'Events stored a second, and processor time of Weir, with a console whose live view is read ÷ without one, and ÷ ' +
     'with the page closed.',
   async run({ isQuick, seed, say }) {
-    const grounds = await openGrounds({ settings: ROOM });
+    const grounds = await openGrounds({ settings: PROMPT });
     try {
       const cells = (isQuick ? QUICK : FULL).map((cell) => ({ cell, measured: [] as RoundsOf[] }));
       const paced: Paced[] = [];

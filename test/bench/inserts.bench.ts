@@ -10,18 +10,17 @@ import { createEventStore } from '../../src/clickhouse/event-store/event-store.t
 import { systemClock } from '../../src/runtime/clock.ts';
 import type { BatchId } from '../../src/pipeline/batch.ts';
 import { createBodies } from './support/bodies.ts';
-import { type Grounds, openGrounds } from './support/grounds.ts';
+import { type Grounds, PROMPT, openGrounds } from './support/grounds.ts';
 import { rowsOf } from './support/rows.ts';
 import type { Scenario } from './support/scenario.ts';
 import { measureSending, prepare, targetOf } from './support/sending.ts';
 import { alternately, figureOf, ratioOf } from './support/statistics.ts';
 
 /** As Weir cuts its batches by default, and as many at once. */
-const INSERT_EVENTS = 5_000;
+const INSERT_EVENTS = 10_000;
 const INSERTS_AT_ONCE = 4;
 const REQUEST_EVENTS = 500;
 const CONNECTIONS = 16;
-const ROOM = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
 
 type Insert = (rows: Buffer) => Promise<void>;
 
@@ -31,7 +30,7 @@ export const scenario: Scenario = {
     'Rows a second into ClickHouse through Weir’s event store alone, and end to end through HTTP and journal, each ÷ ' +
     'those of a plain client that posts the same prepared bytes.',
   async run({ isQuick, seed, say }) {
-    const grounds = await openGrounds({ settings: ROOM });
+    const grounds = await openGrounds({ settings: PROMPT });
     const agent = new Agent({ keepAlive: true, maxSockets: INSERTS_AT_ONCE });
     try {
       const weir = await grounds.startBenched();

@@ -4,7 +4,7 @@
  */
 import { type Kafka, startKafka } from '../support/kafka.ts';
 import { createBodies, type Bodies } from './support/bodies.ts';
-import { type BenchedWeir, type Grounds, openGrounds } from './support/grounds.ts';
+import { type BenchedWeir, type Grounds, PROMPT, openGrounds } from './support/grounds.ts';
 import { percentilesOf } from './support/load.ts';
 import { cpuMsOf } from './support/process-usage.ts';
 import type { Scenario } from './support/scenario.ts';
@@ -15,8 +15,6 @@ import { BATCH_EVENTS, requestsOf, storedBy, throughTopic, untilStored } from '.
 const CONNECTIONS = 16;
 /** Of the requests with one event each. */
 const SINGLES = { connections: 64, perRequest: 1 } as const;
-/** A whole round fits in, and its rest does not wait: neither refusals are measured nor the flush interval. */
-const ROOM = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB', INGEST_FLUSH_INTERVAL: '200ms' };
 
 type Round = {
   readonly acknowledgedPerS: number;
@@ -36,7 +34,7 @@ export const scenario: Scenario = {
   async run(context) {
     const { isQuick, seed, say } = context;
     const kafka = await startKafka();
-    const grounds = await openGrounds({ settings: ROOM });
+    const grounds = await openGrounds({ settings: PROMPT });
     try {
       const weirs = {
         local: await grounds.startBenched(),

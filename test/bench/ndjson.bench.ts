@@ -1,6 +1,6 @@
 /** Streams of 10 MiB of NDJSON, as log shippers send, against native batches of the same events. */
 import { createBodies } from './support/bodies.ts';
-import { openGrounds } from './support/grounds.ts';
+import { PROMPT, openGrounds } from './support/grounds.ts';
 import type { Scenario } from './support/scenario.ts';
 import { latencyFigures, measureSending, prepare, targetOf } from './support/sending.ts';
 import { alternately, eachOf, figureOf, ratioOf } from './support/statistics.ts';
@@ -11,10 +11,6 @@ const MB = 1_000_000;
 const BATCH_SIZE = 500;
 const STREAM_CONNECTIONS = 2;
 const BATCH_CONNECTIONS = 16;
-/** ClickHouse gets batches of so many by default: without a rest, nothing waits for the flush interval. */
-const FULL_BATCH = 5_000;
-/** For the streams of a round, about 35 000 events each. */
-const ROOM = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
 
 export const scenario: Scenario = {
   name: 'ndjson',
@@ -22,7 +18,7 @@ export const scenario: Scenario = {
     'NDJSON streams of 10 MiB to /v1/events: MB and events a second, and the processor time of Weir per million events ÷ ' +
     'that of native batches of 500 with the same events.',
   async run({ isQuick, seed, say }) {
-    const grounds = await openGrounds({ settings: ROOM });
+    const grounds = await openGrounds({ settings: PROMPT });
     try {
       const bodies = createBodies(seed);
       const weir = await grounds.startBenched();
@@ -31,7 +27,7 @@ export const scenario: Scenario = {
 
       // Without ids of their own the same events may come again: each time they are new ones.
       say('preparing');
-      const sent = Array.from({ length: isQuick ? 2 : 4 }, () => bodies.serviceEvents(STREAM_BYTES, FULL_BATCH));
+      const sent = Array.from({ length: isQuick ? 2 : 4 }, () => bodies.serviceEvents(STREAM_BYTES));
       const streams = sent.map(({ ndjson, events }) => prepare(streamsTo, ndjson, events));
       const batches = sent
         .flatMap((events) => events.nativeBatches(BATCH_SIZE))

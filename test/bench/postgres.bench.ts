@@ -11,7 +11,7 @@ import { createLog } from '../../src/log/log.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import type { PostgresStores } from '../support/stores.ts';
 import { createBodies } from './support/bodies.ts';
-import { type BenchedWeir, type Grounds, openPostgresGrounds } from './support/grounds.ts';
+import { type BenchedWeir, type Grounds, PROMPT, openPostgresGrounds } from './support/grounds.ts';
 import { cpuMsOf } from './support/process-usage.ts';
 import { rowsOf } from './support/rows.ts';
 import type { BenchContext, Figure, Scenario } from './support/scenario.ts';
@@ -23,7 +23,6 @@ const INSERT_EVENTS = 10_000;
 const INSERTS_AT_ONCE = 4;
 const REQUEST_EVENTS = 500;
 const CONNECTIONS = 16;
-const ROOM = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
 const DAYS = 30;
 const DAY_MS = 86_400_000;
 const ONE_PERSON = 100;
@@ -36,7 +35,7 @@ export const scenario: Scenario = {
     'With EVENT_STORE=postgres: events a second through HTTP and journal until they are stored, ÷ those of the event ' +
     'store alone; /metrics over a month of a million events by day, and one person’s hundred events of all there are.',
   async run(context) {
-    const grounds = await openPostgresGrounds({ settings: ROOM });
+    const grounds = await openPostgresGrounds({ settings: PROMPT });
     try {
       const weir = await grounds.startBenched();
       const figures = [

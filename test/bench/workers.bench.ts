@@ -3,7 +3,7 @@
  * for two, for the load and for the stores; what is left of two is what they cost each other.
  */
 import { type Bodies, createBodies } from './support/bodies.ts';
-import { type BenchedWeir, type Grounds, openGrounds } from './support/grounds.ts';
+import { type BenchedWeir, type Grounds, ROOM, openGrounds } from './support/grounds.ts';
 import { saturate } from './support/load.ts';
 import { childrenOf, cpuMsOf } from './support/process-usage.ts';
 import { createRoll, numberedLoad } from './support/roll.ts';
@@ -14,7 +14,6 @@ import { throttle } from './support/throttle.ts';
 
 const BATCH_EVENTS = 500;
 const CONNECTIONS = 64;
-const ROOM = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
 
 type Kind = {
   readonly name: string;

@@ -15,8 +15,8 @@ export type Bodies = {
   nativeBatch(count: number, size?: EventSize): Buffer;
   /** A body for `/events`. */
   productEvent(): Buffer;
-  /** Events of services, as many as fit into `maxBytes` as NDJSON, in multiples of a number. */
-  serviceEvents(maxBytes: number, multipleOf: number): ServiceEvents;
+  /** Events of services, as many as fit into `maxBytes` as NDJSON. */
+  serviceEvents(maxBytes: number): ServiceEvents;
 };
 
 export type ServiceEvents = {
@@ -57,7 +57,7 @@ export function createBodies(seed: number): Bodies {
         }),
       );
     },
-    serviceEvents(maxBytes, multipleOf) {
+    serviceEvents(maxBytes) {
       const events: ServiceEvent[] = [];
       const lines: string[] = [];
       let bytes = 0;
@@ -70,11 +70,10 @@ export function createBodies(seed: number): Bodies {
         events.push(event);
         lines.push(line);
       }
-      const count = events.length - (events.length % multipleOf);
       return {
-        events: count,
-        ndjson: Buffer.from(lines.slice(0, count).join('')),
-        nativeBatches: (size) => inBatches(events.slice(0, count).map(nativeOf), size),
+        events: events.length,
+        ndjson: Buffer.from(lines.join('')),
+        nativeBatches: (size) => inBatches(events.map(nativeOf), size),
       };
     },
   };

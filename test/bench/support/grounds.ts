@@ -72,6 +72,11 @@ const LOG_SHOWN = 4_000;
 
 type Settings = Readonly<Record<string, string>>;
 
+/** A whole round fits in: what is measured is not how often requests are refused. */
+export const ROOM: Settings = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
+/** The rest of a round, too small for a batch, does not wait either: what is measured is not the flush interval. */
+export const PROMPT: Settings = { ...ROOM, INGEST_FLUSH_INTERVAL: '200ms' };
+
 export async function openGrounds({ settings = {} }: { settings?: Settings } = {}): Promise<Grounds> {
   const stores = await startStores();
   const holding = inClickHouse(stores);
