@@ -62,9 +62,9 @@ export function unpack(
 ): Unpacked {
   if (encoding === null) return { value };
   if (!encoding.equals(LZ4)) return { value, unreadable: 'it is packed in a way that a later version may know' };
-  const fullBlocks = fullBlockBytesIn(value);
-  if (fullBlocks === null) return { value, unreadable: 'it is damaged' };
-  if (fullBlocks > MAX_VALUE_BYTES) return { value, unreadable: 'it would be larger than any that Weir has packed' };
+  const mostBytes = mostBytesIn(value);
+  if (mostBytes === null) return { value, unreadable: 'it is damaged' };
+  if (mostBytes > MAX_VALUE_BYTES) return { value, unreadable: 'it would be larger than any that Weir has packed' };
   try {
     return { value: lz4.decompressSync(value) };
   } catch {
@@ -80,17 +80,17 @@ const HAS_DICTIONARY = 0b1;
 const IS_PLAIN = 0x8000_0000;
 
 /**
- * What an LZ4 frame unpacks to at most, without its last block: all the others are full where Weir has packed it. Null
- * where it is no whole frame. Weir's own look costs nothing; the driver's code unpacks however much there is.
+ * What an LZ4 frame unpacks to at most: as Weir packs it, all blocks but the last are full. Null where it is no whole
+ * frame. Weir's own look costs nothing; the driver's code unpacks however much there is.
  */
-function fullBlockBytesIn(frame: Buffer): number | null {
+function mostBytesIn(frame: Buffer): number | null {
   if (frame.length < 7 || frame.readUInt32LE(0) !== LZ4_FRAME) return null;
   const flags = frame[4]!;
   const maxBlockBytes = 4 ** (4 + ((frame[5]! >> 4) & 0b111));
   let at = 7 + ((flags & HAS_CONTENT_SIZE) !== 0 ? 8 : 0) + ((flags & HAS_DICTIONARY) !== 0 ? 4 : 0);
   for (let blocks = 0; at + 4 <= frame.length; blocks++) {
     const size = frame.readUInt32LE(at);
-    if (size === 0) return Math.max(0, blocks - 1) * maxBlockBytes;
+    if (size === 0) return blocks * maxBlockBytes;
     at += 4 + (size & ~IS_PLAIN) + ((flags & HAS_BLOCK_CHECKSUMS) !== 0 ? 4 : 0);
   }
   return null;
