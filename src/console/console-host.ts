@@ -6,17 +6,16 @@
 import { enableCompileCache } from 'node:module';
 import closeWithGrace from 'close-with-grace';
 import { compileCacheDir } from '../runtime/own-files.ts';
+import { CRASHES, LEFT_TO_SERVICE } from '../runtime/signals.ts';
 import type { ConsoleMessage, ConsoleRequests, ServiceMessage, ServiceRequests } from './messages.ts';
 
-// Before any module is loaded.
-const LEFT_TO_SERVICE = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR2'] as const;
+// Before anything else is loaded.
 for (const signal of LEFT_TO_SERVICE) process.on(signal, () => {});
 
 enableCompileCache(compileCacheDir());
 const { systemClock } = await import('../runtime/clock.ts');
 const { createLog, openStandardError } = await import('../log/log.ts');
 const { createIpcChannel } = await import('../workers/ipc-channel.ts');
-const { CRASHES } = await import('../runtime/signals.ts');
 const { collectStartupGarbage } = await import('../runtime/startup-garbage.ts');
 const { startConsole } = await import('./console.ts');
 

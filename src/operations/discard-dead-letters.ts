@@ -3,7 +3,7 @@ import { createDeadLetterQueries } from '../postgres/dead-letters/dead-letter-qu
 import type { CountByState } from '../postgres/dead-letters/dead-letter-statistics.ts';
 import { type DiscardedDeadLetters, createDeadLetterActions } from '../postgres/dead-letters/operator-actions.ts';
 import type { Selection } from '../postgres/dead-letters/selection.ts';
-import { readNow } from '../postgres/dead-letters/replay-fates.ts';
+import { readNow } from '../postgres/connection/now.ts';
 import { type Progress, UNSEEN } from './progress.ts';
 import { OperationRefused } from './refused.ts';
 import { countSelected, totalOf } from './selected-dead-letters.ts';

@@ -4,7 +4,7 @@
  * One that somebody took away meanwhile is waited for no longer either, and counted as what it is.
  */
 import type { Database } from '../postgres/connection/pool.ts';
-import { readFates, readNow } from '../postgres/dead-letters/replay-fates.ts';
+import { readFates } from '../postgres/dead-letters/replay-fates.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { readDrain } from './drain-switch.ts';
 
@@ -25,9 +25,6 @@ export type FollowedReplay = {
   readonly why: 'all were tried' | 'the drain is paused' | 'nothing was tried for ten minutes';
 };
 
-/** The instant from which a try counts: call it before the letters are made due. Throws `PostgresFailure`. */
-export const readStart = (db: Database): Promise<string> => readNow(db);
-
 const POLL_MS = 500;
 const MAX_POLL_MS = 4_000;
 /** Looked at in one statement. */
@@ -35,7 +32,7 @@ const CHUNK = 1_000;
 const PATIENCE_MS = 10 * 60_000;
 
 /**
- * Waits until all of the letters have been tried since `since` (by Postgres's clock), or until nothing moves any more.
+ * Waits until all of the letters have been tried since `since` (by Postgres's clock, read before they were made due), or until nothing moves any more.
  * `onStep`: with how many were; throws to stop. Throws `PostgresFailure`.
  */
 export async function followReplay(

@@ -4,6 +4,12 @@
 export const ENDING_SIGNALS = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR2', 'SIGABRT', 'SIGTRAP'] as const;
 
 /**
+ * Of these, what Ctrl-C and a service manager send to the whole process group. In a process that the service has begun,
+ * nothing happens: the service tells it when to end.
+ */
+export const LEFT_TO_SERVICE = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR2'] as const;
+
+/**
  * A crash in native code. A listener would keep the process alive: the instruction that failed is run again, for ever,
  * and JavaScript never hears of it.
  */

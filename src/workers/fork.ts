@@ -21,9 +21,9 @@ export type Fork = (onMessage: (message: unknown) => void) => WorkerProcess;
 const HOST = hostFileOf('workers/worker-host');
 
 /**
- * A worker's first message, once it listens; a preloaded module may send others before it. What is sent sooner may be lost: cluster itself listens to messages from
- * the beginning, so that Node keeps none for a later listener, and a module that an operator preloads (`NODE_OPTIONS`)
- * may wait for something.
+ * What a worker says once it listens. A message that arrives sooner is lost: cluster itself listens from the beginning,
+ * so that Node keeps none for a later listener, and modules that an operator preloads (`NODE_OPTIONS`) may take their
+ * time. They may also say something before this.
  */
 export const GREETING = 'listening to messages';
 

@@ -8,19 +8,18 @@ import { enableCompileCache } from 'node:module';
 import closeWithGrace from 'close-with-grace';
 import type { StopOptions } from '../composition/weir.ts';
 import { compileCacheDir } from '../runtime/own-files.ts';
+import { CRASHES, LEFT_TO_SERVICE } from '../runtime/signals.ts';
 import type { Worker } from './worker.ts';
 import type { SupervisorRequests, Assignment, WorkerRequests, SupervisorMessage, WorkerMessage } from './messages.ts';
 
-// Before any module is loaded.
-const LEFT_TO_SUPERVISOR = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR2'] as const;
-for (const signal of LEFT_TO_SUPERVISOR) process.on(signal, () => {});
+// Before anything else is loaded.
+for (const signal of LEFT_TO_SERVICE) process.on(signal, () => {});
 
 enableCompileCache(compileCacheDir());
 const { systemClock } = await import('../runtime/clock.ts');
 const { createLog, openStandardError } = await import('../log/log.ts');
 const { createIpcChannel } = await import('./ipc-channel.ts');
 const { GREETING } = await import('./fork.ts');
-const { CRASHES } = await import('../runtime/signals.ts');
 const { collectStartupGarbage } = await import('../runtime/startup-garbage.ts');
 const { startWorker } = await import('./worker.ts');
 
@@ -99,7 +98,7 @@ const ending = closeWithGrace(
   {
     delay: config.drainDelayMs + config.shutdownGraceMs + BEYOND_GRACE_MS,
     logger: { error: (err: unknown) => log.error({ err }, 'shutdown failed') },
-    skip: [...LEFT_TO_SUPERVISOR, ...CRASHES],
+    skip: [...LEFT_TO_SERVICE, ...CRASHES],
     onTimeout: () => saveAndLeave('shutdown took too long'),
     onSecondError: () => saveAndLeave('second error while shutting down'),
   },

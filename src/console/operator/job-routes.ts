@@ -51,8 +51,9 @@ export function jobRoutes({ jobs }: OperatorDeps): OperatorRoute[] {
   ];
 }
 
-function listed({ id, kind, by, startedAt, endedAt, state, progress, error }: Job): ListedJob {
-  return { id, kind, by, startedAt, endedAt, state, progress, error };
+function listed(job: Job): ListedJob {
+  const { result: _, ...withoutResult } = job;
+  return withoutResult;
 }
 
 function found(id: string, job: Job | null): Job {

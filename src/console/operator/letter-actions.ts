@@ -1,7 +1,7 @@
 /** Changing dead letters: each action is counted first, tried first, and then runs as a job. */
 import * as v from 'valibot';
 import { discardDeadLetters } from '../../operations/discard-dead-letters.ts';
-import { followReplay, readStart } from '../../operations/follow-replay.ts';
+import { followReplay } from '../../operations/follow-replay.ts';
 import { OperationRefused } from '../../operations/refused.ts';
 import { replayDeadLetters } from '../../operations/replay-dead-letters.ts';
 import { replayRows } from '../../operations/replay-rows.ts';
@@ -9,6 +9,7 @@ import { parseRowChoice } from '../../operations/row-choice.ts';
 import { countSelected, totalOf } from '../../operations/selected-dead-letters.ts';
 import { tryDeadLetters } from '../../operations/try-dead-letters.ts';
 import type { Progress } from '../../operations/progress.ts';
+import { readNow } from '../../postgres/connection/now.ts';
 import type { Selection } from '../../postgres/dead-letters/selection.ts';
 import { createDeadLetterQueries } from '../../postgres/dead-letters/dead-letter-queries.ts';
 import { Uuid } from './fields.ts';
@@ -57,7 +58,7 @@ export function letterActions(deps: OperatorDeps): OperatorRoute[] {
       says: 'Letters, events and bytes by state, and in all.',
       refusals: ['not_found'],
       async handle({ body: { selection } }) {
-        const asOf = await readStart(db);
+        const asOf = await readNow(db);
         const count = await countSelected(db, selection);
         return { ...count, ...totalOf(count), asOf };
       },
@@ -137,7 +138,7 @@ export function letterActions(deps: OperatorDeps): OperatorRoute[] {
           );
         }
         if (reason.trim() === '') throw new OperationRefused('invalid', 'reason: say why; the audit keeps it.');
-        const wanted = { selection, reason, asOf: asOf ?? (await readStart(db)), actor: operator.name };
+        const wanted = { selection, reason, asOf: asOf ?? (await readNow(db)), actor: operator.name };
         return { job: jobs.start({ kind: 'discard', by: operator.name }, (context) => discard(wanted, context)) };
       },
     }),
@@ -147,7 +148,7 @@ export function letterActions(deps: OperatorDeps): OperatorRoute[] {
     wanted: { selection: Selection; perSecond: number | null; actor: string },
     context: JobContext,
   ) {
-    const since = await readStart(db);
+    const since = await readNow(db);
     const total = await totalFor(wanted.selection);
     const ids: string[] = [];
     let isFollowed = true;

@@ -17,7 +17,7 @@ export function endingWith(
       async pull(controller) {
         const { done, value } = await reader.read();
         if (!done) return controller.enqueue(value);
-        if (ended.signal.aborted) return;
+        if (hasEnded()) return;
         ended.abort();
         controller.close();
       },
@@ -30,16 +30,16 @@ export function endingWith(
   );
   return new Response(body, answer);
 
-  /** Also while the session was looked up: closing it twice would throw. */
+  /** It may have while something was waited for: closing it twice would throw. */
   function hasEnded(): boolean {
     return ended.signal.aborted;
   }
 
   /** Never rejects. */
   async function watch(controller: ReadableStreamDefaultController<Uint8Array>) {
-    while (!ended.signal.aborted) {
+    while (!hasEnded()) {
       await clock.sleep(CHECK_MS, ended.signal);
-      if (ended.signal.aborted || (await isLive()) || hasEnded()) continue;
+      if (hasEnded() || (await isLive()) || hasEnded()) continue;
       ended.abort();
       controller.close();
       await reader.cancel().catch(() => {});

@@ -67,9 +67,3 @@ export async function readFates(db: Database, ids: readonly string[], since: str
     untried: Number(found.untried),
   };
 }
-
-/** Now, by Postgres's clock, as exact as its columns. Throws `PostgresFailure`. */
-export async function readNow(db: Database): Promise<string> {
-  const { rows } = await answerOf(db.execute<{ now: string }>(sql`select now()::timestamptz(3)::text as now`));
-  return rows[0]!.now;
-}

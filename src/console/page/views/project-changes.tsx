@@ -14,7 +14,7 @@ type Change = { project: ProjectDetails; path: string; close: () => void; change
 export function Retention({ project, path, close, changed }: Change) {
   const [retention, setRetention] = useState(project.retention);
   const [isForStored, setForStored] = useState(false);
-  const effect = useEffectOf(path, isForStored ? retention : null);
+  const effect = useRetentionEffect(path, isForStored ? retention : null);
   const change = async () => {
     await put(`${path}/retention`, { retention, existing: isForStored });
     await followJobs();
@@ -52,7 +52,7 @@ export function Retention({ project, path, close, changed }: Change) {
 }
 
 /** What a change of stored events would delete; nothing is counted where it is none. */
-const useEffectOf = (path: string, retention: string | null): Loaded<RetentionEffect | null> =>
+const useRetentionEffect = (path: string, retention: string | null): Loaded<RetentionEffect | null> =>
   useLoaded(String(retention), async (signal) =>
     retention === null ? null : get<RetentionEffect>(`${path}/retention`, { to: retention }, { signal }),
   );
