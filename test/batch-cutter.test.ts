@@ -134,6 +134,8 @@ test('a record of a later version is not taken', () => {
     closed: [],
   });
   expect(cutter.boundary()).toBe(0);
+  // It is never closed, and holds no memory until then.
+  expect(cutter.open()).toMatchObject({ eventCount: 1, chunks: [] });
 });
 
 test('a record whose value cannot be read is not taken, nor taken for a stranger’s', () => {

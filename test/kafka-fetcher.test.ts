@@ -81,7 +81,7 @@ function setUp(logs: readonly (readonly Stored[])[]) {
     over: closing.signal,
     onGone: () => expect.fail('it is there'),
   });
-  return { counts, fetcher, readAll };
+  return { counts, fetcher, readerOf, readAll };
 
   type Asked = { partition: number; fetchOffset: bigint; partitionMaxBytes: number };
 
@@ -177,6 +177,18 @@ describe('a read', () => {
       ),
       { numRuns: 100 },
     );
+  });
+
+  test('comes after those of the same partition that were asked for before it', async () => {
+    const log = Array.from({ length: 4 }, (_, offset) => recordOf(offset, repetitive(100)));
+    const { fetcher, readerOf } = setUp([log]);
+    const first: number[] = [];
+    const read = async (at: number) => {
+      const { records } = await fetcher.read(readerOf(0), at, 1);
+      first.push(records[0]!.offset);
+    };
+    await Promise.all([2, 0, 3].map(read));
+    expect(first).toEqual([2, 0, 3]);
   });
 
   test('of a partition whose records are larger than allowed comes to its turn beside others', async () => {

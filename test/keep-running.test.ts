@@ -7,6 +7,8 @@ import { createManualClock } from './support/clock.ts';
 function setup() {
   const clock = createManualClock();
   const ends: (() => void)[] = [];
+  const lines: string[] = [];
+  const output = { write: (line: string) => void lines.push((JSON.parse(line) as { msg: string }).msg) };
   const world = { started: [] as (number | undefined)[], stopped: 0, failures: 0, isStuck: false };
   const start = async (port?: number, signal?: AbortSignal): Promise<EmbeddedStore> => {
     if (world.isStuck) {
@@ -29,7 +31,8 @@ function setup() {
     clock,
     world,
     die: () => ends.at(-1)!(),
-    keep: () => keepRunning('clickhouse', start, { clock, log: createLog('silent') }),
+    lines,
+    keep: () => keepRunning('clickhouse', start, { clock, log: createLog('error', output) }),
   };
 }
 
@@ -81,12 +84,13 @@ test('can be stopped while it waits to try again', async () => {
   expect(world.started).toHaveLength(1);
 });
 
-test('can be stopped while it starts again, which is then given up', async () => {
-  const { clock, world, keep, die } = setup();
+test('can be stopped while it starts again, which is then given up, and no failure', async () => {
+  const { clock, world, keep, die, lines } = setup();
   const kept = await keep();
   world.isStuck = true;
   die();
   await clock.advance(0);
   await kept.stop();
   expect(world.started).toHaveLength(1);
+  expect(lines).toEqual([expect.stringContaining('died')]);
 });

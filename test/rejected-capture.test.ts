@@ -7,6 +7,7 @@ import { otlpDoor } from '../src/http/ingest/doors/otlp.ts';
 import { createCapture } from '../src/http/ingest/rejected-capture.ts';
 import { segmentDoors } from '../src/http/ingest/doors/segment.ts';
 import type { Accept } from '../src/pipeline/accept.ts';
+import type { Watcher } from '../src/pipeline/watch-port.ts';
 import { createManualClock } from './support/clock.ts';
 import { PROJECT } from './support/factory.ts';
 
@@ -114,10 +115,17 @@ describe('the rejected events of a request are counted and kept', () => {
   ])('%s', async (_, outcome, changed, expected) => {
     const fates: string[] = [];
     const ledger = { rejected: 0 };
+    const told: unknown[] = [];
+    const watcher: Watcher = {
+      took: () => 7,
+      refused: (request) => told.push(request),
+      cut: () => {},
+      settled: () => {},
+    };
     const acceptance = createAcceptance({
       channel: { couldHold: () => true } as never,
       accept: () => outcome,
-      watch: { watcher: null },
+      watch: { watcher },
       idempotency: {} as never,
       ledger,
       clock: createManualClock(),
@@ -146,5 +154,7 @@ describe('the rejected events of a request are counted and kept', () => {
     if ('answering' in entered) await entered.answering;
     expect(fates).toEqual(expected === 'kept' ? ['told', 'kept'] : ['dropped']);
     expect(ledger.rejected).toBe(expected === 'kept' ? 1 : 0);
+    // Who looks was told of it as taken, where it was not refused at once.
+    expect(told).toEqual(expected === 'dropped' && outcome instanceof Promise ? [7] : []);
   });
 });

@@ -436,6 +436,24 @@ describe('what is not of this version of Weir', () => {
       expect(ticksOf(world, stopped)).toBe(0);
     },
   );
+
+  test('leaves reading on, beyond what memory may hold, to the others', async () => {
+    const world = createWorld({ partitionCount: 2 });
+    const { clock, topic } = world;
+    const limits = { maxEvents: 1_000, maxBytes: 300_000, maxWaitMs: 600_000 };
+    const frame = (n: number) => frameOf({ n, rows: [plainRow(n, 5_000)], limits });
+    for (let n = 0; n < 45; n++) topic.append(1, frame(n));
+    const { taken } = join(world, { maxBytes: 200_000 });
+    await clock.advance(5_000);
+    // Memory is full of what cannot be delivered yet when this one begins to read.
+    topic.append(0, frame(100));
+    topic.append(0, { head: Buffer.from('{"v":2}'), value: Buffer.from('?') });
+    await clock.advance(5_000);
+    expect(topic.lagOf(1)).toBe(45);
+    for (let n = 45; n < 65; n++) topic.append(1, frame(n));
+    await clock.advance(5_000);
+    expect(taken.map(({ eventCount }) => eventCount)).toEqual([60]);
+  });
 });
 
 describe('retention', () => {

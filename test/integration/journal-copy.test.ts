@@ -62,6 +62,19 @@ async function expectKeptBy(...places: WeirPlace[]) {
   return audit;
 }
 
+/** Two copies of a Weir that was killed: of 120 events the first had 60, and has brought them home. */
+async function partlyHome() {
+  const weir = await newWeir(NEVER);
+  for (let n = 0; n < 3; n++) await grounds.accept(weir, 20);
+  const before = copyOf(weir);
+  for (let n = 0; n < 3; n++) await grounds.accept(weir, 20);
+  const after = copyOf(weir);
+  await weir.kill();
+  await grounds.startAt(before);
+  await until('a part is home', async () => (await auditOf(rig.stores, grounds.tally())).stored === 60);
+  return { before, after };
+}
+
 test(
   'killed under load, copied, and both started at once: nothing is lost, nothing counts twice',
   { timeout: 120_000 * ROUNDS },
@@ -151,14 +164,7 @@ describe('restored, and killed at its first start', () => {
   });
 
   test('with events of which a part came home: the rest does at the second, and nothing counts twice', async () => {
-    const weir = await newWeir(NEVER);
-    for (let n = 0; n < 3; n++) await grounds.accept(weir, 20);
-    const before = copyOf(weir);
-    for (let n = 0; n < 3; n++) await grounds.accept(weir, 20);
-    const after = copyOf(weir);
-    await weir.kill();
-    await grounds.startAt(before);
-    await until('a part is home', async () => (await auditOf(rig.stores, grounds.tally())).stored === 60);
+    const { before, after } = await partlyHome();
     await endCleanly(before);
     await startInVain(after);
     await grounds.startAt(after);
@@ -168,14 +174,7 @@ describe('restored, and killed at its first start', () => {
 });
 
 test('restored after a part of its events came home: the rest does too', { timeout: 120_000 }, async () => {
-  const weir = await newWeir(NEVER);
-  for (let n = 0; n < 3; n++) await grounds.accept(weir, 20);
-  const before = copyOf(weir);
-  for (let n = 0; n < 3; n++) await grounds.accept(weir, 20);
-  const after = copyOf(weir);
-  await weir.kill();
-  await grounds.startAt(before);
-  await until('a part is home', async () => (await auditOf(rig.stores, grounds.tally())).stored === 60);
+  const { before, after } = await partlyHome();
   await grounds.startAt(after);
   const { stored } = await expectKeptBy(before, after);
   expect(stored).toBe(120);

@@ -45,6 +45,13 @@ async function start(env: Record<string, string> = {}): Promise<{ weir: Running;
   }
 }
 
+/** What makes a Weir load such a module before its own. */
+function preload(source: string): { NODE_OPTIONS: string } {
+  const file = join(dataDir, 'preloaded.mjs');
+  writeFileSync(file, source);
+  return { NODE_OPTIONS: `--import=${file}` };
+}
+
 /** Sends one request of `count` events and returns their ids once they are acknowledged. */
 async function accept(url: string, count: number): Promise<string[]> {
   const ids = Array.from({ length: count }, () => crypto.randomUUID());
@@ -178,14 +185,13 @@ test.each(['1', '2'])('a crash is left to the system, which ends the process at 
 });
 
 test('what a preloaded module does at a signal, it still does', async () => {
-  const preloaded = join(dataDir, 'preloaded.mjs');
   const heard = join(dataDir, 'heard');
-  writeFileSync(
-    preloaded,
-    `import { writeFileSync } from 'node:fs';
-     process.on('SIGTERM', () => writeFileSync(${JSON.stringify(heard)}, ''));`,
+  const { weir } = await start(
+    preload(
+      `import { writeFileSync } from 'node:fs';
+       process.on('SIGTERM', () => writeFileSync(${JSON.stringify(heard)}, ''));`,
+    ),
   );
-  const { weir } = await start({ NODE_OPTIONS: `--import=${preloaded}` });
   weir.child.kill('SIGTERM');
   expect((await weir.finished).code).toBe(0);
   expect(existsSync(heard)).toBe(true);
@@ -205,10 +211,8 @@ test('a data directory in which nothing can be removed any more does not make an
 });
 
 test('an error nobody caught takes the way of a signal: everything accepted is stored, the exit code is 1', async () => {
-  const trap = join(dataDir, 'trap.mjs');
   const trigger = join(dataDir, 'trigger');
-  writeFileSync(
-    trap,
+  const trap = preload(
     `import { existsSync } from 'node:fs';
      const watch = setInterval(() => {
        if (!existsSync(${JSON.stringify(trigger)})) return;
@@ -216,7 +220,7 @@ test('an error nobody caught takes the way of a signal: everything accepted is s
        throw new Error('planted');
      }, 50);`,
   );
-  const { weir, url } = await start({ NODE_OPTIONS: `--import=${trap}`, INGEST_FLUSH_INTERVAL: '10m' });
+  const { weir, url } = await start({ ...trap, INGEST_FLUSH_INTERVAL: '10m' });
   const ids = await accept(url, 300);
   expect(await copiesOf(ids)).toEqual(ids.map(() => 0));
   writeFileSync(trigger, '');
