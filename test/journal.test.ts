@@ -367,12 +367,13 @@ describe('on a volume that the journal alone fills, and that is smaller than wha
   });
 
   test('others take the very last byte and nothing has settled: refused, and settling still finds room', async () => {
-    const bundle = setup({ maxBytes: 640_000, segmentBytes: 1_000_000 });
+    const bundle = setup({ maxBytes: 640_000, segmentBytes: 80_000 });
     const journal = await bundle.open();
     const held = Array.from({ length: 5 }, () => journal.append(envelopeOf(20)));
     await Promise.all(held.map(({ written }) => written));
     bundle.files.setCapacity(bundle.files.bytes());
-    expect(await reasonOf(journal.append(envelopeOf(1)).written)).toBe('disk-full');
+    // More than the room behind the records has.
+    expect(await reasonOf(journal.append(envelopeOf(1, { rowBytes: 21_000 })).written)).toBe('disk-full');
     void journal.cut(
       batchId(1),
       held.map(({ sequence }) => sequence),
@@ -449,8 +450,77 @@ test('keeps keys for a day, through removed segments, restarts and in bounds', a
   expect((await open(files.afterCrash())).recovered.keys).toEqual([]);
 });
 
+describe('room behind the records', () => {
+  const ROOMY = { maxBytes: 10_000_000, segmentBytes: 400_000 };
+  const names = (files: FaultyFiles) => [...files.contents().keys()].filter((name) => name !== 'reserve');
+  const sizeOfLast = (files: FaultyFiles) => files.contents().get(names(files).at(-1)!)!.length;
+
+  test('comes with a small write, so that those after it do not make the file larger', async () => {
+    const { files, open } = setup(ROOMY);
+    const journal = await open();
+    await journal.append(envelopeOf(1)).written;
+    const size = sizeOfLast(files);
+    expect(size).toBeGreaterThan(100_000);
+    for (let n = 1; n < 50; n++) await journal.append(envelopeOf(1)).written;
+    expect(sizeOfLast(files)).toBe(size);
+    expect(journal.usage().bytes).toBe(files.bytes());
+    const { recovered } = await open(files.afterCrash());
+    expect(recovered.envelopes).toHaveLength(50);
+    expect(recovered.damaged).toEqual([]);
+  });
+
+  test('does not come with a write that is large by itself', async () => {
+    const { files, open } = setup(ROOMY);
+    const journal = await open();
+    await journal.append(envelopeOf(1, { rowBytes: 60_000 })).written;
+    expect(sizeOfLast(files)).toBeLessThan(61_000);
+  });
+
+  test('is cut off when the next file begins: there, zeros are damage', async () => {
+    const { files, open } = setup({ segmentBytes: 2_000 });
+    const journal = await open();
+    for (let n = 0; n < 20; n++) await journal.append(envelopeOf(1, { rowBytes: 300 })).written;
+    const [first, ...others] = names(files);
+    expect(others.length).toBeGreaterThan(1);
+    for (const name of [first!, ...others.slice(0, -1)]) {
+      const { unreadable } = readSegment(files.contents().get(name)!, Number.parseInt(name));
+      expect(unreadable).toEqual([]);
+    }
+    const next = files.afterCrash();
+    next.damage(first!, (content) => Buffer.concat([content, Buffer.alloc(500)]));
+    const { recovered } = await open(next);
+    expect(recovered.envelopes).toHaveLength(20);
+    expect(recovered.damaged).toMatchObject([{ kind: 'bytes', file: first, bytes: 500, torn: false }]);
+  });
+
+  test('is given up where the disk has none but for the record', async () => {
+    const { files, open } = setup(ROOMY);
+    const journal = await open();
+    files.setCapacity(files.bytes() + 2_000);
+    for (let n = 0; n < 3; n++) await journal.append(envelopeOf(1)).written;
+    expect(journal.state()).toEqual({ kind: 'ok' });
+    expect(journal.usage().bytes).toBe(files.bytes());
+    const { recovered } = await open(files.afterCrash());
+    expect(recovered.envelopes).toHaveLength(3);
+  });
+
+  test('does not hide what a crash tore in the middle of it', async () => {
+    const { files, open } = setup(ROOMY);
+    const journal = await open();
+    for (let n = 0; n < 3; n++) await journal.append(envelopeOf(1)).written;
+    const next = files.afterCrash();
+    next.damage(names(files).at(-1)!, (content) => {
+      content[content.lastIndexOf('0\n')] = 0x78;
+      return content;
+    });
+    const { recovered } = await open(next);
+    expect(recovered.envelopes).toHaveLength(2);
+    expect(recovered.damaged).toMatchObject([{ kind: 'bytes', torn: true }]);
+  });
+});
+
 test('keeps everything around a damaged record, and sets the file aside', async () => {
-  const { files, open } = setup({ segmentBytes: 100_000 });
+  const { files, open } = setup({ segmentBytes: 40_000 });
   const journal = await open();
   const sequences = Array.from({ length: 5 }, (_, n) => journal.append(envelopeOf(1, { from: n * 1_000 })).sequence);
   await journal.cut(batchId(1), sequences.slice(0, 3));

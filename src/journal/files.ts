@@ -16,7 +16,7 @@ export type WritableFile = {
    * too. A failure may leave any part of them, on disk or only for readers.
    */
   write(bytes: Buffer, position: number): Promise<void>;
-  /** Survives a power cut with the next write. */
+  /** When it resolves, it survives a power cut. */
   truncate(length: number): Promise<void>;
   close(): Promise<void>;
 };
@@ -116,10 +116,13 @@ function writableFile(handle: FileHandle): WritableFile {
       for (let at = 0; at < bytes.length;) {
         at += (await handle.write(bytes, at, bytes.length - at, position + at)).bytesWritten;
       }
-      // Enough for a growing file: fdatasync also writes its size, which is needed to read the bytes back.
+      // Enough for a file that grows: fdatasync also writes its size, which is needed to read the bytes back.
       if (!SYNCS_AS_IT_WRITES) await handle.datasync();
     },
-    truncate: (length) => handle.truncate(length),
+    truncate: async (length) => {
+      await handle.truncate(length);
+      await handle.sync();
+    },
     close: () => handle.close(),
   };
 }

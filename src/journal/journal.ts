@@ -140,11 +140,12 @@ export async function openJournal(
   }
 
   /**
-   * The bytes that the present state may still need: control records, and all of it once more in case of a restatement.
+   * The bytes that the present state may still need: control records, all of it once more in case of a restatement, and
+   * room behind the records.
    */
   function bytesStillToWrite() {
     const control = unsettled.count() * 2 * CONTROL_BYTES;
-    return unsettled.bytes() + control + keys.bytes() + reserve.size + 4 * SEGMENT_HEADER_BYTES;
+    return unsettled.bytes() + control + keys.bytes() + reserve.size + segments.roomBytes + 4 * SEGMENT_HEADER_BYTES;
   }
 
   function bytesOnDisk() {

@@ -86,12 +86,13 @@ export async function recover(
     const content = await contentOf(files, file);
     const { records, unreadable } = readSegment(content, file.number);
     for (const record of records) found.take(record);
-    for (const stretch of unreadable) {
+    const damaged = unreadable.filter((stretch) => !(file === last && isRoom(content, stretch)));
+    for (const stretch of damaged) {
       const torn = file === last && stretch.offset + stretch.bytes === content.length;
       const remains = torn ? [] : salvageHeads(content, stretch);
       stretches.push({ file: basename(file.path), ...stretch, torn, remains });
     }
-    found.files.push({ ...file, bytes: content.length, isCurrent, isDamaged: unreadable.length > 0 });
+    found.files.push({ ...file, bytes: content.length, isCurrent, isDamaged: damaged.length > 0 });
   }
   const { envelopes, batches, incomplete } = found.result();
   // Only now is it known which envelopes were settled, or are in another file too.
@@ -109,6 +110,11 @@ export async function recover(
   const { files: listed, keys, damaged } = found;
   for (const [name, { at }] of keys) if (at + KEY_LIFETIME_MS <= clock.now()) keys.delete(name);
   return { files: listed, envelopes, batches, keys, damaged, nextSequence: found.nextSequence() };
+}
+
+/** The zeros behind the last record, which the next ones would have replaced. */
+function isRoom(content: Buffer, { offset, bytes }: UnreadableBytes): boolean {
+  return offset + bytes === content.length && content.subarray(offset).every((byte) => byte === 0);
 }
 
 async function contentOf(files: JournalFiles, { path }: JournalFile): Promise<Buffer> {

@@ -22,8 +22,8 @@ export type Segment = {
   unsettled: number;
 };
 
-/** A segment and the file it is written through. */
-type OpenSegment = { readonly segment: Segment; readonly file: WritableFile };
+/** A segment and the file it is written through. `fileBytes`: the size of that, room behind the records included. */
+type OpenSegment = { readonly segment: Segment; readonly file: WritableFile; fileBytes: number };
 
 export type Segments = {
   /**
@@ -41,6 +41,8 @@ export type Segments = {
   removeOldest(): Promise<void>;
   count(): number;
   bytes(): number;
+  /** How much larger than its records the one being written may be. */
+  readonly roomBytes: number;
   close(): Promise<void>;
 };
 
@@ -49,6 +51,14 @@ export const EARLIER: Segment = { number: 0, path: '', bytes: 0, unsettled: 0 };
 
 /** The most bytes of one write: at 100 MB/s it delays the next by 40 ms. */
 export const MAX_WRITE_BYTES = 4 * 1024 * 1024;
+
+/**
+ * A write that makes a file larger waits for its size and its blocks to be on disk too. So a small one that does so takes
+ * zeros with it, which the next ones replace (decision 71).
+ */
+const ROOM_BYTES = 256 * 1024;
+/** For larger ones, the bytes themselves are most of what it costs. */
+const MAX_WRITE_WITH_ROOM_BYTES = 32 * 1024;
 
 /** `firstNumber` is higher than that of any existing file. */
 export function createSegments(
@@ -65,36 +75,42 @@ export function createSegments(
    * A buffer that is reused to encode one write after the other: allocating one for each would be most of the garbage.
    */
   let scratch = Buffer.alloc(0);
+  const roomBytes = Math.min(ROOM_BYTES, Math.floor(segmentBytes / 4));
 
   return {
-    write,
+    write: (records) => write(records),
     writeBase,
     continueIn,
     settled: () => (segments.length > 1 && segments[0]!.unsettled === 0 ? segments[0]! : null),
     removeOldest,
     count: () => segments.length,
-    bytes: () => bytesIn(segments) + bytesIn(unfinishedBases),
+    bytes: () => bytesIn(segments) + (current ? roomIn(current) : 0) + bytesIn(unfinishedBases),
+    roomBytes,
     close,
   };
 
-  async function write(records: readonly JournalRecord[]) {
-    const { segment, file } = await segmentFor(totalSize(records));
-    const bytes = encodeAll(records, segment.number, segment.bytes);
+  async function write(records: readonly JournalRecord[], mayTakeRoom = true): Promise<Segment> {
+    const size = totalSize(records);
+    const open = await segmentFor(size);
+    const room = mayTakeRoom ? roomFor(open, size) : 0;
     try {
-      await file.write(bytes, segment.bytes);
+      await writeTo(open, records, room);
     } catch (error) {
       if (!isDiskFull(error)) throw new SegmentAbandoned(error);
       // A partial record must not stand in front of later ones.
-      await file.truncate(segment.bytes).catch(abandon);
-      throw error;
+      await endAtRecords(open);
+      if (room === 0) throw error;
+      // For want of room that no record needs, none is refused.
+      return write(records, false);
     }
-    segment.bytes += bytes.length;
-    return segment;
+    return open.segment;
   }
 
   async function segmentFor(bytes: number): Promise<OpenSegment> {
     if (current && current.segment.bytes + bytes <= segmentBytes) return current;
     if (current && current.segment.bytes === SEGMENT_HEADER_BYTES) return current;
+    // Only the last file may have room behind its records: elsewhere, zeros are damage.
+    if (current && roomIn(current) > 0) await endAtRecords(current);
     const number = nextNumber++;
     const path = join(dir, fileName(number, 'log'));
     const file = await files.create(path).catch((error: unknown) => {
@@ -111,9 +127,29 @@ export function createSegments(
     }
     // Everything in it was synced when it was written.
     await current?.file.close().catch(ignore);
-    current = { segment, file };
+    current = { segment, file, fileBytes: segment.bytes };
     segments.push(segment);
     return current;
+  }
+
+  /** How many zeros a write of so many bytes takes with it. */
+  function roomFor({ segment, fileBytes }: OpenSegment, bytes: number): number {
+    const end = segment.bytes + bytes;
+    if (end <= fileBytes || bytes > MAX_WRITE_WITH_ROOM_BYTES) return 0;
+    return Math.max(0, Math.min(roomBytes, segmentBytes - end));
+  }
+
+  async function writeTo(open: OpenSegment, records: readonly JournalRecord[], room: number): Promise<void> {
+    const { segment, file } = open;
+    const bytes = encodeAll(records, segment.number, segment.bytes, room);
+    await file.write(bytes, segment.bytes);
+    open.fileBytes = Math.max(open.fileBytes, segment.bytes + bytes.length);
+    segment.bytes += bytes.length - room;
+  }
+
+  async function endAtRecords(open: OpenSegment): Promise<void> {
+    await open.file.truncate(open.segment.bytes).catch(abandon);
+    open.fileBytes = open.segment.bytes;
   }
 
   async function writeBase(records: readonly JournalRecord[]) {
@@ -136,7 +172,7 @@ export function createSegments(
       isRenamed = true;
       await files.syncDirectory(dir);
       superseded.add(unfinishedBases.splice(0));
-      return { segment, file };
+      return { segment, file, fileBytes: segment.bytes };
     } catch (error) {
       await file?.close().catch(ignore);
       unfinishedBases.push({ ...segment, path: isRenamed ? path : draft });
@@ -155,6 +191,7 @@ export function createSegments(
 
   async function continueIn(base: OpenSegment) {
     await close();
+    if (current) current.segment.bytes = current.fileBytes;
     superseded.add(segments);
     current = base;
     segments = [base.segment];
@@ -177,18 +214,20 @@ export function createSegments(
     await current?.file.close().catch(ignore);
   }
 
-  /** Valid until the next call. */
-  function encodeAll(records: readonly JournalRecord[], segment: number, offset: number): Buffer {
-    const size = totalSize(records);
+  /** The records, and so many zeros. Valid until the next call. */
+  function encodeAll(records: readonly JournalRecord[], segment: number, offset: number, room = 0): Buffer {
+    const size = totalSize(records) + room;
     if (size > scratch.length) scratch = Buffer.allocUnsafeSlow(Math.max(size, 2 * scratch.length));
     const bytes = scratch.subarray(0, size);
     // Larger than any round: a rare large envelope, whose buffer is not kept.
     if (size > MAX_WRITE_BYTES) scratch = Buffer.alloc(0);
     let at = 0;
     for (const record of records) at += encodeRecord(record, bytes, at, { segment, offset: offset + at });
-    return bytes;
+    return bytes.fill(0, at);
   }
 }
+
+const roomIn = ({ segment, fileBytes }: OpenSegment): number => fileBytes - segment.bytes;
 
 function abandon(error: unknown): never {
   throw new SegmentAbandoned(error);

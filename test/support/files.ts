@@ -134,7 +134,11 @@ export function createFaultyFiles(
           // After a failed sync the pages count as clean: the next sync succeeds and does not write them.
           else if (random() < 0.5) sync(inode, 0.3);
         }),
-      truncate: (length) => changing('truncate', () => change(inode, { length })),
+      truncate: (length) =>
+        changing('truncate', (isFailing) => {
+          change(inode, { length });
+          if (!isFailing) sync(inode, 1);
+        }),
       close: async () => {
         if (calls.length >= crashAt) await new Promise(() => {});
       },
