@@ -1,5 +1,5 @@
 /** The service's side of its console: a process of its own, started again whenever it ends. */
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Log } from '../log/log.ts';
@@ -91,8 +91,14 @@ export function startConsoleProcess(deps: ConsoleProcessDeps): ConsoleProcess {
   }
 
   async function runOnce() {
-    const child = fork(HOST, [], { serialization: 'advanced', silent: deps.relay !== null });
+    let child: ChildProcess;
     let reason: string | null = null;
+    try {
+      child = fork(HOST, [], { serialization: 'advanced', silent: deps.relay !== null });
+    } catch (error) {
+      // As where memory is short.
+      return { pid: null, code: null, signal: null, reason: (error as Error).message };
+    }
     const viewer = createViewer(deps.openWatch, (report) => channel.tell({ kind: 'watched', report }));
     const channel = createIpcChannel<ConsoleRequests, ServiceMessage, ServiceRequests, ConsoleMessage>({
       send: (message) => {
@@ -114,7 +120,11 @@ export function startConsoleProcess(deps: ConsoleProcessDeps): ConsoleProcess {
     child.on('message', (message) => channel.receive(message));
     const ended = new AbortController();
     // Raised when a process could not be created, or when one dies while a message is sent to it.
-    child.on('error', () => child.pid === undefined && ended.abort());
+    child.on('error', ({ message }) => {
+      if (child.pid !== undefined) return;
+      reason = message;
+      ended.abort();
+    });
     child.on('exit', () => ended.abort());
     running = { channel, kill: () => void child.kill('SIGKILL') };
     channel.tell({ kind: 'start', ...deps.assignment, port });

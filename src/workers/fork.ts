@@ -6,7 +6,12 @@ import cluster from 'node:cluster';
 import { createInterface } from 'node:readline';
 import { hostFileOf } from '../runtime/own-files.ts';
 
-export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
+/** `error`: why there was no process at all. */
+export type Exit = {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly error?: string;
+};
 
 export type WorkerProcess = {
   readonly pid: number;
@@ -37,7 +42,12 @@ export function createFork(relay: ((line: string) => void) | null): Fork {
   cluster.setupPrimary({ exec: HOST, args: [], serialization: 'advanced', silent: relay !== null });
 
   return (onMessage) => {
-    const worker = cluster.fork();
+    let worker: ReturnType<typeof cluster.fork>;
+    try {
+      worker = cluster.fork();
+    } catch (error) {
+      return neverStarted(error as Error);
+    }
     const exited = Promise.withResolvers<Exit>();
     for (const stream of [worker.process.stdout, worker.process.stderr]) {
       if (relay && stream) createInterface({ input: stream }).on('line', relay);
@@ -51,8 +61,8 @@ export function createFork(relay: ((line: string) => void) | null): Fork {
     });
     worker.on('exit', (code: number | null, signal: NodeJS.Signals | null) => exited.resolve({ code, signal }));
     // Raised when a process could not be created, or when one dies while a message is sent to it.
-    worker.on('error', () => {
-      if (worker.process.pid === undefined) exited.resolve({ code: null, signal: null });
+    worker.on('error', ({ message }) => {
+      if (worker.process.pid === undefined) exited.resolve({ code: null, signal: null, error: message });
     });
     return {
       pid: worker.process.pid ?? 0,
@@ -69,4 +79,10 @@ export function createFork(relay: ((line: string) => void) | null): Fork {
       if (worker.isConnected()) worker.send(message, () => {});
     }
   };
+}
+
+/** As where memory is short. */
+function neverStarted({ message }: Error): WorkerProcess {
+  const exited = Promise.resolve({ code: null, signal: null, error: message });
+  return { pid: 0, send: () => {}, exited, kill: () => {} };
 }
