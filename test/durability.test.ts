@@ -123,6 +123,8 @@ test('a saved batch that was stored and whose file cannot be removed is said, an
   await settleAll();
   expect(channel.usage().events).toBe(0);
   expect(readdirSync(dirs.savedDir)).toEqual([kept]);
+  // Who only delivers what is here has nothing left to wait for.
+  expect(durability.isEmpty()).toBe(true);
   expect(lines).toMatchObject([{ level: 40, batchId: batchId(1), msg: expect.stringContaining('cannot be removed') }]);
   await durability.close();
   remove();
@@ -139,6 +141,23 @@ test('a damaged saved batch that cannot be set aside is reported where it is, an
   expect(deliveredBy(durability).recovered).toBe(5);
   expect(existsSync(damaged)).toBe(true);
   expect(lines).toMatchObject([{ level: 50, file: damaged, bytes: 9 }]);
+  await durability.close();
+  remove();
+});
+
+test('a saved batch that cannot be read stays where it is, and keeps no other from being taken up', async () => {
+  const { dirs, open, lines, remove } = setup();
+  saveBatch(dirs.savedDir, freezeBatch(batchId(2), [envelopeOf(5)]));
+  // Reading it fails for every user.
+  const unread = join(dirs.savedDir, `${batchId(1)}.batch`);
+  mkdirSync(unread);
+  const durability = await open('later', 'off');
+  expect(durability.isEmpty()).toBe(false);
+  const { recovered, settleAll } = deliveredBy(durability);
+  expect(recovered).toBe(5);
+  await settleAll();
+  expect([existsSync(unread), durability.isEmpty()]).toEqual([true, true]);
+  expect(lines).toMatchObject([{ level: 50, file: unread, err: { code: 'EISDIR' } }]);
   await durability.close();
   remove();
 });

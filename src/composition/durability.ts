@@ -18,6 +18,7 @@ import {
   readSavedBatches,
   removeSavedBatch,
   saveBatch,
+  savedPathOf,
   takeRecordedLosses,
 } from '../journal/spill-files.ts';
 import { holdsJournal } from '../journal/recover.ts';
@@ -45,7 +46,7 @@ export type Durability = {
   takeUp(to: { channel: Channel; ledger: Ledger }): void;
   /** Writes the batch to disk before it returns. Synchronous: the last thing a process may do. */
   save(batch: Batch): void;
-  /** Whether no event depends on these files alone. */
+  /** Whether no event depends on these files alone, those apart that cannot be read. */
   isEmpty(): boolean;
   close(): Promise<void>;
 };
@@ -96,6 +97,8 @@ export async function openDurability({
   /** Until it is taken up; it would hold all that the earlier process left. */
   let recovered = opened && opened.recovered;
   const origin = delivered && claimOrigin(journalDir, name);
+  /** Files of saved batches that cannot be read, set aside or removed. */
+  const stuck = new Set<string>();
   const others = isEmpty() ? [] : (origin?.others ?? []);
   /** Batches that have been on this disk since before this start. */
   const earlier = new Set<BatchId>();
@@ -172,7 +175,12 @@ export async function openDurability({
     if (isHeld) origin?.forgetOthers();
     isHeld = false;
     const { batches: saved, unreadable } = readSavedBatches(savedDir);
-    for (const { keptAs, bytes, events } of unreadable) {
+    for (const { keptAs, bytes, events, error } of unreadable) {
+      stuck.add(keptAs);
+      if (error !== undefined) {
+        log.error({ file: keptAs, err: error }, 'saved batch cannot be read and stays where it is');
+        continue;
+      }
       log.error({ file: keptAs, bytes, events }, 'saved batch is damaged and was set aside');
       countLost(events ?? 0, bytes);
     }
@@ -238,6 +246,7 @@ export async function openDurability({
     try {
       removeSavedBatch(savedDir, id);
     } catch (error) {
+      stuck.add(savedPathOf(savedDir, id));
       log.warn({ err: error, batchId: id }, 'saved batch was delivered, but its file cannot be removed');
     }
   }
@@ -254,6 +263,6 @@ export async function openDurability({
   }
 
   function isEmpty() {
-    return (delivered?.usage().unsettled ?? 0) === 0 && !hasSavedBatches(savedDir);
+    return (delivered?.usage().unsettled ?? 0) === 0 && !hasSavedBatches(savedDir, stuck);
   }
 }

@@ -24,9 +24,15 @@ import type { Batch, BatchId } from '../pipeline/batch.ts';
 
 /**
  * A file whose contents do not match its header. `keptAs`: where it was set aside, or its own place if that failed.
- * `events`: the number in the header, when that is readable.
+ * `events`: the number in the header, when that is readable. `error`: why nothing of it could be read; it may be whole,
+ * and stays where it is.
  */
-export type UnreadableFile = { readonly keptAs: string; readonly bytes: number; readonly events: number | null };
+export type UnreadableFile = {
+  readonly keptAs: string;
+  readonly bytes: number;
+  readonly events: number | null;
+  readonly error?: unknown;
+};
 
 const SUFFIX = '.batch';
 
@@ -43,7 +49,7 @@ const Header = v.object({
 /** Writes the batch to a file in `dir`. When this returns, it survives a power cut. Throws on failure. */
 export function saveBatch(dir: string, batch: Batch): void {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const path = pathOf(dir, batch.id);
+  const path = savedPathOf(dir, batch.id);
   const draft = `${path}.draft`;
   const header: v.InferOutput<typeof Header> = {
     version: 1,
@@ -103,13 +109,19 @@ export function takeRecordedLosses(dir: string): number {
   return events;
 }
 
-/** Every batch that was saved in `dir`. Unreadable files are set aside and never prevent a start. */
+/** Every batch that was saved in `dir`. Files that cannot be read, or make no sense, never prevent a start. */
 export function readSavedBatches(dir: string): { batches: Batch[]; unreadable: UnreadableFile[] } {
   const batches: Batch[] = [];
   const unreadable: UnreadableFile[] = [];
   for (const name of listed(dir)) {
     const path = join(dir, name);
-    const content = readFileSync(path);
+    let content: Buffer;
+    try {
+      content = readFileSync(path);
+    } catch (error) {
+      unreadable.push({ keptAs: path, bytes: 0, events: null, error });
+      continue;
+    }
     const batch = parseBatch(content);
     if (batch) batches.push(batch);
     else {
@@ -132,14 +144,16 @@ function setAside(path: string): string {
   }
 }
 
-export const hasSavedBatches = (dir: string): boolean => listed(dir).length > 0;
+/** Whether there are any but those files, named by their paths. */
+export const hasSavedBatches = (dir: string, but: ReadonlySet<string>): boolean =>
+  listed(dir).some((name) => !but.has(join(dir, name)));
 
 /** Removes the file of a batch that has reached a store. Throws when that fails. */
 export function removeSavedBatch(dir: string, id: BatchId): void {
-  rmSync(pathOf(dir, id), { force: true });
+  rmSync(savedPathOf(dir, id), { force: true });
 }
 
-const pathOf = (dir: string, id: string) => join(dir, `${id}${SUFFIX}`);
+export const savedPathOf = (dir: string, id: string) => join(dir, `${id}${SUFFIX}`);
 
 function listed(dir: string): string[] {
   // Nothing was ever saved; and a disk that is now read-only must not keep Weir from starting.
