@@ -10,14 +10,13 @@ import { createEventStore } from '../../src/clickhouse/event-store/event-store.t
 import { systemClock } from '../../src/runtime/clock.ts';
 import type { BatchId } from '../../src/pipeline/batch.ts';
 import { createBodies } from './support/bodies.ts';
-import { type Grounds, PROMPT, openGrounds } from './support/grounds.ts';
+import { FLUSH_EVENTS, type Grounds, PROMPT, openGrounds } from './support/grounds.ts';
 import { rowsOf } from './support/rows.ts';
 import type { Scenario } from './support/scenario.ts';
 import { measureSending, prepare, targetOf } from './support/sending.ts';
 import { alternately, figureOf, ratioOf } from './support/statistics.ts';
 
-/** As Weir cuts its batches by default, and as many at once. */
-const INSERT_EVENTS = 10_000;
+/** As many as Weir sends at once by default. */
 const INSERTS_AT_ONCE = 4;
 const REQUEST_EVENTS = 500;
 const CONNECTIONS = 16;
@@ -40,7 +39,7 @@ export const scenario: Scenario = {
       const newBodies = (size: number) => Array.from({ length: events / size }, () => bodies.nativeBatch(size));
 
       const rateOf = async (insert: Insert) => {
-        const rows = newBodies(INSERT_EVENTS).map((body) => rowsOf(body, grounds.projectId));
+        const rows = newBodies(FLUSH_EVENTS).map((body) => rowsOf(body, grounds.projectId));
         const startedAt = performance.now();
         const inTurn = async () => {
           for (let next = rows.pop(); next; next = rows.pop()) await insert(next);

@@ -11,15 +11,14 @@ import { createLog } from '../../src/log/log.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import type { PostgresStores } from '../support/stores.ts';
 import { createBodies } from './support/bodies.ts';
-import { type BenchedWeir, type Grounds, PROMPT, openPostgresGrounds } from './support/grounds.ts';
+import { type BenchedWeir, type Grounds, FLUSH_EVENTS, PROMPT, openPostgresGrounds } from './support/grounds.ts';
 import { cpuMsOf } from './support/process-usage.ts';
 import { rowsOf } from './support/rows.ts';
 import type { BenchContext, Figure, Scenario } from './support/scenario.ts';
 import { latencyFigures, type Measured, measureSending, prepare, targetOf } from './support/sending.ts';
 import { alternately, eachOf, figureOf, ratioOf } from './support/statistics.ts';
 
-/** As Weir cuts its batches by default, and as many at once. */
-const INSERT_EVENTS = 10_000;
+/** As many as Weir sends at once by default. */
 const INSERTS_AT_ONCE = 4;
 const REQUEST_EVENTS = 500;
 const CONNECTIONS = 16;
@@ -71,7 +70,7 @@ async function measureStoring(
   const store = createEventStore({ pool, clock: systemClock }, { timeoutMs: 60_000 });
 
   const storeAlone = async () => {
-    const rows = newBodies(INSERT_EVENTS).map((body) => rowsOf(body, grounds.projectId));
+    const rows = newBodies(FLUSH_EVENTS).map((body) => rowsOf(body, grounds.projectId));
     const startedAt = performance.now();
     const inTurn = async () => {
       for (let next = rows.pop(); next; next = rows.pop())

@@ -72,6 +72,8 @@ const LOG_SHOWN = 4_000;
 
 type Settings = Readonly<Record<string, string>>;
 
+/** In a batch, as INGEST_FLUSH_EVENTS is unless set otherwise. */
+export const FLUSH_EVENTS = 10_000;
 /** A whole round fits in: what is measured is not how often requests are refused. */
 export const ROOM: Settings = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
 /** The rest of a round, too small for a batch, does not wait either: what is measured is not the flush interval. */

@@ -10,11 +10,8 @@ import { createLog } from '../../../src/log/log.ts';
 import { type BatchId, freezeBatch } from '../../../src/pipeline/batch.ts';
 import { InsertFailure } from '../../../src/pipeline/ports.ts';
 import { createDeadLetters } from '../../../src/postgres/dead-letters/dead-letters.ts';
-import type { Grounds } from './grounds.ts';
+import { FLUSH_EVENTS, type Grounds } from './grounds.ts';
 import { type Roll, numberable, numbered } from './roll.ts';
-
-/** As INGEST_FLUSH_EVENTS is unless set otherwise. */
-const LETTER_EVENTS = 10_000;
 
 const decode = decoderOf(nativeFormat);
 const away = new InsertFailure('ClickHouse is away', { failureClass: 'unavailable' });
@@ -37,7 +34,7 @@ export async function writeBacklog(
   let requests = 0;
   for (let written = 0; written < events;) {
     const envelopes: Envelope[] = [];
-    for (let count = 0; count < LETTER_EVENTS; count += envelopes.at(-1)!.eventCount) envelopes.push(nextEnvelope());
+    for (let count = 0; count < FLUSH_EVENTS; count += envelopes.at(-1)!.eventCount) envelopes.push(nextEnvelope());
     const batch = freezeBatch(randomUUIDv7() as BatchId, envelopes);
     await deadLetters.add(batch, { failure: away, ambiguous: false });
     written += batch.eventCount;

@@ -101,7 +101,10 @@ export async function saturate<S extends Sendable>({
   }
 }
 
-/** How long a request may wait for its answer after the offering has ended. */
+/**
+ * How long requests that were due wait for a connection after the offering has ended, and then those that were sent for
+ * their answers.
+ */
 const LAST_ANSWERS_MS = 10_000;
 const TICK_MS = 1;
 
@@ -152,17 +155,17 @@ export async function offer<S extends Sendable>({
     }
     await new Promise((resolve) => setTimeout(resolve, TICK_MS));
   }
-  const until = performance.now() + LAST_ANSWERS_MS;
-  while (unanswered() > 0 && performance.now() < until) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  for (let missing = underway; missing > 0; missing--) tally.failed();
+  await untilNone(() => underway + due.length - head);
   for (let missing = due.length - head; missing > 0; missing--) tally.untaken();
+  head = due.length;
+  await untilNone(() => underway);
+  for (let missing = underway; missing > 0; missing--) tally.failed();
   for (const line of idle) line.close();
   return tally.outcome(performance.now() - startedAt);
 
-  function unanswered(): number {
-    return underway + due.length - head;
+  async function untilNone(waiting: () => number) {
+    const until = performance.now() + LAST_ANSWERS_MS;
+    while (waiting() > 0 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
   /** Sends what has been due longest; false when every connection is in use. */
