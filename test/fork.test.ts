@@ -1,9 +1,14 @@
 /** A process that cannot even be created is one that has ended: it is tried again, and costs nothing else. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
+import { parseConfig } from '../src/config/config.ts';
 import { startConsoleProcess } from '../src/console/fork.ts';
 import { createLog } from '../src/log/log.ts';
 import { systemClock } from '../src/runtime/clock.ts';
 import { createFork } from '../src/workers/fork.ts';
+import { startSupervisor } from '../src/workers/supervisor.ts';
 
 const { execPath } = process;
 afterEach(() => {
@@ -23,6 +28,29 @@ test.each(PATHS)('a worker, where creating it fails %s', async (_when, path, why
   expect(await worker.exited).toEqual({ code: null, signal: null, error: expect.stringMatching(why) });
   worker.kill();
 });
+
+test.each(PATHS)(
+  'a service whose first worker cannot be created %s says why, and does not start',
+  async (_when, path, why) => {
+    const dataDir = mkdtempSync(join(tmpdir(), 'weir-fork-'));
+    process.execPath = path;
+    const config = parseConfig({ WEIR_WORKERS: '2', WEIR_DATA_DIR: dataDir }, () => {
+      throw Object.assign(new Error('no such file'), { code: 'ENOENT' });
+    });
+    const starting = startSupervisor({
+      config,
+      access: { databaseUrl: '', clickhouse: null },
+      version: '',
+      clock: systemClock,
+      log: createLog('silent'),
+      fork: createFork(null),
+      random: () => 0.5,
+      signal: new AbortController().signal,
+    });
+    await expect(starting).rejects.toThrow(why);
+    rmSync(dataDir, { recursive: true });
+  },
+);
 
 test.each(PATHS)('the console, where creating it fails %s', async (_when, path, why) => {
   const lines: object[] = [];

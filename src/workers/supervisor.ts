@@ -137,13 +137,13 @@ export async function startSupervisor(deps: SupervisorDeps): Promise<Supervisor>
     });
 
     /** A worker that cannot run ends the service while it starts, but not once it runs. */
-    function mayTryAgain({ signal, reason }: { signal: string | null; reason: string | null }): boolean {
+    function mayTryAgain({ signal, error, reason }: Parameters<WorkerSlotEvents['mayTryAgain']>[0]): boolean {
       if (hasStarted) return true;
       if (signal !== null) {
         noteProgress();
         return true;
       }
-      const why = reason ?? `worker ${worker} ended before it listened; see its log for the reason`;
+      const why = reason ?? error ?? `worker ${worker} ended before it listened; see its log for the reason`;
       started.reject(new WorkerCannotStart(why));
       return false;
     }
