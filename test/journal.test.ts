@@ -479,7 +479,11 @@ describe('room behind the records', () => {
   test('is cut off when the next file begins: there, zeros are damage', async () => {
     const { files, open } = setup({ segmentBytes: 2_000 });
     const journal = await open();
-    for (let n = 0; n < 20; n++) await journal.append(envelopeOf(1, { rowBytes: 300 })).written;
+    for (let n = 0; n < 20; n++) {
+      await journal.append(envelopeOf(1, { rowBytes: 300 })).written;
+      // No more than records of this file can use.
+      expect(sizeOfLast(files)).toBeLessThanOrEqual(2_000);
+    }
     const [first, ...others] = names(files);
     expect(others.length).toBeGreaterThan(1);
     for (const name of [first!, ...others.slice(0, -1)]) {
@@ -492,6 +496,30 @@ describe('room behind the records', () => {
     expect(recovered.envelopes).toHaveLength(20);
     expect(recovered.damaged).toMatchObject([{ kind: 'bytes', file: first, bytes: 500, torn: false }]);
   });
+
+  test.each([500, 1_550, 1_750, 2_000, 2_300])(
+    'counts towards the limit, also while all is written once more and nothing can be removed (rows of %i)',
+    async (rowBytes) => {
+      const { clock, files, open } = setup({ segmentBytes: 56_000 });
+      const journal = await open();
+      let refusal: unknown = null;
+      const held: number[] = [];
+      while (refusal === null) {
+        const { sequence, written } = journal.append(envelopeOf(1, { rowBytes }));
+        refusal = await reasonOf(written);
+        if (refusal === null) held.push(sequence);
+      }
+      expect(refusal).toBe('full');
+      files.failIn(1, { code: 'EIO', on: 'write' });
+      for (let removals = 0; removals < 10; removals++) files.failIn(1, { code: 'EIO', on: 'remove' });
+      expect(await reasonOf(journal.cut(batchId(1), held))).toBe('failed');
+      await pass(clock, 1_000);
+      expect(journal.state()).toEqual({ kind: 'ok' });
+      expect(names(files).length).toBeGreaterThan(1);
+      expect(journal.usage().bytes).toBe(files.bytes());
+      expect(files.bytes()).toBeLessThanOrEqual(LIMITS.maxBytes);
+    },
+  );
 
   test('is given up where the disk has none but for the record', async () => {
     const { files, open } = setup(ROOMY);

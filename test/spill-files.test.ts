@@ -37,8 +37,8 @@ test('a batch comes back under its id, bit for bit, with its projects (I10)', ()
     { n: 2, projectId: OTHER_PROJECT },
   ]);
   saveBatch(dir, batch);
-  const { batches, unreadable } = readSavedBatches(dir);
-  expect(unreadable).toEqual([]);
+  const { batches, damaged } = readSavedBatches(dir);
+  expect(damaged).toEqual([]);
   expect(batches).toHaveLength(1);
   const { chunks, ...rest } = batches[0]!;
   const { chunks: original, ...expected } = batch;
@@ -69,7 +69,7 @@ test('batches come in the order they were made', () => {
 });
 
 test('a directory that is not there holds nothing', () => {
-  expect(readSavedBatches(dir)).toEqual({ batches: [], unreadable: [] });
+  expect(readSavedBatches(dir)).toEqual({ batches: [], damaged: [], unread: [] });
 });
 
 test('a batch that cannot be written is not there by half', () => {
@@ -87,7 +87,7 @@ test('a batch that cannot be written keeps no room from the others', () => {
 test('a draft that a crash left behind is no batch', () => {
   saveBatch(dir, batchOf(1, goodRows(1)));
   writeFileSync(`${pathOf(2)}.draft`, 'half of a bat');
-  expect(readSavedBatches(dir)).toMatchObject({ batches: [{ id: batchIdOf(1) }], unreadable: [] });
+  expect(readSavedBatches(dir)).toMatchObject({ batches: [{ id: batchIdOf(1) }], damaged: [], unread: [] });
 });
 
 describe('a damaged file is set aside and the others are read', () => {
@@ -114,13 +114,13 @@ describe('a damaged file is set aside and the others are read', () => {
     saveBatch(dir, batchOf(1, goodRows(3)));
     saveBatch(dir, batchOf(2, goodRows(3, 10)));
     damages[name]!(pathOf(1));
-    const { batches, unreadable } = readSavedBatches(dir);
+    const { batches, damaged } = readSavedBatches(dir);
     expect(batches.map(({ id }) => id)).toEqual([batchIdOf(2)]);
     const bytes = statSync(`${pathOf(1)}.unreadable`).size;
-    expect(unreadable).toEqual([{ keptAs: `${pathOf(1)}.unreadable`, bytes, events: HEADS_LEFT.has(name) ? 3 : null }]);
+    expect(damaged).toEqual([{ keptAs: `${pathOf(1)}.unreadable`, bytes, events: HEADS_LEFT.has(name) ? 3 : null }]);
     // Nothing is thrown away, and the next start is not bothered again.
     expect(readdirSync(dir)).toContain(`${batchIdOf(1)}.batch.unreadable`);
-    expect(readSavedBatches(dir).unreadable).toEqual([]);
+    expect(readSavedBatches(dir).damaged).toEqual([]);
   });
 });
 

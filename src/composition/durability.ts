@@ -174,13 +174,13 @@ export async function openDurability({
   function takeUp({ channel, ledger }: Parameters<Durability['takeUp']>[0]) {
     if (isHeld) origin?.forgetOthers();
     isHeld = false;
-    const { batches: saved, unreadable } = readSavedBatches(savedDir);
-    for (const { keptAs, bytes, events, error } of unreadable) {
+    const { batches: saved, damaged, unread } = readSavedBatches(savedDir);
+    for (const { path, error } of unread) {
+      stuck.add(path);
+      log.error({ file: path, err: error }, 'saved batch cannot be read and stays where it is');
+    }
+    for (const { keptAs, bytes, events } of damaged) {
       stuck.add(keptAs);
-      if (error !== undefined) {
-        log.error({ file: keptAs, err: error }, 'saved batch cannot be read and stays where it is');
-        continue;
-      }
       log.error({ file: keptAs, bytes, events }, 'saved batch is damaged and was set aside');
       countLost(events ?? 0, bytes);
     }

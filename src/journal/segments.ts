@@ -94,7 +94,7 @@ export function createSegments(
     const open = await segmentFor(size);
     const room = mayTakeRoom ? roomFor(open, size) : 0;
     try {
-      await writeTo(open, records, room);
+      await writeTo(open, records, { size, room });
     } catch (error) {
       if (!isDiskFull(error)) throw new SegmentAbandoned(error);
       // A partial record must not stand in front of later ones.
@@ -139,12 +139,16 @@ export function createSegments(
     return Math.max(0, Math.min(roomBytes, segmentBytes - end));
   }
 
-  async function writeTo(open: OpenSegment, records: readonly JournalRecord[], room: number): Promise<void> {
+  /** `size`: of the records; `room`: the zeros behind them. */
+  async function writeTo(
+    open: OpenSegment,
+    records: readonly JournalRecord[],
+    { size, room }: { size: number; room: number },
+  ): Promise<void> {
     const { segment, file } = open;
-    const bytes = encodeAll(records, segment.number, segment.bytes, room);
-    await file.write(bytes, segment.bytes);
-    open.fileBytes = Math.max(open.fileBytes, segment.bytes + bytes.length);
-    segment.bytes += bytes.length - room;
+    await file.write(encodeAll(records, segment, size + room), segment.bytes);
+    open.fileBytes = Math.max(open.fileBytes, segment.bytes + size + room);
+    segment.bytes += size;
   }
 
   async function endAtRecords(open: OpenSegment): Promise<void> {
@@ -165,8 +169,9 @@ export function createSegments(
       await file.write(segmentHeader(number), 0);
       segment.bytes = SEGMENT_HEADER_BYTES;
       for (const chunk of chunked(records)) {
-        await file.write(encodeAll(chunk, number, segment.bytes), segment.bytes);
-        segment.bytes += totalSize(chunk);
+        const size = totalSize(chunk);
+        await file.write(encodeAll(chunk, segment, size), segment.bytes);
+        segment.bytes += size;
       }
       await files.rename(draft, path);
       isRenamed = true;
@@ -214,15 +219,14 @@ export function createSegments(
     await current?.file.close().catch(ignore);
   }
 
-  /** The records, and so many zeros. Valid until the next call. */
-  function encodeAll(records: readonly JournalRecord[], segment: number, offset: number, room = 0): Buffer {
-    const size = totalSize(records) + room;
+  /** The records as they stand at the end of the segment, and zeros up to that size. Valid until the next call. */
+  function encodeAll(records: readonly JournalRecord[], { number, bytes: offset }: Segment, size: number): Buffer {
     if (size > scratch.length) scratch = Buffer.allocUnsafeSlow(Math.max(size, 2 * scratch.length));
     const bytes = scratch.subarray(0, size);
     // Larger than any round: a rare large envelope, whose buffer is not kept.
     if (size > MAX_WRITE_BYTES) scratch = Buffer.alloc(0);
     let at = 0;
-    for (const record of records) at += encodeRecord(record, bytes, at, { segment, offset: offset + at });
+    for (const record of records) at += encodeRecord(record, bytes, at, { segment: number, offset: offset + at });
     return bytes.fill(0, at);
   }
 }

@@ -24,14 +24,17 @@ import type { Batch, BatchId } from '../pipeline/batch.ts';
 
 /**
  * A file whose contents do not match its header. `keptAs`: where it was set aside, or its own place if that failed.
- * `events`: the number in the header, when that is readable. `error`: why nothing of it could be read; it may be whole,
- * and stays where it is.
+ * `events`: the number in the header, when that is readable.
  */
-export type UnreadableFile = {
-  readonly keptAs: string;
-  readonly bytes: number;
-  readonly events: number | null;
-  readonly error?: unknown;
+export type DamagedFile = { readonly keptAs: string; readonly bytes: number; readonly events: number | null };
+
+/** A file of which nothing could be read, for that reason. It may be whole, and stays where it is. */
+export type UnreadFile = { readonly path: string; readonly error: unknown };
+
+export type SavedBatches = {
+  readonly batches: Batch[];
+  readonly damaged: DamagedFile[];
+  readonly unread: UnreadFile[];
 };
 
 const SUFFIX = '.batch';
@@ -110,26 +113,25 @@ export function takeRecordedLosses(dir: string): number {
 }
 
 /** Every batch that was saved in `dir`. Files that cannot be read, or make no sense, never prevent a start. */
-export function readSavedBatches(dir: string): { batches: Batch[]; unreadable: UnreadableFile[] } {
-  const batches: Batch[] = [];
-  const unreadable: UnreadableFile[] = [];
+export function readSavedBatches(dir: string): SavedBatches {
+  const saved: SavedBatches = { batches: [], damaged: [], unread: [] };
   for (const name of listed(dir)) {
     const path = join(dir, name);
     let content: Buffer;
     try {
       content = readFileSync(path);
     } catch (error) {
-      unreadable.push({ keptAs: path, bytes: 0, events: null, error });
+      saved.unread.push({ path, error });
       continue;
     }
     const batch = parseBatch(content);
-    if (batch) batches.push(batch);
+    if (batch) saved.batches.push(batch);
     else {
       const events = headerOf(content)?.eventCount ?? null;
-      unreadable.push({ keptAs: setAside(path), bytes: content.length, events });
+      saved.damaged.push({ keptAs: setAside(path), bytes: content.length, events });
     }
   }
-  return { batches, unreadable };
+  return saved;
 }
 
 /** Returns where the file is now. */

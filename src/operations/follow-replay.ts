@@ -32,8 +32,8 @@ const CHUNK = 1_000;
 const PATIENCE_MS = 10 * 60_000;
 
 /**
- * Waits until all of the letters have been tried since `since` (by Postgres's clock, read before they were made due), or until nothing moves any more.
- * `onStep`: with how many were; throws to stop. Throws `PostgresFailure`.
+ * Waits until all of the letters have been tried since `since` (by Postgres's clock, read before they were made due), or
+ * until nothing moves any more. `onStep`: with how many were; throws to stop. Throws `PostgresFailure`.
  */
 export async function followReplay(
   { db, clock }: { db: Database; clock: Clock },

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { buildServiceIfOlder } from '../../../build.ts';
+import { SETTINGS } from '../../../src/config/settings.ts';
 import type { ProjectId } from '../../../src/event/event.ts';
 import { createProjects } from '../../../src/postgres/accounts/projects.ts';
 import { createTokens } from '../../../src/postgres/accounts/tokens.ts';
@@ -73,7 +74,7 @@ const LOG_SHOWN = 4_000;
 type Settings = Readonly<Record<string, string>>;
 
 /** In a batch, as INGEST_FLUSH_EVENTS is unless set otherwise. */
-export const FLUSH_EVENTS = 10_000;
+export const FLUSH_EVENTS = Number(SETTINGS.INGEST_FLUSH_EVENTS.default);
 /** A whole round fits in: what is measured is not how often requests are refused. */
 export const ROOM: Settings = { INGEST_EVENT_BUFFER: '250000', INGEST_BUFFER_BYTES: '256MiB' };
 /** The rest of a round, too small for a batch, does not wait either: what is measured is not the flush interval. */
