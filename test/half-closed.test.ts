@@ -6,7 +6,7 @@ import type { RequestListener } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../src/runtime/clock.ts';
-import { readBody } from '../src/http/request/body.ts';
+import { bodyLimits, readBody } from '../src/http/request/body.ts';
 import type { DoorRequest } from '../src/http/request/door-request.ts';
 import { createDoorRouter, listenerFor } from '../src/http/ingest/door-router.ts';
 import { createAnswerHeaders } from '../src/http/answers/common-headers.ts';
@@ -33,7 +33,7 @@ afterAll(async () => {
 
 /** Says what it was sent after a while, as a request does that waits for its events to be stored. */
 async function echo(request: DoorRequest): Promise<Reply> {
-  const body = await readBody(request, UNBOUNDED, { maxBytes: 10_000_000 });
+  const body = await readBody(request, UNBOUNDED, bodyLimits({ maxBytes: 10_000_000 }));
   if (body === 'aborted') return { status: 400, headers: {}, body: '' };
   if (isRefusal(body)) return replyTo(body);
   const gone = vi.fn();

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { PassThrough } from 'node:stream';
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { type Body, readBody } from '../src/http/request/body.ts';
+import { type Body, bodyLimits, readBody } from '../src/http/request/body.ts';
 import { nodeBody } from '../src/http/request/door-request.ts';
 import { createManualClock } from './support/clock.ts';
 import { channelOn } from './support/factory.ts';
@@ -26,7 +26,7 @@ function setUp(headers: Record<string, string> = {}, { room = 1_000_000 } = {}) 
   const channel = channelOn(createManualClock(), { maxBytes: room });
   const reservation = channel.reserve();
   const request = requestWith(headers);
-  const body = readBody({ headers: request.headers, body: nodeBody(request) }, reservation, { maxBytes: MAX_BYTES });
+  const body = readBody({ headers: request.headers, body: nodeBody(request) }, reservation, bodyLimits({ maxBytes: MAX_BYTES }));
   return { request, body, reservation, reservedBytes: () => channel.usage().reservedBytes };
 }
 
@@ -217,7 +217,7 @@ describe('a client that leaves', () => {
     request.destroy();
     await new Promise((resolve) => setImmediate(resolve));
     const reservation = channelOn(createManualClock()).reserve();
-    const body = readBody({ headers: {}, body: nodeBody(request) }, reservation, { maxBytes: MAX_BYTES });
+    const body = readBody({ headers: {}, body: nodeBody(request) }, reservation, bodyLimits({ maxBytes: MAX_BYTES }));
     expect(await body).toBe('aborted');
   });
 });

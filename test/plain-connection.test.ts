@@ -7,7 +7,7 @@ import type { RequestListener } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type Clock, systemClock } from '../src/runtime/clock.ts';
-import { readBody } from '../src/http/request/body.ts';
+import { bodyLimits, readBody } from '../src/http/request/body.ts';
 import type { BodyListener, DoorRequest } from '../src/http/request/door-request.ts';
 import { createDoorRouter, listenerFor } from '../src/http/ingest/door-router.ts';
 import { type Receive } from '../src/http/request/door-request.ts';
@@ -42,7 +42,7 @@ const reply = (body: string, status = 202): Reply => ({ status, headers: {}, bod
 
 /** Says what it was sent: the target, and a digest of the body. */
 async function echo(request: DoorRequest): Promise<Reply> {
-  const body = await readBody(request, UNBOUNDED, { maxBytes: 10_000_000 });
+  const body = await readBody(request, UNBOUNDED, bodyLimits({ maxBytes: 10_000_000 }));
   if (body === 'aborted') return reply('', 400);
   if (isRefusal(body)) return replyTo(body);
   return reply(`${request.target} ${body.bytes.length} ${hash('md5', body.bytes)}`);

@@ -4,13 +4,13 @@ import { isRefusal } from './answers/refusals.ts';
 import { type AppRoute, nodeOf } from './description/route.ts';
 import { ga4Messages } from './ingest/doors/ga4.ts';
 import type { IngestDeps } from './ingest/ingest.ts';
-import { readBody } from './request/body.ts';
+import { bodyLimits, readBody } from './request/body.ts';
 import { nodeBody } from './request/door-request.ts';
 import { runInTurns } from './request/fair-scheduling.ts';
 import { queryOf } from './request/request-target.ts';
 
 /** Google takes 130 kB. */
-const MAX_BYTES = 256 * 1024;
+const LIMITS = bodyLimits({ maxBytes: 256 * 1024 });
 
 export function ga4Debug(
   { channel, scheduler, clock }: Pick<IngestDeps, 'channel' | 'scheduler' | 'clock'>,
@@ -26,7 +26,7 @@ export function ga4Debug(
       // Nobody has to say who he is, and so these bodies share their room with all others of unknown senders.
       const reservation = channel.reserve('unknown');
       try {
-        const body = await readBody({ headers, body: nodeBody(incoming) }, reservation, { maxBytes: MAX_BYTES });
+        const body = await readBody({ headers, body: nodeBody(incoming) }, reservation, LIMITS);
         if (body === 'aborted') return c.body(null, 400);
         if (isRefusal(body)) return refuse(c, body);
         const { bytes } = body;

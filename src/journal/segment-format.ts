@@ -41,8 +41,11 @@ export function sizeOf(record: JournalRecord): number {
   return RECORD_HEADER_BYTES + payloadSize(record);
 }
 
-export const totalSize = (records: readonly JournalRecord[]) =>
-  records.reduce((sum, record) => sum + sizeOf(record), 0);
+export function totalSize(records: readonly JournalRecord[]): number {
+  let bytes = 0;
+  for (const record of records) bytes += sizeOf(record);
+  return bytes;
+}
 
 /** Writes the record to `target` at `at`; `position` is where that will be in the journal. Returns its size. */
 export function encodeRecord(record: JournalRecord, target: Buffer, at: number, position: RecordPosition): number {

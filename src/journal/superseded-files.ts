@@ -90,5 +90,8 @@ export function createSupersededFiles(
   }
 }
 
-export const bytesIn = (files: readonly { readonly bytes: number }[]) =>
-  files.reduce((sum, { bytes }) => sum + bytes, 0);
+export function bytesIn(files: readonly { readonly bytes: number }[]): number {
+  let sum = 0;
+  for (const { bytes } of files) sum += bytes;
+  return sum;
+}

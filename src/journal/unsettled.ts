@@ -39,6 +39,7 @@ export type Unsettled = {
 export function createUnsettled(): Unsettled {
   const live = new Map<number, UnsettledEnvelope>();
   const batches = new Map<BatchId, readonly number[]>();
+  const isLive = (sequence: number) => live.has(sequence);
   let bytes = 0;
 
   return {
@@ -48,7 +49,14 @@ export function createUnsettled(): Unsettled {
       bytes += entry.bytes;
       return entry;
     },
-    drop: (sequences) => sequences.flatMap((sequence) => remove(sequence) ?? []),
+    drop(sequences) {
+      const dropped: UnsettledEnvelope[] = [];
+      for (const sequence of sequences) {
+        const entry = remove(sequence);
+        if (entry !== undefined) dropped.push(entry);
+      }
+      return dropped;
+    },
     place(entry, segment) {
       entry.segment = segment;
       segment.unsettled += 1;
@@ -57,7 +65,7 @@ export function createUnsettled(): Unsettled {
       for (const { segment } of entries) if (segment) segment.unsettled--;
     },
     cut(batchId, asked) {
-      const sequences = asked.filter((sequence) => live.has(sequence));
+      const sequences = asked.filter(isLive);
       batches.set(batchId, sequences);
       return sequences;
     },

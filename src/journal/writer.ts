@@ -150,7 +150,7 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
   }
 
   function writeAll(waiting: readonly QueuedRecord[]) {
-    return segments.write(waiting.map(({ record }) => record));
+    return segments.write(waiting.map(recordOf));
   }
 
   function handleRoundFailure(round: readonly QueuedRecord[], error: unknown) {
@@ -269,6 +269,8 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
     refuse(queue.takeAll(), 'closed', undefined);
   }
 }
+
+const recordOf = ({ record }: QueuedRecord) => record;
 
 function refuse(waiting: readonly QueuedRecord[], reason: UnavailableReason, cause: unknown) {
   for (const { onFailed } of waiting) onFailed(new JournalUnavailable(reason, cause));

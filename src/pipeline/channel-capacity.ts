@@ -65,17 +65,20 @@ export function createChannelCapacity({ clock }: { clock: Clock }, limits: Chann
       grow(bytes) {
         if (exceedsBytes(bytes)) return false;
         if (isUnknown && unknownBytes + bytes > limits.maxBytes * UNKNOWN_SHARE) return false;
-        take(bytes);
+        held += bytes;
+        take(bytes, isUnknown);
         return true;
       },
-      release: () => take(-held),
+      release() {
+        take(-held, isUnknown);
+        held = 0;
+      },
     };
+  }
 
-    function take(bytes: number) {
-      held += bytes;
-      reservedBytes += bytes;
-      if (isUnknown) unknownBytes += bytes;
-    }
+  function take(bytes: number, isUnknown: boolean) {
+    reservedBytes += bytes;
+    if (isUnknown) unknownBytes += bytes;
   }
 
   function occupy(envelope: Envelope, reservation: Reservation): OfferRefusal | null {

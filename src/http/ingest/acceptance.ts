@@ -69,10 +69,12 @@ export type RequestContext = {
 /** A request whose body is no longer needed. */
 export type Entered = { readonly answering: SyncOrAsync<Answer | IngestRefusal> };
 /** A request whose events are to be accepted. */
-type Taking = RequestContext &
-  Pick<ReadRequest, 'credential' | 'eventCount' | 'decode' | 'head' | 'bodyBytes' | 'door' | 'capture'> & {
-    readonly key?: { readonly key: string; readonly bodyHash: string };
-  };
+type Taking = {
+  readonly context: RequestContext;
+  readonly read: ReadRequest;
+  /** Null without one. */
+  readonly key: { readonly key: string; readonly bodyHash: string } | null;
+};
 
 export type Acceptance = {
   /** Returns before the wait for the answer begins: nothing that waits holds the body. */
@@ -89,16 +91,11 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
 
   return { enter };
 
-  function enter(
-    { request, requestId, receivedAt, reservation, ack }: RequestContext,
-    { credential, eventCount, decode, bodyHash, key: ownKey, head, bodyBytes, door, capture }: ReadRequest,
-  ): SyncOrAsync<Entered | IngestRefusal> {
-    const of = { credential, eventCount, decode, head, bodyBytes, door, capture };
-    const taking = { ...of, request, requestId, receivedAt, reservation, ack };
-    const given = door.tokens ? undefined : (request.headers['idempotency-key'] as string | undefined);
+  function enter(context: RequestContext, read: ReadRequest): SyncOrAsync<Entered | IngestRefusal> {
+    const given = read.door.tokens ? undefined : (context.request.headers['idempotency-key'] as string | undefined);
     // It is remembered for a day.
-    const key = given ?? (ownKey === null ? null : ownText(ownKey));
-    if (key === null) return decodeAndEnter(taking);
+    const key = given ?? (read.key === null ? null : ownText(read.key));
+    if (key === null) return decodeAndEnter({ context, read, key });
     // The format's own limit has already applied.
     if (given === '' || (given && given.length > MAX_KEY_LENGTH)) {
       return {
@@ -107,32 +104,37 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
       };
     }
     // Meanwhile, a request that waits for another with its key keeps its body and the room for it.
-    const answering = onlyOnce({ ...taking, key: { key, bodyHash: bodyHash() } });
+    const answering = onlyOnce({ context, read, key: { key, bodyHash: read.bodyHash() } });
     return answering.then(() => ({ answering }));
   }
 
-  function decodeScheduled({ eventCount, decode }: Taking): SyncOrAsync<Decoded | IngestRefusal> {
+  function decodeAndEnter(taking: Taking): SyncOrAsync<Entered | IngestRefusal> {
+    return whenResolved(decodeScheduled(taking.read), enterDecoded, taking);
+  }
+
+  function decodeScheduled({ eventCount, decode }: ReadRequest): SyncOrAsync<Decoded | IngestRefusal> {
     // Ten mebibytes hold millions of tiny events: what can never be queued is not decoded first.
     return channel.couldHold(eventCount) ? decode() : OFFER_REFUSALS['never-fits'];
   }
 
-  // Separate functions: a closure that waits for an answer holds every variable of the function that created it, and
-  // must not hold the body.
-  function decodeAndEnter(taking: Taking): SyncOrAsync<Entered | IngestRefusal> {
-    return whenResolved(decodeScheduled(taking), (decoded) =>
-      isRefusal(decoded) ? decoded : { answering: takeIn(taking, decoded) },
-    );
+  function enterDecoded(decoded: Decoded | IngestRefusal, taking: Taking): Entered | IngestRefusal {
+    return isRefusal(decoded) ? decoded : { answering: takeIn(decoded, taking) };
   }
 
-  function decodeAndTakeIn(taking: Taking): SyncOrAsync<Answer | IngestRefusal> {
-    return whenResolved(decodeScheduled(taking), (decoded) => (isRefusal(decoded) ? decoded : takeIn(taking, decoded)));
+  function takeInDecoded(decoded: Decoded | IngestRefusal, taking: Taking): SyncOrAsync<Answer | IngestRefusal> {
+    return isRefusal(decoded) ? decoded : takeIn(decoded, taking);
   }
 
-  /** Queues the events at once, since the room is reserved; only then may something have to wait. */
-  function takeIn(taking: Taking, decoded: Decoded): SyncOrAsync<Answer | IngestRefusal> {
-    const { request, credential, receivedAt, reservation, ack, key, head, bodyBytes, door } = taking;
+  /**
+   * Queues the events at once, since the room is reserved; only then may something have to wait. What waits must not
+   * hold `taking`, and with it the body; it holds every variable that is used in it.
+   */
+  function takeIn(decoded: Decoded, taking: Taking): SyncOrAsync<Answer | IngestRefusal> {
+    const { key } = taking;
+    const { request, receivedAt, reservation, ack } = taking.context;
+    const { credential, head, bodyBytes, door } = taking.read;
     const { projectId } = credential;
-    const rejection = rejectionOf(taking, decoded);
+    const rejection = rejectionOf(taking.read, decoded);
     const elapsedMs = Math.max(0, clock.now() - receivedAt);
     const answered = door.answer(decoded, { head, bodyBytes, receivedAt, newBatchId: newEventId, elapsedMs });
     if (isRefusal(answered)) {
@@ -157,7 +159,7 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
     const taken = accept(envelope, {
       level: ack === 'queued' ? 'queued' : 'journaled',
       reservation,
-      answer: key && { ...key, projectId, answer: JSON.stringify({ ...answer, ack: 'journaled' }), at: receivedAt },
+      answer: key === null ? undefined : { ...key, projectId, answer: JSON.stringify({ ...answer, ack: 'journaled' }), at: receivedAt },
       onSettled: settled?.resolve,
     });
     if (typeof taken === 'string') {
@@ -194,7 +196,7 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
    * What is to be done about rejected events when the answer is certain: those of a request that is refused as a whole
    * will be sent again. Null without any. Holds nothing of the others while the answer is waited for.
    */
-  function rejectionOf({ door, capture }: Taking, { rejected, rejections, kinds }: Decoded): Rejection | null {
+  function rejectionOf({ door, capture }: ReadRequest, { rejected, rejections, kinds }: Decoded): Rejection | null {
     if (rejected === 0) return null;
     const held = capture === null ? null : (deps.keeper?.hold(capture.captured()) ?? null);
     return {
@@ -208,12 +210,12 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
   }
 
   /** Not an async function: its frame would hold the request, and with it the body, until the answer is there. */
-  function onlyOnce(taking: Taking & Required<Pick<Taking, 'key'>>): Promise<Answer | IngestRefusal> {
+  function onlyOnce(taking: Taking & { readonly key: object }): Promise<Answer | IngestRefusal> {
     const { key, bodyHash } = taking.key;
     let refusal: IngestRefusal | null = null;
     let untaken: Taking | null = taking;
-    const answering = idempotency.once(taking.credential.projectId, key, bodyHash, async () => {
-      const entering = decodeAndTakeIn(untaken!);
+    const answering = idempotency.once(taking.read.credential.projectId, key, bodyHash, async () => {
+      const entering = whenResolved(decodeScheduled(untaken!.read), takeInDecoded, untaken!);
       untaken = null;
       return whenResolved(entering, (taken) => {
         if (!isRefusal(taken)) return taken;
@@ -232,10 +234,10 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
 type Rejection = { answered(): void; refused(): void };
 
 function watchedRequestOf(
-  { requestId, credential: { projectId }, receivedAt, ack }: Taking,
+  { context: { requestId, receivedAt, ack }, read: { credential } }: Taking,
   { rejected }: Decoded,
 ): WatchedRequest {
-  return { requestId, projectId, receivedAt, rejected, ack };
+  return { requestId, projectId: credential.projectId, receivedAt, rejected, ack };
 }
 
 /** What an answer has besides the headers of all answers of its door. */

@@ -15,15 +15,13 @@ export type AdmissionDeps = {
 
 export type Admission = {
   /**
-   * Calls `enter` with why the request is refused, or null when it may come in: at once, or when it has waited for
-   * room. A client that leaves meanwhile gets `aborted`.
+   * Calls `enter` with why the request is refused, or null when it may come in, and with what is known `of` it: at once,
+   * or when it has waited for room. A client that leaves meanwhile gets `aborted`.
    */
-  admit(
-    request: DoorRequest,
-    enter: (refusal: IngestRefusal | null) => SyncOrAsync<Reply>,
-    aborted: Reply,
-  ): SyncOrAsync<Reply>;
+  admit<Of>(request: DoorRequest, enter: Enter<Of>, of: Of, aborted: Reply): SyncOrAsync<Reply>;
 };
+
+type Enter<Of> = (refusal: IngestRefusal | null, of: Of) => SyncOrAsync<Reply>;
 
 const NO_ROOM = OFFER_REFUSALS.full;
 
@@ -32,12 +30,12 @@ export function createAdmission(
   { maxBodyBytes }: { maxBodyBytes: number },
 ): Admission {
   return {
-    admit(request, enter, aborted) {
+    admit(request, enter, of, aborted) {
       // Only whether the announced Content-Length could fit; the room itself is reserved as the bytes arrive, so that a
       // client that announces much and sends nothing holds nothing.
       const announced = Math.min(request.body.announcedBytes, maxBodyBytes) || 0;
       const closed = whyClosed(announced, waitingRoom.isOpen);
-      return closed === NO_ROOM ? wait(announced, request, enter, aborted) : enter(closed);
+      return closed === NO_ROOM ? wait(announced, request, enter, of, aborted) : enter(closed, of);
     },
   };
 
@@ -49,10 +47,11 @@ export function createAdmission(
     return trouble === null ? null : JOURNAL_REFUSALS[trouble];
   }
 
-  function wait(
+  function wait<Of>(
     announced: number,
     request: DoorRequest,
-    enter: (refusal: IngestRefusal | null) => SyncOrAsync<Reply>,
+    enter: Enter<Of>,
+    of: Of,
     aborted: Reply,
   ): SyncOrAsync<Reply> {
     const { promise, resolve, reject } = Promise.withResolvers<Reply>();
@@ -61,13 +60,13 @@ export function createAdmission(
       if (closed === NO_ROOM && !isLast) return 'waits';
       off();
       try {
-        resolve(enter(closed));
+        resolve(enter(closed, of));
       } catch (error) {
         reject(error);
       }
       return closed === null ? 'enters' : 'refused';
     });
-    if (leave === null) return enter(NO_ROOM);
+    if (leave === null) return enter(NO_ROOM, of);
     const off = request.onGone(() => {
       leave();
       resolve(aborted);

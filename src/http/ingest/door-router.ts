@@ -92,30 +92,35 @@ export function createDoorRouter(
 
   function answer(place: string, request: DoorRequest, respond: Respond) {
     const { method, headers } = request;
-    const { route, receive, refuse = replyTo } = receivers.get(place)!;
+    const receiver = receivers.get(place)!;
+    const { route } = receiver;
     const startedAt = clock.elapsed();
     const requestId = answerHeaders.requestId(headers);
-    const reply = received();
-    if (reply instanceof Promise) void reply.then(answerWith, (error: unknown) => answerWith(failed(error)));
-    else answerWith(reply);
+    const asked = { method, route, headers, requestId, kind: 'ingest', audience: 'private', startedAt } as const;
+    const reply = received(receiver, request, requestId);
+    if (!(reply instanceof Promise)) return respond(complete(asked, reply));
+    void reply.then(
+      (given) => respond(complete(asked, given)),
+      (error: unknown) => respond(complete(asked, failed(error, receiver, request, requestId))),
+    );
+  }
 
-    function received(): SyncOrAsync<Reply> {
-      try {
-        return receive(request, requestId);
-      } catch (error) {
-        return failed(error);
-      }
+  function received(receiver: DoorReceiver, request: DoorRequest, requestId: string): SyncOrAsync<Reply> {
+    try {
+      return receiver.receive(request, requestId);
+    } catch (error) {
+      return failed(error, receiver, request, requestId);
     }
+  }
 
-    function failed(error: unknown): Reply {
-      log.error({ err: error, requestId, path: route }, 'request failed');
-      return refuse({ refused: 'internal' }, request);
-    }
-
-    function answerWith(given: Reply) {
-      const audience = 'private';
-      respond(complete({ method, route, headers, requestId, kind: 'ingest', audience, startedAt }, given));
-    }
+  function failed(
+    error: unknown,
+    { route, refuse = replyTo }: DoorReceiver,
+    request: DoorRequest,
+    requestId: string,
+  ): Reply {
+    log.error({ err: error, requestId, path: route }, 'request failed');
+    return refuse({ refused: 'internal' }, request);
   }
 
   function preflight(target: string, headers: IncomingHttpHeaders): Answer {

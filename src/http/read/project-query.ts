@@ -6,7 +6,7 @@ import type { Context, Handler } from 'hono';
 import type { Flags } from '../../pipeline/flags.ts';
 import { authorizeReader } from '../access/auth.ts';
 import { nodeBody } from '../request/door-request.ts';
-import { readBody } from '../request/body.ts';
+import { bodyLimits, readBody } from '../request/body.ts';
 import type { Credentials } from '../access/credentials.ts';
 import { type Refusal, isRefusal } from '../answers/refusals.ts';
 import { refuse } from '../answers/refusal-reply.ts';
@@ -67,6 +67,8 @@ export function projectQuery(deps: ProjectQueryDeps, limits: ReadLimits): { quer
 
 const NOT_THIS_PROJECT: Refusal = { refused: 'forbidden', message: 'this token does not belong to that project' };
 
+const BODY_LIMITS = bodyLimits({ maxBytes: MAX_BODY_BYTES });
+
 /** The query in the body; null when the client disconnected before its end. */
 async function sqlOf(c: Context): Promise<string | Refusal | null> {
   const { incoming } = nodeOf(c);
@@ -74,7 +76,7 @@ async function sqlOf(c: Context): Promise<string | Refusal | null> {
   const body = await readBody(
     { headers: incoming.headers, body: nodeBody(incoming) },
     { grow: () => true, release: () => {} },
-    { maxBytes: MAX_BODY_BYTES },
+    BODY_LIMITS,
   );
   if (body === 'aborted') return null;
   return isRefusal(body) ? body : sqlIn(body.bytes);

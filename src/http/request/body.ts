@@ -40,22 +40,42 @@ const COMPRESSED_UNAUTHENTICATED: Refusal = {
 };
 const NO_ROOM: Refusal = { refused: 'channel_full' };
 
+/** The limits of a body, and what is answered beyond them. */
+type FixedLimits = LimitsInForce & Required<Pick<BodyLimits, 'sniffsGzip' | 'takesAnyBytes'>>;
+
+/** Made once for many requests. */
+export function bodyLimits({
+  maxBytes,
+  isUnauthenticated = false,
+  sniffsGzip = false,
+  takesAnyBytes = false,
+}: BodyLimits): FixedLimits {
+  const isLess = isUnauthenticated && maxBytes > MAX_UNAUTHENTICATED_BYTES;
+  return {
+    maxBytes: isLess ? MAX_UNAUTHENTICATED_BYTES : maxBytes,
+    mayBeCompressed: !isUnauthenticated,
+    tooLarge: isLess ? TOO_LARGE_UNAUTHENTICATED : TOO_LARGE,
+    sniffsGzip,
+    takesAnyBytes,
+  };
+}
+
 /** The parts of a request that are needed here. */
 type Encoded = Pick<DoorRequest, 'headers' | 'body'>;
 
 /** Reads the whole body into memory. Synchronous where it has already arrived. */
-export function readBody(request: Encoded, reservation: Reservation, given: BodyLimits): SyncOrAsync<Body> {
-  const limits = inForce(given);
+export function readBody(request: Encoded, reservation: Reservation, limits: FixedLimits): SyncOrAsync<Body> {
   const codings = howToOpen(request, limits);
   if (isRefusal(codings)) return codings;
   const whole = takeComplete(request.body, codings);
-  if (whole === null) return readInChunks(request.body, codings, reservation, limits).then(open);
-  return open(reservation.grow(whole.length) ? { bytes: whole } : NO_ROOM);
+  if (whole !== null) return unpacked(reservation.grow(whole.length) ? { bytes: whole } : NO_ROOM, reservation, limits);
+  const reading = readInChunks(request.body, codings, reservation, limits);
+  return reading.then((body) => unpacked(body, reservation, limits));
+}
 
-  function open(body: Body): SyncOrAsync<Body> {
-    const unpacked = given.sniffsGzip ? unpackSniffed(body, reservation, limits) : body;
-    return given.takesAnyBytes ? unpacked : whenResolved(unpacked, checkUndeclared);
-  }
+function unpacked(body: Body, reservation: Reservation, limits: FixedLimits): SyncOrAsync<Body> {
+  const plain = limits.sniffsGzip ? unpackSniffed(body, reservation, limits) : body;
+  return limits.takesAnyBytes ? plain : whenResolved(plain, checkUndeclared);
 }
 
 function checkUndeclared(body: Body): Body {
@@ -107,7 +127,7 @@ export function streamBody(
   { scheduler, ...given }: BodyLimits & { readonly scheduler: FairScheduler },
   sink: (chunk: Buffer) => Steps<Refusal | null>,
 ): SyncOrAsync<Refusal | 'aborted' | null> {
-  const limits = inForce(given);
+  const limits = bodyLimits(given);
   const codings = howToOpen(request, limits);
   if (isRefusal(codings)) return codings;
   /** The beginning, while it is too short to identify a compression. */
@@ -126,15 +146,6 @@ export function streamBody(
   const turn = scheduler.take(whole.length);
   const work = () => runInTurns(checking(whole), scheduler);
   return turn === null ? work() : turn.then(work);
-}
-
-function inForce({ maxBytes, isUnauthenticated = false }: BodyLimits): LimitsInForce {
-  const isLess = isUnauthenticated && maxBytes > MAX_UNAUTHENTICATED_BYTES;
-  return {
-    maxBytes: isLess ? MAX_UNAUTHENTICATED_BYTES : maxBytes,
-    mayBeCompressed: !isUnauthenticated,
-    tooLarge: isLess ? TOO_LARGE_UNAUTHENTICATED : TOO_LARGE,
-  };
 }
 
 /** The codings to undo, empty where there are none; or why the body is not read at all. */

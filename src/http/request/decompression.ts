@@ -74,6 +74,7 @@ const MAX_FRAMES = 100;
 
 /** The codings that a `Content-Encoding` names, in the order in which to undo them; null when one is unknown. */
 export function codingsOf(contentEncoding = ''): readonly Coding[] | null {
+  if (contentEncoding === '') return NO_CODINGS;
   const codings: Coding[] = [];
   for (const part of contentEncoding.split(',')) {
     const name = part.trim().toLowerCase();
@@ -84,6 +85,8 @@ export function codingsOf(contentEncoding = ''): readonly Coding[] | null {
   }
   return codings;
 }
+
+const NO_CODINGS: readonly Coding[] = [];
 
 /** Undoes the codings one after the other. `maxBytes` limits the bytes between two of them. */
 export function createUnpacker(

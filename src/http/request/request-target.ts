@@ -32,9 +32,12 @@ export function queryOf(target: string): URLSearchParams {
 
 /** As `queryOf`, read when they are first asked for. */
 export function queryReader(target: string): () => URLSearchParams {
+  if (!target.includes('?')) return noParameters;
   let query: URLSearchParams | null = null;
   return () => (query ??= queryOf(target));
 }
+
+const noParameters = () => readForm('');
 
 export function hasTooManyParameters(target: string): boolean {
   return target.includes('?') && hasTooManyFields(queryIn(target));
