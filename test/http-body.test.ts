@@ -26,7 +26,11 @@ function setUp(headers: Record<string, string> = {}, { room = 1_000_000 } = {}) 
   const channel = channelOn(createManualClock(), { maxBytes: room });
   const reservation = channel.reserve();
   const request = requestWith(headers);
-  const body = readBody({ headers: request.headers, body: nodeBody(request) }, reservation, bodyLimits({ maxBytes: MAX_BYTES }));
+  const body = readBody(
+    { headers: request.headers, body: nodeBody(request) },
+    reservation,
+    bodyLimits({ maxBytes: MAX_BYTES }),
+  );
   return { request, body, reservation, reservedBytes: () => channel.usage().reservedBytes };
 }
 

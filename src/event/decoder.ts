@@ -2,7 +2,15 @@
  * Scanned event → row, by a format. An event becomes a row composed of parts of the body's own bytes, or a rejection.
  * Total: no input makes it throw. Time and randomness are arguments.
  */
-import { type DecodeContext, type DecodeEvent, type Decoder, areHuge, inOrder, MAX_DEPTH, whyNoObject } from './decoding.ts';
+import {
+  type DecodeContext,
+  type DecodeEvent,
+  type Decoder,
+  areHuge,
+  inOrder,
+  MAX_DEPTH,
+  whyNoObject,
+} from './decoding.ts';
 import { isFromServer, withSkew } from './clock-skew.ts';
 import { readOtherId, uuidOfId } from './event-id.ts';
 import { foldExtras } from './extras.ts';

@@ -23,15 +23,16 @@ import type { BatchId } from '../pipeline/batch.ts';
 import { JournalUnavailable, type KeptAnswer } from '../pipeline/ports.ts';
 import { createCompaction } from './compaction.ts';
 import type { JournalFiles } from './files.ts';
-import { createIdempotencyKeys } from './idempotency-keys.ts';
+import { createIdempotencyKeys, type KeptKey } from './idempotency-keys.ts';
 import { type JournalRecord, rangesOf } from './record.ts';
-import { SEGMENT_HEADER_BYTES, sizeOf } from './segment-format.ts';
+import { envelopeSize, SEGMENT_HEADER_BYTES, sizeOf } from './segment-format.ts';
 import { type FoundJournal, recover } from './recover.ts';
 import { type Recovered, recoveredFrom, reportDamage } from './recovered.ts';
 import { createDiskReserve } from './disk-reserve.ts';
+import type { RecordOutcome } from './record-queue.ts';
 import { createSegments, EARLIER, type Segment } from './segments.ts';
 import { ignore } from './disk-failures.ts';
-import { createUnsettled } from './unsettled.ts';
+import { createUnsettled, type UnsettledEnvelope } from './unsettled.ts';
 import { createSupersededFiles } from './superseded-files.ts';
 import { createWriter, type JournalState } from './writer.ts';
 
@@ -118,6 +119,34 @@ export async function openJournal(
   await superseded.clearEarlier();
   await writer.restate();
 
+  /** What becomes of an envelope and its key. A class, because there is one for each envelope. */
+  class Appending implements RecordOutcome {
+    readonly #entry: UnsettledEnvelope;
+    readonly #kept: KeptKey | null;
+    readonly #written = Promise.withResolvers<void>();
+
+    constructor(entry: UnsettledEnvelope, kept: KeptKey | null) {
+      this.#entry = entry;
+      this.#kept = kept;
+    }
+
+    get written(): Promise<void> {
+      return this.#written.promise;
+    }
+
+    onWritten(segment: Segment) {
+      unsettled.place(this.#entry, segment);
+      if (this.#kept) this.#kept.segment = segment;
+      this.#written.resolve();
+    }
+
+    onFailed(error: JournalUnavailable) {
+      unsettled.drop([this.#entry.sequence]);
+      if (this.#kept) keys.forget(this.#kept);
+      this.#written.reject(error);
+    }
+  }
+
   const usage = () => ({
     bytes: bytesOnDisk(),
     segments: segments.count(),
@@ -127,7 +156,7 @@ export async function openJournal(
   return { journal: { isFull, append, cut, settle, leaveTo, remember, usage, state: writer.state, close }, recovered };
 
   function takeUp({ envelopes, batches, keys: keptBefore }: FoundJournal) {
-    for (const [sequence, envelope] of envelopes) unsettled.add(sequence, envelope, EARLIER);
+    for (const [sequence, envelope] of envelopes) unsettled.add(sequence, envelope, envelopeSize(envelope), EARLIER);
     for (const [batchId, sequences] of batches) unsettled.cut(batchId, sequences);
     for (const key of keptBefore.values()) keys.keep(key, EARLIER);
   }
@@ -155,30 +184,18 @@ export async function openJournal(
   function append(envelope: Envelope, key?: KeptAnswer): Appended {
     const sequence = nextSequence++;
     const record: JournalRecord = { type: 'envelope', sequence, envelope, key: key ?? null };
-    const refusal = refusalOf(record);
+    const bytes = sizeOf(record);
+    const refusal = refusalOf(bytes);
     if (refusal) return { sequence, written: Promise.reject(refusal) };
-    const entry = unsettled.add(sequence, envelope, null);
-    const kept = key && keys.keep(key, null);
-    const { promise: written, resolve, reject } = Promise.withResolvers<void>();
-    writer.enqueue(
-      record,
-      (segment) => {
-        unsettled.place(entry, segment);
-        if (kept) kept.segment = segment;
-        resolve();
-      },
-      (error) => {
-        unsettled.drop([sequence]);
-        if (kept) keys.forget(kept);
-        reject(error);
-      },
-    );
-    return { sequence, written };
+    const entry = unsettled.add(sequence, envelope, key ? envelopeSize(envelope) : bytes, null);
+    const outcome = new Appending(entry, key ? keys.keep(key, null) : null);
+    writer.enqueue(record, bytes, outcome);
+    return { sequence, written: outcome.written };
   }
 
   function remember(key: KeptAnswer): Promise<void> {
     const record: JournalRecord = { type: 'key', key };
-    const refusal = refusalOf(record);
+    const refusal = refusalOf(sizeOf(record));
     // Kept although it is refused: the next restatement writes it.
     const kept = keys.keep(key, EARLIER);
     if (refusal) return ignorable(Promise.reject(refusal));
@@ -188,8 +205,8 @@ export async function openJournal(
   }
 
   /** Why a record that is not needed to settle others is not accepted now. */
-  function refusalOf(record: JournalRecord): JournalUnavailable | null {
-    const reason = writer.refusalReason() ?? (isFull(sizeOf(record)) ? 'full' : null);
+  function refusalOf(bytes: number): JournalUnavailable | null {
+    const reason = writer.refusalReason() ?? (isFull(bytes) ? 'full' : null);
     return reason === null ? null : new JournalUnavailable(reason);
   }
 
@@ -200,11 +217,13 @@ export async function openJournal(
 
   function onceWritten(record: JournalRecord, onWritten: (segment: Segment) => void = ignore): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const written = (segment: Segment) => {
-      onWritten(segment);
-      resolve();
-    };
-    writer.enqueue(record, written, reject);
+    writer.enqueue(record, sizeOf(record), {
+      onWritten(segment) {
+        onWritten(segment);
+        resolve();
+      },
+      onFailed: reject,
+    });
     return ignorable(promise);
   }
 
@@ -218,12 +237,14 @@ export async function openJournal(
     const dropped = unsettled.drop(sequences);
     // A failure needs no handling: a restatement leaves out what was dropped.
     const record: JournalRecord = { type: 'settled', batchId, ranges: rangesOf(sequences) };
-    const onWritten = () => {
-      unsettled.release(dropped);
-      // A restatement that had begun before is over: there is one writer.
-      onForgotten();
-    };
-    writer.enqueue(record, onWritten, ignore);
+    writer.enqueue(record, sizeOf(record), {
+      onWritten() {
+        unsettled.release(dropped);
+        // A restatement that had begun before is over: there is one writer.
+        onForgotten();
+      },
+      onFailed: ignore,
+    });
   }
 
   async function close() {

@@ -7,9 +7,15 @@ export type QueuedRecord = {
   readonly record: JournalRecord;
   /** Its size in a segment. */
   readonly bytes: number;
-  /** Called when it is on disk, in that segment. */
-  readonly onWritten: (segment: Segment) => void;
-  readonly onFailed: (error: JournalUnavailable) => void;
+  readonly outcome: RecordOutcome;
+};
+
+/** What becomes of a record: one of both is called, once. */
+export type RecordOutcome = {
+  /** It is on disk, in that segment. */
+  onWritten(segment: Segment): void;
+  /** It will not be. */
+  onFailed(error: JournalUnavailable): void;
 };
 
 export type RecordQueue = {

@@ -13,7 +13,15 @@
  * but 2^-32.
  */
 import { crc32 } from 'node:zlib';
-import { type JournalRecord, RECORD_TYPES, decodePayload, encodePayload, payloadSize } from './record.ts';
+import type { Envelope } from '../event/event.ts';
+import {
+  type JournalRecord,
+  decodePayload,
+  ENVELOPE_FIXED_BYTES,
+  encodePayload,
+  payloadSize,
+  RECORD_TYPES,
+} from './record.ts';
 
 export const FORMAT_VERSION = 1;
 export const SEGMENT_HEADER_BYTES = 24;
@@ -39,6 +47,11 @@ export function segmentHeader(segment: number): Buffer {
 /** The size of the record in a segment. */
 export function sizeOf(record: JournalRecord): number {
   return RECORD_HEADER_BYTES + payloadSize(record);
+}
+
+/** The size in a segment of the envelope's record, without a key. */
+export function envelopeSize({ rows }: Envelope): number {
+  return RECORD_HEADER_BYTES + ENVELOPE_FIXED_BYTES + rows.length;
 }
 
 export function totalSize(records: readonly JournalRecord[]): number {

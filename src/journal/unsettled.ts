@@ -5,7 +5,6 @@
  */
 import type { Envelope } from '../event/event.ts';
 import type { BatchId } from '../pipeline/batch.ts';
-import { sizeOf } from './segment-format.ts';
 import type { Segment } from './segments.ts';
 
 /** `segment`: where it is on disk; null while it waits to be written. */
@@ -17,7 +16,8 @@ export type UnsettledEnvelope = {
 };
 
 export type Unsettled = {
-  add(sequence: number, envelope: Envelope, segment: Segment | null): UnsettledEnvelope;
+  /** `bytes`: its size in a segment, without a key. */
+  add(sequence: number, envelope: Envelope, bytes: number, segment: Segment | null): UnsettledEnvelope;
   /** Drops the envelopes and returns those it knew. Their segments still count them, until `release`. */
   drop(sequences: readonly number[]): UnsettledEnvelope[];
   /** The envelope is on disk, in that segment. */
@@ -43,10 +43,10 @@ export function createUnsettled(): Unsettled {
   let bytes = 0;
 
   return {
-    add(sequence, envelope, segment) {
-      const entry = { sequence, envelope, bytes: sizeOf({ type: 'envelope', sequence, envelope, key: null }), segment };
+    add(sequence, envelope, size, segment) {
+      const entry = { sequence, envelope, bytes: size, segment };
       live.set(sequence, entry);
-      bytes += entry.bytes;
+      bytes += size;
       return entry;
     },
     drop(sequences) {

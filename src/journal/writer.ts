@@ -12,9 +12,8 @@ import type { Log } from '../log/log.ts';
 import { failureOf } from '../pipeline/outcome.ts';
 import { JournalUnavailable, type UnavailableReason } from '../pipeline/ports.ts';
 import type { Compaction } from './compaction.ts';
-import { createRecordQueue, type QueuedRecord } from './record-queue.ts';
+import { createRecordQueue, type QueuedRecord, type RecordOutcome } from './record-queue.ts';
 import { type JournalRecord, isControl } from './record.ts';
-import { sizeOf } from './segment-format.ts';
 import type { DiskReserve } from './disk-reserve.ts';
 import type { Segment, Segments } from './segments.ts';
 import { SegmentAbandoned, codeOf, isDiskFull } from './disk-failures.ts';
@@ -28,15 +27,8 @@ export type JournalState =
     };
 
 export type Writer = {
-  /**
-   * Calls `onWritten` with the segment when the record is on disk, or `onFailed`, possibly at once, when it will not
-   * be.
-   */
-  enqueue(
-    record: JournalRecord,
-    onWritten: (segment: Segment) => void,
-    onFailed: (error: JournalUnavailable) => void,
-  ): void;
+  /** Tells the outcome when the record is on disk, or, possibly at once, that it will not be. `bytes`: its size. */
+  enqueue(record: JournalRecord, bytes: number, outcome: RecordOutcome): void;
   /** Rewrites everything, at the start. Failures are retried. */
   restate(): Promise<void>;
   state(): JournalState;
@@ -81,16 +73,12 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
     return state.kind === 'ok' ? null : state.kind;
   }
 
-  function enqueue(
-    record: JournalRecord,
-    onWritten: (segment: Segment) => void,
-    onFailed: (error: JournalUnavailable) => void,
-  ) {
+  function enqueue(record: JournalRecord, bytes: number, outcome: RecordOutcome) {
     const reason = refusalReason();
     // Control records wait for room on a full disk, and for a restatement, which does not see concurrent changes.
     const canWait = isControl(record) && !closed && (state.kind === 'disk-full' || isRestating);
-    if (reason !== null && !canWait) return onFailed(new JournalUnavailable(reason));
-    queue.add({ record, bytes: sizeOf(record), onWritten, onFailed });
+    if (reason !== null && !canWait) return outcome.onFailed(new JournalUnavailable(reason));
+    queue.add({ record, bytes, outcome });
     work();
   }
 
@@ -115,7 +103,7 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
         handleRoundFailure(round, error);
         continue;
       }
-      for (const { onWritten } of round) onWritten(segment);
+      for (const { outcome } of round) outcome.onWritten(segment);
       await makeRoom();
     }
   }
@@ -248,7 +236,7 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
     let waiting = queue.takeAll();
     try {
       const segment = await writeAll(waiting);
-      for (const { onWritten } of waiting) onWritten(segment);
+      for (const { outcome } of waiting) outcome.onWritten(segment);
       waiting = [];
       await compaction.removeSettled();
       await reserve.refill();
@@ -273,5 +261,5 @@ export function createWriter({ segments, compaction, reserve, unsettled, clock, 
 const recordOf = ({ record }: QueuedRecord) => record;
 
 function refuse(waiting: readonly QueuedRecord[], reason: UnavailableReason, cause: unknown) {
-  for (const { onFailed } of waiting) onFailed(new JournalUnavailable(reason, cause));
+  for (const { outcome } of waiting) outcome.onFailed(new JournalUnavailable(reason, cause));
 }

@@ -47,13 +47,13 @@ export function createAccept(
   };
 
   function keep(held: HeldPlace, envelope: Envelope, { level, answer }: Acceptance): Promise<Accepted> {
-    if (journal === null) return Promise.resolve(queue(null));
+    if (journal === null) return Promise.resolve(queue(held, envelope, level, null));
 
     const { sequence, written } = journal.append(envelope, answer);
     const kept = written.then(
-      () => queue(sequence),
+      () => queue(held, envelope, level, sequence),
       (error: unknown) => {
-        if (!isRequired || level === 'queued') return queue(null);
+        if (!isRequired || level === 'queued') return queue(held, envelope, level, null);
         held.cancel();
         return error instanceof JournalUnavailable && error.reason === 'full' ? 'journal-full' : 'not-journaled';
       },
@@ -63,11 +63,16 @@ export function createAccept(
     held.acknowledge();
     ledger.accepted += envelope.eventCount;
     return Promise.resolve('queued');
+  }
 
-    function queue(journalSequence: number | null): Accepted {
-      held.queue(journalSequence);
-      if (journal === null || level !== 'queued') ledger.accepted += envelope.eventCount;
-      return journalSequence === null ? 'queued' : 'journaled';
-    }
+  function queue(
+    held: HeldPlace,
+    { eventCount }: Envelope,
+    level: Acceptance['level'],
+    journalSequence: number | null,
+  ): Accepted {
+    held.queue(journalSequence);
+    if (journal === null || level !== 'queued') ledger.accepted += eventCount;
+    return journalSequence === null ? 'queued' : 'journaled';
   }
 }

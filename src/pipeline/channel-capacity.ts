@@ -42,6 +42,33 @@ export function createChannelCapacity({ clock }: { clock: Clock }, limits: Chann
   let unknownBytes = 0;
   const uses = new Map<ProjectId, ProjectUse>();
 
+  /** A class, because there is one for each request: functions of its own would be made for each, too. */
+  class Reserved implements Reservation {
+    readonly #isUnknown: boolean;
+    #held = 0;
+
+    constructor(isUnknown: boolean) {
+      this.#isUnknown = isUnknown;
+    }
+
+    grow(bytes: number) {
+      if (exceedsBytes(bytes)) return false;
+      if (this.#isUnknown && unknownBytes + bytes > limits.maxBytes * UNKNOWN_SHARE) return false;
+      this.#take(bytes);
+      return true;
+    }
+
+    release() {
+      this.#take(-this.#held);
+    }
+
+    #take(bytes: number) {
+      this.#held += bytes;
+      reservedBytes += bytes;
+      if (this.#isUnknown) unknownBytes += bytes;
+    }
+  }
+
   return {
     reserve,
     isFull: (bytes) => pendingEvents >= limits.maxEvents || exceedsBytes(bytes),
@@ -59,26 +86,7 @@ export function createChannelCapacity({ clock }: { clock: Clock }, limits: Chann
   }
 
   function reserve(of: 'known' | 'unknown' = 'known'): Reservation {
-    let held = 0;
-    const isUnknown = of === 'unknown';
-    return {
-      grow(bytes) {
-        if (exceedsBytes(bytes)) return false;
-        if (isUnknown && unknownBytes + bytes > limits.maxBytes * UNKNOWN_SHARE) return false;
-        held += bytes;
-        take(bytes, isUnknown);
-        return true;
-      },
-      release() {
-        take(-held, isUnknown);
-        held = 0;
-      },
-    };
-  }
-
-  function take(bytes: number, isUnknown: boolean) {
-    reservedBytes += bytes;
-    if (isUnknown) unknownBytes += bytes;
+    return new Reserved(of === 'unknown');
   }
 
   function occupy(envelope: Envelope, reservation: Reservation): OfferRefusal | null {

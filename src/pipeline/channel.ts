@@ -41,12 +41,55 @@ export function createChannel(
    * Events of places that are neither queued nor acknowledged: their room is reserved, but they are not pending yet.
    */
   let heldEvents = 0;
-  /** Envelopes that are acknowledged and wait for the journal before they are queued; each with what queues it now. */
-  const awaited = new Map<Envelope, () => void>();
+  /** Of envelopes that are acknowledged and wait for the journal before they are queued. */
+  const awaited = new Set<HeldPlace>();
   let closed = false;
   let isTaking = false;
   let wake: (() => void) | null = null;
   let onRoom: (() => void) | null = null;
+
+  /** A class, because there is one for each envelope: functions of its own would be made for each, too. */
+  class Place implements HeldPlace {
+    readonly #envelope: Envelope;
+    readonly #onSettled: OnSettled | undefined;
+    #unacknowledged: number;
+    #isQueued = false;
+
+    constructor(envelope: Envelope, onSettled: OnSettled | undefined) {
+      this.#envelope = envelope;
+      this.#onSettled = onSettled;
+      this.#unacknowledged = envelope.eventCount;
+      heldEvents += envelope.eventCount;
+    }
+
+    acknowledge() {
+      this.#count();
+      awaited.add(this);
+    }
+
+    queue(journalSequence: number | null) {
+      // The end of the process did not wait for the journal.
+      if (this.#isQueued) return;
+      this.#isQueued = true;
+      this.#count();
+      const wasEmpty = queue.isEmpty();
+      queue.add(this.#envelope, journalSequence, this.#onSettled);
+      // The taker sleeps on until its batch is due; the first event only starts its wait.
+      if (wasEmpty || isDue()) wake?.();
+    }
+
+    cancel() {
+      this.#count();
+      capacity.vacate(this.#envelope);
+      onRoom?.();
+    }
+
+    #count() {
+      heldEvents -= this.#unacknowledged;
+      this.#unacknowledged = 0;
+      awaited.delete(this);
+    }
+  }
 
   return {
     reserve: capacity.reserve,
@@ -88,40 +131,7 @@ export function createChannel(
       return 'closed';
     }
     const refusal = capacity.occupy(envelope, reservation);
-    if (refusal !== null) return refusal;
-
-    let unacknowledged = envelope.eventCount;
-    let isQueued = false;
-    heldEvents += unacknowledged;
-    return { acknowledge, queue: enqueue, cancel };
-
-    function acknowledge() {
-      count();
-      awaited.set(envelope, () => enqueue(null));
-    }
-
-    function count() {
-      heldEvents -= unacknowledged;
-      unacknowledged = 0;
-      awaited.delete(envelope);
-    }
-
-    function enqueue(journalSequence: number | null) {
-      // The end of the process did not wait for the journal.
-      if (isQueued) return;
-      isQueued = true;
-      count();
-      const wasEmpty = queue.isEmpty();
-      queue.add(envelope, journalSequence, onSettled);
-      // The taker sleeps on until its batch is due; the first event only starts its wait.
-      if (wasEmpty || isDue()) wake?.();
-    }
-
-    function cancel() {
-      count();
-      capacity.vacate(envelope);
-      onRoom?.();
-    }
+    return refusal ?? new Place(envelope, onSettled);
   }
 
   function adopt(batch: Batch, onSettled: OnSettled) {
@@ -143,7 +153,7 @@ export function createChannel(
     close();
     const batches = adopted.splice(0);
     while (!queue.isEmpty()) batches.push(cut());
-    for (const enqueue of awaited.values()) enqueue();
+    for (const place of awaited) place.queue(null);
     // The journal may come to have these after all.
     while (!queue.isEmpty()) batches.push({ ...cut(), mayBeElsewhere: true });
     return batches;

@@ -159,7 +159,10 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
     const taken = accept(envelope, {
       level: ack === 'queued' ? 'queued' : 'journaled',
       reservation,
-      answer: key === null ? undefined : { ...key, projectId, answer: JSON.stringify({ ...answer, ack: 'journaled' }), at: receivedAt },
+      answer:
+        key === null
+          ? undefined
+          : { ...key, projectId, answer: JSON.stringify({ ...answer, ack: 'journaled' }), at: receivedAt },
       onSettled: settled?.resolve,
     });
     if (typeof taken === 'string') {

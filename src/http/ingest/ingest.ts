@@ -168,7 +168,7 @@ function givingBack<T, Of>(reservation: Reservation, work: (of: Of) => SyncOrAsy
   try {
     const done = work(of);
     isWaited = done instanceof Promise;
-    return done instanceof Promise ? done.finally(reservation.release) : done;
+    return done instanceof Promise ? done.finally(() => reservation.release()) : done;
   } finally {
     if (!isWaited) reservation.release();
   }
