@@ -6,6 +6,7 @@
 import type { Envelope } from '../event/event.ts';
 import type { BatchId } from '../pipeline/batch.ts';
 import type { Segment } from './segments.ts';
+import { SequenceTable } from './sequence-table.ts';
 
 /** `segment`: where it is on disk; null while it waits to be written. */
 export type UnsettledEnvelope = {
@@ -37,7 +38,7 @@ export type Unsettled = {
 };
 
 export function createUnsettled(): Unsettled {
-  const live = new Map<number, UnsettledEnvelope>();
+  const live = new SequenceTable<UnsettledEnvelope>();
   const batches = new Map<BatchId, readonly number[]>();
   const isLive = (sequence: number) => live.has(sequence);
   let bytes = 0;
@@ -45,7 +46,7 @@ export function createUnsettled(): Unsettled {
   return {
     add(sequence, envelope, size, segment) {
       const entry = { sequence, envelope, bytes: size, segment };
-      live.set(sequence, entry);
+      live.add(sequence, entry);
       bytes += size;
       return entry;
     },
@@ -75,14 +76,18 @@ export function createUnsettled(): Unsettled {
       return sequences;
     },
     batches,
-    written: () => [...live.values()].filter(({ segment }) => segment !== null),
+    written: () =>
+      live
+        .values()
+        .filter(({ segment }) => segment !== null)
+        .toArray(),
     count: () => live.size,
     bytes: () => bytes,
   };
 
   function remove(sequence: number): UnsettledEnvelope | undefined {
-    const entry = live.get(sequence);
-    if (live.delete(sequence)) bytes -= entry!.bytes;
+    const entry = live.take(sequence);
+    bytes -= entry?.bytes ?? 0;
     return entry;
   }
 }
