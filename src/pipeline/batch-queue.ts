@@ -20,6 +20,8 @@ export type BatchQueue = {
   rows(): readonly Buffer[];
   /** `journalSequence`: where the journal has the envelope; null when it does not. */
   add(envelope: Envelope, journalSequence: number | null, onSettled: OnSettled | undefined): void;
+  /** Whether enough is queued for a batch. */
+  isFilled(): boolean;
   /** Whether to cut a batch now: enough is queued, or the oldest envelope has waited long enough or is hurried. */
   isDue(): boolean;
   /** How long until the oldest envelope has waited long enough; null when nothing is queued. */
@@ -35,8 +37,6 @@ export type BatchQueue = {
 type QueuedEnvelope = {
   readonly envelope: Envelope;
   readonly queuedAt: number;
-  /** Its number in order of arrival. */
-  readonly arrival: number;
   readonly journalSequence: number | null;
   readonly onSettled: OnSettled | undefined;
 };
@@ -53,6 +53,7 @@ export function createBatchQueue(
   let head = 0;
   let queuedEvents = 0;
   let queuedBytes = 0;
+  /** Envelopes, so far and up to the latest that is hurried. */
   let arrivals = 0;
   let hurriedUpTo = 0;
   let scale: BatchScale = { events: 1, bytes: 1 };
@@ -64,6 +65,7 @@ export function createBatchQueue(
     isEmpty,
     rows: () => queue.slice(head).map((queued) => queued!.envelope.rows),
     add,
+    isFilled,
     isDue,
     dueInMs,
     cut,
@@ -83,16 +85,21 @@ export function createBatchQueue(
   }
 
   function add(envelope: Envelope, journalSequence: number | null, onSettled: OnSettled | undefined) {
+    arrivals += 1;
     queuedEvents += envelope.eventCount;
     queuedBytes += envelope.rows.length;
-    queue.push({ envelope, queuedAt: clock.elapsed(), arrival: ++arrivals, journalSequence, onSettled });
+    queue.push({ envelope, queuedAt: clock.elapsed(), journalSequence, onSettled });
   }
 
   function isDue() {
     if (isEmpty()) return false;
-    if (queuedEvents >= maxEvents() || queuedBytes >= maxBytes()) return true;
-    const oldest = queue[head]!;
-    return oldest.arrival <= hurriedUpTo || clock.elapsed() - oldest.queuedAt >= limits.maxWaitMs;
+    if (isFilled()) return true;
+    const arrivedBefore = arrivals - (queue.length - head);
+    return arrivedBefore < hurriedUpTo || clock.elapsed() - queue[head]!.queuedAt >= limits.maxWaitMs;
+  }
+
+  function isFilled() {
+    return queuedEvents >= maxEvents() || queuedBytes >= maxBytes();
   }
 
   function dueInMs() {

@@ -75,7 +75,7 @@ export function createChannel(
       const wasEmpty = queue.isEmpty();
       queue.add(this.#envelope, journalSequence, this.#onSettled);
       // The taker sleeps on until its batch is due; the first event only starts its wait.
-      if (wasEmpty || isDue()) wake?.();
+      if (wasEmpty || closed || queue.isFilled()) wake?.();
     }
 
     cancel() {

@@ -14,7 +14,7 @@ import { ownText } from '../../runtime/own-text.ts';
 import { type SyncOrAsync, whenResolved } from '../../runtime/sync-or-async.ts';
 import { isRefusal } from '../answers/refusals.ts';
 import type { DoorRequest } from '../request/door-request.ts';
-import { type Ack, MAX_ACK_WAIT_MS, onceSettled } from './acknowledgement.ts';
+import { type Ack, MAX_ACK_WAIT_MS, onceSettled, withAck } from './acknowledgement.ts';
 import { bodyOf } from './door-refusals.ts';
 import type { Door, DoorAnswer, RequestHead } from './doors/door.ts';
 import type { Answer, Idempotency } from './idempotency.ts';
@@ -135,19 +135,14 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
     const { credential, head, bodyBytes, door } = taking.read;
     const { projectId } = credential;
     const rejection = rejectionOf(taking.read, decoded);
-    const elapsedMs = Math.max(0, clock.now() - receivedAt);
+    const elapsedMs = () => Math.max(0, clock.now() - receivedAt);
     const answered = door.answer(decoded, { head, bodyBytes, receivedAt, newBatchId: newEventId, elapsedMs });
     if (isRefusal(answered)) {
       rejection?.answered();
       return answered;
     }
-    const { status } = answered;
-    const answer: Answer = {
-      status,
-      body: bodyOf(answered.body),
-      ack: 'queued',
-      ...headersOf(answered, decoded.rejected, door),
-    };
+    const headers = headersOf(answered, decoded.rejected, door);
+    const answer: Answer = { status: answered.status, body: bodyOf(answered.body), ack: 'queued', headers };
     if (decoded.accepted === 0) {
       deps.watch.watcher?.took(watchedRequestOf(taking, decoded), null, null);
       rejection?.answered();
@@ -162,7 +157,7 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
       answer:
         key === null
           ? undefined
-          : { ...key, projectId, answer: JSON.stringify({ ...answer, ack: 'journaled' }), at: receivedAt },
+          : { ...key, projectId, answer: JSON.stringify(withAck(answer, 'journaled')), at: receivedAt },
       onSettled: settled?.resolve,
     });
     if (typeof taken === 'string') {
@@ -178,7 +173,7 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
         return UNACCEPTED[reached];
       }
       if (settled === null || ack === 'stored' || reached === 'journaled') rejection?.answered();
-      if (settled === null) return { ...answer, ack: reached };
+      if (settled === null) return withAck(answer, reached);
       const maxWaitMs = door.tokens ? MAX_SDK_WAIT_MS : MAX_ACK_WAIT_MS;
       const waiting = (ms: number) =>
         onceSettled(request, answer, reached, settled.promise, { channel, clock, maxWaitMs: ms });
@@ -248,14 +243,12 @@ function headersOf(
   { contentType = '' }: DoorAnswer,
   rejected: number,
   { tokens, contentType: usual = 'application/json' }: ReadRequest['door'],
-): Pick<Answer, 'headers'> {
-  if (tokens === undefined) return {};
+): Answer['headers'] {
+  if (tokens === undefined) return undefined;
   const isRejected = rejected > 0;
-  if (contentType === '' && !isRejected) return {};
+  if (contentType === '' && !isRejected) return undefined;
   return {
-    headers: {
-      'Content-Type': contentType === '' ? usual : contentType,
-      ...(isRejected && { 'Weir-Rejected': String(rejected) }),
-    },
+    'Content-Type': contentType === '' ? usual : contentType,
+    ...(isRejected && { 'Weir-Rejected': String(rejected) }),
   };
 }

@@ -76,7 +76,12 @@ export async function onceSettled(
   const level = await Promise.race([settled, waited.then(() => reached)]);
   off();
   stop();
-  return { ...answer, ack: level };
+  return withAck(answer, level);
+}
+
+/** The answer with the level that was reached. */
+export function withAck({ status, body, headers }: Answer, ack: Level): Answer {
+  return { status, body, ack, headers };
 }
 
 /** The headers of a door's answers, by level: each level always has the same object, which identifies it. */

@@ -21,7 +21,13 @@ import { ANY_ROUTE, type ObserveRequest, type RouteKind } from '../description/r
 import { foldedPath, pathIn } from '../request/request-target.ts';
 
 /** What to write: a reply, and the headers of every answer. */
-export type Answer = { readonly reply: Reply; readonly requestId: string; readonly common: CommonHeaders };
+export type Answer = {
+  readonly reply: Reply;
+  readonly requestId: string;
+  readonly common: CommonHeaders;
+  /** When it was made, on the monotonic clock. */
+  readonly madeAt: number;
+};
 
 export type Respond = (answer: Answer) => void;
 
@@ -50,8 +56,8 @@ export type DoorRouter = {
   pathOf(target: string, method?: 'POST' | 'GET'): string | null;
   /** The target with the usual spelling of its path, where that is a front door's, whatever the method. */
   usualTarget(target: string): string;
-  /** Answers a request to that place: calls `respond` once, now or later. */
-  answer(place: string, request: DoorRequest, respond: Respond): void;
+  /** Answers a request to that place, begun then on the monotonic clock: calls `respond` once, now or later. */
+  answer(place: string, request: DoorRequest, startedAt: number, respond: Respond): void;
   /** Answers a CORS preflight. */
   preflight(target: string, headers: IncomingHttpHeaders): Answer;
   /** Answers a request that expects something before its body that nobody does. */
@@ -90,11 +96,10 @@ export function createDoorRouter(
 ): DoorRouter {
   return { plainPathOf, pathOf, usualTarget, answer, preflight, refuseExpectation };
 
-  function answer(place: string, request: DoorRequest, respond: Respond) {
+  function answer(place: string, request: DoorRequest, startedAt: number, respond: Respond) {
     const { method, headers } = request;
     const receiver = receivers.get(place)!;
     const { route } = receiver;
-    const startedAt = clock.elapsed();
     const requestId = answerHeaders.requestId(headers);
     const asked = { method, route, headers, requestId, kind: 'ingest', audience: 'private', startedAt } as const;
     const reply = received(receiver, request, requestId);
@@ -144,9 +149,10 @@ export function createDoorRouter(
   function complete(asked: Observed, reply: Reply): Answer {
     const { method, route, headers, requestId, kind, audience, startedAt } = asked;
     const { status, refused = null } = reply;
-    onRequest({ method, route, kind, status, elapsedMs: clock.elapsed() - startedAt, refused });
+    const madeAt = clock.elapsed();
+    onRequest({ method, route, kind, status, elapsedMs: madeAt - startedAt, refused });
     if (log.isLevelEnabled('debug')) log.debug({ requestId, method, route, status }, 'request answered');
-    return { reply, requestId, common: answerHeaders.common(headers, audience) };
+    return { reply, requestId, common: answerHeaders.common(headers, audience), madeAt };
   }
 
   function plainPathOf(target: string): string | null {
@@ -184,7 +190,8 @@ export function listenerFor(
     }
     const place = method === 'POST' || method === 'GET' ? doorRouter.pathOf(incoming.url!, method) : null;
     if (place !== null) {
-      return doorRouter.answer(place, nodeRequest(incoming, outgoing), (answer) => write(answer, incoming, outgoing));
+      const request = nodeRequest(incoming, outgoing);
+      return doorRouter.answer(place, request, clock.elapsed(), (answer) => write(answer, incoming, outgoing));
     }
     // A wrong method is refused at every spelling of a path.
     incoming.url = doorRouter.usualTarget(incoming.url!);

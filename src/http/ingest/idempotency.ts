@@ -14,7 +14,7 @@ export type Answer = {
   readonly body: string | Buffer;
   readonly ack: string;
   /** Besides those that every answer of its door has. */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 };
 
 type Kept = { readonly bodyHash: string; readonly at: number; readonly answer: Answer };

@@ -16,7 +16,7 @@ import { hasTooManyParameters, queryReader } from '../request/request-target.ts'
 import type { FairScheduler } from '../request/fair-scheduling.ts';
 import { type AcceptanceDeps, type Entered, type ReadRequest, createAcceptance } from './acceptance.ts';
 import { type Ack, type HighestAck, createAckHeaders, requestedAck } from './acknowledgement.ts';
-import { type Arrival, NO_BYTES, voiceOf } from './arrival.ts';
+import { type Arrival, NO_BYTES, type Voice, voiceOf } from './arrival.ts';
 import { type ClientFactsOptions, NO_FACTS } from './client-facts.ts';
 import { type AdmissionDeps, createAdmission } from './admission.ts';
 import { createDoorCredentials } from './door-credentials.ts';
@@ -50,6 +50,9 @@ export type IngestOptions = {
 type Newcomer = Pick<Arrival, 'request' | 'requestId' | 'receivedAt' | 'head'>;
 /** What is known of it before its credential. */
 type Asking = Newcomer & Pick<Arrival, 'ack'>;
+
+/** Whom an answer is for that is still waited for. */
+type Asker = Pick<Arrival, 'head'> & Pick<Voice, 'refuse'>;
 
 type Entering = SyncOrAsync<Entered | IngestRefusal | 'aborted'>;
 
@@ -152,7 +155,11 @@ export function ingest(
   ): SyncOrAsync<Reply> {
     if (entered === 'aborted') return ABORTED;
     if (isRefusal(entered)) return refuse(entered, head);
-    return whenResolved(entered.answering, (answer) => (isRefusal(answer) ? refuse(answer, head) : replyOf(answer)));
+    return whenResolved(entered.answering, replyWhenAnswered, { head, refuse });
+  }
+
+  function replyWhenAnswered(answer: Answer | IngestRefusal, { head, refuse }: Asker): Reply {
+    return isRefusal(answer) ? refuse(answer, head) : replyOf(answer);
   }
 
   function replyOf({ status, body, ack, headers }: Answer): Reply {

@@ -158,7 +158,7 @@ export function servePlain(
     undelivered = body;
     isBodyPaused = false;
     if (path === null) write(doorRouter.preflight(head.target, head.headers));
-    else doorRouter.answer(path, requestOf(head), write);
+    else doorRouter.answer(path, requestOf(head), since, write);
   }
 
   function requestOf({ target, headers, bodyBytes }: PlainHead): DoorRequest {
@@ -226,7 +226,7 @@ export function servePlain(
     listening?.end();
   }
 
-  function write({ reply, requestId, common }: Answer) {
+  function write({ reply, requestId, common, madeAt }: Answer) {
     listener = null;
     undelivered = null;
     onGone = null;
@@ -235,7 +235,7 @@ export function servePlain(
     const more = `${common.text}${isLast ? '' : kept}${REQUEST_ID}: ${requestId}\r\n`;
     const { text, encoding } = textOf(reply, more, clock);
     socket.write(text, encoding);
-    since = clock.elapsed();
+    since = madeAt;
     if (missingBytes > 0) beginDiscarding(isLast);
     else goOn(isLast);
   }

@@ -84,7 +84,7 @@ export type RequestFacts = {
   /** Generates a UUID for this request. */
   readonly newBatchId: () => string;
   /** Since the request arrived. */
-  readonly elapsedMs: number;
+  readonly elapsedMs: () => number;
 };
 
 /**

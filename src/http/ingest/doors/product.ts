@@ -35,6 +35,8 @@ const product = { source: 'product', withoutHeader: 'anonymous', format: product
 
 const ACCEPTED = { status: { type: 'string', const: 'accepted' } } as const;
 
+const ANSWER_TO_ONE = { status: 202, body: JSON.stringify({ status: 'accepted' }) } as const;
+
 /** One product event: `{"event_name", "user_id", "timestamp", …, "metadata"}`. */
 export const productDoor: Door = {
   paths: ['/events'],
@@ -47,7 +49,7 @@ export const productDoor: Door = {
     schema: (event) => event,
   },
   answer({ accepted, rejections }) {
-    if (accepted > 0) return { status: 202, body: { status: 'accepted' } };
+    if (accepted > 0) return ANSWER_TO_ONE;
     // One event, one reason: it is the whole answer.
     return { refused: 'invalid_events', message: rejections[0]!.reason };
   },

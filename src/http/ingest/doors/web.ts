@@ -117,7 +117,7 @@ export const webDoor: Door = {
         batch_id: newBatchId(),
         events_accepted: accepted,
         events_rejected: rejected,
-        ingest_latency_ms: elapsedMs,
+        ingest_latency_ms: elapsedMs(),
         ...listed(decoded, 'index'),
       },
     };
