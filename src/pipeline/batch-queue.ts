@@ -34,14 +34,16 @@ export type BatchQueue = {
   setMaxBytes(maxBytes: number | null): void;
 };
 
-type QueuedEnvelope = {
-  readonly envelope: Envelope;
-  readonly queuedAt: number;
-  readonly journalSequence: number | null;
-  readonly onSettled: OnSettled | undefined;
+/** What is queued, by place. Not an object for each envelope: tens of thousands would be copied by every collection. */
+type Queued = {
+  /** Null where it was taken. */
+  readonly envelopes: (Envelope | null)[];
+  readonly queuedAt: number[];
+  readonly journalSequences: (number | null)[];
+  readonly listeners: (OnSettled | undefined)[];
 };
 
-/** How many taken places may stand at the head of the array before it is copied without them. */
+/** How many taken places may stand at the head before the arrays are copied without them. */
 const MAX_TAKEN_PLACES = 1_024;
 
 export function createBatchQueue(
@@ -49,7 +51,7 @@ export function createBatchQueue(
   limits: BatchLimits,
 ): BatchQueue {
   // A queue with a moving head: shift() on a long array copies it. Taken envelopes are released: null replaces them.
-  let queue: (QueuedEnvelope | null)[] = [];
+  let queue: Queued = { envelopes: [], queuedAt: [], journalSequences: [], listeners: [] };
   let head = 0;
   let queuedEvents = 0;
   let queuedBytes = 0;
@@ -63,7 +65,7 @@ export function createBatchQueue(
 
   return {
     isEmpty,
-    rows: () => queue.slice(head).map((queued) => queued!.envelope.rows),
+    rows: () => queue.envelopes.slice(head).map((envelope) => envelope!.rows),
     add,
     isFilled,
     isDue,
@@ -81,21 +83,24 @@ export function createBatchQueue(
   };
 
   function isEmpty() {
-    return head === queue.length;
+    return head === queue.envelopes.length;
   }
 
   function add(envelope: Envelope, journalSequence: number | null, onSettled: OnSettled | undefined) {
     arrivals += 1;
     queuedEvents += envelope.eventCount;
     queuedBytes += envelope.rows.length;
-    queue.push({ envelope, queuedAt: clock.elapsed(), journalSequence, onSettled });
+    queue.envelopes.push(envelope);
+    queue.queuedAt.push(clock.elapsed());
+    queue.journalSequences.push(journalSequence);
+    queue.listeners.push(onSettled);
   }
 
   function isDue() {
     if (isEmpty()) return false;
     if (isFilled()) return true;
-    const arrivedBefore = arrivals - (queue.length - head);
-    return arrivedBefore < hurriedUpTo || clock.elapsed() - queue[head]!.queuedAt >= limits.maxWaitMs;
+    const arrivedBefore = arrivals - (queue.envelopes.length - head);
+    return arrivedBefore < hurriedUpTo || clock.elapsed() - queue.queuedAt[head]! >= limits.maxWaitMs;
   }
 
   function isFilled() {
@@ -103,8 +108,7 @@ export function createBatchQueue(
   }
 
   function dueInMs() {
-    const oldest = queue[head];
-    return oldest ? Math.max(oldest.queuedAt + limits.maxWaitMs - clock.elapsed(), 0) : null;
+    return isEmpty() ? null : Math.max(queue.queuedAt[head]! + limits.maxWaitMs - clock.elapsed(), 0);
   }
 
   function cut() {
@@ -112,13 +116,15 @@ export function createBatchQueue(
     const listeners: ChunkListener[] = [];
     const sequences: number[] = [];
     // Journaled envelopes and others do not mix: a batch is in the journal whole or not at all.
-    const isJournaled = queue[head]!.journalSequence !== null;
+    const isJournaled = queue.journalSequences[head] !== null;
     const mostEvents = maxEvents();
     const mostBytes = maxBytes();
     let events = 0;
     let bytes = 0;
-    while (head < queue.length) {
-      const { envelope, journalSequence, onSettled } = queue[head]!;
+    while (!isEmpty()) {
+      const envelope = queue.envelopes[head]!;
+      const journalSequence = queue.journalSequences[head]!;
+      const onSettled = queue.listeners[head];
       if ((journalSequence !== null) !== isJournaled) break;
       const isTooMuch = events + envelope.eventCount > mostEvents || bytes + envelope.rows.length > mostBytes;
       if (isTooMuch && envelopes.length > 0) break;
@@ -127,7 +133,9 @@ export function createBatchQueue(
       if (journalSequence !== null) sequences.push(journalSequence);
       events += envelope.eventCount;
       bytes += envelope.rows.length;
-      queue[head++] = null;
+      queue.envelopes[head] = null;
+      queue.listeners[head] = undefined;
+      head += 1;
     }
     queuedEvents -= events;
     queuedBytes -= bytes;
@@ -135,10 +143,15 @@ export function createBatchQueue(
     return { batch: { ...freezeBatch(newBatchId(), envelopes), sequences }, listeners };
   }
 
-  /** The array must not grow forever. */
+  /** The arrays must not grow forever. */
   function dropTaken() {
     if (!isEmpty() && head < MAX_TAKEN_PLACES) return;
-    queue = queue.slice(head);
+    queue = {
+      envelopes: queue.envelopes.slice(head),
+      queuedAt: queue.queuedAt.slice(head),
+      journalSequences: queue.journalSequences.slice(head),
+      listeners: queue.listeners.slice(head),
+    };
     head = 0;
   }
 }

@@ -44,12 +44,14 @@ export const bytesOf = (chunks: readonly Buffer[]) => chunks.reduce((sum, chunk)
 
 /** Freezes envelopes, in the order given, into the batch called `id`. */
 export function freezeBatch(id: BatchId, envelopes: readonly Envelope[]): Batch {
-  const useByProject = new Map<ProjectId, ProjectShare>();
+  const useByProject = new Map<ProjectId, { events: number; bytes: number }>();
   let eventCount = 0;
   let byteCount = 0;
   for (const { projectId, rows, eventCount: count } of envelopes) {
-    const so = useByProject.get(projectId);
-    useByProject.set(projectId, { events: (so?.events ?? 0) + count, bytes: (so?.bytes ?? 0) + rows.length });
+    let use = useByProject.get(projectId);
+    if (use === undefined) useByProject.set(projectId, (use = { events: 0, bytes: 0 }));
+    use.events += count;
+    use.bytes += rows.length;
     eventCount += count;
     byteCount += rows.length;
   }
