@@ -113,7 +113,7 @@ export function* readEnvelope(
 }
 
 export function isBodyProblem(value: object): value is BodyProblem {
-  return 'code' in value;
+  return (value as Partial<BodyProblem>).code !== undefined;
 }
 
 type Cutter = {

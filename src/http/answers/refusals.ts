@@ -72,7 +72,8 @@ export type Refusal<Code extends RefusalCode = RefusalCode> = {
   readonly challenge?: 'invalid_request' | 'invalid_token';
 };
 
-export const isRefusal = (value: object | null): value is Refusal => value !== null && 'refused' in value;
+export const isRefusal = (value: object | null): value is Refusal =>
+  value !== null && (value as Partial<Refusal>).refused !== undefined;
 
 /** The shape of a refusal, for descriptions of the API. */
 export const rowOf = (code: RefusalCode): Row => REFUSALS[code];
