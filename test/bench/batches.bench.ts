@@ -51,6 +51,7 @@ const FULL: readonly Cell[] = [
 
 const PARSE_MS = 200;
 const IDLE_MS = 20_000;
+const MEMORY_ROUNDS = 9;
 
 type Round = Measured & {
   /** Of `JSON.parse` of the same bodies. */
@@ -66,18 +67,15 @@ export const scenario: Scenario = {
     'without; processor time of Weir per million events, also ÷ that of JSON.parse of the same bodies, and of ' +
     'ClickHouse; memory of a Weir that has nothing to do, and under load.',
   async run({ isQuick, seed, say }) {
-    const grounds = await openGrounds({ settings: PROMPT });
+    const grounds = await openGrounds();
     try {
       const bodies = createBodies(seed);
+      say('memory');
+      const figures = isQuick ? [] : await measureMemory(grounds, bodies);
       const weirs = {
-        on: await grounds.startBenched({ INGEST_JOURNAL: 'on' }),
-        off: await grounds.startBenched({ INGEST_JOURNAL: 'off' }),
+        on: await grounds.startBenched({ ...PROMPT, INGEST_JOURNAL: 'on' }),
+        off: await grounds.startBenched({ ...PROMPT, INGEST_JOURNAL: 'off' }),
       };
-      // Whatever a start leaves behind is collected by then.
-      await sleep(IDLE_MS);
-      const idleMiB = [weirs.on.rssMiB()];
-      const loadedMiB: number[] = [];
-      const figures: Figure[] = [];
       for (const cell of isQuick ? QUICK : FULL) {
         say(nameOf(cell));
         const round = (weir: BenchedWeir) => measureRound(grounds, { weir, cell, bodies });
@@ -85,12 +83,9 @@ export const scenario: Scenario = {
         // The first round of a kind meets code that was never run like that.
         await alternately(1, ways);
         const { on, off } = await alternately(cell.rounds, ways);
-        if (isMain(cell)) loadedMiB.push(...eachOf(on, 'rssMiB'));
         const offs = off.filter((measured) => measured !== null);
         figures.push(...figuresOf(cell, on, offs));
       }
-      figures.push(figureOf('RSS, idle', idleMiB, 'MiB', { bar: { atMost: 80 } }));
-      figures.push(figureOf(`${nameOf(MAIN)}: RSS`, loadedMiB, 'MiB', { bar: { atMost: 180 } }));
       figures.push(figureOf('peak RSS, journal on', [weirs.on.peakRssMiB()], 'MiB', { bar: { atMost: 512 } }));
       figures.push(figureOf('peak RSS, journal off', [weirs.off.peakRssMiB()], 'MiB', { bar: { atMost: 512 } }));
       await weirs.on.stop();
@@ -101,6 +96,24 @@ export const scenario: Scenario = {
     }
   },
 };
+
+/** Of a Weir with the settings that it has by itself: the others have room for whole rounds. */
+async function measureMemory(grounds: Grounds, bodies: Bodies): Promise<Figure[]> {
+  const weir = await grounds.startBenched();
+  // Whatever a start leaves behind is collected by then.
+  await sleep(IDLE_MS);
+  const idleMiB = weir.rssMiB();
+  const { loaded } = await alternately(MEMORY_ROUNDS, {
+    loaded: () => measureRound(grounds, { weir, cell: MAIN, bodies }),
+  });
+  const figures = [
+    figureOf('RSS, idle', [idleMiB], 'MiB', { bar: { atMost: 80 } }),
+    figureOf(`RSS, ${nameOf(MAIN)}`, eachOf(loaded, 'rssMiB'), 'MiB', { bar: { atMost: 180 } }),
+    figureOf(`peak RSS, ${nameOf(MAIN)}`, [weir.peakRssMiB()], 'MiB'),
+  ];
+  await weir.stop();
+  return figures;
+}
 
 async function measureRound(
   grounds: Grounds,
