@@ -2,15 +2,7 @@
  * Scanned event → row, by a format. An event becomes a row composed of parts of the body's own bytes, or a rejection.
  * Total: no input makes it throw. Time and randomness are arguments.
  */
-import {
-  type DecodeContext,
-  type DecodeEvent,
-  type Decoder,
-  areHuge,
-  inOrder,
-  MAX_DEPTH,
-  whyNoObject,
-} from './decoding.ts';
+import { type Decoder, areHuge, inOrder, MAX_DEPTH, whyNoObject } from './decoding.ts';
 import { isFromServer, withSkew } from './clock-skew.ts';
 import { readOtherId, uuidOfId } from './event-id.ts';
 import { foldExtras } from './extras.ts';
@@ -31,6 +23,7 @@ import {
   type Members,
 } from './json-members.ts';
 import { withReadable } from './readable.ts';
+import { rememberingDecoder } from './remembering-decoder.ts';
 import { rowEncoder, type RowParts, MAX_ROW_BYTES } from './row.ts';
 import { isRefusal, MAX_TEXT_LENGTH, readId, readText, type Refusal } from './text.ts';
 import { readInstant } from './timestamp.ts';
@@ -38,36 +31,13 @@ import { isUuid, isUuidIn } from './uuid.ts';
 
 /** The decoder of a format. */
 export function decoderOf(format: AnyFormat): Decoder {
-  if ('lenient' in format) return lenientDecoder(format);
-  if ('by' in format) return rememberingDecoder(choosingDecoder(format));
-  const decoder = rememberingDecoder(plainDecoder(format));
-  return format.elsewhere ? rememberingDecoder(hintingDecoder(decoder, format.elsewhere)) : decoder;
+  return 'lenient' in format ? lenientDecoder(format) : rememberingDecoder(strictDecoder(format));
 }
 
-/**
- * Gives the last function again: with one event per request, many come from the same project within a millisecond. And
- * V8 gives up the optimized code of a function when no instance of it is left.
- */
-function rememberingDecoder(decoder: Decoder): Decoder {
-  let known: { readonly context: DecodeContext; readonly decodeEvent: DecodeEvent } | null = null;
-  return (context) => {
-    // What is said of one request is not kept for others.
-    if (context.asSent) return decoder(context);
-    if (known === null || !isSame(known.context, context)) known = { context, decodeEvent: decoder(context) };
-    return known.decodeEvent;
-  };
-}
-
-function isSame(known: DecodeContext, context: DecodeContext): boolean {
-  return (
-    known.receivedAt === context.receivedAt &&
-    known.projectId === context.projectId &&
-    known.source === context.source &&
-    known.retentionSeconds === context.retentionSeconds &&
-    known.maxFutureMs === context.maxFutureMs &&
-    known.skewMs === context.skewMs &&
-    known.newEventId === context.newEventId
-  );
+function strictDecoder(format: EventFormat | ChosenFormat): Decoder {
+  if ('by' in format) return choosingDecoder(format);
+  const decoder = plainDecoder(format);
+  return format.elsewhere ? hintingDecoder(decoder, format.elsewhere) : decoder;
 }
 
 /** Says where an event belongs that has come by the wrong door. */

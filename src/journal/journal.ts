@@ -25,7 +25,7 @@ import { createCompaction } from './compaction.ts';
 import type { JournalFiles } from './files.ts';
 import { createIdempotencyKeys, type KeptKey } from './idempotency-keys.ts';
 import { type JournalRecord, rangesOf } from './record.ts';
-import { envelopeSize, SEGMENT_HEADER_BYTES, sizeOf } from './segment-format.ts';
+import { SEGMENT_HEADER_BYTES, sizeOf } from './segment-format.ts';
 import { type FoundJournal, recover } from './recover.ts';
 import { type Recovered, recoveredFrom, reportDamage } from './recovered.ts';
 import { createDiskReserve } from './disk-reserve.ts';
@@ -156,7 +156,7 @@ export async function openJournal(
   return { journal: { isFull, append, cut, settle, leaveTo, remember, usage, state: writer.state, close }, recovered };
 
   function takeUp({ envelopes, batches, keys: keptBefore }: FoundJournal) {
-    for (const [sequence, envelope] of envelopes) unsettled.add(sequence, envelope, envelopeSize(envelope), EARLIER);
+    for (const [sequence, envelope] of envelopes) unsettled.add(sequence, envelope, EARLIER);
     for (const [batchId, sequences] of batches) unsettled.cut(batchId, sequences);
     for (const key of keptBefore.values()) keys.keep(key, EARLIER);
   }
@@ -187,7 +187,7 @@ export async function openJournal(
     const bytes = sizeOf(record);
     const refusal = refusalOf(bytes);
     if (refusal) return { sequence, written: Promise.reject(refusal) };
-    const entry = unsettled.add(sequence, envelope, key ? envelopeSize(envelope) : bytes, null);
+    const entry = unsettled.add(sequence, envelope, null);
     const outcome = new Appending(entry, key ? keys.keep(key, null) : null);
     writer.enqueue(record, bytes, outcome);
     return { sequence, written: outcome.written };

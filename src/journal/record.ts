@@ -58,7 +58,7 @@ export function rangesOf(sequences: readonly number[]): SequenceRange[] {
 export function payloadSize(record: JournalRecord): number {
   switch (record.type) {
     case 'envelope':
-      return ENVELOPE_FIXED_BYTES + (record.key === null ? 0 : keySize(record.key)) + record.envelope.rows.length;
+      return envelopePayloadSize(record.envelope) + (record.key === null ? 0 : keySize(record.key));
     case 'batch':
     case 'settled':
       return BATCH_FIXED_BYTES + record.ranges.length * RANGE_BYTES;
@@ -67,6 +67,11 @@ export function payloadSize(record: JournalRecord): number {
     case 'key':
       return keySize(record.key);
   }
+}
+
+/** Of an envelope without a key. */
+export function envelopePayloadSize({ rows }: Envelope): number {
+  return ENVELOPE_FIXED_BYTES + rows.length;
 }
 
 function keySize({ key, bodyHash, answer }: KeptAnswer): number {

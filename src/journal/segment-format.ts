@@ -17,8 +17,8 @@ import type { Envelope } from '../event/event.ts';
 import {
   type JournalRecord,
   decodePayload,
-  ENVELOPE_FIXED_BYTES,
   encodePayload,
+  envelopePayloadSize,
   payloadSize,
   RECORD_TYPES,
 } from './record.ts';
@@ -50,10 +50,11 @@ export function sizeOf(record: JournalRecord): number {
 }
 
 /** The size in a segment of the envelope's record, without a key. */
-export function envelopeSize({ rows }: Envelope): number {
-  return RECORD_HEADER_BYTES + ENVELOPE_FIXED_BYTES + rows.length;
+export function envelopeSize(envelope: Envelope): number {
+  return RECORD_HEADER_BYTES + envelopePayloadSize(envelope);
 }
 
+/** The size of all of them in a segment. */
 export function totalSize(records: readonly JournalRecord[]): number {
   let bytes = 0;
   for (const record of records) bytes += sizeOf(record);

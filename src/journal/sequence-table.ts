@@ -8,6 +8,7 @@ const CHUNK = 64;
 
 type Chunk<T> = { count: number; readonly values: (T | undefined)[] };
 
+/** A `Map` in all but its memory, for whole numbers from 0 on. */
 export class SequenceTable<T extends object> {
   readonly #chunks = new Map<number, Chunk<T>>();
   /** The chunk that was used last, mostly by the number before. */

@@ -5,10 +5,11 @@
  */
 import type { Envelope } from '../event/event.ts';
 import type { BatchId } from '../pipeline/batch.ts';
+import { envelopeSize } from './segment-format.ts';
 import type { Segment } from './segments.ts';
 import { SequenceTable } from './sequence-table.ts';
 
-/** `segment`: where it is on disk; null while it waits to be written. */
+/** `bytes`: its size in a segment, without a key. `segment`: where it is on disk; null while it waits to be written. */
 export type UnsettledEnvelope = {
   readonly sequence: number;
   readonly envelope: Envelope;
@@ -17,8 +18,7 @@ export type UnsettledEnvelope = {
 };
 
 export type Unsettled = {
-  /** `bytes`: its size in a segment, without a key. */
-  add(sequence: number, envelope: Envelope, bytes: number, segment: Segment | null): UnsettledEnvelope;
+  add(sequence: number, envelope: Envelope, segment: Segment | null): UnsettledEnvelope;
   /** Drops the envelopes and returns those it knew. Their segments still count them, until `release`. */
   drop(sequences: readonly number[]): UnsettledEnvelope[];
   /** The envelope is on disk, in that segment. */
@@ -44,10 +44,10 @@ export function createUnsettled(): Unsettled {
   let bytes = 0;
 
   return {
-    add(sequence, envelope, size, segment) {
-      const entry = { sequence, envelope, bytes: size, segment };
+    add(sequence, envelope, segment) {
+      const entry = { sequence, envelope, bytes: envelopeSize(envelope), segment };
       live.add(sequence, entry);
-      bytes += size;
+      bytes += entry.bytes;
       return entry;
     },
     drop(sequences) {

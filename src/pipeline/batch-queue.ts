@@ -55,9 +55,8 @@ export function createBatchQueue(
   let head = 0;
   let queuedEvents = 0;
   let queuedBytes = 0;
-  /** Envelopes, so far and up to the latest that is hurried. */
-  let arrivals = 0;
-  let hurriedUpTo = 0;
+  /** How many of the oldest envelopes are not to wait. */
+  let hurried = 0;
   let scale: BatchScale = { events: 1, bytes: 1 };
   let bytesBound = Infinity;
   const maxEvents = () => limits.maxEvents * scale.events;
@@ -72,7 +71,7 @@ export function createBatchQueue(
     dueInMs,
     cut,
     hurry: () => {
-      hurriedUpTo = arrivals;
+      hurried = queue.envelopes.length - head;
     },
     setScale: (next) => {
       scale = next;
@@ -87,7 +86,6 @@ export function createBatchQueue(
   }
 
   function add(envelope: Envelope, journalSequence: number | null, onSettled: OnSettled | undefined) {
-    arrivals += 1;
     queuedEvents += envelope.eventCount;
     queuedBytes += envelope.rows.length;
     queue.envelopes.push(envelope);
@@ -98,9 +96,7 @@ export function createBatchQueue(
 
   function isDue() {
     if (isEmpty()) return false;
-    if (isFilled()) return true;
-    const arrivedBefore = arrivals - (queue.envelopes.length - head);
-    return arrivedBefore < hurriedUpTo || clock.elapsed() - queue.queuedAt[head]! >= limits.maxWaitMs;
+    return isFilled() || hurried > 0 || clock.elapsed() - queue.queuedAt[head]! >= limits.maxWaitMs;
   }
 
   function isFilled() {
@@ -123,7 +119,7 @@ export function createBatchQueue(
     let bytes = 0;
     while (!isEmpty()) {
       const envelope = queue.envelopes[head]!;
-      const journalSequence = queue.journalSequences[head]!;
+      const journalSequence = queue.journalSequences[head] ?? null;
       const onSettled = queue.listeners[head];
       if ((journalSequence !== null) !== isJournaled) break;
       const isTooMuch = events + envelope.eventCount > mostEvents || bytes + envelope.rows.length > mostBytes;
@@ -139,6 +135,7 @@ export function createBatchQueue(
     }
     queuedEvents -= events;
     queuedBytes -= bytes;
+    hurried = Math.max(0, hurried - envelopes.length);
     dropTaken();
     return { batch: { ...freezeBatch(newBatchId(), envelopes), sequences }, listeners };
   }

@@ -74,8 +74,8 @@ export function createChannel(
       this.#count();
       const wasEmpty = queue.isEmpty();
       queue.add(this.#envelope, journalSequence, this.#onSettled);
-      // The taker sleeps on until its batch is due; the first event only starts its wait.
-      if (wasEmpty || closed || queue.isFilled()) wake?.();
+      // The taker sleeps on until its batch is due; the first event starts its wait, or ends it when all is closed.
+      if (wasEmpty || queue.isFilled()) wake?.();
     }
 
     cancel() {

@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 import { type Bodies, createBodies } from './support/bodies.ts';
 import { type BenchedWeir, type Grounds, PROMPT, openGrounds } from './support/grounds.ts';
 import { cpuUsOfCall } from './support/own-cpu.ts';
-import type { Figure, Scenario } from './support/scenario.ts';
+import type { BenchContext, Figure, Scenario } from './support/scenario.ts';
 import { type Measured, latencyFigures, measureSending, prepare, targetOf } from './support/sending.ts';
 import { alternately, eachOf, figureOf, ratioOf } from './support/statistics.ts';
 
@@ -70,8 +70,7 @@ export const scenario: Scenario = {
     const grounds = await openGrounds();
     try {
       const bodies = createBodies(seed);
-      say('memory');
-      const figures = isQuick ? [] : await measureMemory(grounds, bodies);
+      const figures = isQuick ? [] : await measureMemory(grounds, bodies, say);
       const weirs = {
         on: await grounds.startBenched({ ...PROMPT, INGEST_JOURNAL: 'on' }),
         off: await grounds.startBenched({ ...PROMPT, INGEST_JOURNAL: 'off' }),
@@ -98,7 +97,8 @@ export const scenario: Scenario = {
 };
 
 /** Of a Weir with the settings that it has by itself: the others have room for whole rounds. */
-async function measureMemory(grounds: Grounds, bodies: Bodies): Promise<Figure[]> {
+async function measureMemory(grounds: Grounds, bodies: Bodies, say: BenchContext['say']): Promise<Figure[]> {
+  say('memory');
   // The first start also makes the tables.
   await (await grounds.startBenched()).stop();
   const weir = await grounds.startBenched();

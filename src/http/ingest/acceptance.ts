@@ -89,6 +89,8 @@ const MAX_SLEEP_MS = 24 * 60 * 60_000;
 export function createAcceptance(deps: AcceptanceDeps): Acceptance {
   const { channel, accept, idempotency, ledger, clock, newEventId } = deps;
 
+  const now = () => clock.now();
+
   return { enter };
 
   function enter(context: RequestContext, read: ReadRequest): SyncOrAsync<Entered | IngestRefusal> {
@@ -135,8 +137,7 @@ export function createAcceptance(deps: AcceptanceDeps): Acceptance {
     const { credential, head, bodyBytes, door } = taking.read;
     const { projectId } = credential;
     const rejection = rejectionOf(taking.read, decoded);
-    const elapsedMs = () => Math.max(0, clock.now() - receivedAt);
-    const answered = door.answer(decoded, { head, bodyBytes, receivedAt, newBatchId: newEventId, elapsedMs });
+    const answered = door.answer(decoded, { head, bodyBytes, receivedAt, newBatchId: newEventId, now });
     if (isRefusal(answered)) {
       rejection?.answered();
       return answered;

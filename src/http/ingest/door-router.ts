@@ -56,7 +56,7 @@ export type DoorRouter = {
   pathOf(target: string, method?: 'POST' | 'GET'): string | null;
   /** The target with the usual spelling of its path, where that is a front door's, whatever the method. */
   usualTarget(target: string): string;
-  /** Answers a request to that place, begun then on the monotonic clock: calls `respond` once, now or later. */
+  /** Answers a request to that place: calls `respond` once, now or later. `startedAt`: on the monotonic clock. */
   answer(place: string, request: DoorRequest, startedAt: number, respond: Respond): void;
   /** Answers a CORS preflight. */
   preflight(target: string, headers: IncomingHttpHeaders): Answer;

@@ -83,8 +83,8 @@ export type RequestFacts = {
   readonly receivedAt: number;
   /** Generates a UUID for this request. */
   readonly newBatchId: () => string;
-  /** Since the request arrived. */
-  readonly elapsedMs: () => number;
+  /** In epoch milliseconds. */
+  readonly now: () => number;
 };
 
 /**

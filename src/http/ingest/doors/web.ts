@@ -108,7 +108,7 @@ export const webDoor: Door = {
       required: ['events'],
     }),
   },
-  answer(decoded, { newBatchId, elapsedMs }) {
+  answer(decoded, { receivedAt, newBatchId, now }) {
     const { accepted, rejected } = decoded;
     return {
       status: 200,
@@ -117,7 +117,7 @@ export const webDoor: Door = {
         batch_id: newBatchId(),
         events_accepted: accepted,
         events_rejected: rejected,
-        ingest_latency_ms: elapsedMs(),
+        ingest_latency_ms: Math.max(0, now() - receivedAt),
         ...listed(decoded, 'index'),
       },
     };
