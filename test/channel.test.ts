@@ -66,6 +66,22 @@ describe('cutting batches', () => {
     expect(seen.batch).toBeUndefined();
   });
 
+  test('what the journal has and what it has not is never in one batch', async () => {
+    const channel = channelOn(createManualClock());
+    for (const journalSequence of [0, 1, null, null, 2]) {
+      const held = channel.hold(envelopeOf(1), channel.reserve());
+      if (typeof held === 'string') throw new Error(held);
+      held.queue(journalSequence);
+    }
+    channel.hurry();
+    const batches = [await channel.take(), await channel.take(), await channel.take()];
+    expect(batches.map((batch) => [batch?.eventCount, batch?.sequences])).toEqual([
+      [2, [0, 1]],
+      [2, []],
+      [1, [2]],
+    ]);
+  });
+
   test('a scaled channel cuts larger batches', async () => {
     const channel = channelOn(createManualClock());
     channel.setBatchScale({ events: 2, bytes: 2 });

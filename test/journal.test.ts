@@ -16,6 +16,7 @@ import {
   RECORD_HEADER_BYTES,
   SEGMENT_HEADER_BYTES,
   encodeRecord,
+  envelopeSize,
   readSegment,
   segmentHeader,
   sizeOf,
@@ -644,6 +645,11 @@ test('cannot be made to take rows for a record', () => {
   expect(readSegment(content, 1).records).toEqual([outer]);
   content[30] = 0xff;
   expect(readSegment(content, 1)).toEqual({ records: [], unreadable: [{ offset: 24, bytes: content.length - 24 }] });
+});
+
+test('an envelope without a key counts as what its record takes', () => {
+  const envelope = envelopeOf(3);
+  expect(envelopeSize(envelope)).toBe(sizeOf({ type: 'envelope', sequence: 1, envelope, key: null }));
 });
 
 test('reads a journal of version 1 for ever', () => {
